@@ -1,0 +1,179 @@
+"""HU on a grid, and the Volume made of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+from jaxtyping import Float
+from numpy.typing import ArrayLike, NDArray
+
+from xrcore.ct.materials import HU_OF_AIR, densities
+from xrcore.ct.resampling import isotropic_grid, resample_labels, resample_spline
+from xrcore.ct.volume import Volume
+from xrcore.errors import XrcoreError
+
+SHORTEST, LONGEST = 5.0, 3000.0  # [mm] sizes of a CT that are not a mistake of units
+LARGEST_HU = 1e5
+SMALLEST_SPAN = 100.0  # [HU]
+NO_AIR = -500.0
+MOST_VOXELS = 2**30
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HuImage:
+    """A CT before materials: Hounsfield units on a grid in world space.
+
+    hu: (z, y, x) float32. world_from_voxel: 4x4, maps (i, j, k, 1) = (x-, y-, z-index, 1) to LPS mm.
+    name: what messages call it. notes: one-line remarks for the user.
+    Raises XrcoreError for NaN, a constant image, fewer than two slices, values that are not HU, and sizes that are not millimetres.
+    """
+
+    hu: NDArray[np.float32]
+    world_from_voxel: NDArray[np.float64]
+    name: str = "CT"
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        put(self, "hu", np.ascontiguousarray(self.hu, dtype=np.float32))
+        put(self, "world_from_voxel", np.array(self.world_from_voxel, dtype=np.float64))
+        if self.hu.ndim != 3:
+            raise XrcoreError(f"{self.name}: expected a 3D image (z, y, x), got {self.hu.ndim}D")
+        if min(self.hu.shape) < 2:
+            size = " x ".join(str(n) for n in reversed(self.hu.shape))
+            raise XrcoreError(f"{self.name}: {size} voxels are a single slice, not a CT; give the whole series")
+        matrix = self.world_from_voxel
+        if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or abs(np.linalg.det(matrix[:3, :3])) < 1e-12:
+            raise XrcoreError(f"{self.name}: world_from_voxel must be a finite, invertible 4x4 matrix")
+        self._reject_unit_mistakes()
+        self._reject_values()
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """(x, y, z) voxel size [mm]."""
+        x, y, z = np.linalg.norm(self.world_from_voxel[:3, :3], axis=0).tolist()
+        return x, y, z
+
+    @property
+    def center(self) -> NDArray[np.float64]:
+        """Centre of the grid's extent, LPS [mm]: the isocentre."""
+        middle = (np.array(self.hu.shape[::-1]) - 1) / 2
+        return self.world_from_voxel[:3, :3] @ middle + self.world_from_voxel[:3, 3]
+
+    def _reject_unit_mistakes(self) -> None:
+        extent = [n * s for n, s in zip(reversed(self.hu.shape), self.spacing, strict=True)]
+        if min(extent) < SHORTEST or max(extent) > LONGEST:
+            size = " x ".join(f"{e:.4g}" for e in extent)
+            raise XrcoreError(f"{self.name}: it is {size} mm large; a CT is {SHORTEST:g} to {LONGEST:g} mm: check the units of its voxel size")
+
+    def _reject_values(self) -> None:
+        low, high = float(self.hu.min()), float(self.hu.max())
+        if not np.isfinite(low + high):
+            raise XrcoreError(f"{self.name}: it holds NaN or infinite voxels; replace them by -1000 HU (air)")
+        if low == high:
+            raise XrcoreError(f"{self.name}: every voxel is {low:g}, there is nothing to see")
+        if high > LARGEST_HU or high - max(low, HU_OF_AIR) < SMALLEST_SPAN:
+            raise XrcoreError(f"{self.name}: values from {low:.4g} to {high:.4g} are not HU; rescale them so that air is -1000 and water 0")
+
+
+def volume_from_hu(
+    hu: HuImage | Float[ArrayLike, "D H W"],
+    world_from_voxel: Float[ArrayLike, "4 4"] | None = None,
+    *,
+    spacing: float | None = 2.0,
+    background: float | None = None,
+    metal_above: float | None = 2500.0,
+    metal: str = "metal",
+    labels: str | os.PathLike[str] | sitk.Image | ArrayLike | None = None,
+    keep: Sequence[int] | None = None,
+    air: str = "equivalent",
+    empty_below: float = -950.0,
+) -> Volume:
+    """HU on a grid -> density per material on an isotropic grid; the steps of `read_ct` after reading, with its options.
+
+    hu: a HuImage, or an array (z, y, x) of HU with its `world_from_voxel` (4x4, from (x-, y-, z-index, 1) to LPS mm).
+    labels: also an array on the CT's own grid.
+
+    HU are resampled, not densities: materials are told apart by HU, and edges should blur before that decision.
+    Voxels below -1000 HU (padding outside the scanner's circle) count as -1000 before resampling, where they would ring.
+    """
+    if not isinstance(hu, HuImage):
+        if world_from_voxel is None:
+            raise XrcoreError("volume_from_hu: an array needs its world_from_voxel (4x4, LPS mm)")
+        hu = HuImage(hu=np.asarray(hu), world_from_voxel=np.asarray(world_from_voxel))
+    elif world_from_voxel is not None:
+        raise XrcoreError("volume_from_hu: a HuImage has its own world_from_voxel; don't give another")
+    if keep is not None and labels is None:
+        raise XrcoreError(f"{hu.name}: keep={list(keep)} needs labels= (a label map of this CT)")
+
+    values, matrix = np.maximum(hu.hu, np.float32(HU_OF_AIR)), hu.world_from_voxel
+    if spacing is not None:
+        shape, matrix = isotropic_grid(hu.hu.shape, matrix, _checked_spacing(spacing, hu))
+        values = resample_spline(values, shape, [s / spacing for s in reversed(hu.spacing)])
+    materials, density = densities(
+        values,
+        background=background,
+        metal_above=metal_above,
+        metal=metal,
+        air=air,
+        empty_below=empty_below,
+    )
+    if labels is not None:
+        density *= _kept(labels, keep, values.shape, matrix, hu)
+    return Volume(
+        density=torch.from_numpy(density),
+        materials=materials,
+        world_from_voxel=torch.from_numpy(matrix.copy()),
+        isocenter=torch.from_numpy(hu.center),
+    )
+
+
+def _checked_spacing(spacing: float, hu: HuImage) -> float:
+    if isinstance(spacing, bool) or not isinstance(spacing, (int, float)) or not np.isfinite(spacing) or spacing <= 0:
+        raise XrcoreError(f"{hu.name}: spacing must be a positive length in mm, or None for the CT's own grid, got {spacing!r}")
+    extent = [n * s for n, s in zip(reversed(hu.hu.shape), hu.spacing, strict=True)]
+    if min(extent) < 1.5 * spacing:
+        raise XrcoreError(f"{hu.name}: spacing {spacing:g} mm is coarser than the CT is thick ({min(extent):.4g} mm)")
+    if np.prod([e / spacing for e in extent]) > MOST_VOXELS:
+        raise XrcoreError(f"{hu.name}: spacing {spacing:g} mm makes more than {MOST_VOXELS:.0e} voxels; choose a coarser one")
+    return float(spacing)
+
+
+def _kept(
+    labels: str | os.PathLike[str] | sitk.Image | ArrayLike,
+    keep: Sequence[int] | None,
+    shape: tuple[int, ...],
+    world_from_voxel: NDArray[np.float64],
+    hu: HuImage,
+) -> NDArray[np.bool_]:
+    """Where the label map, nearest on the target grid, holds a value of `keep` (default: any but 0)."""
+    if isinstance(labels, sitk.Image):
+        from xrcore.ct.image_files import geometry
+
+        array, own, name = sitk.GetArrayFromImage(labels), geometry(labels), "labels"
+    elif isinstance(labels, (str, os.PathLike)):
+        from xrcore.ct.image_files import read_image
+
+        array, own = read_image(labels)
+        name = os.fspath(labels)
+    else:
+        array, own, name = np.asarray(labels), hu.world_from_voxel, "labels"
+        if array.shape != hu.hu.shape:
+            raise XrcoreError(f"labels: the array is {array.shape} but {hu.name} is {hu.hu.shape}; give a file or SimpleITK image instead")
+    if array.ndim != 3:
+        raise XrcoreError(f"{name}: a label map must be 3D, got {array.ndim}D")
+    found = np.unique(array)
+    wanted = [int(v) for v in found if v != 0] if keep is None else [int(v) for v in keep]
+    absent = [v for v in wanted if v not in found]
+    if absent or not wanted:
+        listed = ", ".join(f"{v:g}" for v in found[:20]) + (", ..." if len(found) > 20 else "")
+        raise XrcoreError(f"{name}: label {', '.join(map(str, absent)) or 'other than 0'} does not occur; the map holds {listed}")
+    kept = resample_labels(np.isin(array, wanted), own, shape, world_from_voxel)
+    if not kept.any():
+        raise XrcoreError(f"{name}: the kept labels lie outside {hu.name}; are both in the same patient space?")
+    return kept

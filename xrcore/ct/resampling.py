@@ -1,0 +1,106 @@
+"""Resampling onto an isotropic grid that keeps the CT's axes and its centre."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64
+from numpy import ndarray
+from scipy.linalg import solve_banded
+from scipy.ndimage import affine_transform
+
+_BLOCK = 64
+
+
+def isotropic_grid(
+    shape: Sequence[int], world_from_voxel: Float64[ndarray, "4 4"], spacing: float
+) -> tuple[tuple[int, int, int], Float64[ndarray, "4 4"]]:
+    """Shape (z, y, x) and world_from_voxel of the grid with voxels of `spacing` [mm] over the same extent.
+
+    Axes are the CT's own, so nothing is rotated; sizes are rounded, the extent's centre (the isocentre) stays exactly.
+    """
+    axes = world_from_voxel[:3, :3]
+    lengths = np.linalg.norm(axes, axis=0)
+    old = np.array(shape[::-1])
+    new = np.maximum(1, np.round(old * lengths / spacing)).astype(int)
+    matrix = np.eye(4)
+    matrix[:3, :3] = axes / lengths * spacing
+    center = axes @ ((old - 1) / 2) + world_from_voxel[:3, 3]
+    matrix[:3, 3] = center - matrix[:3, :3] @ ((new - 1) / 2)
+    x, y, z = new.tolist()
+    return (z, y, x), matrix
+
+
+def spline_matrix(count: int, positions: Float64[ndarray, "n"]) -> Float64[ndarray, "n count"]:
+    """Rows that interpolate `count` samples at `positions` [samples] by a cubic B-spline, mirrored at the ends.
+
+    Source: Unser, *Splines: a perfect fit for signal and image processing* (1999): solve for the spline's
+    coefficients, then weigh the four nearest by the B-spline.
+    """
+    base = np.floor(positions).astype(int)
+    f = positions - base
+    weights = np.stack([(1 - f) ** 3, 4 - 6 * f**2 + 3 * f**3, 4 - 6 * (1 - f) ** 2 + 3 * (1 - f) ** 3, f**3], 1) / 6
+    columns = np.abs(base[:, None] + np.arange(-1, 3))
+    columns = np.where(columns > count - 1, 2 * (count - 1) - columns, columns)
+    b_spline = np.zeros((len(positions), count))
+    np.add.at(b_spline, (np.arange(len(positions))[:, None], np.abs(columns)), weights)
+    # samples = C coefficients, C tridiagonal (1, 4, 1) / 6; the mirror doubles the off-diagonals at both ends
+    bands = np.array([[1.0], [4.0], [1.0]]) / 6 * np.ones((3, count))
+    bands[0, 1] = bands[2, -2] = 2 / 6
+    transposed = np.stack([np.r_[0, bands[2, :-1]], bands[1], np.r_[bands[0, 1:], 0]])
+    return solve_banded((1, 1), transposed, b_spline.T).T
+
+
+def resample_spline(
+    values: Float32[ndarray, "d h w"], shape: Sequence[int], ratios: Sequence[float]
+) -> Float32[ndarray, "D H W"]:
+    """Cubic B-spline on a grid with the same axes and centre; ratios: old over new voxel size, per array axis.
+
+    The 3D spline is a product of 1D splines, so three matrix products do what 64 reads a voxel would.
+    Splines overshoot at edges: the result is clamped to the range of the input.
+    """
+    low, high = values.min(), values.max()
+    steps = []
+    for axis, (old, new, ratio) in enumerate(zip(values.shape, shape, ratios, strict=True)):
+        positions = (old - 1) / 2 + (np.arange(new) - (new - 1) / 2) / ratio
+        if old != new or abs(ratio - 1) > 1e-9:
+            steps.append((new / old, axis, positions))
+    for _, axis, positions in sorted(steps, key=lambda step: step[0]):  # most reducing first: later products are smaller
+        values = _along(values, spline_matrix(values.shape[axis], positions), axis)
+    return np.clip(values, low, high, out=values) if steps else values
+
+
+def _along(values: Float32[ndarray, "d h w"], matrix: Float64[ndarray, "n m"], axis: int) -> Float32[ndarray, "D H W"]:
+    """Apply a matrix along one axis. Spline rows decay by 0.27 a sample, so blocks of rows need few columns."""
+    shape = list(values.shape)
+    shape[axis] = len(matrix)
+    result = np.empty(shape, dtype=np.float32)
+    for start in range(0, len(matrix), _BLOCK):
+        rows = matrix[start : start + _BLOCK]
+        used = np.flatnonzero(np.abs(rows).max(0) > 1e-8)
+        first, last = used[0], used[-1] + 1
+        part = rows[:, first:last].astype(np.float32)
+        out = slice(start, start + len(rows))
+        if axis == 0:
+            flat = values[first:last].reshape(last - first, -1)
+            result[out] = (part @ flat).reshape(len(rows), *shape[1:])
+        elif axis == 1:
+            np.matmul(part, values[:, first:last], out=result[:, out])
+        else:
+            np.matmul(values[:, :, first:last], part.T, out=result[:, :, out])
+    return result
+
+
+def resample_labels(
+    labels: Bool[ndarray, "d h w"],
+    world_from_label: Float64[ndarray, "4 4"],
+    shape: Sequence[int],
+    world_from_voxel: Float64[ndarray, "4 4"],
+) -> Bool[ndarray, "D H W"]:
+    """Nearest neighbour on any other grid; False outside."""
+    label_from_voxel = np.linalg.inv(world_from_label) @ world_from_voxel
+    matrix, offset = label_from_voxel[:3, :3][::-1, ::-1], label_from_voxel[:3, 3][::-1]
+    # "grid-constant": a voxel reaches half a step beyond its centre at the border too
+    nearest = affine_transform(labels.astype(np.uint8), matrix, offset, tuple(shape), order=0, mode="grid-constant", cval=0)
+    return nearest.astype(bool)

@@ -1,0 +1,114 @@
+"""Volume: what the renderer needs of a CT."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from xrcore.errors import XrcoreError
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Volume:
+    """Mass density per material on one grid, in world space. Treat as immutable: fast renderers cache what they derive.
+
+    density: (M, D, H, W) [g/cm3], array order (material, z, y, x), float32 (float64 for the oracle), zero outside the body.
+    materials: M names that a `Beam` knows, e.g. ("soft", "bone") or ("soft", "bone", "metal").
+    world_from_voxel: 4x4, maps (i, j, k, 1) = (x-, y-, z-index, 1) to LPS mm; voxel centres at integers.
+    isocenter: LPS [mm]; default the centre of the grid's extent. Coarser copies keep it.
+    """
+
+    density: Float[Tensor, "M D H W"]
+    materials: tuple[str, ...]
+    world_from_voxel: Float[Tensor, "4 4"]
+    isocenter: Float[Tensor, "3"] = field(default=None)  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        if self.density.ndim != 4 or not self.density.dtype.is_floating_point:
+            raise XrcoreError(f"Volume: density must be a float (M, D, H, W) tensor, got {tuple(self.density.shape)}")
+        put(self, "materials", tuple(self.materials))
+        if len(self.materials) != self.density.shape[0]:
+            raise XrcoreError(f"Volume: {self.density.shape[0]} densities but {len(self.materials)} materials {self.materials}")
+        matrix = torch.as_tensor(self.world_from_voxel, dtype=torch.float64)
+        if matrix.shape != (4, 4) or not torch.isfinite(matrix).all() or torch.linalg.det(matrix[:3, :3]).abs() < 1e-9:
+            raise XrcoreError("Volume: world_from_voxel must be a finite, invertible 4x4 matrix")
+        put(self, "world_from_voxel", matrix)
+        if self.isocenter is None:
+            size = torch.tensor(self.density.shape[:0:-1], dtype=torch.float64)
+            put(self, "isocenter", matrix[:3, :3] @ ((size - 1) / 2) + matrix[:3, 3])
+        else:
+            put(self, "isocenter", torch.as_tensor(self.isocenter, dtype=torch.float64).reshape(3))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(z, y, x) voxels."""
+        return tuple(self.density.shape[1:])  # type: ignore[return-value]
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """(x, y, z) voxel size [mm]."""
+        return tuple(torch.linalg.norm(self.world_from_voxel[:3, :3], dim=0).tolist())
+
+    @property
+    def extent(self) -> tuple[float, float, float]:
+        """(x, y, z) size of the grid, voxel edge to voxel edge [mm]."""
+        return tuple(n * s for n, s in zip(reversed(self.shape), self.spacing, strict=True))  # type: ignore[return-value]
+
+    def material(self, name: str) -> Float[Tensor, "D H W"]:
+        """Density [g/cm3] of one material."""
+        if name not in self.materials:
+            raise XrcoreError(f"Volume: no material {name!r}; it has {', '.join(self.materials)}")
+        return self.density[self.materials.index(name)]
+
+    def coarser(self, spacing: float) -> Volume:
+        """A copy on a grid coarsened by whole factors to about `spacing` [mm], by averaging blocks of voxels.
+
+        Averaging keeps the mass along a ray; the grid is padded at its far side to whole blocks.
+        """
+        factors = [max(1, round(spacing / s)) for s in self.spacing]
+        if max(factors) == 1:
+            return self
+        fx, fy, fz = factors
+        pads = [(-n) % f for n, f in zip(self.shape, (fz, fy, fx), strict=True)]
+        padded = F.pad(self.density, (0, pads[2], 0, pads[1], 0, pads[0]))
+        density = F.avg_pool3d(padded[None], (fz, fy, fx))[0].contiguous()
+        scale = torch.diag(torch.tensor([fx, fy, fz, 1], dtype=torch.float64))
+        scale[:3, 3] = torch.tensor([(f - 1) / 2 for f in factors], dtype=torch.float64)  # a block's centre
+        return replace(self, density=density, world_from_voxel=self.world_from_voxel @ scale, isocenter=self.isocenter)
+
+    @cached_property
+    def voxel_from_world(self) -> Float[Tensor, "4 4"]:
+        return torch.linalg.inv(self.world_from_voxel)
+
+    def surface_points(self, count: int = 64, material: str = "bone") -> Float[Tensor, "n 3"]:
+        """Landmarks for evaluation: well-spread points of one material, LPS [mm], the same for the same volume.
+
+        Farthest-point sampling (Gonzalez 1985) over the voxels denser than half the material's 99th percentile;
+        a volume without that material gives points of whatever it holds.
+        """
+        density = self.material(material) if material in self.materials else self.density.sum(0)
+        if not (density > 0).any():
+            density = self.density.sum(0)
+        if not (density > 0).any():
+            raise XrcoreError("Volume: it is empty, so it has no landmarks")
+        level = torch.quantile(density[density > 0].flatten()[:: max(1, int((density > 0).sum()) // 100_000)].double(), 0.99)
+        index = torch.nonzero(density > 0.5 * level).flip(-1).double()
+        index = index[:: max(1, len(index) // 20_000)]
+        points = index @ self.world_from_voxel[:3, :3].T + self.world_from_voxel[:3, 3]
+        chosen = [int(torch.argmax(torch.linalg.norm(points - points.mean(0), dim=1)))]
+        nearest = torch.full((len(points),), float("inf"), dtype=torch.float64)
+        for _ in range(min(count, len(points)) - 1):
+            nearest = torch.minimum(nearest, torch.linalg.norm(points - points[chosen[-1]], dim=1))
+            chosen.append(int(torch.argmax(nearest)))
+        return points[chosen]
+
+    def __repr__(self) -> str:
+        z, y, x = self.shape
+        spacing = " x ".join(f"{s:g}" for s in self.spacing)
+        return f"Volume({x} x {y} x {z} voxels of {spacing} mm, {' + '.join(self.materials)})"

@@ -1,0 +1,7 @@
+"""Geometry enters once, as `(CArm, Pose)`; no other module builds a rotation matrix."""
+
+from xrcore.geometry.carm import CArm
+from xrcore.geometry.pose import Pose
+from xrcore.geometry.rays import camera_rays
+
+__all__ = ["CArm", "Pose", "camera_rays"]

@@ -1,0 +1,60 @@
+"""Rigid algebra: 4x4 transforms, their inverses, and twists.
+
+A twist is `(v, w)`: translation first, then rotation vector; radians and mm. It lives in
+this package only: poses cross the public boundary in degrees.
+"""
+
+from __future__ import annotations
+
+import roma
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def skew(w: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b 3 3"]:
+    """Matrix of the cross product: `skew(w) @ x == cross(w, x)`."""
+    x, y, z = w.unbind(-1)
+    zero = torch.zeros_like(x)
+    return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(*w.shape[:-1], 3, 3)
+
+
+def rigid(rotation: Float[Tensor, "*b 3 3"], translation: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b 4 4"]:
+    """Assemble `[R | t; 0 0 0 1]`."""
+    top = torch.cat([rotation, translation.unsqueeze(-1)], -1)
+    bottom = top.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(*top.shape[:-2], 1, 4)
+    return torch.cat([top, bottom], -2)
+
+
+def invert(a_from_b: Float[Tensor, "*b 4 4"]) -> Float[Tensor, "*b 4 4"]:
+    """Inverse of a rigid transform, without a general matrix inverse."""
+    transposed = a_from_b[..., :3, :3].transpose(-1, -2)
+    return rigid(transposed, -(transposed @ a_from_b[..., :3, 3:]).squeeze(-1))
+
+
+def exp(twist: Float[Tensor, "*b 6"]) -> Float[Tensor, "*b 4 4"]:
+    """Rigid transform of a twist `(v, w)` by the closed form of SE(3).
+
+    Source: Murray, Li, Sastry, *A Mathematical Introduction to Robotic Manipulation*, eq. 2.36.
+    Below 1e-4 rad the coefficients use their series, where the closed form would cancel.
+    """
+    v, w = twist[..., :3], twist[..., 3:]
+    square = (w * w).sum(-1)
+    small = square < 1e-8
+    safe = torch.where(small, torch.ones_like(square), square)
+    angle = safe.sqrt()
+    b = torch.where(small, 0.5 - square / 24, (1 - torch.cos(angle)) / safe)
+    c = torch.where(small, 1 / 6 - square / 120, (angle - torch.sin(angle)) / (safe * angle))
+    k = skew(w)
+    left_jacobian = torch.eye(3, dtype=twist.dtype, device=twist.device) + b[..., None, None] * k + c[..., None, None] * (k @ k)
+    return rigid(roma.rotvec_to_rotmat(w), (left_jacobian @ v.unsqueeze(-1)).squeeze(-1))
+
+
+def apply(a_from_b: Float[Tensor, "*b 4 4"], points: Float[Tensor, "*b n 3"]) -> Float[Tensor, "*b n 3"]:
+    """Map points [mm] from frame b into frame a."""
+    return points @ a_from_b[..., :3, :3].transpose(-1, -2) + a_from_b[..., None, :3, 3]
+
+
+def angle_between(a: Float[Tensor, "*b 4 4"], b: Float[Tensor, "*b 4 4"]) -> Float[Tensor, "*b"]:
+    """Angle [rad] of the rotation that takes one transform's axes to the other's."""
+    return roma.rotmat_geodesic_distance(a[..., :3, :3], b[..., :3, :3])

@@ -1,0 +1,5 @@
+"""Diff-DeepDRR: physics-based radiographs, differentiable in the pose."""
+
+from xrcore.renderer.render import BACKENDS, choose_backend, render, render_with_jacobian
+
+__all__ = ["BACKENDS", "choose_backend", "render", "render_with_jacobian"]

@@ -1,0 +1,91 @@
+"""The fast renderer for CPUs: fused numba kernels, one pass for image and pose Jacobian.
+
+Bands of image rows are dealt to as many threads as torch uses (`torch.set_num_threads`, OMP_NUM_THREADS).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from xrcore.beam import Beam
+from xrcore.ct.volume import Volume
+from xrcore.geometry import CArm, Pose
+from xrcore.renderer.cpu import kernels
+from xrcore.renderer.cpu.packing import PAD_LOW, pack
+
+_WORTH_A_THREAD = 1 << 18  # samples; below it, handing work over costs more than it saves
+
+
+def render(
+    volume: Volume, carm: CArm, pose: Pose, beam: Beam, *, with_jacobian: bool
+) -> tuple[Float[Tensor, "B H W"], Float[Tensor, "B H W 6"] | None]:
+    """Attenuation images, and their Jacobian by the six pose numbers [1/deg, 1/mm] if asked for; float32."""
+    packed = pack(volume)
+    pose = pose.detach()
+    weights, attenuation = _lines(beam, volume.materials)
+    voxel_from_world = volume.voxel_from_world.clone()
+    voxel_from_world[:3, 3] += PAD_LOW
+    views = (voxel_from_world @ pose.world_from_camera(carm, volume.isocenter))[:, :3].contiguous().numpy()
+    twists = pose.twists(carm).contiguous().numpy()
+    k = carm.K
+    camera = np.array([k[0, 0], k[1, 1], k[0, 2], k[1, 2], carm.source_to_detector])
+    image = torch.empty(len(pose), *carm.shape, dtype=torch.float32)
+    jacobian = torch.empty(*(image.shape if with_jacobian else (0, 0, 0)), 6, dtype=torch.float32)
+
+    def work(first: int, step: int) -> None:
+        kernels.render_bands(
+            packed.words,
+            packed.words_x,
+            packed.size,
+            packed.scale,
+            packed.occupied,
+            views,
+            twists,
+            camera,
+            weights,
+            attenuation,
+            first,
+            step,
+            with_jacobian,
+            image.numpy(),
+            jacobian.numpy(),
+        )
+
+    announce_compilation()
+    threads = torch.get_num_threads()
+    samples = image.numel() * max(volume.shape)
+    if threads == 1 or samples < _WORTH_A_THREAD:
+        work(0, 1)
+    else:
+        # dealing bands out like cards evens the load without a queue
+        list(_pool(threads, os.getpid()).map(lambda i: work(i, threads), range(threads)))
+    return image, jacobian if with_jacobian else None
+
+
+@cache
+def _lines(beam: Beam, materials: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    weights, attenuation = beam.compressed(materials)
+    return np.asarray(weights, np.float32), np.ascontiguousarray(attenuation, np.float32)
+
+
+@cache
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:
+    # keyed by process: threads do not survive a fork
+    return ThreadPoolExecutor(threads, thread_name_prefix="xrcore-render")
+
+
+@cache
+def announce_compilation() -> None:
+    """Say once that the first call compiles, unless a compiled kernel lies in numba's disk cache."""
+    folder = Path(kernels.render_bands.stats.cache_path)
+    if not any(folder.glob("kernels.render_bands*.nbi")):
+        print("xrcore: compiling the CPU renderer, once on this machine (about 15 s) ...", file=sys.stderr, flush=True)

@@ -1,0 +1,38 @@
+"""A rod in the beam."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+
+from xrcore.geometry import CArm, camera_rays
+
+STEEL = 7.9  # [g/cm3]
+
+
+def rod(carm: CArm, diameter: float, generator: np.random.Generator) -> Float[NDArray, "H W"]:
+    """Area density [g/cm2] of a steel rod that ends near the isocentre and comes in from outside the field.
+
+    diameter: [mm]. Its tip, direction and tilt are drawn from `generator`.
+    """
+    # half the field's smaller side, at the isocentre's depth
+    reach = min(n * s for n, s in zip(carm.shape, carm.spacing, strict=True)) / 2 / carm.magnification
+    tip = np.array([*generator.uniform(-0.4 * reach, 0.4 * reach, 2), carm.source_to_isocenter + generator.uniform(-50, 50)])
+    turn, tilt = generator.uniform(0, 2 * math.pi), generator.uniform(-0.5, 0.5)
+    axis = np.array([math.cos(turn) * math.cos(tilt), math.sin(turn) * math.cos(tilt), math.sin(tilt)])
+    return STEEL / 10 * chords(camera_rays(carm).numpy(), tip, axis, 4 * reach, diameter / 2)
+
+
+def chords(rays: Float[NDArray, "H W 3"], tip: NDArray, axis: NDArray, length: float, radius: float) -> Float[NDArray, "H W"]:
+    """Length [mm] of each ray from the origin inside a rod; its ends are cut where the axis is nearest to the ray."""
+    u = rays / np.linalg.norm(rays, axis=-1, keepdims=True)
+    cross = np.cross(u, axis)
+    sine = np.maximum(np.linalg.norm(cross, axis=-1), 1e-6)
+    distance = np.abs(cross @ tip) / sine
+    cosine = u @ axis
+    along = (cosine * (u @ tip) - axis @ tip) / sine**2
+    inside = (distance < radius) & (along >= 0) & (along <= length)
+    return np.where(inside, 2 * np.sqrt(np.maximum(radius**2 - distance**2, 0.0)) / sine, 0.0)

@@ -1,0 +1,59 @@
+"""`simulate`: from a volume to an X-ray as a file would hold it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from xrcore.beam import Beam
+from xrcore.ct.volume import Volume
+from xrcore.errors import XrcoreError
+from xrcore.geometry import CArm, Pose
+from xrcore.simulate import detector
+from xrcore.simulate.acquisition import Acquisition
+from xrcore.simulate.integrator import area_density
+from xrcore.simulate.tool import rod
+from xrcore.xray.image import Xray
+
+_CHUNK = 4096  # rays whose spectra are summed at once
+
+
+def simulate(volume: Volume, carm: CArm, pose: Pose, *, settings: Acquisition | None = None, seed: int = 0) -> Xray:
+    """An X-ray of `volume` from one pose, as acquired; the same for the same seed.
+
+    settings: default `Acquisition()`. The image is an attenuation image with noise, scatter, blur and grey levels, bone
+    bright (unless `settings.inverted`), its mask the field of view. The X-ray does not carry the pose: that is the truth.
+    To avoid the inverse crime give a volume on a finer grid than the one that is registered.
+    """
+    settings = Acquisition() if settings is None else settings
+    if len(pose) != 1:
+        raise XrcoreError(f"simulate: expected one pose, got a batch of {len(pose)}")
+    # separate streams, so that adding a tool leaves the noise as it was
+    for_noise, for_tool = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
+    rows, cols = carm.shape
+    n = settings.oversample
+    fine = carm.resized((rows * n, cols * n))
+    area, materials = area_density(volume, fine, pose, step=settings.step), volume.materials
+    if settings.tool > 0:
+        steel = torch.from_numpy(rod(fine, settings.tool, for_tool)).to(area)
+        area, materials = torch.cat([area, steel[..., None]], -1), (*materials, "iron")
+    intensity = transmitted(area, materials, settings.beam).double().numpy()
+    primary = intensity.reshape(rows, n, cols, n).mean((1, 3))
+    intensity = detector.blurred(detector.with_scatter(primary, carm, settings), carm, settings)
+    seen = detector.field_of_view(carm, settings)
+    image = detector.displayed(detector.counted(intensity, settings, for_noise), seen, settings)
+    return Xray(
+        image=torch.from_numpy(image.astype(np.float32)),
+        carm=carm,
+        mask=torch.from_numpy(seen),
+        notes=(f"simulated: {settings}, seed {seed}",),
+    )
+
+
+def transmitted(area: Float[Tensor, "H W M"], materials: tuple[str, ...], beam: Beam) -> Float[Tensor, "H W"]:
+    """Share of the intensity that passes, all energies summed, a few rays at a time to stay in the cache."""
+    rays = area.reshape(-1, area.shape[-1])
+    passed = torch.cat([torch.exp(-beam.image(part, materials)) for part in rays.split(_CHUNK)])
+    return passed.reshape(area.shape[:-1])
