@@ -1,1 +1,83 @@
 """xrcore: find where an X-ray was taken from, given the patient's CT."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xrcore import figures, metrics, phantom
+    from xrcore.beam import Beam
+    from xrcore.ct import Volume, read_ct
+    from xrcore.errors import XrcoreError
+    from xrcore.geometry import CArm, Pose
+    from xrcore.refinement.result import Registration
+    from xrcore.refinement.settings import Settings
+    from xrcore.registration import register
+    from xrcore.renderer import render, render_with_jacobian
+    from xrcore.simulate import Acquisition, simulate
+    from xrcore.xray import Xray, read_carm, read_xray, write_carm, write_xray
+
+__version__ = "0.1.0"
+
+# Where each public name lives. They load when first used, because torch and numba take seconds that `xrcore --help` need not wait.
+_HOME = {
+    "Acquisition": "xrcore.simulate",
+    "Beam": "xrcore.beam",
+    "CArm": "xrcore.geometry",
+    "Pose": "xrcore.geometry",
+    "Registration": "xrcore.refinement.result",
+    "Settings": "xrcore.refinement.settings",
+    "Volume": "xrcore.ct",
+    "Xray": "xrcore.xray",
+    "XrcoreError": "xrcore.errors",
+    "read_carm": "xrcore.xray",
+    "read_ct": "xrcore.ct",
+    "read_xray": "xrcore.xray",
+    "register": "xrcore.registration",
+    "render": "xrcore.renderer",
+    "render_with_jacobian": "xrcore.renderer",
+    "simulate": "xrcore.simulate",
+    "write_carm": "xrcore.xray",
+    "write_xray": "xrcore.xray",
+}
+_MODULES = ("figures", "metrics", "phantom")
+
+__all__ = [
+    "Acquisition",
+    "Beam",
+    "CArm",
+    "Pose",
+    "Registration",
+    "Settings",
+    "Volume",
+    "Xray",
+    "XrcoreError",
+    "__version__",
+    "figures",
+    "metrics",
+    "phantom",
+    "read_carm",
+    "read_ct",
+    "read_xray",
+    "register",
+    "render",
+    "render_with_jacobian",
+    "simulate",
+    "write_carm",
+    "write_xray",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"xrcore.{name}")
+    if name not in _HOME:
+        raise AttributeError(f"module 'xrcore' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

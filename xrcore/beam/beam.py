@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -52,9 +53,7 @@ class Beam:
             put(self, "kilovolts", int(self.kilovolts))
 
     @classmethod
-    def from_spectrum(
-        cls, energies: Sequence[float] | Tensor, fluence: Sequence[float] | Tensor, *, metal: str = "titanium"
-    ) -> Beam:
+    def from_spectrum(cls, energies: Sequence[float] | Tensor, fluence: Sequence[float] | Tensor, *, metal: str = "titanium") -> Beam:
         """A beam of photons in the given numbers (any scale) at energies [keV], ascending, between 10 and 150."""
         energies, fluence = (np.asarray(v, dtype=np.float64).ravel().tolist() for v in (energies, fluence))
         if len(energies) != len(fluence):
@@ -67,17 +66,17 @@ class Beam:
         return _of_spectrum(((energy, 1.0),), metal)
 
     @property
-    def fluence(self) -> Float[Tensor, "E"]:
+    def fluence(self) -> Float[Tensor, " E"]:
         """p(E), the share of photons at each energy; sums to 1."""
         return torch.from_numpy(_spectrum(self)[1].copy())
 
     @property
-    def energies(self) -> Float[Tensor, "E"]:
+    def energies(self) -> Float[Tensor, " E"]:
         """Bin centres [keV], ascending."""
         return torch.from_numpy(_spectrum(self)[0].copy())
 
     @property
-    def weights(self) -> Float[Tensor, "E"]:
+    def weights(self) -> Float[Tensor, " E"]:
         """p(E) E, the share of the detected energy without a patient; sums to 1."""
         return torch.from_numpy(_weights(self))
 
@@ -99,10 +98,12 @@ class Beam:
         """
         materials = tuple(materials)
         if area_density.ndim < 1 or area_density.shape[-1] != len(materials):
-            raise XrcoreError(f"Beam.image: the last axis of {tuple(area_density.shape)} must hold the {len(materials)} materials {materials}")
+            raise XrcoreError(
+                f"Beam.image: the last axis of {tuple(area_density.shape)} must hold the {len(materials)} materials {materials}"
+            )
         return _image(area_density, self.weights, self.attenuation(materials))
 
-    def compressed(self, materials: Sequence[str]) -> tuple[Float[Tensor, "n"], Float[Tensor, "n M"]]:
+    def compressed(self, materials: Sequence[str]) -> tuple[Float[Tensor, " n"], Float[Tensor, "n M"]]:
         """A few effective lines: weights v (sum 1) and attenuations nu [cm2/g], float64, for fast renderers.
 
         -log(sum_j v_j exp(-nu_j . A)) follows `image` to about 1e-5 for soft tissue up to 60, bone up to 30 and metal
@@ -122,7 +123,7 @@ def _checked(spectrum: Sequence[Sequence[float]]) -> tuple[tuple[float, float], 
     low, high = ENERGY_RANGE
     if not pairs or not all(low <= energy <= high for energy in energies):
         raise XrcoreError(f"Beam: energies must lie within {low:g} to {high:g} keV, got {energies}")
-    if any(b <= a for a, b in zip(energies, energies[1:], strict=False)):
+    if any(b <= a for a, b in pairwise(energies)):
         raise XrcoreError(f"Beam: energies must ascend, got {energies}")
     if not all(math.isfinite(f) and f >= 0 for f in fluences) or sum(fluences) <= 0:
         raise XrcoreError(f"Beam: fluence must be finite, non-negative and not all zero, got {fluences}")

@@ -1,1 +1,7 @@
 """CT file -> Volume."""
+
+from xrcore.ct.hu import HuImage, volume_from_hu
+from xrcore.ct.reading import read_ct, read_hu
+from xrcore.ct.volume import Volume
+
+__all__ = ["HuImage", "Volume", "read_ct", "read_hu", "volume_from_hu"]

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from numpy.typing import ArrayLike, NDArray
 
+from xrcore.ct.image_files import MOST_VOXELS, geometry, read_image
 from xrcore.ct.materials import HU_OF_AIR, densities
 from xrcore.ct.resampling import isotropic_grid, resample_labels, resample_spline
 from xrcore.ct.volume import Volume
@@ -21,7 +22,6 @@ SHORTEST, LONGEST = 5.0, 3000.0  # [mm] sizes of a CT that are not a mistake of 
 LARGEST_HU = 1e5
 SMALLEST_SPAN = 100.0  # [HU]
 NO_AIR = -500.0
-MOST_VOXELS = 2**30
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,7 +30,8 @@ class HuImage:
 
     hu: (z, y, x) float32. world_from_voxel: 4x4, maps (i, j, k, 1) = (x-, y-, z-index, 1) to LPS mm.
     name: what messages call it. notes: one-line remarks for the user.
-    Raises XrcoreError for NaN, a constant image, fewer than two slices, values that are not HU, and sizes that are not millimetres.
+    Raises XrcoreError for NaN, a constant image, fewer than two slices, sheared axes, values that are not HU, and
+    sizes that are not millimetres.
     """
 
     hu: NDArray[np.float32]
@@ -50,6 +51,9 @@ class HuImage:
         matrix = self.world_from_voxel
         if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or abs(np.linalg.det(matrix[:3, :3])) < 1e-12:
             raise XrcoreError(f"{self.name}: world_from_voxel must be a finite, invertible 4x4 matrix")
+        axes = matrix[:3, :3] / self.spacing
+        if not np.allclose(axes.T @ axes, np.eye(3), atol=1e-3):
+            raise XrcoreError(f"{self.name}: its voxel axes are not perpendicular (sheared); resample it to a straight grid first")
         self._reject_unit_mistakes()
         self._reject_values()
 
@@ -69,7 +73,9 @@ class HuImage:
         extent = [n * s for n, s in zip(reversed(self.hu.shape), self.spacing, strict=True)]
         if min(extent) < SHORTEST or max(extent) > LONGEST:
             size = " x ".join(f"{e:.4g}" for e in extent)
-            raise XrcoreError(f"{self.name}: it is {size} mm large; a CT is {SHORTEST:g} to {LONGEST:g} mm: check the units of its voxel size")
+            raise XrcoreError(
+                f"{self.name}: it is {size} mm large; a CT is {SHORTEST:g} to {LONGEST:g} mm: check the units of its voxel size"
+            )
 
     def _reject_values(self) -> None:
         low, high = float(self.hu.min()), float(self.hu.max())
@@ -153,20 +159,14 @@ def _kept(
 ) -> NDArray[np.bool_]:
     """Where the label map, nearest on the target grid, holds a value of `keep` (default: any but 0)."""
     if isinstance(labels, sitk.Image):
-        from xrcore.ct.image_files import geometry
-
         array, own, name = sitk.GetArrayFromImage(labels), geometry(labels), "labels"
     elif isinstance(labels, (str, os.PathLike)):
-        from xrcore.ct.image_files import read_image
-
         array, own = read_image(labels)
         name = os.fspath(labels)
     else:
         array, own, name = np.asarray(labels), hu.world_from_voxel, "labels"
         if array.shape != hu.hu.shape:
             raise XrcoreError(f"labels: the array is {array.shape} but {hu.name} is {hu.hu.shape}; give a file or SimpleITK image instead")
-    if array.ndim != 3:
-        raise XrcoreError(f"{name}: a label map must be 3D, got {array.ndim}D")
     found = np.unique(array)
     wanted = [int(v) for v in found if v != 0] if keep is None else [int(v) for v in keep]
     absent = [v for v in wanted if v not in found]

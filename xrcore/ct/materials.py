@@ -14,7 +14,7 @@ SOFT_UP_TO = 350.0
 METALS = ("metal", "titanium", "iron")
 AIR = ("equivalent", "separate", "none")
 # Mass attenuation of dry air over ICRU-44 soft tissue: 0.93 at 30, 0.92 at 50, 0.91 at 90 keV (NIST).
-AIR_AS_SOFT = 0.92
+AIR_AS_SOFT = np.float32(0.92)
 # Ringing and rounding around a removed tissue's HU that is still nothing.
 BACKGROUND_MARGIN = 20.0
 
@@ -43,20 +43,20 @@ def densities(
     if background is not None:
         density *= np.clip((hu - (background + BACKGROUND_MARGIN)) / (SOFT_UP_TO - background - BACKGROUND_MARGIN), 0, 1)
     thin, hard = hu <= AIR_UP_TO, hu > SOFT_UP_TO
-    gas = np.where(thin & (hu > empty_below), density, np.float32(0))
-
-    soft = np.where(thin | hard, np.float32(0), density)
-    bone = np.where(hard, density, np.float32(0))
-    parts = {"soft": soft, "bone": bone}
-    if metal_above is not None and float(hu.max()) > metal_above:
-        dense = hu > metal_above
-        parts[metal] = np.where(dense, density, np.float32(0))
-        bone[dense] = 0
+    metallic = hu > metal_above if metal_above is not None and float(hu.max()) > metal_above else None
+    names = ("soft", "bone", *((metal,) if metallic is not None else ()), *(("air",) if air == "separate" else ()))
+    parts = np.empty((len(names), *hu.shape), dtype=np.float32)
+    np.multiply(density, ~(thin | hard), out=parts[0])
+    np.multiply(density, hard, out=parts[1])
+    if metallic is not None:
+        np.multiply(density, metallic, out=parts[2])
+        parts[1][metallic] = 0
+    gas = thin & (hu > empty_below)
     if air == "equivalent":
-        soft += np.float32(AIR_AS_SOFT) * gas
+        parts[0] += AIR_AS_SOFT * density * gas
     elif air == "separate":
-        parts["air"] = gas
-    return tuple(parts), np.stack(list(parts.values()))
+        np.multiply(density, gas, out=parts[-1])
+    return names, parts
 
 
 def _check(background: float | None, metal_above: float | None, metal: str, air: str, empty_below: float) -> None:

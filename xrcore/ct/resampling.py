@@ -32,7 +32,7 @@ def isotropic_grid(
     return (z, y, x), matrix
 
 
-def spline_matrix(count: int, positions: Float64[ndarray, "n"]) -> Float64[ndarray, "n count"]:
+def spline_matrix(count: int, positions: Float64[ndarray, "*n"]) -> Float64[ndarray, "n count"]:
     """Rows that interpolate `count` samples at `positions` [samples] by a cubic B-spline, mirrored at the ends.
 
     Source: Unser, *Splines: a perfect fit for signal and image processing* (1999): solve for the spline's
@@ -45,51 +45,38 @@ def spline_matrix(count: int, positions: Float64[ndarray, "n"]) -> Float64[ndarr
     columns = np.where(columns > count - 1, 2 * (count - 1) - columns, columns)
     b_spline = np.zeros((len(positions), count))
     np.add.at(b_spline, (np.arange(len(positions))[:, None], np.abs(columns)), weights)
-    # samples = C coefficients, C tridiagonal (1, 4, 1) / 6; the mirror doubles the off-diagonals at both ends
-    bands = np.array([[1.0], [4.0], [1.0]]) / 6 * np.ones((3, count))
-    bands[0, 1] = bands[2, -2] = 2 / 6
-    transposed = np.stack([np.r_[0, bands[2, :-1]], bands[1], np.r_[bands[0, 1:], 0]])
+    # samples = C coefficients, C tridiagonal (1, 4, 1) / 6; the mirror doubles its first and last off-diagonal
+    transposed = np.array([[1.0], [4.0], [1.0]]) / 6 * np.ones((3, count))
+    transposed[0, -1] = transposed[2, 0] = 2 / 6
     return solve_banded((1, 1), transposed, b_spline.T).T
 
 
-def resample_spline(
-    values: Float32[ndarray, "d h w"], shape: Sequence[int], ratios: Sequence[float]
-) -> Float32[ndarray, "D H W"]:
+def resample_spline(values: Float32[ndarray, "d h w"], shape: Sequence[int], ratios: Sequence[float]) -> Float32[ndarray, "D H W"]:
     """Cubic B-spline on a grid with the same axes and centre; ratios: old over new voxel size, per array axis.
 
     The 3D spline is a product of 1D splines, so three matrix products do what 64 reads a voxel would.
     Splines overshoot at edges: the result is clamped to the range of the input.
     """
-    low, high = values.min(), values.max()
-    steps = []
-    for axis, (old, new, ratio) in enumerate(zip(values.shape, shape, ratios, strict=True)):
+    result = values
+    for old, new, ratio in reversed(list(zip(values.shape, shape, ratios, strict=True))):
         positions = (old - 1) / 2 + (np.arange(new) - (new - 1) / 2) / ratio
-        if old != new or abs(ratio - 1) > 1e-9:
-            steps.append((new / old, axis, positions))
-    for _, axis, positions in sorted(steps, key=lambda step: step[0]):  # most reducing first: later products are smaller
-        values = _along(values, spline_matrix(values.shape[axis], positions), axis)
-    return np.clip(values, low, high, out=values) if steps else values
+        result = _last_axis_to_front(result, spline_matrix(old, positions))  # after three turns the axes are in order again
+    return np.clip(result, values.min(), values.max(), out=result)
 
 
-def _along(values: Float32[ndarray, "d h w"], matrix: Float64[ndarray, "n m"], axis: int) -> Float32[ndarray, "D H W"]:
-    """Apply a matrix along one axis. Spline rows decay by 0.27 a sample, so blocks of rows need few columns."""
-    shape = list(values.shape)
-    shape[axis] = len(matrix)
-    result = np.empty(shape, dtype=np.float32)
+def _last_axis_to_front(values: Float32[ndarray, "a b m"], matrix: Float64[ndarray, "n m"]) -> Float32[ndarray, "n a b"]:
+    """Apply a matrix along the last axis, which becomes the first: one matrix product on the array as it lies, no copy.
+
+    Rows of a spline matrix decay by 0.27 a sample, so a block of rows needs few columns.
+    """
+    flat = values.reshape(-1, values.shape[-1]).T
+    result = np.empty((len(matrix), flat.shape[1]), dtype=np.float32)
     for start in range(0, len(matrix), _BLOCK):
         rows = matrix[start : start + _BLOCK]
         used = np.flatnonzero(np.abs(rows).max(0) > 1e-8)
         first, last = used[0], used[-1] + 1
-        part = rows[:, first:last].astype(np.float32)
-        out = slice(start, start + len(rows))
-        if axis == 0:
-            flat = values[first:last].reshape(last - first, -1)
-            result[out] = (part @ flat).reshape(len(rows), *shape[1:])
-        elif axis == 1:
-            np.matmul(part, values[:, first:last], out=result[:, out])
-        else:
-            np.matmul(values[:, :, first:last], part.T, out=result[:, :, out])
-    return result
+        np.matmul(rows[:, first:last].astype(np.float32), flat[first:last], out=result[start : start + _BLOCK])
+    return result.reshape(len(matrix), *values.shape[:-1])
 
 
 def resample_labels(

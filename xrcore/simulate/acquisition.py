@@ -12,7 +12,7 @@ from xrcore.beam import KILOVOLTS, Beam
 from xrcore.errors import XrcoreError
 
 MASKS = ("circle", "rectangle")
-_AT_LEAST_0 = ("electronic_noise", "scatter", "scatter_width", "blur", "tool")
+_AT_LEAST_0 = ("exposure_control", "electronic_noise", "scatter", "scatter_width", "blur", "tool")
 _ABOVE_0 = ("gain", "gamma", "step")
 
 
@@ -22,6 +22,8 @@ class Acquisition:
 
     kilovolts, metal: see `Beam`. monochromatic: one energy [keV] instead of a tube's spectrum.
     photons: quanta a pixel without a patient; None for no noise of any kind. electronic_noise: standard deviation [photons].
+    exposure_control: photons a pixel behind the patient, median over its shadow, up to which the exposure is raised where `photons`
+        would leave fewer, as the automatic brightness control of a C-arm does for a thick patient; 0 for a fixed exposure.
     scatter: scatter-to-primary ratio, median over the patient's shadow. scatter_width: its spread, FWHM on the detector [mm].
     blur: of focal spot and detector together, FWHM on the detector [mm].
     gamma, gain, offset: grey value = gain x (attenuation, bent by gamma within its range) + offset.
@@ -36,6 +38,7 @@ class Acquisition:
     monochromatic: float | None = None
     metal: str = "titanium"
     photons: float | None = 20_000.0
+    exposure_control: float = 500.0
     electronic_noise: float = 5.0
     scatter: float = 0.3
     scatter_width: float = 80.0
@@ -79,7 +82,10 @@ class Acquisition:
 
     @classmethod
     def ideal(cls, **changes: Any) -> Acquisition:
-        """A monochromatic exposure that loses nothing: no noise, scatter, blur, grey levels, mask; one ray a pixel. `changes`: as in `Acquisition`."""
+        """A monochromatic exposure that loses nothing: no noise, scatter, blur, quantisation or mask; one ray a pixel.
+
+        changes: fields to set otherwise; `kilovolts` brings back a tube's spectrum.
+        """
         perfect: dict[str, Any] = {
             "monochromatic": 60.0,
             "photons": None,
@@ -95,7 +101,10 @@ class Acquisition:
 
     @classmethod
     def random(cls, generator: torch.Generator | None = None, **changes: Any) -> Acquisition:
-        """Settings drawn from what clinical systems show, for domain randomisation; `changes` fixes fields and does not alter the other draws."""
+        """Settings drawn from what clinical systems show, for domain randomisation.
+
+        changes: fields to fix; the other draws stay as they were without.
+        """
 
         def uniform(low: float, high: float) -> float:
             return low + (high - low) * float(torch.rand((), dtype=torch.float64, generator=generator))
@@ -105,7 +114,8 @@ class Acquisition:
 
         drawn: dict[str, Any] = {
             "kilovolts": choice(KILOVOLTS),
-            "photons": math.exp(uniform(math.log(3e3), math.log(1e5))),
+            "photons": math.exp(uniform(math.log(1e4), math.log(3e5))),
+            "exposure_control": math.exp(uniform(math.log(100), math.log(3e3))),
             "electronic_noise": uniform(0.0, 15.0),
             "scatter": uniform(0.0, 1.0),
             "scatter_width": uniform(40.0, 150.0),

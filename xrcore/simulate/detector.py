@@ -39,8 +39,10 @@ def counted(intensity: Float[NDArray, "H W"], settings: Acquisition, generator: 
     """Attenuation image -log(I / I0) of the photons counted; a starved pixel reads one photon."""
     if settings.photons is None:
         return -np.log(np.maximum(intensity, 1e-30))
-    counts = generator.poisson(intensity * settings.photons) + generator.normal(0.0, settings.electronic_noise, intensity.shape)
-    return -np.log(np.maximum(counts, 1.0) / settings.photons)
+    shadow = intensity[intensity < math.exp(-_SHADOW)]
+    photons = max(settings.photons, settings.exposure_control / float(np.median(shadow)) if shadow.size else 0.0)
+    counts = generator.poisson(intensity * photons) + generator.normal(0.0, settings.electronic_noise, intensity.shape)
+    return -np.log(np.maximum(counts, 1.0) / photons)
 
 
 def field_of_view(carm: CArm, settings: Acquisition) -> Bool[NDArray, "H W"]:

@@ -38,14 +38,12 @@ class _Gradients:
     def arrange(self, image: Tensor) -> Tensor:
         x = self._smooth(image) if self._radius else image
         pair = x.new_empty(x.shape[0], 2, x.shape[1] - 2, x.shape[2] - 2, *x.shape[3:])
-        differences = x[:, :, 2:] - x[:, :, :-2]
-        pair[:, 0] = differences[:, 1:-1]
-        if self._operator == "sobel":
-            pair[:, 0].mul_(2).add_(differences[:, 2:]).add_(differences[:, :-2])
-        differences = x[:, 2:] - x[:, :-2]
-        pair[:, 1] = differences[:, :, 1:-1]
-        if self._operator == "sobel":
-            pair[:, 1].mul_(2).add_(differences[:, :, 2:]).add_(differences[:, :, :-2])
+        for i, (along, across) in enumerate(((2, 1), (1, 2))):
+            length, width = x.shape[along] - 2, x.shape[across] - 2
+            difference = x.narrow(along, 2, length) - x.narrow(along, 0, length)
+            pair[:, i] = difference.narrow(across, 1, width)
+            if self._operator == "sobel":
+                pair[:, i].mul_(2).add_(difference.narrow(across, 0, width)).add_(difference.narrow(across, 2, width))
         return pair.flatten(2, 3)
 
     def arrange_mask(self, mask: Bool[Tensor, "H W"]) -> Bool[Tensor, "2 P"]:

@@ -73,24 +73,24 @@ class StandardisedFit(Fitted):
         fixed = masked_fixed(name, fixed, mask)
         self.name, self.shape, self._layout, self._floor = name, fixed.shape, layout, floor**2
         inside = layout.arrange_mask(mask)  # (C, P)
-        self._total = float(inside.sum())
+        self._total = max(float(inside.sum()), 1.0)
         self._inside = None if bool(inside.all()) else inside.to(fixed.dtype)
         self._inside6 = None if self._inside is None else self._inside.unsqueeze(-1).expand(*inside.shape, 6).contiguous()
 
         cells = layout.arrange(fixed.unsqueeze(0)).squeeze(0)
         pixels = cells if self._inside is None else cells * self._inside
-        centre = pixels.sum() / max(self._total, 1.0)
-        self._fixed = pixels - centre if self._inside is None else (pixels - centre) * self._inside
         self._count = layout.pool(inside.sum(-1).double().unsqueeze(0)).squeeze(0).clamp_min(1.0)  # (G,)
+        centre = self._centre(pixels.unsqueeze(0)).squeeze(0)  # (C or 1, 1)
+        self._fixed = pixels - centre if self._inside is None else (pixels - centre) * self._inside
 
         def mean(x: Tensor) -> Tensor:
             return layout.pool(x.sum(-1).double().unsqueeze(0)).squeeze(0) / self._count
 
         self._fixed_mean = mean(self._fixed)
         variance = (mean(self._fixed**2) - self._fixed_mean**2).clamp_min(0.0)
-        fixed_floor = self._floor * float((self._fixed.double() ** 2).sum()) / max(self._total, 1.0)
+        fixed_floor = self._floor * float((self._fixed.double() ** 2).sum()) / self._total
         contrast = variance + fixed_floor
-        varied = variance > flat_tolerance(fixed.dtype) * (variance + (self._fixed_mean + centre) ** 2)
+        varied = variance > flat_tolerance(fixed.dtype) * (variance + (self._fixed_mean + centre.squeeze(-1)) ** 2)
         whole = self._count >= 0.25 * self._count.max()
         weight = torch.where(varied & whole, self._count * variance / contrast.clamp_min(torch.finfo(torch.float64).tiny), 0.0)
         if not weight.sum() > 0:
@@ -107,16 +107,22 @@ class StandardisedFit(Fitted):
         (share,) = torch.autograd.grad(spread, probe)  # weight of one pixel in each cell, summed over its groups
         self._effective = float(1.0 / (cell_count * share[0] ** 2).sum())
 
+    def _centre(self, pixels: Float[Tensor, "B C P"]) -> Float[Tensor, "B _ 1"]:
+        """Mean to subtract first, to lose no digits: each cell's own, unless groups overlap or share a floor and need a common one."""
+        if self._floor > 0:
+            return pixels.sum((1, 2), keepdim=True) / self._total
+        return pixels.sum(2, keepdim=True) / self._count.to(pixels.dtype).unsqueeze(-1)
+
     def _moments(self, moving: Float[Tensor, "B H W"]) -> _Moments:
         pool, count, total = self._layout.pool, self._count, self._total
         fixed = self._fixed.to(moving.dtype)
         pixels = self._layout.arrange(moving)
         if self._inside is None:
-            centre = pixels.mean((1, 2), keepdim=True)
+            centre = self._centre(pixels)
             centred = pixels - centre
         else:
             inside = self._inside.to(moving.dtype)
-            centre = (pixels * inside).sum((1, 2), keepdim=True) / total
+            centre = self._centre(pixels * inside)
             centred = (pixels - centre) * inside
         first, second = centred.sum(-1).double(), (centred * centred).sum(-1).double()
         mean = pool(first) / count
@@ -172,7 +178,7 @@ class StandardisedFit(Fitted):
             d_root = d_floor / (2 * root_floor.unsqueeze(-1))
             f_j = f_j + self._fixed_extra.unsqueeze(-1) * d_root
             m_j = m_j + 0.5 * d_floor
-        # for y = (m - mean, sqrt(n e)), u = y / |y|: du = dy / |y| - u (u . dy) / |y|, so du^T du = dy^T dy / |y|^2 - h h^T
+        # with y = (m - mean, sqrt(n e)) and u = y / |y|: du = (dy - u (u . dy)) / |y|, so du^T du = dy^T dy / |y|^2 - h h^T
         h = m_j / q
         gradient = (weight * (correlation.unsqueeze(-1) * h - f_j * q.rsqrt())).sum(1)
         scale = weight / q  # (B, G, 1)
@@ -184,48 +190,42 @@ class StandardisedFit(Fitted):
     def residual(
         self, moving: Float[Tensor, "B H W"], jacobian: Float[Tensor, "B H W 6"]
     ) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N 6"]]:
-        """Group after group, a row a pixel (zero outside the mask), and last the floor's pixel of each group if there is a floor.
+        """Group after group, a row a pixel (zero outside the mask) and then one for the floor's pixel (zero without a floor).
 
         A flat moving group, which cannot be standardised, contributes sqrt(2 w) u_f, so that |r|^2 / 2 = 1 - value there too.
         """
         check_moving(self.name, self.shape, moving, jacobian)
-        gather, arrange, dtype = self._layout.gather, self._layout.arrange, moving.dtype
-        count = self._count.to(dtype).unsqueeze(-1)  # (G, 1)
-        inside = torch.ones_like(self._fixed) if self._inside is None else self._inside
-        inside = gather(inside.unsqueeze(0)).to(dtype)  # (1, G, Q)
+        gather, dtype = self._layout.gather, moving.dtype
+        inside = (torch.ones_like(self._fixed) if self._inside is None else self._inside).to(dtype).unsqueeze(0)  # (1, C, P)
+        cells, columns = self._layout.arrange(moving), self._layout.arrange(jacobian)
+        image = (cells - (cells * inside).sum((1, 2), keepdim=True) / self._total) * inside
+        root_floor = (self._floor * (image**2).sum((1, 2)) / self._total).sqrt()  # (B,)
+        d_root = self._floor / self._total * (image.unsqueeze(-1) * columns).sum((1, 2))
+        d_root = d_root / torch.where(root_floor > 0, root_floor, 1.0)[:, None]  # (B, 6)
 
-        def centre(x: Tensor, k: Tensor, n: Tensor) -> Tensor:
-            return (x - (x * k).sum(2, keepdim=True) / n) * k
+        count = self._count.to(dtype)[:, None]  # (G, 1)
+        inside = gather(inside)
+        inside6 = inside.unsqueeze(-1)
 
-        cells, cell_columns = arrange(moving), arrange(jacobian)
-        whole = torch.ones_like(cells[:1]) if self._inside is None else self._inside.to(dtype).unsqueeze(0)
-        image = (cells - (cells * whole).sum((1, 2), keepdim=True) / self._total) * whole
-        floor = self._floor * (image**2).sum((1, 2)) / self._total  # (B,)
-        d_floor = 2 * self._floor / self._total * (image.unsqueeze(-1) * cell_columns).sum((1, 2))  # (B, 6)
+        def extended(pixels: Tensor, last: Tensor) -> Tensor:
+            return torch.cat([pixels, last.expand(*pixels.shape[:2], *last.shape[2:]).unsqueeze(2)], 2)
 
-        m = centre(gather(cells), inside, count)
-        j = centre(gather(cell_columns), inside.unsqueeze(-1), count.unsqueeze(-1))
-        f = gather(self._fixed.unsqueeze(0)).to(dtype)
-        f = centre(f, inside, count) * (self._fixed_scale.to(dtype).unsqueeze(-1) / count.sqrt())
+        m, j, f = gather(cells), gather(columns), gather(self._fixed.to(dtype).unsqueeze(0))
+        m = (m - (m * inside).sum(2, keepdim=True) / count) * inside
+        j = (j - (j * inside6).sum(2, keepdim=True) / count.unsqueeze(-1)) * inside6
+        f = (f - self._fixed_mean.to(dtype)[:, None]) * inside * self._fixed_scale.to(dtype)[:, None] / count.sqrt()
+        m = extended(m, count.sqrt().T * root_floor[:, None])  # (B, G, Q + 1)
+        j = extended(j, count.sqrt() * d_root[:, None])
+        f = extended(f, self._fixed_extra.to(dtype)[None])
 
         varied = self._moments(moving).varied.unsqueeze(-1)
-        variance = (m**2).sum(2, keepdim=True) / count
-        q = torch.where(varied, variance + floor[:, None, None], 1.0)  # (B, G, 1)
-        scale = (count * q).rsqrt()
-        d_q = 2 * (m.unsqueeze(-1) * j).sum(2) / count + d_floor.unsqueeze(1)  # (B, G, 6)
+        length = torch.where(varied, m.norm(dim=2, keepdim=True), 1.0)
+        u = m / length
+        d_u = (j - u.unsqueeze(-1) * (u.unsqueeze(-1) * j).sum(2, keepdim=True)) / length.unsqueeze(-1)
         weight = self._weight.to(dtype).sqrt()[:, None]
-        r = weight * torch.where(varied, f - m * scale, 2**0.5 * f)
-        d_r = -weight.unsqueeze(-1) * scale.unsqueeze(-1) * (j - m.unsqueeze(-1) * (d_q / (2 * q)).unsqueeze(2))
-        d_r = torch.where(varied.unsqueeze(-1), d_r, 0.0)
-        r, d_r = r.flatten(1), d_r.flatten(1, 2)
-        if self._floor == 0:
-            return r, d_r
-        safe = torch.where(floor > 0, floor, 1.0)[:, None]
-        extra = torch.where(varied.squeeze(-1), (safe / q.squeeze(-1)).sqrt(), 0.0)  # (B, G)
-        fixed_extra = self._fixed_extra.to(dtype)
-        last = weight.T * torch.where(varied.squeeze(-1), fixed_extra - extra, 2**0.5 * fixed_extra)
-        d_last = -weight.unsqueeze(0) * 0.5 * extra.unsqueeze(-1) * ((d_floor / safe).unsqueeze(1) - d_q / q)
-        return torch.cat([r, last], 1), torch.cat([d_r, d_last], 1)
+        r = weight * torch.where(varied, f - u, 2**0.5 * f)
+        d_r = -weight.unsqueeze(-1) * torch.where(varied.unsqueeze(-1), d_u, 0.0)
+        return r.flatten(1), d_r.flatten(1, 2)
 
 
 def _gram(columns: Float[Tensor, "*batch P 6"]) -> Float[Tensor, "*batch 6 6"]:

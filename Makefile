@@ -1,0 +1,54 @@
+# make demo        register a simulated X-ray; sets everything up first, needs Python 3.11 or newer
+# make test        every test, the notebooks included
+# make lint        style and types
+# make lab         the notebooks in JupyterLab
+# make bench       speed on this machine
+# make clean       remove what these made
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+SETTINGS := pyproject.toml constraints.txt
+
+.PHONY: demo test lint lab bench clean
+.DEFAULT_GOAL := demo
+
+demo: $(VENV)/.core
+	@$(BIN)/xrcore demo
+
+# one thread a worker: two workers share the machine; loadscope keeps a notebook's cells together
+test: $(VENV)/.dev
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests notebooks -n 2 --dist loadscope --nbval-lax --nbval-current-env --nbval-cell-timeout=300
+
+lint: $(VENV)/.dev
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+lab: $(VENV)/.dev
+	@$(BIN)/jupyter lab notebooks
+
+bench: $(VENV)/.core
+	@$(BIN)/xrcore bench
+
+clean:
+	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { echo "xrcore needs Python 3.11 or newer; $(PYTHON) was not found (make PYTHON=/path/to/python3)"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "xrcore needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V) (make PYTHON=/path/to/python3.11)"; exit 1; }
+	@echo "Creating $(VENV) with $$($(PYTHON) -V) ..."
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.core: $(SETTINGS) | $(BIN)/python
+	@echo "Installing xrcore into $(VENV) (a few minutes the first time: PyTorch is large) ..."
+	@$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.dev: $(SETTINGS) | $(BIN)/python
+	@echo "Installing xrcore with its tests and notebooks into $(VENV) (a few minutes the first time: PyTorch is large) ..."
+	@$(INSTALL) -e '.[dev,notebooks]'
+	@touch $@ $(VENV)/.core

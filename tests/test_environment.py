@@ -1,0 +1,82 @@
+"""One source of truth: pyproject.toml says what is needed, constraints.txt and environment.yml agree."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import xrcore
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+CONDA_NAMES = {"torch": "pytorch"}
+
+
+def requirements(*extras: str) -> dict[str, Requirement]:
+    texts = [*PROJECT["dependencies"], *(text for extra in extras for text in PROJECT["optional-dependencies"][extra])]
+    return {canonicalize_name(r.name): r for r in map(Requirement, texts)}
+
+
+def pins() -> dict[str, str]:
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"[a-z0-9-]+==[\w.]+", line) for line in lines)
+    return dict(line.split("==") for line in lines)
+
+
+def test_each_requirement_is_pinned_within_its_limits():
+    pinned = pins()
+    for name, requirement in requirements(*PROJECT["optional-dependencies"]).items():
+        assert name in pinned, f"constraints.txt lacks {name}"
+        assert requirement.specifier.contains(pinned[name]), f"{requirement} excludes the pinned {pinned[name]}"
+
+
+def test_constraints_keep_gpu_builds_away():
+    # torchvision would replace a CPU build of torch by gigabytes of another
+    assert pins()["torch"] == "2.13.0"
+    assert not [name for name in pins() if name.startswith(("nvidia", "torchvision", "triton"))]
+
+
+def test_environment_yml_says_the_same():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    assert environment["name"] == PROJECT["name"]
+    entries = environment["dependencies"]
+    (by_pip,) = (entry["pip"] for entry in entries if isinstance(entry, dict))
+    assert by_pip[-1] == "-e ."
+    by_conda = {r.name: r.specifier for r in map(Requirement, (e for e in entries if isinstance(e, str) and e != "pip"))}
+    assert str(by_conda.pop("python")) == PROJECT["requires-python"]
+    listed = by_conda | {r.name: r.specifier for r in map(Requirement, by_pip[:-1])}
+    wanted = {CONDA_NAMES.get(name, name): r.specifier for name, r in requirements("notebooks").items()}
+    assert listed == wanted
+
+
+@pytest.mark.parametrize("name", xrcore.__all__)
+def test_the_public_surface_is_there(name: str):
+    assert getattr(xrcore, name) is not None
+    assert name in dir(xrcore)
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(AttributeError, match="no attribute 'rander'"):
+        _ = xrcore.rander
+
+
+def test_functions_are_not_hidden_by_modules_of_their_name():
+    code = "import xrcore, pkgutil, importlib\n" \
+        "[importlib.import_module(m.name) for m in pkgutil.walk_packages(xrcore.__path__, 'xrcore.') if m.name != 'xrcore.__main__']\n" \
+        "import types\nprint(*[n for n in xrcore.__all__ if isinstance(getattr(xrcore, n), types.ModuleType)])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["figures", "metrics", "phantom"]
+
+
+def test_importing_loads_nothing_heavy():
+    code = "import sys, xrcore, xrcore.cli; print(*sys.modules)"
+    loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+    assert not loaded & {"torch", "numba", "numpy", "SimpleITK", "matplotlib", "pydicom"}

@@ -1,0 +1,51 @@
+"""The command line. Exit codes: 0 done (and trusted), 2 bad input, 3 registered but not trusted, 130 interrupted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+import typer
+
+from xrcore.cli.app import app
+from xrcore.errors import XrcoreError
+
+_UsageError = typer.BadParameter.__mro__[1]  # whose home moved between versions of typer
+
+
+def main() -> NoReturn:
+    """Run a command; whatever a user can mend ends in one line and no traceback."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        code = app(prog_name="xrcore", standalone_mode=False)
+        sys.stdout.flush()
+    except XrcoreError as error:
+        code = _complain(str(error))
+    except _UsageError as error:
+        context = getattr(error, "ctx", None)
+        help_of = context.command_path if context else "xrcore"
+        code = _complain(f"{error.format_message().rstrip('.')} ({help_of} --help shows what it takes)")  # type: ignore[attr-defined]
+    except BrokenPipeError:
+        # the reader of our output left; what python would still flush must not fail again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except OSError as error:
+        code = _complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except MemoryError:
+        code = _complain("not enough memory; a larger --spacing needs less")
+    except (KeyboardInterrupt, typer.Abort):
+        code = 130
+    sys.exit(code)
+
+
+def _complain(message: str) -> int:
+    print("xrcore: error:", " ".join(message.split()), file=sys.stderr)
+    return 2
+
+
+def _terminated(number: int, frame: FrameType | None) -> NoReturn:
+    # as an exception, so that half-written files are removed on the way out
+    raise SystemExit(128 + number)

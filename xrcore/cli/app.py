@@ -1,0 +1,46 @@
+"""The commands, gathered. Everything heavy is imported inside them, so that `--help` is immediate."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import xrcore
+from xrcore.cli.bench import bench
+from xrcore.cli.demo import demo
+from xrcore.cli.register import register
+from xrcore.cli.render import render
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+for command in (demo, register, render, bench):
+    app.command()(command)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"xrcore {xrcore.__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _xrcore(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)] = False,
+) -> None:
+    """Find where an X-ray was taken from, given the patient's CT.
+
+    \b
+    Examples:
+      xrcore demo
+      xrcore register ct.nii.gz xray.dcm --out result
+      xrcore COMMAND --help
+    """
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit

@@ -1,0 +1,122 @@
+"""`xrcore demo`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from xrcore.cli.options import default_carm
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+_CT_SPACING, _XRAY_SPACING = 2.0, 1.0  # [mm]: the X-ray comes from a finer patient than the one that is registered
+
+
+def demo(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(min=0, help="Which patient, pose and noise.")] = 0,
+    implant: Annotated[bool, typer.Option("--implant", help="Give the patient a hip replacement.")] = False,
+) -> None:
+    """Register a simulated X-ray of a built-in patient; needs no data.
+
+    Builds a pelvis, simulates an X-ray of it as acquired (another tube voltage, noise, scatter, blur, round field) from a
+    random pose, registers it from the AP view, and compares with the truth.
+
+    \b
+    Examples:
+      xrcore demo
+      xrcore demo --seed 7 --implant --out demo7
+    """
+    import torch
+
+    import xrcore
+    from xrcore import metrics
+    from xrcore.cli.text import line, pose_table, program, verdict
+    from xrcore.ct import volume_from_hu
+    from xrcore.files import check_writable, fingerprint, staged
+    from xrcore.geometry import Pose
+    from xrcore.phantom import pelvis, pelvis_hu
+    from xrcore.record import FILES, write_registration
+    from xrcore.registration import register
+    from xrcore.renderer import render_with_jacobian
+    from xrcore.simulate import Acquisition, simulate
+    from xrcore.xray import write_xray
+
+    check_writable(out)
+    carm, settings = default_carm(), Acquisition()
+    print(f"xrcore {xrcore.__version__} demo: a pelvis made from seed {seed}{', with a hip replacement' if implant else ''}\n")
+    seconds: dict[str, float] = {}
+    with timed(seconds, "patient"):
+        hu, world_from_voxel = pelvis_hu(seed, _CT_SPACING, implant)
+        volume = volume_from_hu(hu, world_from_voxel, spacing=None)
+        finer = pelvis(seed, _XRAY_SPACING, implant)
+    with timed(seconds, "X-ray"):
+        truth = Pose.random(generator=torch.Generator().manual_seed(seed))
+        xray = simulate(finer, carm, truth, settings=settings, seed=seed)
+    # not part of the registration: compiled code is loaded, or on a new machine compiled
+    with timed(seconds, "renderer"):
+        render_with_jacobian(volume.coarser(16), carm.resized((32, 32)), Pose.zero())
+    result = register(xray, volume, seed=seed)
+    with timed(seconds, "files"), staged(out) as temporary:
+        _write_ct(temporary / "ct.nii.gz", hu, world_from_voxel)
+        write_xray(temporary / "xray.dcm", xray)
+        inputs = {name: fingerprint(temporary / file) | {"path": file} for name, file in (("ct", "ct.nii.gz"), ("xray", "xray.dcm"))}
+        write_registration(temporary, result, xray, volume, inputs=inputs, options={"seed": seed, "implant": implant})
+
+    landmarks = volume.surface_points()
+
+    def error(measure: Callable[..., Tensor], unit: str) -> str:
+        start, found = (float(measure(pose, truth, landmarks, carm, volume.isocenter)) for pose in (result.initial, result.pose))
+        return f"{found:.2f} mm {unit} (at the start {start:.1f} mm)"
+
+    rows = {"true": truth, "start": result.initial, "found": result.pose}
+    deviation = ("std. dev.", result.standard_deviation)
+    x, y, z = reversed(volume.shape)
+    call = program()
+    print(
+        "\n".join(
+            [
+                line("CT", f"{x} x {y} x {z} voxels of {_CT_SPACING:g} mm, {' + '.join(volume.materials)}"),
+                line("X-ray", f"{carm.shape[0]} x {carm.shape[1]} pixels, {settings.kilovolts:g} kV, simulated on a {_XRAY_SPACING:g} mm grid"),
+                "",
+                *pose_table([*((label, pose.numbers[0].tolist()) for label, pose in rows.items()), deviation]),
+                "",
+                line("mTRE", error(metrics.mtre, "in space")),
+                line("mPD", error(metrics.mpd, "on the detector")),
+                *verdict(result),
+                line("besides", ", ".join(f"{name} {value:.2f} s" for name, value in seconds.items())),
+                "",
+                line("written", f"{out}/: " + ", ".join((*FILES, "ct.nii.gz", "xray.dcm"))),
+                line("try next", f"{call} register {out / 'ct.nii.gz'} {out / 'xray.dcm'} --out result"),
+                line("", f"{call} render {out / 'ct.nii.gz'} --pose 0,90,0,0,0,0 --out lateral.png"),
+                line("", f"{call} demo --seed {seed + 1} --implant"),
+            ]
+        )
+    )
+    if not result.trusted:
+        raise typer.Exit(3)
+
+
+def _write_ct(path: Path, hu: NDArray[np.int16], world_from_voxel: NDArray[np.float64]) -> None:
+    import SimpleITK as sitk
+
+    image = sitk.GetImageFromArray(hu)
+    image.SetSpacing(world_from_voxel.diagonal()[:3].tolist())
+    image.SetOrigin(world_from_voxel[:3, 3].tolist())
+    sitk.WriteImage(image, str(path), useCompression=True)
+
+
+@contextmanager
+def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    """Add how long the block took."""
+    start = time.perf_counter()
+    yield
+    seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - start

@@ -1,0 +1,64 @@
+"""What several commands share: their options, and reading what they name."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from xrcore.errors import XrcoreError
+
+if TYPE_CHECKING:
+    from xrcore.ct import Volume
+    from xrcore.geometry import CArm
+
+Ct = Annotated[Path, typer.Argument(metavar="CT", help="NIfTI, NRRD, MetaImage, or a folder of DICOM slices.", show_default=False)]
+Spacing = Annotated[float, typer.Option(help="Voxel size the CT is resampled to [mm].")]
+Background = Annotated[
+    float | None,
+    typer.Option(help="HU that the CT's publishers put where they removed tissue, such as 0.", show_default=False),
+]
+Kilovolts = Annotated[float, typer.Option(help="Tube voltage: 60, 90 or 120.")]
+
+
+def load_ct(
+    path: Path,
+    spacing: float,
+    background: float | None = None,
+    labels: Path | None = None,
+    keep: str | None = None,
+) -> tuple[Volume, tuple[str, ...]]:
+    """The volume, and remarks about the file."""
+    from xrcore.ct import read_ct
+
+    if keep is not None and labels is None:
+        raise XrcoreError("--keep chooses values of a label map; give it by --labels")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        volume = read_ct(path, spacing, background=background, labels=labels, keep=_values(keep))
+    return volume, tuple(str(w.message) for w in caught if w.category is UserWarning)
+
+
+def _values(keep: str | None) -> list[int] | None:
+    if keep is None:
+        return None
+    try:
+        return [int(value) for value in keep.split(",")]
+    except ValueError:
+        raise XrcoreError(f"--keep: expected whole numbers such as 1,2,5, got {keep!r}") from None
+
+
+def default_carm() -> CArm:
+    """The mobile C-arm of the paper: 256 x 256 pixels on a detector of 432 mm."""
+    from xrcore.geometry import CArm
+
+    return CArm(source_to_detector=1259.65, source_to_isocenter=742.5, shape=(256, 256), pixel_spacing=1.6875)
+
+
+def tell(notes: tuple[str, ...]) -> None:
+    """Remarks go to stderr, one a line: results are on stdout."""
+    for note in notes:
+        print("xrcore: note:", " ".join(note.split()), file=sys.stderr)

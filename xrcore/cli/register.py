@@ -1,0 +1,70 @@
+"""`xrcore register`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xrcore.cli.options import Background, Ct, Kilovolts, Spacing, load_ct, tell
+
+
+def register(
+    ct: Ct,
+    xray: Annotated[Path, typer.Argument(metavar="XRAY", help="DICOM, TIFF or PNG.", show_default=False)],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.", show_default=False)],
+    carm: Annotated[
+        Path | None, typer.Option(metavar="YAML", help="Geometry; PNG and TIFF need it, for DICOM it overrides tags.", show_default=False)
+    ] = None,
+    initial: Annotated[
+        str | None, typer.Option(metavar="POSE", help="Start: a JSON file or rx,ry,rz,tx,ty,tz [deg, mm]; default the pose the X-ray names, else AP.", show_default=False)
+    ] = None,
+    method: Annotated[str, typer.Option(help="gauss-newton, adam, lbfgs, cma-es, powell, or a preset of the paper's.")] = "gauss-newton",
+    similarity: Annotated[str, typer.Option(help="auto, zncc, gradient-zncc, local-zncc, mutual-information or wlmi.")] = "auto",
+    spacing: Spacing = 2.0,
+    background: Background = None,
+    labels: Annotated[Path | None, typer.Option(metavar="FILE", help="Label map: register only its structures.", show_default=False)] = None,
+    keep: Annotated[
+        str | None, typer.Option(metavar="1,2", help="Values of the label map to keep; default all but 0.", show_default=False)
+    ] = None,
+    detector: Annotated[str, typer.Option(help="Side that DICOM angles count from: posterior or anterior.")] = "posterior",
+    kilovolts: Kilovolts = 90,
+    frame: Annotated[int | None, typer.Option(help="Of a multi-frame file, counted from 0.", show_default=False)] = None,
+) -> None:
+    """Find the pose of an X-ray in a CT.
+
+    Writes registration.json (pose, matrices, similarity, covariance, verdict), camera_from_ct.tfm (an ITK transform that maps
+    CT points, LPS mm, into the camera frame) and overlay.png into DIR.
+    Exit code 0: trusted, 3: not trusted, 2: bad input, and then nothing is written.
+
+    \b
+    Examples:
+      xrcore register ct.nii.gz fluoro.dcm --out result
+      xrcore register ct_folder/ xray.png --carm carm.yaml --initial 0,30,0,0,0,0 --out result
+    """
+    from xrcore.beam import Beam
+    from xrcore.cli.text import line, pose_table, verdict
+    from xrcore.files import check_writable, fingerprint
+    from xrcore.record import FILES, read_pose, write_registration
+    from xrcore.registration import register as find
+    from xrcore.xray import read_xray
+
+    check_writable(out)
+    beam = Beam(kilovolts=kilovolts)
+    image = read_xray(xray, carm, detector=detector, frame=frame)
+    tell(image.notes)
+    volume, notes = load_ct(ct, spacing, background, labels, keep)
+    tell(notes)
+    start = None if initial is None else read_pose(initial, image.carm, volume.isocenter)
+    result = find(image, volume, initial=start, method=method, similarity=similarity, beam=beam)
+    tell(tuple(note for note in result.notes if note not in (*image.notes, *notes)))
+
+    inputs = {"ct": fingerprint(ct), "xray": fingerprint(xray)}
+    inputs |= {name: fingerprint(path) for name, path in (("carm", carm), ("labels", labels)) if path is not None}
+    options = {"spacing": spacing, "background": background, "keep": keep, "kilovolts": kilovolts, "detector": detector, "frame": frame}
+    write_registration(out, result, image, volume, beam, inputs=inputs, options=options)
+    rows = [("pose", result.pose.numbers[0].tolist()), ("std. dev.", result.standard_deviation)]
+    print("\n".join([*pose_table(rows), "", *verdict(result), line("written", ", ".join(str(out / name) for name in FILES))]))
+    if not result.trusted:
+        raise typer.Exit(3)

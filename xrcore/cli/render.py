@@ -1,0 +1,59 @@
+"""`xrcore render`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xrcore.cli.options import Background, Ct, Kilovolts, Spacing, default_carm, load_ct, tell
+from xrcore.errors import XrcoreError
+
+_SUFFIXES = (".png", ".tif", ".tiff", ".dcm")
+
+
+def render(
+    ct: Ct,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Image: .png, .tif or .dcm.", show_default=False)],
+    carm: Annotated[Path | None, typer.Option(metavar="YAML", help="Geometry.", show_default="the paper's C-arm, 256 x 256")] = None,
+    pose: Annotated[str, typer.Option(metavar="POSE", help="rx,ry,rz,tx,ty,tz [deg, mm] or a JSON file.")] = "0,0,0,0,0,0",
+    kilovolts: Kilovolts = 90,
+    spacing: Spacing = 2.0,
+    background: Background = None,
+) -> None:
+    """Render an X-ray of a CT: an attenuation image, bone bright.
+
+    A DICOM file carries the geometry and the pose, so that it reads back to the same view. Beside a PNG or TIFF a
+    carm.yaml of the same name is written.
+
+    \b
+    Examples:
+      xrcore render ct.nii.gz --out ap.png
+      xrcore render ct_folder/ --pose 0,90,0,0,0,0 --carm carm.yaml --out lateral.dcm
+    """
+    if out.suffix.lower() not in _SUFFIXES:
+        raise XrcoreError(f"{out}: --out must end in .png, .tif or .dcm")
+    from xrcore.beam import Beam
+    from xrcore.files import check_writable, staged
+    from xrcore.record import read_pose
+    from xrcore.renderer import render as draw
+    from xrcore.xray import read_carm, write_carm, write_xray
+
+    if out.is_dir():
+        raise XrcoreError(f"{out}: a folder of this name is in the way")
+    check_writable(out.parent)
+    beam = Beam(kilovolts=kilovolts)
+    geometry = default_carm() if carm is None else read_carm(carm)
+    volume, notes = load_ct(ct, spacing, background)
+    tell(notes)
+    view = read_pose(pose, geometry, volume.isocenter)
+    image = draw(volume, geometry, view, beam)[0]
+    if not image.any():
+        raise XrcoreError(f"{ct}: the CT lies outside the view at pose {pose}; nothing to render")
+    beside = Path(out.stem + ".carm.yaml")
+    with staged(out.parent) as temporary:
+        write_xray(temporary / out.name, image, geometry, view)
+        if out.suffix.lower() != ".dcm":
+            write_carm(temporary / beside, geometry)
+    print(f"{out}: {geometry.shape[0]} x {geometry.shape[1]} pixels" + ("" if out.suffix.lower() == ".dcm" else f", geometry in {out.parent / beside}"))

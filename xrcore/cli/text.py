@@ -1,0 +1,51 @@
+"""How results look in a terminal: plain, aligned text."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xrcore.geometry.pose import NAMES
+
+if TYPE_CHECKING:
+    from xrcore.refinement.result import Registration
+
+_LABEL = 12
+_UNITS = ("deg", "deg", "deg", "mm", "mm", "mm")
+
+
+def line(label: str, *values: str) -> str:
+    """A label and what belongs to it, indented."""
+    return f"  {label:<{_LABEL}}" + "   ".join(values)
+
+
+def pose_table(rows: Iterable[tuple[str, Sequence[float] | None]]) -> list[str]:
+    """Six numbers a row under their names and units; rows of None are left out."""
+    lines = [line("", "".join(f"{f'{n} [{u}]':>10}" for n, u in zip(NAMES, _UNITS, strict=True)))]
+    return lines + [line(label, "".join(f"{value:10.2f}" for value in row)) for label, row in rows if row is not None]
+
+
+def verdict(result: Registration) -> list[str]:
+    """Similarity, trust and time."""
+    stages = ", ".join(f"{name} {seconds:.2f}" for name, seconds in result.stages.items())
+    trust = "trusted" if result.trusted else "NOT trusted: " + "; ".join(result.reasons)
+    return [
+        line("similarity", f"{result.similarity:.4f}", result.similarity_name),
+        line("verdict", trust),
+        line("stopped", result.stop_reason),
+        line("time", f"{result.seconds:.2f} s", *([f"({stages})"] if stages else [])),
+    ]
+
+
+def program() -> str:
+    """The way this program was called, so that a suggested command can be pasted."""
+    called = Path(sys.argv[0])
+    if called.name != "xrcore":
+        return "xrcore"
+    found = shutil.which("xrcore")
+    if found and Path(found).samefile(called):
+        return "xrcore"
+    return str(called.relative_to(Path.cwd())) if called.is_relative_to(Path.cwd()) else str(called)

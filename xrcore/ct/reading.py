@@ -1,0 +1,86 @@
+"""CT file or DICOM folder -> Volume."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from xrcore.ct.dicom_pixels import is_dicom
+from xrcore.ct.dicom_series import read_series
+from xrcore.ct.hu import NO_AIR, HuImage, volume_from_hu
+from xrcore.ct.image_files import check_file, read_image
+from xrcore.ct.volume import Volume
+
+
+def read_ct(
+    path: str | os.PathLike[str],
+    spacing: float | None = 2.0,
+    *,
+    background: float | None = None,
+    metal_above: float | None = 2500.0,
+    metal: str = "metal",
+    labels: str | os.PathLike[str] | sitk.Image | None = None,
+    keep: Sequence[int] | None = None,
+    air: str = "equivalent",
+    empty_below: float = -950.0,
+    series: str | None = None,
+) -> Volume:
+    """Read a CT: NIfTI, NRRD, MetaImage, or a folder of DICOM slices.
+
+    spacing: [mm] of the isotropic grid it is resampled to with cubic B-splines, on the CT's own axes and about its own
+        centre (the isocentre); None keeps the CT's grid. As in the paper there is no smoothing before: structures
+        thinner than `spacing` alias. `Volume.coarser` averages instead.
+    background: for a CT of which only bone is left, the HU its publishers put where tissue was removed, such as 0.
+        Density then grows from nothing at `background` to its full value at 350 HU, because a voxel in between is
+        part bone and part nothing. Nothing is removed by connectivity: rods or a table under the patient stay (see `labels`).
+    metal_above: [HU] denser voxels are metal; the densest bone and enamel stay below about 2500, and 12-bit scanners saturate at
+        3071, where the density formula gives 2.8 g/cm3 (titanium has 4.5). None: no metal.
+    metal: the material's name in the volume, "metal" (what it is, the `Beam` says), "titanium" or "iron".
+    labels, keep: a label map (file or SimpleITK image, on any grid in the same patient space) and the values to keep, default all but
+        0; the rest becomes empty. The isocentre stays the CT's.
+    air: voxels up to -800 HU: "equivalent" adds them to soft tissue at 0.92 of their density, the nearly constant ratio of the mass
+        attenuations, which saves a material; "separate" keeps the material "air" as the paper does; "none" drops them.
+    empty_below: [HU] voxels up to it are exactly empty. Air around the patient attenuates nothing, and exact zeros let
+        renderers skip it; lung tissue lies above.
+    series: SeriesInstanceUID or SeriesDescription, for a folder with several CT series.
+
+    Remarks that need no error are given by `warnings.warn`.
+    Raises XrcoreError, one line naming the file, for anything that is not a CT.
+    """
+    hu = read_hu(path, series=series)
+    for note in hu.notes if background is None else ():
+        warnings.warn(f"{hu.name}: {note}", stacklevel=2)
+    return volume_from_hu(
+        hu,
+        spacing=spacing,
+        background=background,
+        metal_above=metal_above,
+        metal=metal,
+        labels=labels,
+        keep=keep,
+        air=air,
+        empty_below=empty_below,
+    )
+
+
+def read_hu(path: str | os.PathLike[str], *, series: str | None = None) -> HuImage:
+    """Read a CT on its own grid in HU; formats and errors as in `read_ct`. Remarks are in `notes`."""
+    path = Path(path)
+    if path.is_dir():
+        values, matrix = read_series(path, series)
+    else:
+        check_file(path)
+        values, matrix = read_series(path, series) if is_dicom(path) else read_image(path)
+    hu = HuImage(hu=values, world_from_voxel=matrix, name=str(path))
+    low = float(hu.hu.min())
+    if low <= NO_AIR:
+        return hu
+    note = (
+        f"no voxel is below {NO_AIR:g} HU, so there is no air: if tissue was replaced by a value, give it as background=; "
+        f"if these are not HU (they start at {low:g}), rescale them"
+    )
+    return HuImage(hu=hu.hu, world_from_voxel=matrix, name=hu.name, notes=(note,))

@@ -1,0 +1,120 @@
+"""Two images in one picture: arrays (H, W, 3) of colours in [0, 1], black outside the mask."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy.typing import NDArray
+from scipy.ndimage import binary_erosion, gaussian_filter
+from torch import Tensor
+
+from xrcore.errors import XrcoreError
+
+FIXED = np.array([1.0, 0.16, 0.12])  # red: the X-ray
+MOVING = np.array([0.08, 0.45, 1.0])  # blue: the DRR
+_DIMMED = 0.6  # grey under the edges
+_FAINT = 0.25  # edge strength below which nothing is drawn
+_DEEPEST = 2.0  # standard deviations at which a difference takes its full colour
+
+Image = Float[Tensor, "*B H W"] | Float[NDArray, "*B H W"]
+Mask = Bool[Tensor, "H W"] | Bool[NDArray, "H W"]
+
+
+def display_image(image: Image, mask: Mask | None = None, *, percentiles: tuple[float, float] = (0.5, 99.5)) -> Float[NDArray, "H W"]:
+    """Grey values in [0, 1], windowed between two percentiles of what the mask shows, so that noise and metal do not set the window."""
+    grey, inside = _checked("display_image", mask, image=image)
+    return _windowed(grey[0], inside, percentiles)
+
+
+def edges(image: Image, mask: Mask | None = None, *, smoothing: float | None = None) -> Float[NDArray, "H W"]:
+    """Edge strength in [0, 1): gradient magnitude over its 99th percentile, through tanh.
+
+    smoothing: sigma [pixels] of a Gaussian against noise; default 1/170 of the shorter side. The mask's own rim is no edge.
+    Source: the overlays of Zhang et al., MICCAI 2023, which do not smooth.
+    """
+    grey, inside = _checked("edges", mask, image=image)
+    return _edges(grey[0], inside, smoothing)
+
+
+def overlay(fixed: Image, moving: Image, mask: Mask | None = None) -> Float[NDArray, "H W 3"]:
+    """Edges over the X-ray in grey: red where only the X-ray has one, blue where only the DRR has, purple where both agree."""
+    (x, y), inside = _checked("overlay", mask, fixed=fixed, moving=moving)
+    grey = _DIMMED * _windowed(x, inside)
+    red, blue = (np.clip((_edges(image, inside) - _FAINT) / (1 - _FAINT), 0, 1) for image in (x, y))
+    # the two lights add up by screen blending, so red and blue give purple; the grey gives way to them
+    light = 1 - (1 - red[..., None] * FIXED) * (1 - blue[..., None] * MOVING)
+    return np.where(inside[..., None], light + (1 - light.max(-1, keepdims=True)) * grey[..., None], 0.0)
+
+
+def checkerboard(fixed: Image, moving: Image, mask: Mask | None = None, *, squares: int = 8) -> Float[NDArray, "H W 3"]:
+    """The two images in turn on a checkerboard with `squares` squares along the shorter side; the X-ray is at the upper left."""
+    (x, y), inside = _checked("checkerboard", mask, fixed=fixed, moving=moving)
+    if squares < 1:
+        raise XrcoreError(f"checkerboard: squares must be at least 1, got {squares!r}")
+    size = max(1, round(min(x.shape) / squares))
+    row, col = np.indices(x.shape) // size
+    grey = np.where((row + col) % 2 == 0, _windowed(x, inside), _windowed(y, inside))
+    return np.repeat(grey[..., None], 3, -1)
+
+
+def difference(fixed: Image, moving: Image, mask: Mask | None = None) -> Float[NDArray, "H W 3"]:
+    """Difference of the standardised images: red where the X-ray is brighter, blue where the DRR is, white where they agree."""
+    (x, y), inside = _checked("difference", mask, fixed=fixed, moving=moving)
+    residual = (_standardised(x, inside) - _standardised(y, inside)) / _DEEPEST
+    white = 1 - np.clip(residual, 0, 1)[..., None] * (1 - FIXED) - np.clip(-residual, 0, 1)[..., None] * (1 - MOVING)
+    return np.where(inside[..., None], white, 0.0)
+
+
+def _windowed(image: NDArray, inside: NDArray, percentiles: tuple[float, float] = (0.5, 99.5)) -> NDArray:
+    low, high = np.percentile(image[inside], percentiles)
+    if high <= low:
+        low, high = image[inside].min(), max(image[inside].max(), image[inside].min() + 1e-6)
+    return np.where(inside, np.clip((image - low) / (high - low), 0, 1), 0.0)
+
+
+def _edges(image: NDArray, inside: NDArray, smoothing: float | None = None) -> NDArray:
+    sigma = min(image.shape) / 170 if smoothing is None else smoothing
+    # a single hot pixel, as noise leaves it, would make an edge of its own
+    low, high = np.percentile(image[inside], (0.5, 99.5))
+    image = np.clip(image, low, high)
+    if sigma > 0:
+        # normalised by the mask's own blur, so that what lies outside does not leak in
+        weight = gaussian_filter(inside.astype(np.float64), sigma)
+        image = gaussian_filter(np.where(inside, image, 0.0), sigma) / np.maximum(weight, 1e-6)
+    kept = binary_erosion(inside, iterations=2, border_value=1)
+    kept = kept if kept.any() else inside
+    strength = np.hypot(*np.gradient(image))
+    level = np.percentile(strength[kept], 99)
+    return np.where(kept, np.tanh(strength / level), 0.0) if level > 0 else np.zeros_like(image)
+
+
+def _standardised(image: NDArray, inside: NDArray) -> NDArray:
+    deviation = image[inside].std()
+    return (image - image[inside].mean()) / (deviation if deviation > 0 else 1.0)
+
+
+def _checked(caller: str, mask: Mask | None, **images: Image) -> tuple[list[NDArray], NDArray]:
+    """Images as float64 (H, W), zero outside the mask, and the mask; an image may come as a batch of one."""
+    arrays: list[NDArray] = []
+    for name, image in images.items():
+        array = _array(image).astype(np.float64)
+        if array.ndim == 3 and len(array) == 1:
+            array = array[0]
+        if array.ndim != 2 or min(array.shape) < 2:
+            raise XrcoreError(f"{caller}: {name} must be one (H, W) image, got {array.shape}")
+        if arrays and array.shape != arrays[0].shape:
+            raise XrcoreError(f"{caller}: {next(iter(images))} is {arrays[0].shape} but {name} is {array.shape}")
+        arrays.append(array)
+    inside = np.ones(arrays[0].shape, dtype=bool) if mask is None else _array(mask).astype(bool)
+    if inside.shape != arrays[0].shape:
+        raise XrcoreError(f"{caller}: mask is {inside.shape} but the image is {arrays[0].shape}")
+    if not inside.any():
+        raise XrcoreError(f"{caller}: the mask leaves no pixel")
+    for name, array in zip(images, arrays, strict=True):
+        if not np.isfinite(array[inside]).all():
+            raise XrcoreError(f"{caller}: {name} holds NaN or infinite pixels inside the mask")
+    return [np.where(inside, array, 0.0) for array in arrays], inside
+
+
+def _array(values: object) -> NDArray:
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)

@@ -1,0 +1,35 @@
+"""Writing figures."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from xrcore.errors import XrcoreError
+
+FORMATS = (".png", ".pdf")
+
+
+def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: float | None = None) -> Path:
+    """Write a PNG or PDF, whole or not at all; returns the path. dpi: default the figure's own.
+
+    The file depends on the figure alone: no date is written. Raises XrcoreError for another suffix or a missing folder.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
+        raise XrcoreError(f"save_figure: {path.name} must end in {' or '.join(FORMATS)}")
+    if not path.parent.is_dir():
+        raise XrcoreError(f"save_figure: the folder {path.parent} does not exist; create it first")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{suffix}")
+    metadata = {"CreationDate": None} if suffix == ".pdf" else {}
+    FigureCanvasAgg(figure)
+    try:
+        figure.savefig(temporary, dpi="figure" if dpi is None else dpi, format=suffix[1:], metadata=metadata)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path

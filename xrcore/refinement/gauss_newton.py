@@ -1,0 +1,95 @@
+"""Levenberg-Marquardt on the similarity's residual, for a batch of starts at one level.
+
+Source: Levenberg 1944, Marquardt 1963; the damping schedule is Nielsen's (*Damping parameter in Marquardt's method*, 1999).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from xrcore.geometry import Pose
+from xrcore.refinement.problem import Problem
+
+_FIRST_DAMPING = 1e-3
+_LARGEST_STEP = (10.0, 30.0)  # deg, mm: beyond it the linearisation means nothing
+
+
+@dataclass
+class Descent:
+    """State of a batch of descents: where each stands, how well, and its normal equations there."""
+
+    pose: Pose
+    value: Float[Tensor, "B"]
+    gradient: Float[Tensor, "B 6"]
+    hessian: Float[Tensor, "B 6 6"]
+    count: Tensor | float
+    converged: Tensor
+    steps: list[tuple[Pose, float]]
+
+    def covariance(self, index: int) -> Float[Tensor, "6 6"]:
+        """Of the six numbers, from the residual variance and the Gauss-Newton Hessian: 2 (1 - value) / (N - 6) H^-1."""
+        count = torch.as_tensor(self.count, dtype=torch.float64).expand(len(self.pose))[index]
+        variance = 2 * (1 - self.value[index].double()).clamp_min(1e-12) / (count - 6).clamp_min(1)
+        return variance * torch.linalg.pinv(self.hessian[index].double(), hermitian=True)
+
+
+def descend(problem: Problem, start: Pose, *, iterations: int, tolerance: float) -> Descent:
+    """Minimise 1 - similarity from each start; every iteration renders each pending pose once, with its Jacobian.
+
+    Steps compose on the rigid transform. A descent is done when its step is smaller than `tolerance` (deg and mm).
+    """
+    value, gradient, hessian, count = (x.double() if isinstance(x, Tensor) else x for x in problem.normal_equations(start))
+    pose = Pose(start.numbers.detach().double())
+    batch = len(pose)
+    damping = torch.full((batch,), _FIRST_DAMPING, dtype=torch.float64)
+    growth = torch.full((batch,), 2.0, dtype=torch.float64)
+    converged = torch.zeros(batch, dtype=torch.bool)
+    steps = [(pose[int(value.argmax())], float(value.max()))]
+    for _ in range(iterations):
+        pending = torch.nonzero(~converged).squeeze(-1)
+        if len(pending) == 0:
+            break
+        change, predicted = _step(gradient[pending], hessian[pending], damping[pending])
+        small = change.abs().amax(-1) < tolerance
+        converged[pending[small]] = True
+        pending, change, predicted = pending[~small], change[~small], predicted[~small]
+        if len(pending) == 0:
+            break
+        here = pose[pending]
+        twist = (here.twists(problem.carm) @ change.unsqueeze(-1)).squeeze(-1)
+        there = here.moved(twist, problem.carm)
+        new_value, new_gradient, new_hessian, _ = problem.normal_equations(there)
+        gain = (new_value.double() - value[pending]) / predicted.clamp_min(1e-30)
+        better = gain > 0
+        took, left = pending[better], pending[~better]
+        numbers = pose.numbers.clone()
+        numbers[took] = there.numbers[better]
+        pose = Pose(numbers)
+        value[took], gradient[took] = new_value[better].double(), new_gradient[better].double()
+        hessian[took] = new_hessian[better].double()
+        damping[took] = damping[took] * torch.clamp(1 - (2 * gain[better] - 1) ** 3, 1 / 3, 2)
+        growth[took] = 2.0
+        damping[left] = damping[left] * growth[left]
+        growth[left] = growth[left] * 2
+        converged[left[damping[left] > 1e6]] = True
+        best = int(value.argmax())
+        if float(value[best]) > steps[-1][1]:
+            steps.append((pose[best], float(value[best])))
+    return Descent(pose, value, gradient, hessian, count, converged, steps)
+
+
+def _step(gradient: Tensor, hessian: Tensor, damping: Tensor) -> tuple[Float[Tensor, "b 6"], Float[Tensor, "b"]]:
+    """The damped step (deg, mm) and the decrease of the cost that the linearised residual predicts."""
+    diagonal = hessian.diagonal(dim1=-2, dim2=-1)
+    scale = diagonal.clamp_min(1e-12 * diagonal.amax(-1, keepdim=True)).clamp_min(1e-20)
+    damped = hessian + torch.diag_embed(damping.unsqueeze(-1) * scale)
+    step = -torch.linalg.solve_ex(damped, gradient.unsqueeze(-1))[0].squeeze(-1)
+    step = torch.nan_to_num(step, nan=0.0, posinf=0.0, neginf=0.0)
+    limit = step.new_tensor([_LARGEST_STEP[0]] * 3 + [_LARGEST_STEP[1]] * 3)
+    step = step / (step.abs() / limit).amax(-1, keepdim=True).clamp_min(1)
+    predicted = -(gradient * step).sum(-1) - 0.5 * torch.einsum("bi,bij,bj->b", step, hessian, step)
+    return step, predicted

@@ -1,0 +1,74 @@
+"""The function that refinement maximises: similarity of an X-ray and the DRR of a pose, at one level of a pyramid."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from xrcore.beam import Beam
+from xrcore.ct.volume import Volume
+from xrcore.geometry import CArm, Pose
+from xrcore.refinement.similarities import similarity as named_similarity
+from xrcore.renderer import render, render_with_jacobian
+from xrcore.xray.image import Xray
+
+
+class Problem:
+    """An X-ray at some pixel count against a volume at some voxel size.
+
+    Evaluations take batches of poses; `evaluations` counts the images rendered.
+    """
+
+    def __init__(self, xray: Xray, volume: Volume, beam: Beam, similarity: object, *, pixels: int | None = None) -> None:
+        xray = xray if pixels is None else shrink(xray, pixels)
+        self.xray = xray
+        self.carm = xray.carm
+        self.volume = volume
+        self.beam = beam
+        self.similarity = named_similarity(similarity)
+        self.fitted = self.similarity.fit(xray.image, xray.mask)
+        self.evaluations = 0
+
+    @torch.no_grad()
+    def value(self, pose: Pose) -> Float[Tensor, "B"]:
+        """Similarity of each pose; higher is better."""
+        self.evaluations += len(pose)
+        return self.fitted.value(render(self.volume, self.carm, pose, self.beam))
+
+    def value_and_gradient(self, pose: Pose) -> tuple[Float[Tensor, "B"], Float[Tensor, "B 6"]]:
+        """Similarity and its derivative by the six numbers [1/deg, 1/mm]."""
+        self.evaluations += len(pose)
+        image, jacobian = render_with_jacobian(self.volume, self.carm, pose, self.beam)
+        image.requires_grad_(True)
+        value = self.fitted.value(image)
+        (slope,) = torch.autograd.grad(value.sum(), image)
+        return value.detach(), torch.einsum("bhw,bhwi->bi", slope, jacobian.to(slope.dtype))
+
+    @torch.no_grad()
+    def normal_equations(self, pose: Pose) -> tuple[Tensor, Tensor, Tensor, Tensor | float]:
+        """Similarity (B,), and gradient (B, 6) and Gauss-Newton Hessian (B, 6, 6) of the cost 1 - similarity, and N."""
+        self.evaluations += len(pose)
+        image, jacobian = render_with_jacobian(self.volume, self.carm, pose, self.beam)
+        return self.fitted.normal_equations(image, jacobian)
+
+
+def shrink(xray: Xray, pixels: int) -> Xray:
+    """Average blocks of pixels until the longer side has about `pixels`; masked pixels do not count.
+
+    A block is trusted where at least half of it is. Rows and columns that fill no block are cut off, and the geometry follows.
+    """
+    factor = max(1, round(max(xray.carm.shape) / pixels))
+    if factor == 1:
+        return xray
+    rows, cols = (n // factor for n in xray.carm.shape)
+    top, left = ((n - m * factor) // 2 for n, m in zip(xray.carm.shape, (rows, cols), strict=True))
+    window = (slice(top, top + rows * factor), slice(left, left + cols * factor))
+    weight = xray.mask[window].float()[None, None]
+    share = F.avg_pool2d(weight, factor)[0, 0]
+    image = torch.where(xray.mask, xray.image, 0.0)[window][None, None]
+    mean = F.avg_pool2d(image, factor)[0, 0] / share.clamp_min(1e-6)
+    mask = share >= 0.5
+    carm: CArm = xray.carm.cropped(top, left, (rows * factor, cols * factor)).resized((rows, cols))
+    return Xray(image=mean, mask=mask if mask.any() else share > 0, carm=carm, pose=xray.pose, notes=xray.notes)

@@ -1,0 +1,52 @@
+"""What a registration found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from jaxtyping import Float
+from torch import Tensor
+
+from xrcore.geometry import Pose
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One accepted step of a refinement: level, pose, similarity."""
+
+    level: int
+    pose: Pose
+    similarity: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registration:
+    """Result of every refinement method, and of `register`.
+
+    pose: the best pose met. similarity: its value. covariance: (6, 6) of the six numbers [deg, mm], or None where the
+    similarity has no residual and no curvature was estimated. stop_reason: why it stopped, in words.
+    trusted: the verdict of `register`; a bare refinement is never trusted, since nobody checked it.
+    reasons: what spoke against trusting it. notes: remarks for the user.
+    """
+
+    pose: Pose
+    similarity: float
+    covariance: Float[Tensor, "6 6"] | None
+    stop_reason: str
+    seconds: float
+    initial: Pose
+    method: str
+    similarity_name: str
+    evaluations: int
+    history: tuple[Step, ...] = ()
+    trusted: bool = False
+    reasons: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    stages: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def standard_deviation(self) -> tuple[float, ...] | None:
+        """Of rx, ry, rz [deg], tx, ty, tz [mm]."""
+        if self.covariance is None:
+            return None
+        return tuple(self.covariance.diagonal().clamp_min(0).sqrt().tolist())

@@ -1,0 +1,178 @@
+"""carm.yaml: the geometry of an image that cannot carry its own, and how its pixels are meant."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from xrcore.ct.image_files import check_file
+from xrcore.errors import XrcoreError
+from xrcore.geometry import CArm
+from xrcore.xray.writing import replacing
+
+GEOMETRY_KEYS = ("source_to_detector", "source_to_isocenter", "shape", "pixel_spacing", "principal_point", "K")
+IMAGE_KEYS = ("pixel_values", "invert", "mask")
+PIXEL_VALUES = ("attenuation", "intensity")
+LARGEST_FILE = 16_384  # [bytes]
+MOST_BRACKETS = 100  # nested ones take the parser quadratic time
+
+
+@dataclass(frozen=True, kw_only=True)
+class CarmFile:
+    """What a carm.yaml says, checked one key at a time; a key that is absent is None or not in `geometry`."""
+
+    path: Path
+    geometry: dict[str, Any] = field(default_factory=dict)
+    pixel_values: str | None = None
+    invert: bool = False
+    mask: str = "auto"
+
+
+def read_carm(path: str | os.PathLike[str], shape: tuple[int, int] | None = None) -> CArm:
+    """Read the geometry of a carm.yaml; shape (rows, cols) is needed where the file has none.
+
+    Lengths in mm, pixels as (row, col) with centres at integers. Either
+
+        source_to_detector: 1259.65
+        source_to_isocenter: 742.5
+        pixel_spacing: 1.6875            # or [row, col]
+        shape: [256, 256]                # optional beside an image
+        principal_point: [127.5, 127.5]  # optional, default the centre
+
+    or, for a calibrated system, `K: [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]` in pixels with `source_to_isocenter`
+    and one of `source_to_detector` and `pixel_spacing`. Beside an image also `pixel_values: attenuation` (bone bright,
+    the default of PNG and TIFF) or `intensity` (detector counts, bone dark), `invert: true`, and
+    `mask: auto | circle | none | FILE` (an image, zero where nothing can be trusted).
+    Raises XrcoreError for an unknown key, a value that makes no sense, or too few of them.
+    """
+    file = load_carm_file(path)
+    return build_carm(file.geometry, shape, str(path), {})
+
+
+def write_carm(path: str | os.PathLike[str], carm: CArm) -> None:
+    """Write a carm.yaml that `read_carm` reads back to the same CArm."""
+    lines = [
+        "# lengths in mm; pixels as [row, col], centres at integers",
+        f"source_to_detector: {carm.source_to_detector!r}",
+        f"source_to_isocenter: {carm.source_to_isocenter!r}",
+        f"shape: {list(carm.shape)!r}",
+        f"pixel_spacing: {list(carm.spacing)!r}",
+        f"principal_point: {list(carm.center)!r}",
+    ]
+    with replacing(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def load_carm_file(path: str | os.PathLike[str]) -> CarmFile:
+    """A carm.yaml with each key checked, not yet whether there are enough of them."""
+    path = Path(path)
+    content = _parse(path)
+    known = (*GEOMETRY_KEYS, *IMAGE_KEYS)
+    for key in content:
+        if key not in known:
+            close = difflib.get_close_matches(str(key)[:60], known, n=1, cutoff=0.5)
+            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+            raise XrcoreError(f"{path}: unknown key {str(key)[:60]!r}; {hint}")
+    geometry: dict[str, Any] = {}
+    for key in ("source_to_detector", "source_to_isocenter"):
+        if key in content:
+            geometry[key] = _number(content[key], key, path)
+    for key in ("shape", "pixel_spacing", "principal_point"):
+        if key in content:
+            geometry[key] = _numbers(content[key], key, path)
+    if "K" in content:
+        rows = content["K"]
+        if not isinstance(rows, list) or len(rows) != 3 or not all(isinstance(r, list) and len(r) == 3 for r in rows):
+            raise XrcoreError(f"{path}: K must be three rows of three numbers")
+        geometry["K"] = [[_number(v, "K", path) for v in row] for row in rows]
+        if geometry["K"][2][2] == 0:
+            raise XrcoreError(f"{path}: K must be [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]")
+    pixel_values, invert, mask = content.get("pixel_values"), content.get("invert", False), content.get("mask", "auto")
+    if pixel_values is not None and pixel_values not in PIXEL_VALUES:
+        raise XrcoreError(f"{path}: pixel_values must be {' or '.join(PIXEL_VALUES)}, got {_short(pixel_values)}")
+    if not isinstance(invert, bool):
+        raise XrcoreError(f"{path}: invert must be true or false, got {_short(invert)}")
+    mask = "none" if mask is None or mask is False else mask  # YAML reads "mask: no" as false
+    if not isinstance(mask, str) or not mask or "\0" in mask:
+        raise XrcoreError(f"{path}: mask must be auto, circle, none or a file, got {_short(mask)}")
+    return CarmFile(path=path, geometry=geometry, pixel_values=pixel_values, invert=invert, mask=mask)
+
+
+def build_carm(geometry: dict[str, Any], shape: tuple[int, int] | None, where: str, tags: dict[str, str]) -> CArm:
+    """A CArm from the keys of a carm.yaml; `tags` names the DICOM tag that would also have given a key.
+
+    A single pixel spacing is of rows and columns alike. Raises XrcoreError naming what is missing.
+    """
+    geometry = dict(geometry)
+    own = geometry.pop("shape", None)
+    if own is not None and shape is not None and tuple(own) != tuple(shape):
+        rows, cols = own
+        advice = " (same aspect ratio: carm.resized would fit it)" if rows * shape[1] == cols * shape[0] else ""
+        raise XrcoreError(f"{where}: the image is {shape[0]} x {shape[1]} pixels but its C-arm says shape {rows:g} x {cols:g}{advice}")
+    shape = shape or own
+    matrix = geometry.pop("K", None)
+    needed = ["source_to_isocenter", *([] if matrix else ["source_to_detector", "pixel_spacing"])]
+    missing = [k for k in needed if k not in geometry] + (["shape"] if shape is None else [])
+    if missing:
+        named = ", ".join(f"{k} (DICOM {tags[k]})" if k in tags else k for k in missing)
+        raise XrcoreError(f"{where}: the geometry lacks {named}; give it in a carm.yaml")
+    assert shape is not None
+    try:
+        if matrix is None:
+            return CArm(shape=shape, **geometry)
+        if "principal_point" in geometry:
+            raise XrcoreError("give K or principal_point, not both")
+        spacing = geometry.get("pixel_spacing")
+        if isinstance(spacing, (list, tuple)):
+            geometry["pixel_spacing"] = spacing[1]
+        return CArm.from_intrinsics(matrix, shape, **geometry)
+    except XrcoreError as error:
+        raise XrcoreError(f"{where}: {error}") from None
+
+
+def _parse(path: Path) -> dict[Any, Any]:
+    check_file(path)
+    if path.stat().st_size > LARGEST_FILE:
+        raise XrcoreError(f"{path}: {path.stat().st_size} bytes are too many for a carm.yaml")
+    raw = path.read_bytes()
+    if raw.count(b"[") + raw.count(b"{") > MOST_BRACKETS:
+        raise XrcoreError(f"{path}: not a carm.yaml (too many brackets)")
+    try:
+        content = yaml.safe_load(raw)
+    except (yaml.YAMLError, ValueError, RecursionError, OverflowError, TypeError, KeyError, AttributeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = "" if mark is None else f" (line {mark.line + 1})"
+        raise XrcoreError(f"{path}: not valid YAML{line}") from None
+    if not isinstance(content, dict) or not content:
+        raise XrcoreError(f"{path}: a carm.yaml holds `key: value` lines, such as source_to_detector: 1259.65")
+    return content
+
+
+def _number(value: Any, key: str, path: Path) -> float:
+    try:
+        # YAML 1.1 takes 1e3 for text, people mean a number
+        number = math.nan if isinstance(value, bool) or not isinstance(value, (int, float, str)) else float(value)
+    except (ValueError, OverflowError):
+        number = math.nan
+    if not abs(number) < 1e9:
+        raise XrcoreError(f"{path}: {key} must be a number, got {_short(value)}")
+    return number
+
+
+def _numbers(value: Any, key: str, path: Path) -> Any:
+    if key == "pixel_spacing" and not isinstance(value, list):
+        return _number(value, key, path)
+    if not isinstance(value, list) or len(value) != 2:
+        raise XrcoreError(f"{path}: {key} must be [row, col], got {_short(value)}")
+    return tuple(_number(v, key, path) for v in value)
+
+
+def _short(value: Any) -> str:
+    """A value in a message; containers are not spelled out, for YAML aliases can make a small file print endlessly."""
+    return f"a {type(value).__name__}" if isinstance(value, (list, dict, set, tuple)) else repr(str(value)[:60])

@@ -1,0 +1,144 @@
+"""An attenuation image as a DICOM X-ray angiography object, and xrcore's private block in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float32
+from numpy import ndarray
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, XRayAngiographicImageStorage, generate_uid
+
+from xrcore.errors import XrcoreError
+from xrcore.geometry import CArm, Pose
+
+# Decimal strings of DICOM have 16 characters, and no tag holds six numbers of a pose or a principal point: the block does.
+_GROUP, _CREATOR = 0x0019, "XRCORE VIEW"
+_LENGTHS, _POINT, _POSE, _MASK = 0x01, 0x02, 0x03, 0x04
+_LPS = "RLAPFH"  # DICOM's letters for -x, +x, -y, +y, -z, +z
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """What xrcore's private block holds."""
+
+    carm: CArm
+    pose: Pose | None
+    mask: Bool[ndarray, "H W"] | None
+
+
+def axis_letter(direction: Any) -> str:
+    """DICOM's letter of the patient axis nearest to an LPS direction."""
+    vector = np.asarray(direction, dtype=float)
+    axis = int(np.abs(vector).argmax())
+    return _LPS[2 * axis + int(vector[axis] > 0)]
+
+
+def letter_direction(letters: str) -> Float32[ndarray, "*three"] | None:
+    """LPS direction of the first of DICOM's letters, such as "LH"; None if it is not one."""
+    index = _LPS.find(letters[:1].upper()) if letters else -1
+    if index < 0:
+        return None
+    direction = np.zeros(3, dtype=np.float32)
+    direction[index // 2] = 2 * (index % 2) - 1
+    return direction
+
+
+def xray_dataset(image: Float32[ndarray, "H W"], carm: CArm, pose: Pose | None, mask: Bool[ndarray, "H W"] | None) -> Dataset:
+    """The dataset: 16 bit, pixels growing with attenuation (relationship LOG, sign -1), bone bright.
+
+    Identifiers follow from the content, so that the same image always makes the same file.
+    """
+    data = Dataset()
+    content = [image.tobytes().hex(), repr(carm), repr(pose)]
+    data.SOPClassUID, data.SOPInstanceUID = XRayAngiographicImageStorage, generate_uid(entropy_srcs=content)
+    data.StudyInstanceUID, data.SeriesInstanceUID = (generate_uid(entropy_srcs=[*content, level]) for level in ("study", "series"))
+    for keyword in ("StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID", "PatientName", "PatientID"):
+        setattr(data, keyword, "")
+    for keyword in ("PatientBirthDate", "PatientSex", "SeriesNumber", "KVP"):
+        setattr(data, keyword, None)
+    data.Modality, data.Manufacturer, data.ImageType = "XA", "xrcore", ["DERIVED", "PRIMARY", "SINGLE PLANE"]
+    data.InstanceNumber, data.RadiationSetting, data.PositionerMotion = 1, "GR", "STATIC"
+
+    data.DistanceSourceToDetector = _decimal(carm.source_to_detector)
+    data.DistanceSourceToPatient = _decimal(carm.source_to_isocenter)
+    data.EstimatedRadiographicMagnificationFactor = _decimal(carm.magnification)
+    data.ImagerPixelSpacing = [_decimal(s) for s in carm.spacing]
+    if pose is not None:
+        rx, ry = pose.numbers[0, :2].tolist()
+        data.PositionerPrimaryAngle, data.PositionerSecondaryAngle = _decimal(ry), _decimal(rx)
+        axes = pose.world_from_camera(carm, pose.numbers.new_zeros(3))[0, :3, :2]
+        data.PatientOrientation = [axis_letter(axes[:, 0]), axis_letter(axes[:, 1])]
+
+    # the decimal strings are what a reader scales with, so they are also what the pixels are rounded with
+    low, high = float(image.min()), float(image.max())
+    slope, intercept = _decimal((high - low) / 65535 or 1.0), _decimal(low)
+    stored = np.clip(np.round((image.astype(np.float64) - float(intercept)) / float(slope)), 0, 65535)
+    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+    data.Rows, data.Columns = image.shape
+    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 16, 15, 0
+    data.PixelIntensityRelationship, data.PixelIntensityRelationshipSign = "LOG", -1
+    data.RescaleSlope, data.RescaleIntercept, data.RescaleType = slope, intercept, "US"
+    data.WindowCenter, data.WindowWidth = _decimal((low + high) / 2), _decimal(high - low or 1.0)
+    data.PixelData = stored.astype("<u2").tobytes()
+    _add_view(data, carm, pose, mask)
+
+    data.file_meta = FileMetaDataset()
+    data.file_meta.MediaStorageSOPClassUID, data.file_meta.MediaStorageSOPInstanceUID = data.SOPClassUID, data.SOPInstanceUID
+    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    return data
+
+
+def _add_view(data: Dataset, carm: CArm, pose: Pose | None, mask: Bool[ndarray, "H W"] | None) -> None:
+    block = data.private_block(_GROUP, _CREATOR, create=True)
+    block.add_new(_LENGTHS, "FD", [carm.source_to_detector, carm.source_to_isocenter, *carm.spacing])
+    block.add_new(_POINT, "FD", list(carm.center))
+    if pose is not None:
+        block.add_new(_POSE, "FD", pose.numbers[0].tolist())
+    if mask is not None and not mask.all():
+        packed = np.packbits(mask).tobytes()
+        block.add_new(_MASK, "OB", packed + b"\0" * (len(packed) % 2))
+
+
+def stored_view(data: Dataset, path: Path) -> View | None:
+    """The private block of a file that `write_xray` made, else None. Raises XrcoreError if it is damaged."""
+    try:
+        block = data.private_block(_GROUP, _CREATOR)
+    except KeyError:
+        return None
+    shape = (int(data.Rows), int(data.Columns))
+    try:
+        found = {offset: block[offset].value for offset in (_LENGTHS, _POINT, _POSE, _MASK) if offset in block}
+        sdd, sid, row, col = _doubles(found[_LENGTHS])
+        carm = CArm(
+            source_to_detector=sdd,
+            source_to_isocenter=sid,
+            shape=shape,
+            pixel_spacing=(row, col),
+            principal_point=tuple(_doubles(found[_POINT])),  # type: ignore[arg-type]
+        )
+        pose = Pose(_doubles(found[_POSE])) if _POSE in found else None
+        mask = None
+        if _MASK in found:
+            bits = np.unpackbits(np.frombuffer(found[_MASK], dtype=np.uint8), count=shape[0] * shape[1])
+            mask = bits.reshape(shape).astype(bool)
+    except (KeyError, TypeError, ValueError) as error:
+        reason = f" ({error})" if isinstance(error, XrcoreError) else ""
+        raise XrcoreError(f"{path}: xrcore's private block is damaged{reason}; give the geometry in a carm.yaml") from None
+    return View(carm=carm, pose=pose, mask=mask)
+
+
+def _doubles(value: Any) -> list[float]:
+    # a tool that rewrites the file with implicit types leaves the bytes
+    return np.frombuffer(value, dtype="<f8").tolist() if isinstance(value, bytes) else [float(v) for v in value]
+
+
+def _decimal(value: float) -> str:
+    """A decimal string of DICOM: at most 16 characters."""
+    for digits in range(15, 5, -1):
+        if len(written := f"{value:.{digits}g}") <= 16:
+            return written
+    return f"{value:.5g}"

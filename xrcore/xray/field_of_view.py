@@ -1,0 +1,67 @@
+"""Where an acquired image can be trusted: outside collimators and the round field of an image intensifier."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Shaped
+from numpy import ndarray
+from scipy import ndimage
+
+SMALLEST_PART = 0.01
+_GROW = 2  # [pixels] the border of a field is blurred
+
+
+def field_of_view(attenuation: Shaped[ndarray, "H W"]) -> Bool[ndarray, "H W"]:
+    """True inside the field: without the constant regions of extreme value that touch the border and exceed 1 % of the image.
+
+    The largest attenuation is metal of a collimator, or photons that did not arrive, and is always left out. The smallest may be
+    the surround that an imaging system paints, but also air beside the patient, which registration needs: it is left
+    out only if what remains is a disc or an upright rectangle.
+    """
+    outside = _border_part(attenuation == attenuation.max())
+    surround = _border_part(attenuation == attenuation.min())
+    if surround.any() and (_is_disc(~surround) or _is_rectangle(~surround)):
+        outside |= surround
+    if not outside.any() or outside.all():
+        return np.ones(attenuation.shape, dtype=bool)
+    field = ~ndimage.binary_dilation(outside, iterations=_GROW)
+    return field if field.any() else np.ones(attenuation.shape, dtype=bool)
+
+
+def inscribed_disc(shape: tuple[int, int]) -> Bool[ndarray, "H W"]:
+    """True within the largest centred disc."""
+    rows, cols = np.ogrid[: shape[0], : shape[1]]
+    distance = np.hypot(rows - (shape[0] - 1) / 2, cols - (shape[1] - 1) / 2)
+    return distance <= min(shape) / 2
+
+
+def _border_part(region: Bool[ndarray, "H W"]) -> Bool[ndarray, "H W"]:
+    """Connected parts of a region that touch the border and are large enough."""
+    parts, count = ndimage.label(region)
+    if count == 0:
+        return region
+    border = np.unique(np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]]))
+    sizes = np.bincount(parts.ravel())
+    chosen = [p for p in border if p != 0 and sizes[p] > SMALLEST_PART * region.size]
+    return np.isin(parts, chosen)
+
+
+def _is_disc(inside: Bool[ndarray, "H W"]) -> bool:
+    """Whether a region is a disc, or the part of one that fits into the image."""
+    edge = inside & ~ndimage.binary_erosion(inside, border_value=1)  # not where the image itself ends
+    rows, cols = np.nonzero(edge)
+    if len(rows) < 20:
+        return False
+    # algebraic circle fit: r^2 + c^2 = 2 r r0 + 2 c c0 + const (Kasa 1976)
+    system = np.stack([2 * rows, 2 * cols, np.ones(len(rows))], 1)
+    (row, col, constant), *_ = np.linalg.lstsq(system, (rows**2 + cols**2).astype(float), rcond=None)
+    square = constant + row**2 + col**2
+    distance = np.hypot((np.arange(inside.shape[0]) - row)[:, None], np.arange(inside.shape[1]) - col)
+    disc = distance <= np.sqrt(max(square, 0.0)) + 0.5
+    return bool((disc & inside).sum() > 0.98 * (disc | inside).sum())
+
+
+def _is_rectangle(inside: Bool[ndarray, "H W"]) -> bool:
+    """Whether a region fills its bounding box."""
+    rows, cols = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+    return bool(inside[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1].mean() > 0.999)

@@ -1,0 +1,58 @@
+"""PNG and TIFF -> pixel values."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Shaped
+from numpy import ndarray
+from PIL import Image
+
+from xrcore.ct.silence import silent_libraries
+from xrcore.errors import XrcoreError
+
+MOST_PIXELS = 2**27
+COMPRESSED_AT_MOST = 5000  # pixels a byte; a smaller file does not hold what its header says
+_GREY = ("L", "1", "I", "F")
+_COLOUR = ("P", "PA", "LA", "RGB", "RGBA", "RGBX")
+
+
+def read_raster(path: Path, frame: int | None = None) -> tuple[Shaped[ndarray, "H W"], tuple[str, ...]]:
+    """Grey values of a PNG or TIFF, as stored, and remarks. Colour is accepted if its channels are equal.
+
+    frame: page of a TIFF, counted from 0. Raises XrcoreError for a damaged file or a colour image.
+    """
+    try:
+        with warnings.catch_warnings(), silent_libraries():
+            warnings.simplefilter("ignore")
+            values, pages = _decode(path, frame or 0)
+    except XrcoreError:
+        raise
+    except Exception:  # a damaged file can raise anything in a decoder
+        raise XrcoreError(f"{path}: cannot be read as PNG or TIFF; damaged, truncated or not an image") from None
+    notes = (f"page {frame or 0} of {pages} (frame= chooses another)",) if pages > 1 and frame is None else ()
+    return values, notes
+
+
+def _decode(path: Path, frame: int) -> tuple[Shaped[ndarray, "H W"], int]:
+    with Image.open(path, formats=("PNG", "TIFF")) as image:
+        pages = getattr(image, "n_frames", 1)
+        if not 0 <= frame < pages:
+            raise XrcoreError(f"{path}: no frame {frame}; it has {pages}, counted from 0")
+        if frame:
+            image.seek(frame)
+        count = image.width * image.height
+        if count > MOST_PIXELS or count > COMPRESSED_AT_MOST * path.stat().st_size:
+            raise XrcoreError(f"{path}: the header claims {image.height} x {image.width} pixels; damaged, or too large")
+        if image.mode.startswith("I;16") or image.mode in _GREY:
+            return np.asarray(image.convert("L") if image.mode == "1" else image), pages
+        if image.mode not in _COLOUR:
+            raise XrcoreError(f"{path}: an image of kind {image.mode}; an X-ray is grey")
+        channels = np.asarray(image.convert("RGB"))
+    grey = channels[..., 1]
+    # converters leave a difference of a level or two between the channels of a grey image
+    if np.abs(channels.astype(np.int16) - grey[..., None]).max() > 2:
+        raise XrcoreError(f"{path}: a colour image; an X-ray is grey (is this a screenshot with annotations?)")
+    return grey, pages

@@ -1,0 +1,164 @@
+"""X-ray file -> Xray."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32, Shaped
+from numpy import ndarray
+
+from xrcore.ct.dicom_pixels import is_dicom, tag
+from xrcore.ct.image_files import check_file
+from xrcore.errors import XrcoreError
+from xrcore.geometry import CArm
+from xrcore.xray.carm_file import CarmFile, build_carm, load_carm_file
+from xrcore.xray.dicom import DETECTOR, TAGS, DicomXray, mirrored, pose_from_angles, read_dicom
+from xrcore.xray.field_of_view import field_of_view, inscribed_disc
+from xrcore.xray.image import Xray
+from xrcore.xray.raster import read_raster
+
+
+def read_xray(
+    path: str | os.PathLike[str],
+    carm: CArm | str | os.PathLike[str] | None = None,
+    *,
+    detector: str = "posterior",
+    frame: int | None = None,
+) -> Xray:
+    """Read an X-ray with its geometry: DICOM, TIFF or PNG (8 or 16 bit, or float TIFF).
+
+    carm: the geometry, or a carm.yaml (see `read_carm`), which may also say how pixels are meant; it describes the image as
+        stored. Keys it has override DICOM tags; keys it lacks are taken from them. PNG and TIFF need it.
+    detector: the side from which DICOM's positioner angles count: "posterior" as `Pose` does (ry = primary, rx = secondary),
+        or "anterior", as the DICOM standard says for C-arms; then the image is also flipped left to right if it
+        was stored as shown to a reader who faces the patient.
+    frame: of a multi-frame file, counted from 0; default the first.
+
+    The image becomes an attenuation image, bone bright, up to gain and offset: intensities I turn into -log(I / I0), I0 their brightest
+    0.1 %. What tags and options cannot tell stays a guess, kept in `notes`; registration finds a wrong sign by itself.
+    Collimators and the round field of an image intensifier are masked. Burnt-in text is not.
+    Raises XrcoreError, one line naming the file and the tag or key that is missing or makes no sense.
+    """
+    path = Path(path)
+    if detector not in DETECTOR:
+        raise XrcoreError(f"detector must be {' or '.join(DETECTOR)}, got {detector!r}")
+    if path.is_dir():
+        raise XrcoreError(f"{path}: a folder; an X-ray is one file")
+    check_file(path)
+    if path.suffix.lower() in (".dcm", ".ima") and not is_dicom(path):
+        raise XrcoreError(f"{path}: not a DICOM file (it lacks DICOM's mark); damaged, or a wrong suffix")
+    said = carm if isinstance(carm, CArm) else None
+    file = load_carm_file(carm) if isinstance(carm, (str, os.PathLike)) else CarmFile(path=path)
+    if is_dicom(path):
+        source = read_dicom(path, frame)
+        tags = {key: tag(keyword) for key, keyword in TAGS.items()}
+    else:
+        values, remarks = read_raster(path, frame)
+        source = DicomXray(values=values, pixel_values="attenuation", geometry={}, angles=None, orientation=("", ""), notes=remarks)
+        tags = {}
+        if carm is None:
+            raise XrcoreError(f"{path}: PNG and TIFF carry no geometry; give a CArm or a carm.yaml")
+    own_spacing = said is not None or "pixel_spacing" in file.geometry or "K" in file.geometry
+    if said is None:
+        said = build_carm(_merged(file.geometry, source.geometry), source.values.shape, str(path if carm is None else file.path), tags)
+    elif said.shape != source.values.shape:
+        said = build_carm({"shape": said.shape}, source.values.shape, str(path), {})
+    notes = list(source.notes)
+    if source.loose_spacing and not own_spacing:
+        notes.append(f"{tag('PixelSpacing')} stands for the absent {tags['pixel_spacing']}; it may have been calibrated at the patient")
+    return _assemble(path, source, file, said, detector, notes)
+
+
+def _merged(own: dict[str, Any], tags: dict[str, Any]) -> dict[str, Any]:
+    """Keys of a carm.yaml over those of DICOM tags; a K brings its own scale and centre."""
+    if "K" not in own:
+        return {**tags, **own}
+    scaled = "source_to_detector" in own or "pixel_spacing" in own
+    wanted = ("source_to_isocenter",) if scaled else ("source_to_isocenter", "source_to_detector")
+    return {**{k: v for k, v in tags.items() if k in wanted}, **own}
+
+
+def _assemble(path: Path, source: DicomXray, file: CarmFile, carm: CArm, detector: str, notes: list[str]) -> Xray:
+    """Pixel meaning, mask, pose and orientation, put together."""
+    with np.errstate(over="ignore"):
+        values = source.values.astype(np.float32)
+    if not np.isfinite(values).all():
+        raise XrcoreError(f"{path}: the image holds NaN or infinite pixels")
+    if source.values.min() == source.values.max():
+        raise XrcoreError(f"{path}: the image is constant, so there is nothing to register")
+    pixel_values = file.pixel_values or source.pixel_values
+    up = -1.0 if (pixel_values != "attenuation") != file.invert else 1.0
+    mask = _mask(source, file, up * values)
+    attenuation = (
+        _from_intensity(source.values, mask) if pixel_values == "intensity" else (values if pixel_values == "attenuation" else -values)
+    )
+    if file.invert:
+        attenuation = -attenuation
+
+    try:
+        pose = source.pose
+        if pose is None and source.angles is not None:
+            pose = pose_from_angles(source.angles, detector, carm)
+        if source.pose is None:
+            upside_down, swapped = mirrored(source.orientation, pose, detector if source.angles is not None else "posterior", carm)
+            attenuation, mask, carm = _flipped(attenuation, mask, carm, upside_down, swapped)
+            notes += [f"flipped {way} to the camera's axes" for way, done in (("up-down", upside_down), ("left-right", swapped)) if done]
+        return Xray(
+            image=torch.from_numpy(np.ascontiguousarray(attenuation, dtype=np.float32)),
+            carm=carm,
+            mask=torch.from_numpy(np.ascontiguousarray(mask)),
+            pose=pose,
+            notes=tuple(notes),
+        )
+    except XrcoreError as error:
+        raise XrcoreError(f"{path}: {error}") from None
+
+
+def _from_intensity(values: Shaped[ndarray, "H W"], mask: Bool[ndarray, "H W"]) -> Float32[ndarray, "H W"]:
+    """-log(I / I0). Empty pixels count as half the smallest step, or for floats as 1e-4 of I0."""
+    brightest = float(np.percentile(values[mask], 99.9))
+    if brightest <= 0:
+        brightest = max(float(values.max()), 1.0)
+    floor = 0.5 if np.issubdtype(values.dtype, np.integer) else 1e-4 * brightest
+    return -np.log(np.maximum(values.astype(np.float64), floor) / brightest).astype(np.float32)
+
+
+def _mask(source: DicomXray, file: CarmFile, upward: Float32[ndarray, "H W"]) -> Bool[ndarray, "H W"]:
+    """Where the image can be trusted; upward: pixel values that grow with attenuation."""
+    shape = upward.shape
+    if file.mask == "none":
+        return np.ones(shape, dtype=bool)
+    if file.mask == "circle":
+        return inscribed_disc(shape)
+    if file.mask == "auto":
+        return field_of_view(upward) if source.mask is None else source.mask
+    beside = file.path.parent / file.mask
+    check_file(beside)
+    values, _ = read_raster(beside)
+    if values.shape != shape:
+        raise XrcoreError(f"{beside}: the mask is {values.shape[0]} x {values.shape[1]} pixels, the image {shape[0]} x {shape[1]}")
+    if not (values > 0).any():
+        raise XrcoreError(f"{beside}: the mask is zero everywhere, it leaves no pixel")
+    return values > 0
+
+
+def _flipped(
+    image: Float32[ndarray, "H W"], mask: Bool[ndarray, "H W"], carm: CArm, upside_down: bool, swapped: bool
+) -> tuple[Float32[ndarray, "H W"], Bool[ndarray, "H W"], CArm]:
+    """Image, mask and principal point mirrored up-down and left-right."""
+    rows, cols = carm.shape
+    row, col = carm.center
+    axes = [axis for axis, flip in enumerate((upside_down, swapped)) if flip]
+    point = (rows - 1 - row if upside_down else row, cols - 1 - col if swapped else col)
+    carm = CArm(
+        source_to_detector=carm.source_to_detector,
+        source_to_isocenter=carm.source_to_isocenter,
+        shape=carm.shape,
+        pixel_spacing=carm.spacing,
+        principal_point=point,
+    )
+    return np.flip(image, tuple(axes)), np.flip(mask, tuple(axes)), carm

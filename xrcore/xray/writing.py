@@ -1,0 +1,100 @@
+"""Xray or rendered image -> DICOM, TIFF or PNG."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32
+from numpy import ndarray
+from PIL import Image
+from torch import Tensor
+
+from xrcore.errors import XrcoreError
+from xrcore.geometry import CArm, Pose
+from xrcore.xray.dicom_object import xray_dataset
+from xrcore.xray.image import Xray
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary file beside `path` that takes its place when the block ends well, so that no reader sees half a file."""
+    path = Path(path)
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    except (OSError, ValueError) as error:
+        raise XrcoreError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})") from None
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner can read
+        temporary.replace(path)
+    except OSError as error:
+        raise XrcoreError(f"{path}: cannot be written ({error.strerror})") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_xray(
+    path: str | os.PathLike[str],
+    image: Xray | Float[Tensor, "*one H W"] | Float[ndarray, "*one H W"],
+    carm: CArm | None = None,
+    pose: Pose | None = None,
+) -> None:
+    """Write an attenuation image; the suffix chooses the format.
+
+    .dcm: an X-ray angiography object with all geometry tags, 16 bit; `read_xray` returns the same CArm, pose and mask,
+        and the image to its quantisation. Needs `carm` unless `image` is an Xray.
+    .tif, .tiff: float32, exact. .png: 16 bit, scaled from darkest to brightest (the scale is lost). Neither carries
+        geometry, pose or mask: write a carm.yaml beside it by `write_carm`.
+    Masked pixels that are NaN become the smallest value. Raises XrcoreError naming the file.
+    """
+    path = Path(path)
+    mask = None
+    if isinstance(image, Xray):
+        carm, pose, mask = carm or image.carm, image.pose if pose is None else pose, image.mask.numpy()
+        image = image.image
+    values = _finite(image, mask, path)
+    suffix = path.suffix.lower()
+    if suffix not in (".dcm", ".tif", ".tiff", ".png"):
+        raise XrcoreError(f"{path}: X-rays are written as .dcm, .tif or .png")
+    if suffix == ".dcm":
+        if carm is None:
+            raise XrcoreError(f"{path}: DICOM holds the geometry too; give carm=")
+        if carm.shape != values.shape:
+            raise XrcoreError(f"{path}: the image is {values.shape} but its CArm has shape {carm.shape}")
+        if pose is not None and len(pose) != 1:
+            raise XrcoreError(f"{path}: expected one pose, got {len(pose)}")
+        dataset = xray_dataset(values, carm, pose, mask)
+        with replacing(path) as temporary:
+            dataset.save_as(temporary, enforce_file_format=True)
+        return
+    with replacing(path) as temporary:
+        if suffix == ".png":
+            low, high = float(values.min()), float(values.max())
+            scaled = np.round((values.astype(np.float64) - low) / max(high - low, 1e-30) * 65535).astype(np.uint16)
+            Image.fromarray(scaled).save(temporary, format="PNG")
+        else:
+            Image.fromarray(values).save(temporary, format="TIFF", compression="tiff_adobe_deflate")
+
+
+def _finite(image: Tensor | ndarray, mask: ndarray | None, path: Path) -> Float32[ndarray, "H W"]:
+    values = (image.detach().cpu().numpy() if isinstance(image, torch.Tensor) else np.asarray(image)).astype(np.float32)
+    if values.ndim == 3 and values.shape[0] == 1:
+        values = values[0]
+    if values.ndim != 2 or 0 in values.shape:
+        raise XrcoreError(f"{path}: expected one image (H, W), got shape {tuple(values.shape)}")
+    bad = ~np.isfinite(values)
+    if bad.any():
+        if mask is None or (bad & mask).any():
+            raise XrcoreError(f"{path}: the image holds NaN or infinite pixels")
+        values = np.where(bad, values[~bad].min(), values)
+    return np.ascontiguousarray(values)
