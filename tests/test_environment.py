@@ -69,9 +69,11 @@ def test_unknown_names_are_refused():
 
 
 def test_functions_are_not_hidden_by_modules_of_their_name():
-    code = "import xrcore, pkgutil, importlib\n" \
-        "[importlib.import_module(m.name) for m in pkgutil.walk_packages(xrcore.__path__, 'xrcore.') if m.name != 'xrcore.__main__']\n" \
+    code = (
+        "import xrcore, pkgutil, importlib\n"
+        "[importlib.import_module(m.name) for m in pkgutil.walk_packages(xrcore.__path__, 'xrcore.') if m.name != 'xrcore.__main__']\n"
         "import types\nprint(*[n for n in xrcore.__all__ if isinstance(getattr(xrcore, n), types.ModuleType)])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["figures", "metrics", "phantom"]
 

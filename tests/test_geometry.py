@@ -14,7 +14,9 @@ from torch.testing import assert_close
 from xrcore.errors import XrcoreError
 from xrcore.geometry import CArm, Pose, camera_rays, rigid
 
-CARM = CArm(source_to_detector=1259.65, source_to_isocenter=742.5, shape=(200, 256), pixel_spacing=(1.5, 1.6875), principal_point=(90.25, 131.5))
+CARM = CArm(
+    source_to_detector=1259.65, source_to_isocenter=742.5, shape=(200, 256), pixel_spacing=(1.5, 1.6875), principal_point=(90.25, 131.5)
+)
 ISOCENTER = torch.tensor([12.0, -30.0, 250.0], dtype=torch.float64)
 LEFT, POSTERIOR, SUPERIOR = torch.eye(3, dtype=torch.float64)
 
@@ -107,7 +109,9 @@ def test_world_from_camera_is_the_documented_product():
     outer[:3, 3] = ISOCENTER
     inner[2, 3] = -742.5
     for numbers, actual in zip(pose.numbers.numpy(), pose.world_from_camera(CARM, ISOCENTER), strict=True):
-        about_x, about_y, about_z = (Rotation.from_rotvec(angle * axis, degrees=True) for angle, axis in zip(numbers, np.eye(3), strict=False))
+        about_x, about_y, about_z = (
+            Rotation.from_rotvec(angle * axis, degrees=True) for angle, axis in zip(numbers, np.eye(3), strict=False)
+        )
         middle = np.eye(4)
         middle[:3, :3] = (about_z * about_x * about_y).as_matrix()
         middle[:3, 3] = numbers[3:]

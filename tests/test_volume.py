@@ -124,7 +124,11 @@ def test_surface_points_without_bone_are_on_what_there_is():
     soft = Volume(density=ball_in_a_box().density[:1], materials=("soft",), world_from_voxel=torch.eye(4))
     points = soft.surface_points(10)
     assert ((points >= 3) & (points <= 30)).all()
-    boneless = Volume(density=ball_in_a_box().density * torch.tensor([1.0, 0.0])[:, None, None, None], materials=("soft", "bone"), world_from_voxel=torch.eye(4))
+    boneless = Volume(
+        density=ball_in_a_box().density * torch.tensor([1.0, 0.0])[:, None, None, None],
+        materials=("soft", "bone"),
+        world_from_voxel=torch.eye(4),
+    )
     assert torch.equal(boneless.surface_points(10), points)
 
 

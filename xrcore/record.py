@@ -8,6 +8,7 @@ import os
 import platform
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,8 @@ def write_registration(
     inputs: what was registered, such as `files.fingerprint` of each file. options: how. Both only go into registration.json.
     """
     record = to_record(result, xray.carm, volume.isocenter, inputs=inputs, options=options)
-    small = shrink(xray, _PANEL)
+    seen = replace(xray, image=-xray.image) if result.inverted else xray
+    small = shrink(seen, _PANEL)
     with torch.no_grad():
         initial, final = render(volume, small.carm, Pose.cat([result.initial, result.pose]), beam)
     with staged(folder) as temporary:
@@ -89,6 +91,7 @@ def to_record(
         "pose": result.pose.to_dict(),
         "trusted": bool(result.trusted),
         "reasons": list(result.reasons),
+        "evidence": vars(result.evidence) if result.evidence else None,
         "similarity": float(result.similarity),
         "similarity_name": result.similarity_name,
         "stop_reason": result.stop_reason,
@@ -105,10 +108,12 @@ def to_record(
             "principal_point": list(carm.center),
         },
         "initial_pose": result.initial.to_dict(),
+        "inverted": bool(result.inverted),
         "method": result.method,
         "seconds": float(result.seconds),
         "stages": {name: float(seconds) for name, seconds in result.stages.items()},
         "evaluations": int(result.evaluations),
+        "attempts": int(result.attempts),
         "notes": list(result.notes),
         "inputs": dict(inputs or {}),
         "options": dict(options or {}),

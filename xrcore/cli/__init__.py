@@ -13,21 +13,22 @@ import typer
 from xrcore.cli.app import app
 from xrcore.errors import XrcoreError
 
-_UsageError = typer.BadParameter.__mro__[1]  # whose home moved between versions of typer
+# the base of all complaints about arguments; its own home moved between versions of typer
+_UsageError: type[typer.BadParameter] = typer.BadParameter.__base__  # type: ignore[assignment]
 
 
 def main() -> NoReturn:
     """Run a command; whatever a user can mend ends in one line and no traceback."""
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        code = app(prog_name="xrcore", standalone_mode=False)
+        code = app(prog_name="xrcore", standalone_mode=False) or 0
         sys.stdout.flush()
     except XrcoreError as error:
         code = _complain(str(error))
     except _UsageError as error:
         context = getattr(error, "ctx", None)
         help_of = context.command_path if context else "xrcore"
-        code = _complain(f"{error.format_message().rstrip('.')} ({help_of} --help shows what it takes)")  # type: ignore[attr-defined]
+        code = _complain(f"{error.format_message().rstrip('.')} ({help_of} --help shows what it takes)")
     except BrokenPipeError:
         # the reader of our output left; what python would still flush must not fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

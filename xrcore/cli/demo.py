@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,9 +15,12 @@ from xrcore.cli.options import default_carm
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from torch import Tensor
 
-_CT_SPACING, _XRAY_SPACING = 2.0, 1.0  # [mm]: the X-ray comes from a finer patient than the one that is registered
+    from xrcore.ct import Volume
+    from xrcore.geometry import CArm, Pose
+    from xrcore.refinement.result import Registration
+
+_CT_SPACING, _XRAY_SPACING = 2.0, 1.5  # [mm]: the X-ray comes from a finer patient than the one that is registered
 
 
 def demo(
@@ -38,8 +41,7 @@ def demo(
     import torch
 
     import xrcore
-    from xrcore import metrics
-    from xrcore.cli.text import line, pose_table, program, verdict
+    from xrcore.cli.text import line, program, verdict
     from xrcore.ct import volume_from_hu
     from xrcore.files import check_writable, fingerprint, staged
     from xrcore.geometry import Pose
@@ -64,45 +66,46 @@ def demo(
     # not part of the registration: compiled code is loaded, or on a new machine compiled
     with timed(seconds, "renderer"):
         render_with_jacobian(volume.coarser(16), carm.resized((32, 32)), Pose.zero())
-    result = register(xray, volume, seed=seed)
+    result = register(xray, volume)
     with timed(seconds, "files"), staged(out) as temporary:
         _write_ct(temporary / "ct.nii.gz", hu, world_from_voxel)
         write_xray(temporary / "xray.dcm", xray)
         inputs = {name: fingerprint(temporary / file) | {"path": file} for name, file in (("ct", "ct.nii.gz"), ("xray", "xray.dcm"))}
         write_registration(temporary, result, xray, volume, inputs=inputs, options={"seed": seed, "implant": implant})
 
-    landmarks = volume.surface_points()
-
-    def error(measure: Callable[..., Tensor], unit: str) -> str:
-        start, found = (float(measure(pose, truth, landmarks, carm, volume.isocenter)) for pose in (result.initial, result.pose))
-        return f"{found:.2f} mm {unit} (at the start {start:.1f} mm)"
-
-    rows = {"true": truth, "start": result.initial, "found": result.pose}
-    deviation = ("std. dev.", result.standard_deviation)
     x, y, z = reversed(volume.shape)
-    call = program()
-    print(
-        "\n".join(
-            [
-                line("CT", f"{x} x {y} x {z} voxels of {_CT_SPACING:g} mm, {' + '.join(volume.materials)}"),
-                line("X-ray", f"{carm.shape[0]} x {carm.shape[1]} pixels, {settings.kilovolts:g} kV, simulated on a {_XRAY_SPACING:g} mm grid"),
-                "",
-                *pose_table([*((label, pose.numbers[0].tolist()) for label, pose in rows.items()), deviation]),
-                "",
-                line("mTRE", error(metrics.mtre, "in space")),
-                line("mPD", error(metrics.mpd, "on the detector")),
-                *verdict(result),
-                line("besides", ", ".join(f"{name} {value:.2f} s" for name, value in seconds.items())),
-                "",
-                line("written", f"{out}/: " + ", ".join((*FILES, "ct.nii.gz", "xray.dcm"))),
-                line("try next", f"{call} register {out / 'ct.nii.gz'} {out / 'xray.dcm'} --out result"),
-                line("", f"{call} render {out / 'ct.nii.gz'} --pose 0,90,0,0,0,0 --out lateral.png"),
-                line("", f"{call} demo --seed {seed + 1} --implant"),
-            ]
-        )
-    )
+    rows, cols = carm.shape
+    around = ", ".join(f"{name} {value:.2f}" for name, value in seconds.items())
+    lines = [
+        line("CT", f"{x} x {y} x {z} voxels of {_CT_SPACING:g} mm, {' + '.join(volume.materials)}"),
+        line("X-ray", f"{rows} x {cols} pixels, {settings.kilovolts:g} kV, simulated on a {_XRAY_SPACING:g} mm grid"),
+        "",
+        *_comparison(result, truth, volume, carm),
+        *verdict(result),
+        line("", f"besides: {around} s"),
+        "",
+        line("written", f"{out}/: " + ", ".join((*FILES, "ct.nii.gz", "xray.dcm"))),
+        line("try next", f"{program()} register {out / 'ct.nii.gz'} {out / 'xray.dcm'} --out result"),
+        line("", f"{program()} render {out / 'ct.nii.gz'} --pose 0,90,0,0,0,0 --out lateral.png"),
+        line("", f"{program()} demo --seed {seed + 1} --implant"),
+    ]
+    print("\n".join(lines))
     if not result.trusted:
         raise typer.Exit(3)
+
+
+def _comparison(result: Registration, truth: Pose, volume: Volume, carm: CArm) -> list[str]:
+    """True and found pose, and the distances between them."""
+    from xrcore.cli.text import line, pose_table
+    from xrcore.metrics import mpd, mtre
+
+    landmarks = volume.surface_points()
+    rows = [(label, pose.numbers[0].tolist()) for label, pose in (("true", truth), ("start", result.initial), ("found", result.pose))]
+    lines = [*pose_table([*rows, ("std. dev.", result.standard_deviation)]), ""]
+    for label, measure, where in (("mTRE", mtre, "in space"), ("mPD", mpd, "on the detector")):
+        start, found = (float(measure(pose, truth, landmarks, carm, volume.isocenter)) for pose in (result.initial, result.pose))
+        lines.append(line(label, f"{found:.2f} mm {where} (at the start {start:.1f} mm)"))
+    return lines
 
 
 def _write_ct(path: Path, hu: NDArray[np.int16], world_from_voxel: NDArray[np.float64]) -> None:

@@ -9,6 +9,17 @@ import typer
 
 from xrcore.cli.options import Background, Ct, Kilovolts, Spacing, load_ct, tell
 
+Start = Annotated[
+    str | None,
+    typer.Option(
+        metavar="POSE", help="Start: JSON file or rx,ry,rz,tx,ty,tz [deg, mm]; default what the X-ray says, else AP.", show_default=False
+    ),
+]
+Labels = Annotated[Path | None, typer.Option(metavar="FILE", help="Label map: register only its structures.", show_default=False)]
+Keep = Annotated[str | None, typer.Option(metavar="1,2", help="Values of the label map to keep; default all but 0.", show_default=False)]
+Method = Annotated[str, typer.Option(help="gauss-newton, adam, lbfgs, cma-es, powell, paper-as-released or paper-as-intended.")]
+Similarity = Annotated[str, typer.Option(help="auto (the method's), zncc, gradient-zncc, local-zncc, mutual-information or wlmi.")]
+
 
 def register(
     ct: Ct,
@@ -17,17 +28,13 @@ def register(
     carm: Annotated[
         Path | None, typer.Option(metavar="YAML", help="Geometry; PNG and TIFF need it, for DICOM it overrides tags.", show_default=False)
     ] = None,
-    initial: Annotated[
-        str | None, typer.Option(metavar="POSE", help="Start: a JSON file or rx,ry,rz,tx,ty,tz [deg, mm]; default the pose the X-ray names, else AP.", show_default=False)
-    ] = None,
-    method: Annotated[str, typer.Option(help="gauss-newton, adam, lbfgs, cma-es, powell, or a preset of the paper's.")] = "gauss-newton",
-    similarity: Annotated[str, typer.Option(help="auto, zncc, gradient-zncc, local-zncc, mutual-information or wlmi.")] = "auto",
+    initial: Start = None,
+    method: Method = "gauss-newton",
+    similarity: Similarity = "auto",
     spacing: Spacing = 2.0,
     background: Background = None,
-    labels: Annotated[Path | None, typer.Option(metavar="FILE", help="Label map: register only its structures.", show_default=False)] = None,
-    keep: Annotated[
-        str | None, typer.Option(metavar="1,2", help="Values of the label map to keep; default all but 0.", show_default=False)
-    ] = None,
+    labels: Labels = None,
+    keep: Keep = None,
     detector: Annotated[str, typer.Option(help="Side that DICOM angles count from: posterior or anterior.")] = "posterior",
     kilovolts: Kilovolts = 90,
     frame: Annotated[int | None, typer.Option(help="Of a multi-frame file, counted from 0.", show_default=False)] = None,
@@ -57,7 +64,7 @@ def register(
     volume, notes = load_ct(ct, spacing, background, labels, keep)
     tell(notes)
     start = None if initial is None else read_pose(initial, image.carm, volume.isocenter)
-    result = find(image, volume, initial=start, method=method, similarity=similarity, beam=beam)
+    result = find(image, volume, initial=start, method=method, similarity=None if similarity == "auto" else similarity, beam=beam)
     tell(tuple(note for note in result.notes if note not in (*image.notes, *notes)))
 
     inputs = {"ct": fingerprint(ct), "xray": fingerprint(xray)}

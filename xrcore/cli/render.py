@@ -51,9 +51,11 @@ def render(
     image = draw(volume, geometry, view, beam)[0]
     if not image.any():
         raise XrcoreError(f"{ct}: the CT lies outside the view at pose {pose}; nothing to render")
-    beside = Path(out.stem + ".carm.yaml")
+    dicom = out.suffix.lower() == ".dcm"
+    beside = out.stem + ".carm.yaml"
     with staged(out.parent) as temporary:
         write_xray(temporary / out.name, image, geometry, view)
-        if out.suffix.lower() != ".dcm":
+        if not dicom:
             write_carm(temporary / beside, geometry)
-    print(f"{out}: {geometry.shape[0]} x {geometry.shape[1]} pixels" + ("" if out.suffix.lower() == ".dcm" else f", geometry in {out.parent / beside}"))
+    rows, cols = geometry.shape
+    print(f"{out}: {rows} x {cols} pixels, " + ("geometry and pose in its tags" if dicom else f"geometry in {out.parent / beside}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
@@ -48,4 +49,4 @@ def program() -> str:
     found = shutil.which("xrcore")
     if found and Path(found).samefile(called):
         return "xrcore"
-    return str(called.relative_to(Path.cwd())) if called.is_relative_to(Path.cwd()) else str(called)
+    return os.path.relpath(called) if called.is_relative_to(Path.cwd()) else str(called)

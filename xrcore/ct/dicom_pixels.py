@@ -162,10 +162,10 @@ def _by_gdcm(dataset: Dataset, frames: int) -> Shaped[ndarray, "*shape"]:
     for keyword in _PIXEL_TAGS:
         if keyword in dataset:
             setattr(clean, keyword, dataset.get(keyword))
-    clean.SOPClassUID, clean.SOPInstanceUID = pydicom.uid.XRayAngiographicImageStorage, "1.2"
+    clean.SOPClassUID, clean.SOPInstanceUID = pydicom.uid.XRayAngiographicImageStorage, pydicom.uid.UID("1.2")
     clean.PixelData = encapsulate(list(generate_frames(dataset.PixelData, number_of_frames=frames)))
     clean.file_meta = FileMetaDataset()
-    clean.file_meta.MediaStorageSOPClassUID, clean.file_meta.MediaStorageSOPInstanceUID = clean.SOPClassUID, "1.2"
+    clean.file_meta.MediaStorageSOPClassUID, clean.file_meta.MediaStorageSOPInstanceUID = clean.SOPClassUID, clean.SOPInstanceUID
     clean.file_meta.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID
     with tempfile.TemporaryDirectory() as folder:
         clean.save_as(file := Path(folder) / "pixels.dcm", enforce_file_format=True)

@@ -69,8 +69,14 @@ class Volume:
     def coarser(self, spacing: float) -> Volume:
         """A copy on a grid coarsened by whole factors to about `spacing` [mm], by averaging blocks of voxels.
 
-        Averaging keeps the mass along a ray; the grid is padded at its far side to whole blocks.
+        Averaging keeps the mass along a ray; the grid is padded at its far side to whole blocks. Kept with the volume once made.
         """
+        kept: dict[float, Volume] = self.__dict__.setdefault("_coarser", {})
+        if spacing not in kept:
+            kept[spacing] = self._coarser_by(spacing)
+        return kept[spacing]
+
+    def _coarser_by(self, spacing: float) -> Volume:
         factors = [max(1, round(spacing / s)) for s in self.spacing]
         if max(factors) == 1:
             return self

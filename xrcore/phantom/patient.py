@@ -12,7 +12,7 @@ SIDES = (1, -1)  # left, right: the sign of x
 SACROILIAC = np.array([52.0, 62.0, 66.0])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Frame:
     """A map from the anatomical model [mm] to the patient: linear after a gentle bend; lengths grow by `scale`."""
 
@@ -44,7 +44,7 @@ def _bent(points: NDArray, bend: NDArray) -> NDArray:
     return shift
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Patient:
     """Random within anatomical limits; the same seed gives the same patient at every spacing.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from xrcore.ct import Volume, volume_from_hu
 from xrcore.errors import XrcoreError
@@ -49,11 +49,11 @@ def pelvis_landmarks(seed: int = 0) -> dict[str, NDArray[np.float64]]:
     """Anatomical landmarks of `pelvis(seed)` by name, LPS [mm], in its world; "left" is the patient's."""
     _, patient, _ = _patient(seed)
     plate = wing(patient.female)
-    paired = {
+    paired: dict[str, ArrayLike] = {
         "hip center": HIP_CENTER,
         "anterior superior iliac spine": plate[0, -1, :3],
         "anterior inferior iliac spine": plate[0, 0, :3],
-        "iliac crest": plate[4, -1, :3],
+        "iliac crest": plate[3, -1, :3],
         "posterior superior iliac spine": plate[-1, 2, :3],
         "ischial spine": (46, 50, -14),
         "ischial tuberosity": (60, 31, -71),

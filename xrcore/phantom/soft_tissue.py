@@ -15,28 +15,28 @@ FAT, MUSCLE, ORGAN, URINE = -100.0, 55.0, 35.0, 8.0
 # outline of the trunk by height: z, half width, front, back [mm]
 OUTLINE = np.array(
     [
-        (-140, 178, -78, 96),
-        (-100, 182, -78, 104),
-        (-60, 185, -80, 116),
-        (-20, 185, -84, 122),
-        (20, 182, -92, 120),
-        (60, 174, -102, 108),
-        (100, 163, -110, 96),
-        (140, 152, -113, 90),
-        (180, 148, -113, 90),
-        (240, 150, -112, 92),
+        (-140, 178, -78, 98),
+        (-100, 182, -78, 106),
+        (-60, 186, -80, 118),
+        (-20, 187, -84, 125),
+        (20, 185, -92, 126),
+        (60, 180, -102, 122),
+        (100, 173, -110, 116),
+        (140, 165, -113, 110),
+        (180, 160, -113, 108),
+        (240, 162, -112, 108),
     ]
 )
 
 
 def extent(patient: Patient) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Corners (x, y) [mm] of a box that holds the body, with 5 mm of air around it."""
+    """Corners (x, y) [mm] of a box that holds the body, with 8 mm of air around it."""
     s, extra = patient.size, patient.fat - 20
-    half = OUTLINE[:, 1].max() * s * patient.wide + extra + 5
+    half = OUTLINE[:, 1].max() * s * patient.wide + extra + 8
     z = OUTLINE[(OUTLINE[:, 0] > -110) & (OUTLINE[:, 0] < 210)]
     shift = _shift(patient, z[:, 0] * s)
-    front = (z[:, 2] * s * patient.deep + shift).min() - 0.6 * extra - 5
-    back = (z[:, 3] * s * patient.deep + shift).max() + 0.6 * extra + 5
+    front = (z[:, 2] * s * patient.deep + shift).min() - 0.6 * extra - 8
+    back = (z[:, 3] * s * patient.deep + shift).max() + 0.6 * extra + 8
     return (-half, front), (half, back)
 
 

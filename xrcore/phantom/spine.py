@@ -52,9 +52,9 @@ def sacrum(patient: Patient) -> Field:
     bore = [(0, y, z, r) for (y, z), r in zip(canal, (6.5, 5, 3.5, 2), strict=True)]
     field.curve(place([(0, canal[0, 0] - 8, canal[0, 1] + 26, 8), *bore]), 2, cut=True)
     # foramina pass between the segments, obliquely
-    for (x, radius), (y, z), (by, bz) in zip(FORAMINA, (middle[:-1] + middle[1:]) / 2, (back[:-1] + back[1:]) / 2, strict=True):
+    for (away, radius), (y, z), (by, bz) in zip(FORAMINA, (middle[:-1] + middle[1:]) / 2, (back[:-1] + back[1:]) / 2, strict=True):
         for side in SIDES:
-            tunnel = [(x + 5, -16, radius + 2), (x, 4, radius), (x - 4, 30, radius - 1)]
+            tunnel = [(away + 5, -16, radius + 2), (away, 4, radius), (away - 4, 30, radius - 1)]
             field.curve(place([(side * a, y + depth * by, z + depth * bz, b) for a, depth, b in tunnel]), 5, cut=True)
     return field
 

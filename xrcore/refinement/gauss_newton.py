@@ -8,11 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from xrcore.geometry import Pose
 from xrcore.refinement.problem import Problem
+from xrcore.refinement.similarities.base import NormalEquations
 
 _FIRST_DAMPING = 1e-3
 _LARGEST_STEP = (10.0, 30.0)  # deg, mm: beyond it the linearisation means nothing
@@ -20,21 +21,17 @@ _LARGEST_STEP = (10.0, 30.0)  # deg, mm: beyond it the linearisation means nothi
 
 @dataclass
 class Descent:
-    """State of a batch of descents: where each stands, how well, and its normal equations there."""
+    """Where a batch of descents ended: poses, normal equations there, and the steps of whichever was best at the time."""
 
     pose: Pose
-    value: Float[Tensor, "B"]
-    gradient: Float[Tensor, "B 6"]
-    hessian: Float[Tensor, "B 6 6"]
-    count: Tensor | float
-    converged: Tensor
+    normal: NormalEquations
+    converged: Bool[Tensor, "B"]
     steps: list[tuple[Pose, float]]
 
-    def covariance(self, index: int) -> Float[Tensor, "6 6"]:
-        """Of the six numbers, from the residual variance and the Gauss-Newton Hessian: 2 (1 - value) / (N - 6) H^-1."""
-        count = torch.as_tensor(self.count, dtype=torch.float64).expand(len(self.pose))[index]
-        variance = 2 * (1 - self.value[index].double()).clamp_min(1e-12) / (count - 6).clamp_min(1)
-        return variance * torch.linalg.pinv(self.hessian[index].double(), hermitian=True)
+    @property
+    def value(self) -> Float[Tensor, "B"]:
+        """Similarity of each."""
+        return self.normal.value
 
 
 def descend(problem: Problem, start: Pose, *, iterations: int, tolerance: float) -> Descent:
@@ -42,7 +39,7 @@ def descend(problem: Problem, start: Pose, *, iterations: int, tolerance: float)
 
     Steps compose on the rigid transform. A descent is done when its step is smaller than `tolerance` (deg and mm).
     """
-    value, gradient, hessian, count = (x.double() if isinstance(x, Tensor) else x for x in problem.normal_equations(start))
+    value, gradient, hessian, count = problem.normal_equations(start)
     pose = Pose(start.numbers.detach().double())
     batch = len(pose)
     damping = torch.full((batch,), _FIRST_DAMPING, dtype=torch.float64)
@@ -63,14 +60,14 @@ def descend(problem: Problem, start: Pose, *, iterations: int, tolerance: float)
         twist = (here.twists(problem.carm) @ change.unsqueeze(-1)).squeeze(-1)
         there = here.moved(twist, problem.carm)
         new_value, new_gradient, new_hessian, _ = problem.normal_equations(there)
-        gain = (new_value.double() - value[pending]) / predicted.clamp_min(1e-30)
+        gain = (new_value - value[pending]) / predicted.clamp_min(1e-30)
         better = gain > 0
         took, left = pending[better], pending[~better]
         numbers = pose.numbers.clone()
         numbers[took] = there.numbers[better]
         pose = Pose(numbers)
-        value[took], gradient[took] = new_value[better].double(), new_gradient[better].double()
-        hessian[took] = new_hessian[better].double()
+        value[took], gradient[took] = new_value[better], new_gradient[better]
+        hessian[took] = new_hessian[better]
         damping[took] = damping[took] * torch.clamp(1 - (2 * gain[better] - 1) ** 3, 1 / 3, 2)
         growth[took] = 2.0
         damping[left] = damping[left] * growth[left]
@@ -79,7 +76,7 @@ def descend(problem: Problem, start: Pose, *, iterations: int, tolerance: float)
         best = int(value.argmax())
         if float(value[best]) > steps[-1][1]:
             steps.append((pose[best], float(value[best])))
-    return Descent(pose, value, gradient, hessian, count, converged, steps)
+    return Descent(pose, NormalEquations(value, gradient, hessian, count), converged, steps)
 
 
 def _step(gradient: Tensor, hessian: Tensor, damping: Tensor) -> tuple[Float[Tensor, "b 6"], Float[Tensor, "b"]]:

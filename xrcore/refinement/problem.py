@@ -11,6 +11,7 @@ from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
 from xrcore.refinement.similarities import similarity as named_similarity
+from xrcore.refinement.similarities.base import NormalEquations
 from xrcore.renderer import render, render_with_jacobian
 from xrcore.xray.image import Xray
 
@@ -47,8 +48,8 @@ class Problem:
         return value.detach(), torch.einsum("bhw,bhwi->bi", slope, jacobian.to(slope.dtype))
 
     @torch.no_grad()
-    def normal_equations(self, pose: Pose) -> tuple[Tensor, Tensor, Tensor, Tensor | float]:
-        """Similarity (B,), and gradient (B, 6) and Gauss-Newton Hessian (B, 6, 6) of the cost 1 - similarity, and N."""
+    def normal_equations(self, pose: Pose) -> NormalEquations:
+        """Similarity, and gradient and Gauss-Newton Hessian of the cost 1 - similarity by the six numbers."""
         self.evaluations += len(pose)
         image, jacobian = render_with_jacobian(self.volume, self.carm, pose, self.beam)
         return self.fitted.normal_equations(image, jacobian)

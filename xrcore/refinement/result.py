@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from typing import Any
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -26,6 +28,7 @@ class Registration:
     pose: the best pose met. similarity: its value. covariance: (6, 6) of the six numbers [deg, mm], or None where the
     similarity has no residual and no curvature was estimated. stop_reason: why it stopped, in words.
     trusted: the verdict of `register`; a bare refinement is never trusted, since nobody checked it.
+    inverted: whether the X-ray had bone dark and was turned over. attempts: searches made. evidence: see `refinement.verify`.
     reasons: what spoke against trusting it. notes: remarks for the user.
     """
 
@@ -39,6 +42,9 @@ class Registration:
     similarity_name: str
     evaluations: int
     history: tuple[Step, ...] = ()
+    inverted: bool = False
+    attempts: int = 1
+    evidence: Any = None
     trusted: bool = False
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

@@ -21,6 +21,7 @@ from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
 from xrcore.renderer.cpu import kernels
 from xrcore.renderer.cpu.packing import PAD_LOW, pack
+from xrcore.threads import rendering_threads
 
 _WORTH_A_THREAD = 1 << 18  # samples; below it, handing work over costs more than it saves
 
@@ -61,7 +62,7 @@ def render(
         )
 
     announce_compilation()
-    threads = torch.get_num_threads()
+    threads = rendering_threads()
     samples = image.numel() * max(volume.shape)
     if threads == 1 or samples < _WORTH_A_THREAD:
         work(0, 1)

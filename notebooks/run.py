@@ -1,0 +1,64 @@
+"""Run a notebook with parameters, or refresh the outputs it keeps.
+
+    python notebooks/run.py notebooks/01_quickstart.ipynb out.ipynb seed=3 photons=5000
+    python notebooks/run.py --refresh notebooks/*.ipynb
+
+Notebooks are kept without outputs, except of the cells tagged `nbval-check-output`, which the tests compare.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+import yaml
+
+CHECKED = "nbval-check-output"
+
+
+def run(notebook: str | Path, out: str | Path, parameters: Mapping[str, Any]) -> None:
+    """Execute `notebook` with `parameters` into `out`. Raises ValueError for a parameter it does not have, which papermill lets pass."""
+    known = papermill.inspect_notebook(str(notebook))
+    if unknown := sorted(parameters.keys() - known.keys()):
+        raise ValueError(f"{notebook} has no parameter {', '.join(unknown)}; it has {', '.join(known)}")
+    papermill.execute_notebook(str(notebook), str(out), parameters=dict(parameters), progress_bar=False, cwd=str(Path(notebook).parent))
+
+
+def stripped(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The notebook as it is kept: no counts, no traces of who ran it when, no outputs but the checked ones."""
+    for cell in notebook.cells:
+        cell.metadata = {"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {}
+        if cell.cell_type == "code":
+            cell.execution_count = None
+            cell.outputs = cell.outputs if CHECKED in cell.metadata.get("tags", ()) else []
+            for output in cell.outputs:
+                output.pop("execution_count", None)
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    return notebook
+
+
+def refresh(notebook: Path) -> None:
+    """Run with its own parameters and keep what is checked."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / notebook.name
+        run(notebook, out, {})
+        nbformat.write(stripped(nbformat.read(out, as_version=4)), notebook)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--refresh"]:
+        for path in sys.argv[2:]:
+            refresh(Path(path))
+    elif len(sys.argv) > 2:
+        given = dict(argument.split("=", 1) for argument in sys.argv[3:])
+        run(sys.argv[1], sys.argv[2], {name: yaml.safe_load(value) for name, value in given.items()})
+    else:
+        sys.exit(__doc__)

@@ -1,0 +1,91 @@
+"""`refine`: one start, one method, one result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+
+from xrcore.beam import Beam
+from xrcore.ct.volume import Volume
+from xrcore.errors import XrcoreError
+from xrcore.geometry import Pose
+from xrcore.refinement.adam import refine_adam
+from xrcore.refinement.derivative_free import refine_cma_es, refine_powell
+from xrcore.refinement.gauss_newton import descend
+from xrcore.refinement.lbfgs import refine_lbfgs
+from xrcore.refinement.multistart import coarsened
+from xrcore.refinement.problem import Problem
+from xrcore.refinement.result import Registration, Step
+from xrcore.refinement.search import FLAT, LIMIT, NOT_FINITE, SMALL
+from xrcore.refinement.settings import Settings, settings_for
+from xrcore.refinement.similarities import SIMILARITIES
+from xrcore.refinement.similarities import similarity as named_similarity
+from xrcore.xray.image import Xray
+
+_SINGLE_LEVEL: dict[str, Callable[[Problem, Pose, Settings], Registration]] = {
+    "adam": refine_adam,
+    "lbfgs": refine_lbfgs,
+    "cma-es": refine_cma_es,
+    "powell": refine_powell,
+}
+
+
+def refine(xray: Xray, volume: Volume, start: Pose, settings: Settings | str = "gauss-newton", beam: Beam | None = None) -> Registration:
+    """Move `start` to where a DRR of `volume` looks most like `xray`.
+
+    start: one pose. settings: a preset's name (see `settings_for`) or Settings. beam: default the paper's, 90 kV.
+    "gauss-newton" walks the levels from coarse to fine; the other methods work on the last level alone, where similarity "auto"
+    means ZNCC, since nothing coarser has brought them within reach of a sharper one.
+    The search is local: whether its answer is the right one is for `register` to judge.
+    Raises XrcoreError if `start` is not one pose, or if the method cannot use the similarity.
+    """
+    began = time.perf_counter()
+    settings = settings_for(settings)
+    beam = Beam() if beam is None else beam
+    if len(start) != 1:
+        raise XrcoreError(f"refine: expected one start, got a batch of {len(start)}; refine them one by one")
+    if settings.method == "gauss-newton":
+        result = _refine_gauss_newton(xray, volume, start, settings, beam)
+    else:
+        level = settings.levels[-1]
+        similarity = "zncc" if settings.similarity == "auto" else settings.similarity_at(level)
+        problem = Problem(xray, coarsened(volume, level.spacing), beam, similarity, pixels=level.pixels)
+        result = _SINGLE_LEVEL[settings.method](problem, start, settings)
+    return replace(result, seconds=time.perf_counter() - began)
+
+
+def _refine_gauss_newton(xray: Xray, volume: Volume, start: Pose, settings: Settings, beam: Beam) -> Registration:
+    """`descend` on each level, from where the one before ended."""
+    similarities = [named_similarity(settings.similarity_at(level)) for level in settings.levels]
+    for similarity in similarities:
+        if not similarity.least_squares:
+            fitting = ", ".join(name for name, kind in SIMILARITIES.items() if kind.least_squares)
+            raise XrcoreError(
+                f"refine: gauss-newton needs a similarity with a residual, which {similarity.name} has not; "
+                f"choose {fitting}, or a method of {', '.join(_SINGLE_LEVEL)}"
+            )
+    start = Pose(start.numbers.detach().double())
+    pose, history, evaluations = start, list[Step](), 0
+    for number, (level, similarity) in enumerate(zip(settings.levels, similarities, strict=True)):
+        problem = Problem(xray, coarsened(volume, level.spacing), beam, similarity, pixels=level.pixels)
+        descent = descend(problem, pose, iterations=level.iterations, tolerance=settings.tolerance)
+        pose = descent.pose
+        evaluations += problem.evaluations
+        history += [Step(level=number, pose=p, similarity=value) for p, value in descent.steps]
+    finite = bool(torch.isfinite(descent.value).all() and torch.isfinite(descent.normal.hessian).all())
+    informed = finite and bool(descent.normal.hessian.any())
+    return Registration(
+        pose=pose,
+        similarity=float(descent.value),
+        covariance=descent.normal.covariance()[0] if informed else None,
+        stop_reason=NOT_FINITE if not finite else FLAT if not informed else SMALL if descent.converged.all() else LIMIT,
+        seconds=0.0,
+        initial=start,
+        method=settings.method,
+        similarity_name=similarities[-1].name,
+        evaluations=evaluations,
+        history=tuple(history),
+    )
