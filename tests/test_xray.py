@@ -194,6 +194,8 @@ def test_carm_yaml_by_camera_matrix(tmp_path):
     carm = read_carm(tmp_path / "a.yaml")
     assert torch.allclose(carm.K, torch.tensor([[6167.4, 0, 803.7], [0, 6165.6, 865.7], [0, 0, 1]], dtype=torch.float64))
     assert carm.source_to_detector == pytest.approx(6167.4 * 0.2)
+    (tmp_path / "a.yaml").write_text(k + "pixel_spacing: [0.2, 0.2]\nshape: [1760, 1760]")
+    assert read_carm(tmp_path / "a.yaml") == carm
     (tmp_path / "b.yaml").write_text(k + "source_to_detector: 1e3")  # YAML reads 1e3 as text
     assert read_carm(tmp_path / "b.yaml", shape=(10, 20)).spacing == pytest.approx((1000 / 6165.6, 1000 / 6167.4))
 
@@ -311,8 +313,12 @@ def test_a_missing_tag_is_named_and_carm_yaml_supplies_it(tmp_path, keyword, nam
 
 def test_explicit_geometry_overrides_tags(tmp_path):
     path = dicom(tmp_path / "x.dcm", pose=Pose(ry=10.0), private=True)
+    (tmp_path / "all.yaml").write_text(
+        "source_to_detector: 1000\nsource_to_isocenter: 600\npixel_spacing: 2\nprincipal_point: [11.5, 15.5]"
+    )
     other = CArm(source_to_detector=1000, source_to_isocenter=600, shape=SHAPE, pixel_spacing=2)
     assert read_xray(path, other).carm == other
+    assert read_xray(path, tmp_path / "all.yaml").carm == other
     (tmp_path / "k.yaml").write_text("K: [[900, 0, 12], [0, 900, 15], [0, 0, 1]]")
     carm = read_xray(path, tmp_path / "k.yaml").carm
     assert (carm.source_to_detector, carm.center) == (1200, (15, 12))
@@ -457,6 +463,7 @@ def test_intensities_become_attenuation(tmp_path):
     image = read_xray(tmp_path / "x.png", carm_yaml(tmp_path / "c.yaml", "pixel_values: intensity")).image
     shift = image - picture()
     assert float(shift.max() - shift.min()) < 1e-3  # only I0 is unknown
+    assert abs(float(image.min())) < 0.05  # and the brightest pixels are taken for it
 
 
 def test_dark_pixels_stay_finite(tmp_path):
@@ -513,9 +520,11 @@ def test_carm_yaml_overrules_the_tags_about_pixels(tmp_path):
     assert like(read_xray(path, carm_yaml(tmp_path / "c.yaml", "pixel_values: attenuation")).image, picture()) > 0.999
 
 
-@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA", "P", "I;16", "F", "I"])
+@pytest.mark.parametrize("mode", ["1", "L", "RGB", "RGBA", "LA", "P", "I;16", "F", "I"])
 def test_grey_images_of_any_kind(tmp_path, mode):
     grey = np.arange(24 * 32, dtype=np.uint8).reshape(SHAPE) % 251
+    if mode == "1":
+        grey = np.uint8(255) * (grey > 100)
     image = Image.fromarray(grey)
     if mode in ("I;16", "F", "I"):
         image = Image.fromarray(grey.astype({"I;16": np.uint16, "F": np.float32, "I": np.int32}[mode]))
@@ -523,7 +532,9 @@ def test_grey_images_of_any_kind(tmp_path, mode):
         image = image.convert(mode)
     for suffix in ("tif",) if mode in ("F", "I") else ("png", "tif"):
         image.save(tmp_path / f"x.{suffix}")
-        assert torch.equal(read_xray(tmp_path / f"x.{suffix}", CARM).image, torch.from_numpy(grey.astype(np.float32)))
+        assert torch.equal(
+            read_xray(tmp_path / f"x.{suffix}", CARM).image, torch.from_numpy(grey.astype(np.float32) / (255 if mode == "1" else 1))
+        )
 
 
 def test_pages_of_a_tiff(tmp_path):

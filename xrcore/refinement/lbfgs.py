@@ -25,7 +25,9 @@ def refine_lbfgs(problem: Problem, start: Pose, settings: Settings) -> Registrat
     """
     search = Search("lbfgs", problem, start, settings)
     x = torch.zeros(1, 6, dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS([x], max_iter=1, max_eval=_LINE_SEARCH, line_search_fn="strong_wolfe", tolerance_grad=0, tolerance_change=0)
+    optimizer = torch.optim.LBFGS(
+        [x], max_iter=1, max_eval=_LINE_SEARCH, line_search_fn="strong_wolfe", tolerance_grad=0, tolerance_change=0
+    )
     known: dict[tuple[float, ...], tuple[Tensor, Tensor]] = {}  # one iteration at a time asks again for where the last one ended
 
     def loss() -> Tensor:
@@ -46,7 +48,7 @@ def refine_lbfgs(problem: Problem, start: Pose, settings: Settings) -> Registrat
         for _ in range(settings.iterations):
             before = search.pose(x.detach()).numbers
             optimizer.step(loss)
-            if not x.grad.any():
+            if x.grad is None or not x.grad.any():
                 raise Stop(FLAT)
             if (search.pose(x.detach()).numbers - before).abs().max() < settings.tolerance:
                 raise Stop(SMALL)

@@ -16,7 +16,6 @@ from xrcore.refinement.adam import refine_adam
 from xrcore.refinement.derivative_free import refine_cma_es, refine_powell
 from xrcore.refinement.gauss_newton import descend
 from xrcore.refinement.lbfgs import refine_lbfgs
-from xrcore.refinement.multistart import coarsened
 from xrcore.refinement.problem import Problem
 from xrcore.refinement.result import Registration, Step
 from xrcore.refinement.search import FLAT, LIMIT, NOT_FINITE, SMALL
@@ -52,7 +51,7 @@ def refine(xray: Xray, volume: Volume, start: Pose, settings: Settings | str = "
     else:
         level = settings.levels[-1]
         similarity = "zncc" if settings.similarity == "auto" else settings.similarity_at(level)
-        problem = Problem(xray, coarsened(volume, level.spacing), beam, similarity, pixels=level.pixels)
+        problem = Problem(xray, volume.coarser(level.spacing), beam, similarity, pixels=level.pixels)
         result = _SINGLE_LEVEL[settings.method](problem, start, settings)
     return replace(result, seconds=time.perf_counter() - began)
 
@@ -70,7 +69,7 @@ def _refine_gauss_newton(xray: Xray, volume: Volume, start: Pose, settings: Sett
     start = Pose(start.numbers.detach().double())
     pose, history, evaluations = start, list[Step](), 0
     for number, (level, similarity) in enumerate(zip(settings.levels, similarities, strict=True)):
-        problem = Problem(xray, coarsened(volume, level.spacing), beam, similarity, pixels=level.pixels)
+        problem = Problem(xray, volume.coarser(level.spacing), beam, similarity, pixels=level.pixels)
         descent = descend(problem, pose, iterations=level.iterations, tolerance=settings.tolerance)
         pose = descent.pose
         evaluations += problem.evaluations

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from xrcore.errors import XrcoreError
 from xrcore.geometry import Pose
-from xrcore.refinement.gauss_newton import descend
 from xrcore.refinement.problem import Problem
 from xrcore.refinement.result import Registration, Step
 from xrcore.refinement.settings import Settings
@@ -77,9 +76,9 @@ class Search:
         """The best pose met, with the covariance that the residual's Gauss-Newton Hessian gives there."""
         covariance = None
         if self._problem.similarity.least_squares and math.isfinite(self.value):
-            there = descend(self._problem, self.best, iterations=0, tolerance=self._settings.tolerance)
-            if there.hessian.any() and torch.isfinite(there.hessian).all():
-                covariance = there.covariance(0)
+            normal = self._problem.normal_equations(self.best)
+            if normal.hessian.any() and torch.isfinite(normal.hessian).all():
+                covariance = normal.covariance()[0]
         return Registration(
             pose=self.best,
             similarity=self.value,

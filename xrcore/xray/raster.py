@@ -47,7 +47,7 @@ def _decode(path: Path, frame: int) -> tuple[Shaped[ndarray, "H W"], int]:
         if count > MOST_PIXELS or count > COMPRESSED_AT_MOST * path.stat().st_size:
             raise XrcoreError(f"{path}: the header claims {image.height} x {image.width} pixels; damaged, or too large")
         if image.mode.startswith("I;16") or image.mode in _GREY:
-            return np.asarray(image.convert("L") if image.mode == "1" else image), pages
+            return np.asarray(image), pages
         if image.mode not in _COLOUR:
             raise XrcoreError(f"{path}: an image of kind {image.mode}; an X-ray is grey")
         channels = np.asarray(image.convert("RGB"))
