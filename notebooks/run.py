@@ -30,14 +30,12 @@ def run(notebook: str | Path, out: str | Path, parameters: Mapping[str, Any]) ->
 
 
 def stripped(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The notebook as it is kept: no counts, no traces of who ran it when, no outputs but the checked ones."""
+    """The notebook as it is kept: no traces of who ran it when, no outputs but the checked ones."""
     for cell in notebook.cells:
         cell.metadata = {"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {}
         if cell.cell_type == "code":
-            cell.execution_count = None
-            cell.outputs = cell.outputs if CHECKED in cell.metadata.get("tags", ()) else []
-            for output in cell.outputs:
-                output.pop("execution_count", None)
+            if CHECKED not in cell.metadata.get("tags", ()):
+                cell.outputs, cell.execution_count = [], None
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},

@@ -458,6 +458,8 @@ def write_series(
 
 def test_dicom_folder_is_ordered_by_position_and_rescaled(tmp_path):
     hu = write_series(tmp_path / "ct")
+    (tmp_path / "ct" / "._1.dcm").write_text("what macOS leaves on foreign discs")
+    (tmp_path / "ct" / "report.txt").write_text("not a slice")
     found = read_hu(tmp_path / "ct")
     assert np.allclose(found.hu, hu)
     expected = np.diag([2.0, 1.5, 3.0, 1.0])

@@ -39,7 +39,7 @@ TUNED = {
     "adam": {"rotation_step": 0.5, "translation_step": 2.0, "iterations": 60, "step_halving": 15},
     "lbfgs": {"rotation_step": 1.0, "translation_step": 2.0, "iterations": 30},
     "cma-es": {"rotation_step": 3.0, "translation_step": 6.0, "iterations": 45},
-    "powell": {"rotation_step": 3.0, "translation_step": 6.0, "iterations": 4, "tolerance": 0.1},
+    "powell": {"rotation_step": 3.0, "translation_step": 6.0, "iterations": 3, "tolerance": 0.1},
 }
 # what is left of the initial mTRE: slopes end at the loss target, values alone end in the valley along the depth
 LEFT = {"gauss-newton": 0.005, "adam": 0.1, "lbfgs": 0.1, "cma-es": 0.2, "powell": 0.2}

@@ -61,7 +61,7 @@ def _load(path: str) -> tuple[Xray, Volume]:
             carm=CArm(
                 source_to_detector=carm[0],
                 source_to_isocenter=carm[1],
-                shape=tuple(image.shape),
+                shape=(image.shape[0], image.shape[1]),
                 pixel_spacing=tuple(carm[2:4]),
                 principal_point=tuple(carm[4:6]),
             ),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from xrcore.bench.scaling import Sweep
 
@@ -48,6 +48,8 @@ def _panel(axes: Axes, sweep: Sweep, title: str, label: str, power: int, law: st
         low = [min(sweep[size][name].seconds) * 1e3 for size in sizes]
         axes.fill_between(sizes, low, medians, color=colour, alpha=0.15, linewidth=0)
         axes.plot(sizes, medians, color=colour, linewidth=1.8, marker="o", markersize=4.5, label=name, zorder=3)
+    low, high = axes.get_ylim()
+    axes.set_ylim(low / 1.15, max(high, 4 * low) * 1.15)
     axes.plot([], [], color=QUIET, linewidth=0.9, linestyle=(0, (4, 3)), label=law)
     axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK)
     axes.set_xlabel(label, fontsize=9, color=INK)
@@ -61,7 +63,8 @@ def _ticks(axes: Axes, sizes: Sequence[int]) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5), numticks=20))
+    axes.yaxis.set_minor_locator(NullLocator())
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=8.5, colors=INK, length=3, width=0.7)

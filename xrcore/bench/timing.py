@@ -26,12 +26,12 @@ class Timing:
         return {"median_ms": self.median * 1e3, "min_ms": low * 1e3, "max_ms": high * 1e3, "repeats": len(self.seconds)}
 
 
-def interleaved(tasks: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, Timing]:
+def interleaved(tasks: Mapping[str, Callable[[], Any]], repeats: int, *, warm: bool = True) -> dict[str, Timing]:
     """Time each task `repeats` times, in rounds of all of them, so that a busy spell of the machine meets all alike.
 
-    Each runs once before, unmeasured: compilation, packing and memory are paid for then.
+    warm: run each once before, unmeasured, which pays for compilation, packing and memory.
     """
-    for task in tasks.values():
+    for task in tasks.values() if warm else ():
         task()
     seconds: dict[str, list[float]] = {name: [] for name in tasks}
     collecting = gc.isenabled()

@@ -39,23 +39,25 @@ def densities(
     Options as in `read_ct`. "metal" is among the materials only if a voxel exceeds `metal_above`.
     """
     _check(background, metal_above, metal, air, empty_below)
-    density = density_of(hu)
-    if background is not None:
-        density *= np.clip((hu - (background + BACKGROUND_MARGIN)) / (SOFT_UP_TO - background - BACKGROUND_MARGIN), 0, 1)
-    thin, hard = hu <= AIR_UP_TO, hu > SOFT_UP_TO
-    metallic = hu > metal_above if metal_above is not None and float(hu.max()) > metal_above else None
-    names = ("soft", "bone", *((metal,) if metallic is not None else ()), *(("air",) if air == "separate" else ()))
+    has_metal = metal_above is not None and float(hu.max()) > metal_above
+    names = ("soft", "bone", *((metal,) if has_metal else ()), *(("air",) if air == "separate" else ()))
     parts = np.empty((len(names), *hu.shape), dtype=np.float32)
-    np.multiply(density, ~(thin | hard), out=parts[0])
-    np.multiply(density, hard, out=parts[1])
-    if metallic is not None:
-        np.multiply(density, metallic, out=parts[2])
-        parts[1][metallic] = 0
-    gas = thin & (hu > empty_below)
-    if air == "equivalent":
-        parts[0] += AIR_AS_SOFT * density * gas
-    elif air == "separate":
-        np.multiply(density, gas, out=parts[-1])
+    for k, plane in enumerate(hu):  # a slice at a time stays in the processor's cache
+        density = density_of(plane)
+        if background is not None:
+            density *= np.clip((plane - (background + BACKGROUND_MARGIN)) / (SOFT_UP_TO - background - BACKGROUND_MARGIN), 0, 1)
+        thin, hard = plane <= AIR_UP_TO, plane > SOFT_UP_TO
+        gas = density * (thin & (plane > empty_below))
+        np.multiply(density, ~(thin | hard), out=parts[0, k])
+        if has_metal:
+            metallic = plane > metal_above
+            np.multiply(density, metallic, out=parts[2, k])
+            hard &= ~metallic
+        np.multiply(density, hard, out=parts[1, k])
+        if air == "equivalent":
+            parts[0, k] += AIR_AS_SOFT * gas
+        elif air == "separate":
+            parts[-1, k] = gas
     return names, parts
 
 

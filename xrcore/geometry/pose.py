@@ -121,25 +121,16 @@ class Pose:
         `world_from_camera(pose + d) ~ world_from_camera(pose) @ exp(twists @ d)`. This is the bridge from a
         Jacobian with respect to rigid motion of the camera to one with respect to the pose.
         """
-        numbers = self.numbers.double()
-        rx, ry, rz = torch.deg2rad(numbers[:, :3]).unbind(-1)
-        zero = torch.zeros_like(rx)
-
-        def rotation(axis: str, angle: Tensor) -> Tensor:
-            return roma.euler_to_rotmat(axis, angle.unsqueeze(-1))
-
-        # R = Rz Rx Ry, so R^T dR is, per angle, its own axis carried back through the rotations after it
-        about_y = torch.eye(3, dtype=torch.float64)[1].expand(len(numbers), 3)
-        after_x = rotation("Y", ry).transpose(-1, -2)
-        after_z = after_x @ rotation("X", rx).transpose(-1, -2)
-        w = torch.stack([after_x[:, :, 0], about_y, after_z[:, :, 2]], -1)
-        r_transposed = self.matrix()[:, :3, :3].transpose(-1, -2)
-        # rotating about the isocentre also moves the source, which sits at c = (0, 0, -source_to_isocenter)
-        c = torch.stack([zero, zero, zero - carm.source_to_isocenter], -1)
-        v = torch.linalg.cross(w, c.unsqueeze(-1).expand_as(w), dim=1)
-        w = torch.deg2rad(w)
-        v = torch.deg2rad(v)
-        rotations = torch.cat([v, w], 1)
+        rx, ry, _ = torch.deg2rad(self.numbers[:, :3].double()).unbind(-1)
+        zero, one = torch.zeros_like(rx), torch.ones_like(rx)
+        cx, sx, cy, sy = rx.cos(), rx.sin(), ry.cos(), ry.sin()
+        # R = Rz Rx Ry, so R^T dR is, per angle, its own axis carried back through the rotations after it:
+        # Ry^T e_x, e_y, (Rx Ry)^T e_z
+        w = torch.stack([cy, zero, sy, zero, one, zero, -sy * cx, sx, cy * cx], -1).reshape(-1, 3, 3).mT
+        # rotating about the isocentre also moves the source, by w x (0, 0, -source_to_isocenter)
+        v = torch.stack([-w[:, 1], w[:, 0], torch.zeros_like(w[:, 0])], 1) * carm.source_to_isocenter
+        rotations = torch.deg2rad(torch.cat([v, w], 1))
+        r_transposed = self.matrix()[:, :3, :3].mT
         translations = torch.cat([r_transposed, torch.zeros_like(r_transposed)], 1)
         return torch.cat([rotations, translations], -1)
 

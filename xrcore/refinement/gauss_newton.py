@@ -50,7 +50,7 @@ def descend(problem: Problem, start: Pose, *, iterations: int, tolerance: float)
         pending = torch.nonzero(~converged).squeeze(-1)
         if len(pending) == 0:
             break
-        change, predicted = _step(gradient[pending], hessian[pending], damping[pending])
+        change, predicted = step(gradient[pending], hessian[pending], damping[pending])
         small = change.abs().amax(-1) < tolerance
         converged[pending[small]] = True
         pending, change, predicted = pending[~small], change[~small], predicted[~small]
@@ -79,14 +79,14 @@ def descend(problem: Problem, start: Pose, *, iterations: int, tolerance: float)
     return Descent(pose, NormalEquations(value, gradient, hessian, count), converged, steps)
 
 
-def _step(gradient: Tensor, hessian: Tensor, damping: Tensor) -> tuple[Float[Tensor, "b 6"], Float[Tensor, "b"]]:
-    """The damped step (deg, mm) and the decrease of the cost that the linearised residual predicts."""
+def step(gradient: Tensor, hessian: Tensor, damping: Tensor) -> tuple[Float[Tensor, "b 6"], Float[Tensor, "b"]]:
+    """The damped change (deg, mm) and the decrease of the cost that the linearised residual predicts."""
     diagonal = hessian.diagonal(dim1=-2, dim2=-1)
     scale = diagonal.clamp_min(1e-12 * diagonal.amax(-1, keepdim=True)).clamp_min(1e-20)
     damped = hessian + torch.diag_embed(damping.unsqueeze(-1) * scale)
-    step = -torch.linalg.solve_ex(damped, gradient.unsqueeze(-1))[0].squeeze(-1)
-    step = torch.nan_to_num(step, nan=0.0, posinf=0.0, neginf=0.0)
-    limit = step.new_tensor([_LARGEST_STEP[0]] * 3 + [_LARGEST_STEP[1]] * 3)
-    step = step / (step.abs() / limit).amax(-1, keepdim=True).clamp_min(1)
-    predicted = -(gradient * step).sum(-1) - 0.5 * torch.einsum("bi,bij,bj->b", step, hessian, step)
-    return step, predicted
+    change = -torch.linalg.solve_ex(damped, gradient.unsqueeze(-1))[0].squeeze(-1)
+    change = torch.nan_to_num(change, nan=0.0, posinf=0.0, neginf=0.0)
+    limit = change.new_tensor([_LARGEST_STEP[0]] * 3 + [_LARGEST_STEP[1]] * 3)
+    change = change / (change.abs() / limit).amax(-1, keepdim=True).clamp_min(1)
+    predicted = -(gradient * change).sum(-1) - 0.5 * torch.einsum("bi,bij,bj->b", change, hessian, change)
+    return change, predicted

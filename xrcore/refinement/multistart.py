@@ -137,7 +137,8 @@ def corners(volume: Volume) -> Tensor:
 
 
 def _descend(problem: Problem, poses: Pose, level, settings: Settings) -> Descent:
-    return descend(problem, poses, iterations=level.iterations, tolerance=max(settings.tolerance, settings.tolerance * level.spacing))
+    tolerance = settings.tolerance * level.spacing / settings.levels[-1].spacing
+    return descend(problem, poses, iterations=level.iterations, tolerance=tolerance)
 
 
 def _distinct(poses: Pose, problem: Problem, landmarks: Tensor, distance: float) -> Pose:

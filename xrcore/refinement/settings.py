@@ -48,7 +48,8 @@ class Settings:
 
     method: one of METHODS. similarity: a name, a similarity object, or "auto", which leaves it to each level.
     levels: coarse to fine; single-level methods use the last one.
-    tolerance: the refinement has converged when a step moves the pose by less than this, in deg and in mm.
+    tolerance: the refinement has converged when a step moves the pose by less than this, in deg and in mm; on coarser levels
+        as much more as their voxels are larger.
 
     rotation_step, translation_step: step sizes [deg, mm] of adam (learning rates), lbfgs (scale of the variables) and the
     derivative-free methods (first spread). iterations: their limit; step_halving: adam halves its steps every so many.
@@ -59,7 +60,7 @@ class Settings:
     method: str = "gauss-newton"
     similarity: Any = "auto"
     levels: tuple[Level, ...] = PYRAMID
-    tolerance: float = 0.005
+    tolerance: float = 0.02
     rotation_step: float = 0.5
     translation_step: float = 5.0
     iterations: int = 100

@@ -2,14 +2,16 @@
 
 A wrong optimum can score as high as a right one on another image, so no single score decides:
 
-- zncc, gradient, local: the three similarities at the pose, at a level where noise has averaged out;
-- disagreement: the X-ray is cut into two interleaved sets of blocks, each set is registered alone from the pose, and the two
-  answers are compared. At a true pose both stay; at a false one the set that fits by chance pulls elsewhere.
+- zncc, gradient, local: three similarities at the pose, at a level where noise has averaged out;
+- disagreement: the X-ray is cut into two interleaved sets of blocks, each set says by its Gauss-Newton step where it would move the
+  pose, and the two answers are compared. At a true pose both stay; at a false one each is pulled by what fits it by chance.
+
+All of it comes from one render.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -18,13 +20,15 @@ from xrcore.ct.volume import Volume
 from xrcore.errors import XrcoreError
 from xrcore.geometry import Pose
 from xrcore.geometry.rigid import apply
-from xrcore.refinement.gauss_newton import descend
-from xrcore.refinement.problem import Problem, shrink
+from xrcore.refinement.gauss_newton import step
 from xrcore.refinement.multistart import corners
+from xrcore.refinement.problem import shrink
+from xrcore.refinement.similarities import similarity
+from xrcore.renderer import render_with_jacobian
 from xrcore.xray.image import Xray
 
 _PIXELS, _SPACING = 128, 4.0
-_BLOCK = 16  # pixels along the blocks of the two halves
+_BLOCKS = 8  # along the longer side
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,23 +42,28 @@ class Evidence:
 
 
 def gather_evidence(xray: Xray, volume: Volume, pose: Pose, beam: Beam) -> Evidence:
-    """Evidence for `pose`; costs about as much as one level of refinement."""
+    """Evidence for `pose`, one pose."""
     small = shrink(xray, _PIXELS)
     grid = volume.coarser(_SPACING)
-    scores = [float(Problem(small, grid, beam, name).value(pose)) for name in ("zncc", "gradient-zncc", "local-zncc")]
+    image, jacobian = render_with_jacobian(grid, small.carm, pose, beam)
+    zncc, gradient, local = (
+        float(similarity(name).fit(small.image, small.mask).value(image)) for name in ("zncc", "gradient-zncc", "local-zncc")
+    )
     rows, cols = small.carm.shape
-    block = max(2, _BLOCK * max(rows, cols) // _PIXELS)
+    block = max(2, max(rows, cols) // _BLOCKS)
     even = (torch.arange(rows)[:, None] // block + torch.arange(cols) // block) % 2 == 0
+    points = corners(volume)
     answers = []
     for half in (even, ~even):
         try:
-            problem = Problem(replace(small, mask=small.mask & half), grid, beam, "gradient-zncc")
+            fitted = similarity("gradient-zncc").fit(small.image, small.mask & half)
         except XrcoreError:  # a half without contrast has no answer of its own
-            return Evidence(zncc=scores[0], gradient=scores[1], local=scores[2], disagreement=float("inf"))
-        answers.append(descend(problem, pose, iterations=4, tolerance=0.02).pose)
-    points = corners(volume)
-    first, second = (apply(p.camera_from_world(small.carm, volume.isocenter), points) for p in answers)
-    return Evidence(zncc=scores[0], gradient=scores[1], local=scores[2], disagreement=float((first - second).norm(dim=-1).mean()))
+            return Evidence(zncc=zncc, gradient=gradient, local=local, disagreement=float("inf"))
+        normal = fitted.normal_equations(image, jacobian)
+        change, _ = step(normal.gradient, normal.hessian, torch.full((1,), 1e-3, dtype=torch.float64))
+        twist = (pose.twists(small.carm) @ change.unsqueeze(-1)).squeeze(-1)
+        answers.append(apply(pose.moved(twist, small.carm).camera_from_world(small.carm, volume.isocenter), points))
+    return Evidence(zncc=zncc, gradient=gradient, local=local, disagreement=float((answers[0] - answers[1]).norm(dim=-1).mean()))
 
 
 # Where right and wrong part, measured on right answers, wrong optima, and X-rays of other patients (benchmarks/trust.py).

@@ -36,7 +36,7 @@ def render(
     voxel_from_world = volume.voxel_from_world.clone()
     voxel_from_world[:3, 3] += PAD_LOW
     views = (voxel_from_world @ pose.world_from_camera(carm, volume.isocenter))[:, :3].contiguous().numpy()
-    twists = pose.twists(carm).contiguous().numpy()
+    twists = pose.twists(carm).contiguous().numpy() if with_jacobian else np.zeros((len(pose), 6, 6))
     k = carm.K
     camera = np.array([k[0, 0], k[1, 1], k[0, 2], k[1, 2], carm.source_to_detector])
     image = torch.empty(len(pose), *carm.shape, dtype=torch.float32)
