@@ -149,6 +149,17 @@ def test_png_needs_and_takes_carm_yaml(run, case, tmp_path):
     assert set(record["inputs"]) == {"ct", "xray", "carm"}
 
 
+def test_an_inverted_xray_is_turned_over_and_said_so(run, case, tmp_path):
+    image = read_xray(case / "xray.dcm").image
+    write_xray(tmp_path / "dark.png", -image)
+    done = run("register", case / "ct.nii.gz", tmp_path / "dark.png", "--carm", case / "carm.yaml", "--out", tmp_path / "out", *FAST)
+    assert done.code == 0, done.err
+    record = json.loads((tmp_path / "out" / "registration.json").read_text())
+    assert off_by(record["pose"]) < 0.2
+    assert record["inverted"] is True
+    assert "inverted" in done.err
+
+
 def test_a_result_is_a_start(run, case, tmp_path):
     start = {"pose": dict(zip(("rx", "ry", "rz", "tx", "ty", "tz"), (5, -7, 2, 11, -8, 12), strict=True))}
     (tmp_path / "start.json").write_text(json.dumps(start))
@@ -182,6 +193,13 @@ def test_rendered_rasters_have_their_geometry_beside_them(run, case, tmp_path, s
 def test_render_of_a_negative_pose_needs_no_quotes(run, case, tmp_path):
     assert run("render", case / "ct.nii.gz", "--out", tmp_path / "x.dcm", "--pose", "-6,-8,3,12,-9,15", *FAST).code == 0
     assert read_xray(tmp_path / "x.dcm").pose.numbers[0, 0] == pytest.approx(-6)
+
+
+def test_bench_hands_its_options_on(run, monkeypatch, tmp_path):
+    asked = {}
+    monkeypatch.setattr("xrcore.bench.run", lambda **options: asked.update(options))
+    assert run("bench", "--quick", "--out", tmp_path).code == 0
+    assert asked == {"peers": False, "quick": True, "out": tmp_path}
 
 
 # ---- what does not

@@ -122,7 +122,7 @@ def test_samples_are_valid(samples, name):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-@settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=180, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(edits=st.lists(edit, min_size=1, max_size=4))
 def test_damaged_files(samples, name, edits):
     path, data, read = samples[name]
@@ -147,7 +147,7 @@ def test_damage_under_intact_compression(samples, edits):
     read_or_refuse(path, read)
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
     content=st.dictionaries(
         st.sampled_from(["source_to_detector", "source_to_isocenter", "shape", "pixel_spacing", "principal_point", "K", "mask", "invert"])

@@ -206,6 +206,19 @@ def test_runs_where_gradients_are_switched_off(method, xray, volume):
     assert not result.pose.numbers.requires_grad
 
 
+def test_gauss_newton_is_content_with_less_on_coarse_levels(monkeypatch, xray, volume):
+    asked = []
+
+    def spy(problem, start, *, iterations, tolerance):
+        asked.append((problem.carm.shape[0], iterations, tolerance))
+        return dispatcher_descend(problem, start, iterations=iterations, tolerance=tolerance)
+
+    dispatcher_descend = dispatcher.descend
+    monkeypatch.setattr(dispatcher, "descend", spy)
+    refine(xray, volume, START, tuned("gauss-newton", tolerance=0.03), BEAM)
+    assert asked == [(32, 15, pytest.approx(0.06)), (64, 15, 0.03)]
+
+
 def test_a_problem_of_one_level_reports_its_own_evaluations(xray, volume):
     problem = Problem(xray, volume, BEAM, "zncc")
     problem.value(Pose.zero(7))
@@ -357,6 +370,8 @@ def test_cma_es_draws_from_its_seed_alone(tmp_path, monkeypatch, capfd, recwarn)
     assert first.pose != other.pose
     assert np.array_equal(np.random.get_state()[1], state)  # noqa: NPY002
     assert not list(tmp_path.iterdir())
+    (tmp_path / "cma_signals.in").write_text("{'timeout': 0, 'maxiter': 1}")
+    assert refine_cma_es(Bowl(peak=0.5), START, tuned("cma-es", iterations=4)).pose == first.pose
     assert capfd.readouterr() == ("", "")
     assert not [w for w in recwarn if "cma" in w.filename]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -31,12 +29,10 @@ def refine_cma_es(problem: Problem, start: Pose, settings: Settings) -> Registra
     search = Search("cma-es", problem, start, settings)
     generator = np.random.default_rng(settings.seed)
     options = {
-        "randn": lambda *shape: generator.standard_normal(shape),
-        "seed": math.nan,  # or else cma would seed the global generator
+        "randn": lambda *shape: generator.standard_normal(shape),  # or else cma would seed the global generator
         "maxiter": settings.iterations,
         "tolx": settings.tolerance / float(search.scale.max()),
         "verbose": -9,
-        "verb_log": 0,  # or else cma would write files
         "signals_filename": "",  # or else cma would read options from the working directory
     }
     strategy = cma.CMAEvolutionStrategy(np.zeros(6), 1.0, options)

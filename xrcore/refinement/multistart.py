@@ -58,9 +58,11 @@ class SearchBox:
 
     def poses(self, start: Pose) -> Pose:
         """The start, then a scrambled Sobol net of the box about its six numbers."""
+        numbers = start.numbers.detach().double()
+        if self.candidates == 1:  # the engine refuses to draw nothing
+            return Pose(numbers)
         draws = torch.quasirandom.SobolEngine(6, scramble=True, seed=self.seed).draw(self.candidates - 1).double()
         box = torch.tensor([*self.rotation, *self.translation], dtype=torch.float64)
-        numbers = start.numbers.detach().double()
         return Pose.cat([Pose(numbers), Pose(numbers + (2 * draws - 1) * box)])
 
 

@@ -70,7 +70,8 @@ def _refine_gauss_newton(xray: Xray, volume: Volume, start: Pose, settings: Sett
     pose, history, evaluations = start, list[Step](), 0
     for number, (level, similarity) in enumerate(zip(settings.levels, similarities, strict=True)):
         problem = Problem(xray, volume.coarser(level.spacing), beam, similarity, pixels=level.pixels)
-        descent = descend(problem, pose, iterations=level.iterations, tolerance=settings.tolerance)
+        tolerance = settings.tolerance * level.spacing / settings.levels[-1].spacing
+        descent = descend(problem, pose, iterations=level.iterations, tolerance=tolerance)
         pose = descent.pose
         evaluations += problem.evaluations
         history += [Step(level=number, pose=p, similarity=value) for p, value in descent.steps]
