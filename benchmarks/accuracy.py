@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from xrcore.bench.machine import describe
 from patients import CARM, chosen
 
 import xrcore as xr
+from xrcore.bench.machine import describe
 
 SPACING, FINE_SPACING = 2.0, 1.25  # [mm] of the registered CT and of the one that the acquired X-rays come from
 

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from xrcore.bench.machine import describe
 from patients import CARM, PATIENTS, chosen
 
 import xrcore as xr
+from xrcore.bench.machine import describe
 from xrcore.refinement.refine import refine
 from xrcore.refinement.verify import gather_evidence, objections
 

@@ -33,9 +33,8 @@ def stripped(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """The notebook as it is kept: no traces of who ran it when, no outputs but the checked ones."""
     for cell in notebook.cells:
         cell.metadata = {"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {}
-        if cell.cell_type == "code":
-            if CHECKED not in cell.metadata.get("tags", ()):
-                cell.outputs, cell.execution_count = [], None
+        if cell.cell_type == "code" and CHECKED not in cell.metadata.get("tags", ()):
+            cell.outputs, cell.execution_count = [], None
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},

@@ -6,7 +6,9 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,8 +24,11 @@ from PIL import Image
 
 import xrcore
 from xrcore.cli import main
+from xrcore.errors import XrcoreError
+from xrcore.files import fingerprint
 from xrcore.geometry import CArm, Pose
 from xrcore.phantom import pelvis_hu
+from xrcore.record import read_pose
 from xrcore.xray import read_xray, write_carm, write_xray
 
 CARM = CArm(source_to_detector=1259.65, source_to_isocenter=742.5, shape=(96, 96), pixel_spacing=4.5)
@@ -200,6 +205,56 @@ def test_bench_hands_its_options_on(run, monkeypatch, tmp_path):
     monkeypatch.setattr("xrcore.bench.run", lambda **options: asked.update(options))
     assert run("bench", "--quick", "--out", tmp_path).code == 0
     assert asked == {"peers": False, "quick": True, "out": tmp_path}
+
+
+def test_a_pose_file_holds_for_a_ct_with_another_isocenter(tmp_path):
+    """What the numbers mean depends on the isocentre; where the camera stands does not."""
+    there, here = torch.tensor([10.0, -20.0, 30.0], dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
+    pose = Pose([float(n) for n in TRUTH.split(",")])
+    matrix = pose.camera_from_world(CARM, there)[0]
+    record = {
+        "pose": pose.to_dict(),
+        "isocenter": there.tolist(),
+        "carm": {"source_to_isocenter": 742.5},
+        "camera_from_world": matrix.tolist(),
+    }
+    file = tmp_path / "pose.json"
+    for content in (record, {"camera_from_world": matrix.tolist()}):
+        file.write_text(json.dumps(content))
+        torch.testing.assert_close(read_pose(str(file), CARM, here).camera_from_world(CARM, here)[0], matrix)
+    file.write_text(json.dumps(record))
+    torch.testing.assert_close(read_pose(str(file), CARM, there).numbers, pose.numbers)
+    for content in (pose.to_dict(), pose.numbers[0].tolist()):
+        file.write_text(json.dumps(content))
+        torch.testing.assert_close(read_pose(str(file), CARM, here).numbers, pose.numbers)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"rx": 1}',
+        "[1, 2]",
+        "[1, 2, 3, 4, 5, null]",
+        '"text"',
+        '{"camera_from_world": [[1]]}',
+        '{"pose": {"rx": "x"}}',
+        "[1,2,3,4,5,1e999]",
+    ],
+)
+def test_a_pose_file_that_holds_none_is_refused(tmp_path, content):
+    (tmp_path / "pose.json").write_text(content)
+    with pytest.raises(XrcoreError, match=r"pose\.json"):
+        read_pose(str(tmp_path / "pose.json"), CARM, torch.zeros(3))
+
+
+def test_fingerprint_of_a_folder_is_what_sha256sum_prints(tmp_path):
+    for name in ("b", "a", "C"):
+        (tmp_path / name).write_text(name * 3)
+    command = "sha256sum * | LC_ALL=C sort -k 2 | sha256sum"
+    if not shutil.which("sha256sum"):
+        pytest.skip("no sha256sum on this machine")
+    printed = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert fingerprint(tmp_path) == {"path": str(tmp_path), "files": 3, "sha256": printed.split()[0]}
 
 
 # ---- what does not

@@ -63,14 +63,10 @@ class CArm:
         self._reject_unit_mistakes()
 
     def _reject_unit_mistakes(self) -> None:
-        if self.source_to_detector < 10:
-            raise XrcoreError(
-                f"CArm: source_to_detector is {self.source_to_detector:g} mm; if that was metres, give {self.source_to_detector * 1000:g}"
-            )
-        if self.source_to_isocenter < 10:
-            raise XrcoreError(
-                f"CArm: source_to_isocenter is {self.source_to_isocenter:g} mm; if that was metres, give {self.source_to_isocenter * 1000:g}"
-            )
+        for name in ("source_to_detector", "source_to_isocenter"):
+            value = getattr(self, name)
+            if value < 10:
+                raise XrcoreError(f"CArm: {name} is {value:g} mm; if that was metres, give {value * 1000:g}")
         if self.source_to_isocenter >= self.source_to_detector:
             raise XrcoreError(
                 f"CArm: source_to_isocenter ({self.source_to_isocenter:g} mm) must be smaller than "

@@ -14,7 +14,6 @@ _DECAY = (0.9, 0.999)  # of the averages of the gradient and of its square
 _EPSILON = 1e-8
 
 
-@torch.enable_grad()  # the caller may have switched gradients off
 def refine_adam(problem: Problem, start: Pose, settings: Settings) -> Registration:
     """Minimise 1 - similarity by Adam; step sizes halve every `step_halving` iterations; the best pose met is returned.
 

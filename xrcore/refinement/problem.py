@@ -11,7 +11,7 @@ from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
 from xrcore.refinement.similarities import similarity as named_similarity
-from xrcore.refinement.similarities.base import NormalEquations
+from xrcore.refinement.similarities.base import NormalEquations, Similarity
 from xrcore.renderer import render, render_with_jacobian
 from xrcore.xray.image import Xray
 
@@ -22,7 +22,7 @@ class Problem:
     Evaluations take batches of poses; `evaluations` counts the images rendered.
     """
 
-    def __init__(self, xray: Xray, volume: Volume, beam: Beam, similarity: object, *, pixels: int | None = None) -> None:
+    def __init__(self, xray: Xray, volume: Volume, beam: Beam, similarity: str | Similarity, *, pixels: int | None = None) -> None:
         xray = xray if pixels is None else shrink(xray, pixels)
         self.xray = xray
         self.carm = xray.carm
@@ -42,9 +42,10 @@ class Problem:
         """Similarity and its derivative by the six numbers [1/deg, 1/mm]."""
         self.evaluations += len(pose)
         image, jacobian = render_with_jacobian(self.volume, self.carm, pose, self.beam)
-        image.requires_grad_(True)
-        value = self.fitted.value(image)
-        (slope,) = torch.autograd.grad(value.sum(), image)
+        with torch.enable_grad():
+            image.requires_grad_(True)
+            value = self.fitted.value(image)
+            (slope,) = torch.autograd.grad(value.sum(), image)
         return value.detach(), torch.einsum("bhw,bhwi->bi", slope, jacobian.to(slope.dtype))
 
     @torch.no_grad()

@@ -46,7 +46,7 @@ PYRAMID = (
 class Settings:
     """Settings of a refinement. Methods ignore what is not theirs.
 
-    method: one of METHODS. similarity: a name, a similarity object, or "auto", which leaves it to each level.
+    method: one of METHODS. similarity: a name, a similarity object, or "auto", which leaves it to each level (single-level methods: ZNCC).
     levels: coarse to fine; single-level methods use the last one.
     tolerance: the refinement has converged when a step moves the pose by less than this, in deg and in mm; on coarser levels
         as much more as their voxels are larger.
@@ -95,7 +95,7 @@ PRESETS: dict[str, Settings] = {
     "paper-as-intended": _paper(rotation_step=0.5, translation_step=5.0),
     "paper-as-released": _paper(rotation_step=5.0, translation_step=0.5),
     "adam": _paper(rotation_step=0.5, translation_step=5.0),
-    "lbfgs": Settings(method="lbfgs", levels=PYRAMID[2:3], rotation_step=1.0, translation_step=2.0),
+    "lbfgs": Settings(method="lbfgs", levels=PYRAMID[2:3], similarity="zncc", rotation_step=1.0, translation_step=2.0),
     "cma-es": Settings(method="cma-es", levels=PYRAMID[1:2], rotation_step=5.0, translation_step=10.0, iterations=150),
     "powell": Settings(method="powell", levels=PYRAMID[1:2], rotation_step=5.0, translation_step=10.0, iterations=20),
 }

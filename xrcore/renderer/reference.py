@@ -65,7 +65,7 @@ def _sum_over_slices(grid: Tensor, origin: Tensor, directions: Tensor, depth: fl
     flat = grid.reshape(materials, -1)
     v0, u0 = torch.floor(v.detach()), torch.floor(u.detach())
     wv, wu = (v - v0).to(dtype), (u - u0).to(dtype)
-    total = 0.0
+    total = torch.zeros((materials, *t.shape), dtype=dtype, device=grid.device)
     for dv, weight_v in ((0, 1 - wv), (1, wv)):
         for du, weight_u in ((0, 1 - wu), (1, wu)):
             row, col = v0.long() + dv, u0.long() + du
@@ -73,7 +73,7 @@ def _sum_over_slices(grid: Tensor, origin: Tensor, directions: Tensor, depth: fl
             index = (k.long() * rows + row) * cols + col
             value = flat[:, torch.where(inside, index, 0)]
             total = total + torch.where(inside, value * (weight_v * weight_u), 0.0)
-    return total.sum(-1).T  # type: ignore[union-attr]
+    return total.sum(-1).T
 
 
 def render(volume: Volume, carm: CArm, pose: Pose, beam: Beam) -> Float[Tensor, "B H W"]:
@@ -92,6 +92,6 @@ def render_with_jacobian(volume: Volume, carm: CArm, pose: Pose, beam: Beam) -> 
     for i in range(6):
         tangent = torch.zeros_like(numbers)
         tangent[:, i] = 1
-        value, column = torch.func.jvp(image, (numbers,), (tangent,))
+        value, column = torch.func.jvp(image, (numbers,), (tangent,))  # type: ignore[misc]
         columns.append(column)
     return value, torch.stack(columns, -1)

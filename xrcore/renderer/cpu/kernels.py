@@ -8,12 +8,13 @@ neighbour in the row reads nearly the same, so rows are walked from end to end: 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit
 
 from xrcore.renderer.cpu.intrinsics import add, bit_and, bits_to_float, load_u32, multiply, shift_left, shift_right, to_float, truncate
-from xrcore.renderer.cpu.packing import BLOCK, PAD_LOW
+from xrcore.renderer.cpu.packing import BLOCK
 
 BAND = 8  # image rows a thread takes at a time
 _SEGMENT = 8  # neighbouring rays that share one search for the body
@@ -27,7 +28,7 @@ _LOW = np.int32(0xFFFF)
 _HIGH = np.int32(16)
 _ONE = np.int32(1)
 
-_options = {"fastmath": True, "nogil": True, "error_model": "numpy", "cache": True, "boundscheck": False}
+_options: Any = {"fastmath": True, "nogil": True, "error_model": "numpy", "cache": True, "boundscheck": False}
 
 
 @njit(inline="always", **_options)
@@ -283,7 +284,21 @@ def _twist_row(view, x, y, axis, ju, jv, d, gu, gku, gv, gkv, whole, row):
 
 @njit(**_options)
 def render_bands(
-    words_zyx, words_zxy, size, scale, occupied, views, twists, camera, line_weights, line_mu, first_band, band_step, with_jacobian, image, jacobian
+    words_zyx,
+    words_zxy,
+    size,
+    scale,
+    occupied,
+    views,
+    twists,
+    camera,
+    line_weights,
+    line_mu,
+    first_band,
+    band_step,
+    with_jacobian,
+    image,
+    jacobian,
 ):
     """Render every `band_step`-th band of rows of a batch, from `first_band` on.
 
@@ -337,10 +352,10 @@ def render_bands(
                 first, last = _narrow(first, last, origin[jv], mv, origin[axis], float(size[jv] - 2))
                 centimetres = math.sqrt(x * x + y * y + 1.0) / abs(along) * 0.1  # between two slices
                 for plane in range(planes):
-                    k0 = max(int(math.ceil(first)), begin[plane])
-                    k1 = min(int(math.floor(last)), end[plane])
+                    k0 = max(math.ceil(first), begin[plane])
+                    k1 = min(math.floor(last), end[plane])
                     # whole vectors: some more air costs less than a scalar remainder
-                    k1 = min(int(math.floor(last)), k0 + (k1 - k0 + _LANES) // _LANES * _LANES - 1)
+                    k1 = min(math.floor(last), k0 + (k1 - k0 + _LANES) // _LANES * _LANES - 1)
                     sums[:] = np.float32(0)
                     if k1 >= k0:
                         u0 = np.float32(max(origin[ju] + (k0 - origin[axis]) * mu, 0.0))

@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
+from scipy import ndimage
 
 from xrcore.ct.volume import Volume
 from xrcore.errors import XrcoreError
@@ -71,9 +72,4 @@ def _occupied(words: np.ndarray) -> np.ndarray:
     filled = np.zeros([b * BLOCK for b in blocks], bool)
     filled[: words.shape[0], : words.shape[1], : words.shape[2]] = words != 0
     occupied = filled.reshape(blocks[0], BLOCK, blocks[1], BLOCK, blocks[2], BLOCK).any(axis=(1, 3, 5))
-    for axis in range(3):  # dilate by one block, also diagonally
-        before, after = occupied.copy(), occupied.copy()
-        np.moveaxis(before, axis, 0)[:-1] |= np.moveaxis(occupied, axis, 0)[1:]
-        np.moveaxis(after, axis, 0)[1:] |= np.moveaxis(occupied, axis, 0)[:-1]
-        occupied = before | after
-    return np.ascontiguousarray(occupied.astype(np.uint8))
+    return ndimage.binary_dilation(occupied, np.ones((3, 3, 3))).astype(np.uint8)  # by one block, also diagonally
