@@ -38,6 +38,7 @@ CTS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 BACKENDS = ("reference", "cpu")
 CARM = CArm(source_to_detector=1259.65, source_to_isocenter=742.5, shape=(64, 64), pixel_spacing=6.75)
+COARSE = CARM.resized((24, 24))  # for central differences, twelve float64 renders a pose
 POSES = Pose.cat([Pose(), Pose(rx=8, ry=-12, rz=5, tx=15, ty=-20, tz=25), Pose(rx=-10, ry=78, tx=5)])
 MONO = Beam.monochromatic(20.0)
 
@@ -111,11 +112,11 @@ def closed_forms() -> list[dict[str, Any]]:
     return rows
 
 
-def central_differences(volume: Volume, pose: Pose, step: float = 1e-3) -> Tensor:
-    """(B, H, W, 6) of the reference."""
+def central_differences(volume: Volume, carm: CArm, pose: Pose, step: float = 1e-5) -> Tensor:
+    """(B, H, W, 6) of the reference. Bilinear samples have a kink at every voxel, so the step must be far smaller than one."""
     columns = []
     for direction in torch.eye(6, dtype=torch.float64) * step:
-        after, before = (reference.render(volume, CARM, Pose(pose.numbers + d), Beam()) for d in (direction, -direction))
+        after, before = (reference.render(volume, carm, Pose(pose.numbers + d), Beam()) for d in (direction, -direction))
         columns.append((after - before) / (2 * step))
     return torch.stack(columns, -1)
 
@@ -130,14 +131,15 @@ def real_ct(path: Path, options: dict[str, Any]) -> dict[str, Any]:
         warnings.simplefilter("ignore")
         volume = read_ct(path, **options)
     double = replace(volume, density=volume.density.double())
-    image, jacobian = render_with_jacobian(volume, CARM, POSES, backend="cpu")
+    image = render(volume, CARM, POSES, backend="cpu")
+    _, jacobian = render_with_jacobian(volume, COARSE, POSES, backend="cpu")
     exact = reference.render(double, CARM, POSES, Beam())
     row = {
         "volume": str(volume),
         "largest_value": float(exact.max()),
         "value_max": float((image - exact).abs().max() / exact.max()),
         "value_norm": relative(image, exact),
-        "jacobian_norm": relative(jacobian, central_differences(double, POSES)),
+        "jacobian_norm": relative(jacobian, central_differences(double, COARSE, POSES)),
     }
     if peer_rtk.installed():
         single = one_material(volume)
@@ -165,8 +167,9 @@ def main() -> None:
         print(f"| {row['form']} | {row['reference']:.1e} | {row['cpu']:.1e} | {row['remark']} |")
 
     print(
-        "\nReal CTs, 3 poses, 64 x 64 pixels, default beam. cpu against the float64 reference: values (largest error of the largest value; norm), "
-        "Jacobian (norm, against central differences). Line integrals against RTK's Joseph projector (norm).\n"
+        "\nReal CTs, 3 poses, 64 x 64 pixels, default beam. cpu against the float64 reference: values (largest error of the largest "
+        "value; norm), Jacobian at 24 x 24 pixels (norm, against central differences). Line integrals against RTK's Joseph projector "
+        "(norm).\n"
     )
     print(
         "| CT | volume | values, largest | values, norm | Jacobian, norm | RTK: reference | RTK: cpu |\n|---|---|---:|---:|---:|---:|---:|"

@@ -48,8 +48,8 @@ def _panel(axes: Axes, sweep: Sweep, title: str, label: str, power: int, law: st
         low = [min(sweep[size][name].seconds) * 1e3 for size in sizes]
         axes.fill_between(sizes, low, medians, color=colour, alpha=0.15, linewidth=0)
         axes.plot(sizes, medians, color=colour, linewidth=1.8, marker="o", markersize=4.5, label=name, zorder=3)
-    low, high = axes.get_ylim()
-    axes.set_ylim(low / 1.15, max(high, 4 * low) * 1.15)
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(bottom / 1.15, max(top, 4 * bottom) * 1.15)
     axes.plot([], [], color=QUIET, linewidth=0.9, linestyle=(0, (4, 3)), label=law)
     axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK)
     axes.set_xlabel(label, fontsize=9, color=INK)
