@@ -52,7 +52,7 @@ def cases(patient, poses: int):
                     f"error_{n}": float(e)
                     for n, e in zip(("rx", "ry", "rz", "tx", "ty", "tz"), (result.pose.numbers - truth.numbers)[0], strict=True)
                 },
-                **{f"evidence_{k}": getattr(result.evidence, k) for k in ("zncc", "gradient", "local", "disagreement")},
+                **{f"evidence_{k}": getattr(result.evidence, k) for k in ("zncc", "gradient", "local", "attainable", "disagreement")},
             }
 
 

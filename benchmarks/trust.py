@@ -23,7 +23,7 @@ from xrcore.refinement.refine import refine
 from xrcore.refinement.verify import gather_evidence, objections
 
 FAR = torch.tensor([30.0, 30.0, 20.0, 60.0, 60.0, 60.0], dtype=torch.float64)
-FIELDS = ("zncc", "gradient", "local", "disagreement")
+FIELDS = ("zncc", "gradient", "local", "attainable", "disagreement")
 
 
 def cases(patient, count: int):

@@ -138,9 +138,9 @@ def test_evidence_falls_away_from_the_truth(xray, volume):
 
 
 def test_each_objection_is_its_own():
-    good = {"zncc": 0.99, "gradient": 0.9, "local": 0.95, "disagreement": 0.5}
+    good = {"zncc": 0.99, "gradient": 0.9, "local": 0.95, "attainable": 0.97, "disagreement": 0.5}
     assert objections(Evidence(**good)) == ()
-    for change in ({"zncc": 0.2}, {"local": 0.2}, {"disagreement": 50.0}, {"zncc": float("nan")}):
+    for change in ({"zncc": 0.2}, {"local": 0.2}, {"attainable": 1.2}, {"disagreement": 50.0}, {"zncc": float("nan")}):
         assert len(objections(Evidence(**(good | change)))) == 1
 
 

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from xrcore.ct import Volume, read_ct
     from xrcore.errors import XrcoreError
     from xrcore.geometry import CArm, Pose
-    from xrcore.refinement.result import Registration
-    from xrcore.refinement.settings import Settings
+    from xrcore.refinement.multistart import SearchBox
+    from xrcore.refinement.refine import refine
+    from xrcore.refinement.result import Evidence, Registration
+    from xrcore.refinement.settings import Level, Settings
     from xrcore.registration import register
     from xrcore.renderer import render, render_with_jacobian
     from xrcore.simulate import Acquisition, simulate
@@ -28,7 +30,11 @@ _HOME = {
     "Beam": "xrcore.beam",
     "CArm": "xrcore.geometry",
     "Pose": "xrcore.geometry",
+    "Evidence": "xrcore.refinement.result",
+    "Level": "xrcore.refinement.settings",
     "Registration": "xrcore.refinement.result",
+    "SearchBox": "xrcore.refinement.multistart",
+    "refine": "xrcore.refinement.refine",
     "Settings": "xrcore.refinement.settings",
     "Volume": "xrcore.ct",
     "Xray": "xrcore.xray",
@@ -49,8 +55,11 @@ __all__ = [
     "Acquisition",
     "Beam",
     "CArm",
+    "Evidence",
+    "Level",
     "Pose",
     "Registration",
+    "SearchBox",
     "Settings",
     "Volume",
     "Xray",
@@ -62,6 +71,7 @@ __all__ = [
     "read_carm",
     "read_ct",
     "read_xray",
+    "refine",
     "register",
     "render",
     "render_with_jacobian",

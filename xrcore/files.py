@@ -71,15 +71,15 @@ def _existing(folder: Path) -> Path:
 
 
 def fingerprint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """{"path", "sha256"} of a file; of a folder also "files", and the sha256 of its sorted lines `SHA256  NAME`.
+    """{"path", "sha256"} of a file; of a folder, subfolders included, also "files", and the sha256 of its sorted lines `SHA256  NAME`.
 
-    The folder's is what `sha256sum * | LC_ALL=C sort -k 2 | sha256sum` prints in it.
+    The folder's is what `find * -type f | xargs sha256sum | LC_ALL=C sort -k 2 | sha256sum` prints in it.
     """
     path = Path(path)
     if not path.is_dir():
         return {"path": str(path), "sha256": _sha256(path)}
-    files = sorted((p for p in path.iterdir() if p.is_file()), key=lambda p: p.name)
-    lines = "".join(f"{_sha256(file)}  {file.name}\n" for file in files)
+    files = sorted((p for p in path.rglob("*") if p.is_file()), key=lambda p: p.relative_to(path).as_posix())
+    lines = "".join(f"{_sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
     return {"path": str(path), "files": len(files), "sha256": hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()}
 
 

@@ -8,7 +8,6 @@ import os
 import platform
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -52,7 +51,7 @@ def write_registration(
     inputs: what was registered, such as `files.fingerprint` of each file. options: how. Both only go into registration.json.
     """
     record = to_record(result, xray.carm, volume.isocenter, inputs=inputs, options=options)
-    seen = replace(xray, image=-xray.image) if result.inverted else xray
+    seen = xray.negative() if result.inverted else xray
     small = shrink(seen, _PANEL)
     with torch.no_grad():
         initial, final = render(volume, small.carm, Pose.cat([result.initial, result.pose]), beam)

@@ -17,6 +17,7 @@ from xrcore.refinement.multistart import Found, SearchBox, search_down
 from xrcore.refinement.refine import refine
 from xrcore.refinement.result import Registration
 from xrcore.refinement.settings import PYRAMID, Settings, settings_for
+from xrcore.refinement.similarities import similarity as named_similarity
 from xrcore.refinement.verify import gather_evidence, objections
 from xrcore.threads import for_rendering
 from xrcore.xray.image import Xray
@@ -48,8 +49,8 @@ def register(
 
     "gauss-newton" searches the box and descends coarse to fine. The other methods refine from `initial` alone, as their
     authors do; if that answer is not trusted, a coarse search gives them another start.
-    The answer is verified on evidence that no method maximised (see `refinement.verify`); `trusted` is the verdict and
-    `reasons` what speaks against it.
+    The answer is verified on a fixed level against what the X-ray's noise leaves attainable, and on halves of the image (see
+    `refinement.verify`); `trusted` is the verdict and `reasons` what speaks against it.
     Raises XrcoreError for bad input: a CT outside the view, an unknown method, a similarity the method cannot use.
     """
     began = time.perf_counter()
@@ -72,14 +73,14 @@ def register(
             result = _attempt(xray, volume, start, where, settings, beam, alone=attempt == 0)
             evaluations += result.evaluations
             tock = time.perf_counter()
-            seen = replace(xray, image=-xray.image) if result.inverted else xray
+            seen = xray.negative() if result.inverted else xray
             say("verifying")
             evidence = gather_evidence(seen, volume, result.pose, beam)
             stages["search and refine"] += tock - tick
             stages["verify"] += time.perf_counter() - tock
             reasons = objections(evidence)
             result = replace(result, trusted=not reasons, reasons=reasons, evidence=evidence)
-            if best is None or result.trusted or evidence.local > best.evidence.local:  # type: ignore[union-attr]
+            if best is None or best.evidence is None or result.trusted or evidence.local > best.evidence.local:
                 best = result
             if best.trusted:
                 break
@@ -103,7 +104,7 @@ def _attempt(xray: Xray, volume: Volume, start: Pose, box: SearchBox, settings: 
     if alone:
         return refine(xray, volume, start, settings, beam)
     found = search_down(xray, volume, start, box, _COARSE, beam)
-    seen = replace(xray, image=-xray.image) if found.inverted else xray
+    seen = xray.negative() if found.inverted else xray
     result = refine(seen, volume, found.pose, settings, beam)
     return replace(result, evaluations=result.evaluations + found.evaluations, inverted=found.inverted)
 
@@ -117,7 +118,7 @@ def _as_registration(found: Found, settings: Settings, start: Pose) -> Registrat
         seconds=0.0,
         initial=start,
         method=settings.method,
-        similarity_name=str(getattr(settings.similarity_at(settings.levels[-1]), "name", settings.similarity_at(settings.levels[-1]))),
+        similarity_name=named_similarity(settings.similarity_at(settings.levels[-1])).name,
         evaluations=found.evaluations,
         history=found.history,
         inverted=found.inverted,

@@ -26,7 +26,7 @@ from xrcore.registration import register
 from xrcore.renderer import render, render_with_jacobian
 
 FILES = ("speed.json", "speed.csv", "scaling.png")
-ABSENT = "not installed (pip install 'xrcore[peers]')"
+ABSENT = "not installed (pip install -e '.[peers]')"
 
 
 def run(*, peers: bool = False, quick: bool = False, out: str | os.PathLike[str] | None = None) -> dict[str, Any]:

@@ -22,6 +22,9 @@ Background = Annotated[
     typer.Option(help="HU that the CT's publishers put where they removed tissue, such as 0.", show_default=False),
 ]
 Kilovolts = Annotated[float, typer.Option(help="Tube voltage: 60, 90 or 120.")]
+Labels = Annotated[Path | None, typer.Option(metavar="FILE", help="Label map: only its structures.", show_default=False)]
+Keep = Annotated[str | None, typer.Option(metavar="1,2", help="Values of the label map to keep; default all but 0.", show_default=False)]
+Series = Annotated[str | None, typer.Option(help="UID or description, if the folder holds several CT series.", show_default=False)]
 
 
 def load_ct(
@@ -30,6 +33,7 @@ def load_ct(
     background: float | None = None,
     labels: Path | None = None,
     keep: str | None = None,
+    series: str | None = None,
 ) -> tuple[Volume, tuple[str, ...]]:
     """The volume, and remarks about the file."""
     from xrcore.ct import read_ct
@@ -38,7 +42,7 @@ def load_ct(
         raise XrcoreError("--keep chooses values of a label map; give it by --labels")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        volume = read_ct(path, spacing, background=background, labels=labels, keep=_values(keep))
+        volume = read_ct(path, spacing, background=background, labels=labels, keep=_values(keep), series=series)
     return volume, tuple(str(w.message) for w in caught if w.category is UserWarning)
 
 

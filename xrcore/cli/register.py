@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from xrcore.cli.options import Background, Ct, Kilovolts, Spacing, load_ct, tell
+from xrcore.cli.options import Background, Ct, Keep, Kilovolts, Labels, Series, Spacing, load_ct, tell
 
 Start = Annotated[
     str | None,
@@ -15,8 +15,6 @@ Start = Annotated[
         metavar="POSE", help="Start: JSON file or rx,ry,rz,tx,ty,tz [deg, mm]; default what the X-ray says, else AP.", show_default=False
     ),
 ]
-Labels = Annotated[Path | None, typer.Option(metavar="FILE", help="Label map: register only its structures.", show_default=False)]
-Keep = Annotated[str | None, typer.Option(metavar="1,2", help="Values of the label map to keep; default all but 0.", show_default=False)]
 Method = Annotated[str, typer.Option(help="gauss-newton, adam, lbfgs, cma-es, powell, paper-as-released or paper-as-intended.")]
 Similarity = Annotated[str, typer.Option(help="auto (the method's), zncc, gradient-zncc, local-zncc, mutual-information or wlmi.")]
 
@@ -35,6 +33,7 @@ def register(
     background: Background = None,
     labels: Labels = None,
     keep: Keep = None,
+    series: Series = None,
     detector: Annotated[str, typer.Option(help="Side that DICOM angles count from: posterior or anterior.")] = "posterior",
     kilovolts: Kilovolts = 90,
     frame: Annotated[int | None, typer.Option(help="Of a multi-frame file, counted from 0.", show_default=False)] = None,
@@ -61,7 +60,7 @@ def register(
     beam = Beam(kilovolts=kilovolts)
     image = read_xray(xray, carm, detector=detector, frame=frame)
     tell(image.notes)
-    volume, notes = load_ct(ct, spacing, background, labels, keep)
+    volume, notes = load_ct(ct, spacing, background, labels, keep, series)
     tell(notes)
     start = None if initial is None else read_pose(initial, image.carm, volume.isocenter)
     result = find(image, volume, initial=start, method=method, similarity=None if similarity == "auto" else similarity, beam=beam)
@@ -69,7 +68,15 @@ def register(
 
     inputs = {"ct": fingerprint(ct), "xray": fingerprint(xray)}
     inputs |= {name: fingerprint(path) for name, path in (("carm", carm), ("labels", labels)) if path is not None}
-    options = {"spacing": spacing, "background": background, "keep": keep, "kilovolts": kilovolts, "detector": detector, "frame": frame}
+    options = {
+        "spacing": spacing,
+        "background": background,
+        "keep": keep,
+        "series": series,
+        "kilovolts": kilovolts,
+        "detector": detector,
+        "frame": frame,
+    }
     write_registration(out, result, image, volume, beam, inputs=inputs, options=options)
     rows = [("pose", result.pose.numbers[0].tolist()), ("std. dev.", result.standard_deviation)]
     print("\n".join([*pose_table(rows), "", *verdict(result), line("written", ", ".join(str(out / name) for name in FILES))]))

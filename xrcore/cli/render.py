@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from xrcore.cli.options import Background, Ct, Kilovolts, Spacing, default_carm, load_ct, tell
+from xrcore.cli.options import Background, Ct, Keep, Kilovolts, Labels, Series, Spacing, default_carm, load_ct, tell
 from xrcore.errors import XrcoreError
 
 _SUFFIXES = (".png", ".tif", ".tiff", ".dcm")
@@ -21,6 +21,9 @@ def render(
     kilovolts: Kilovolts = 90,
     spacing: Spacing = 2.0,
     background: Background = None,
+    labels: Labels = None,
+    keep: Keep = None,
+    series: Series = None,
 ) -> None:
     """Render an X-ray of a CT: an attenuation image, bone bright.
 
@@ -45,7 +48,7 @@ def render(
     check_writable(out.parent)
     beam = Beam(kilovolts=kilovolts)
     geometry = default_carm() if carm is None else read_carm(carm)
-    volume, notes = load_ct(ct, spacing, background)
+    volume, notes = load_ct(ct, spacing, background, labels, keep, series)
     tell(notes)
     view = read_pose(pose, geometry, volume.isocenter)
     image = draw(volume, geometry, view, beam)[0]

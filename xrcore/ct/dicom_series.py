@@ -125,11 +125,11 @@ def _choose(slices: list[Slice], series: str | None, path: Path) -> list[Slice]:
         groups = [g for g in by_uid.values() if series in (g[0].uid, g[0].description)]
         if len(groups) != 1:
             what = "no series" if not groups else f"{len(groups)} series"
-            raise XrcoreError(f"{path}: {what} named {series!r}; give series= one of these UIDs: {listed}")
+            raise XrcoreError(f"{path}: {what} named {series!r}; give series (--series) one of these UIDs: {listed}")
     else:
         groups = [g for g in by_uid.values() if g[0].modality in ("CT", "")]
         if len(groups) > 1:
-            raise XrcoreError(f"{path}: {len(groups)} CT series, choose one by series= (its UID or description): {listed}")
+            raise XrcoreError(f"{path}: {len(groups)} CT series, choose one by series (--series; its UID or description): {listed}")
     if not groups or groups[0][0].modality not in ("CT", ""):
         found = (groups or list(by_uid.values()))[0][0].modality
         raise XrcoreError(f"{path}: modality {found!r}, not CT; HU are needed ({listed})")

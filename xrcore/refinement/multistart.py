@@ -106,7 +106,7 @@ def search_down(xray: Xray, volume: Volume, start: Pose, box: SearchBox, setting
                 chosen = torch.cat([chosen.new_zeros(1), chosen])
             descent = _descend(problem, candidates[chosen], level, settings)
             if -float(value.min()) > 0.5 * float(value.max()):
-                negative = Xray(image=-xray.image, mask=xray.mask, carm=xray.carm, pose=xray.pose, notes=xray.notes)
+                negative = xray.negative()
                 other = Problem(negative, grid, beam, settings.similarity_at(level), pixels=level.pixels)
                 turned = _descend(other, candidates[value.argsort()[:survivors]], level, settings)
                 evaluations += other.evaluations

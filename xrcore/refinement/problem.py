@@ -61,7 +61,8 @@ def shrink(xray: Xray, pixels: int) -> Xray:
 
     A block is trusted where at least half of it is. Rows and columns that fill no block are cut off, and the geometry follows.
     """
-    factor = max(1, round(max(xray.carm.shape) / pixels))
+    # a strip keeps at least eight pixels across
+    factor = max(1, min(round(max(xray.carm.shape) / pixels), min(xray.carm.shape) // 8))
     if factor == 1:
         return xray
     rows, cols = (n // factor for n in xray.carm.shape)

@@ -51,7 +51,7 @@ def read_dicom(path: Path, frame: int | None = None) -> DicomXray:
     if not 0 <= index < len(frames):
         raise XrcoreError(f"{path}: no frame {index}; it has {len(frames)}, counted from 0")
     if len(frames) > 1 and frame is None:
-        notes.append(f"frame 0 of {len(frames)} (frame= chooses another)")
+        notes.append(f"frame 0 of {len(frames)} (frame, --frame, chooses another)")
     values = rescaled(frames[index], data, path)
 
     geometry: dict[str, Any] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -46,3 +46,7 @@ class Xray:
             raise XrcoreError("Xray: the image holds NaN or infinite pixels; mask them or clean the file")
         if float(seen.max() - seen.min()) <= 1e-6 * float(seen.abs().max()):
             raise XrcoreError("Xray: the image is constant, so there is nothing to register")
+
+    def negative(self) -> Xray:
+        """The same with bone and air exchanged."""
+        return replace(self, image=-self.image)

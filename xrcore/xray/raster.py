@@ -32,7 +32,7 @@ def read_raster(path: Path, frame: int | None = None) -> tuple[Shaped[ndarray, "
         raise
     except Exception:  # a damaged file can raise anything in a decoder
         raise XrcoreError(f"{path}: cannot be read as PNG or TIFF; damaged, truncated or not an image") from None
-    notes = (f"page {frame or 0} of {pages} (frame= chooses another)",) if pages > 1 and frame is None else ()
+    notes = (f"page {frame or 0} of {pages} (frame, --frame, chooses another)",) if pages > 1 and frame is None else ()
     return values, notes
 
 

@@ -88,5 +88,6 @@ def _pool(threads: int, process: int) -> ThreadPoolExecutor:
 def announce_compilation() -> None:
     """Say once that the first call compiles, unless a compiled kernel lies in numba's disk cache."""
     folder = Path(kernels.render_bands.stats.cache_path)
-    if not any(folder.glob("kernels.render_bands*.nbi")):
+    written = max(file.stat().st_mtime for file in Path(__file__).parent.glob("*.py"))
+    if not any(index.stat().st_mtime > written for index in folder.glob("kernels.render_bands*.nbi")):
         print("xrcore: compiling the CPU renderer, once on this machine (about 15 s) ...", file=sys.stderr, flush=True)

@@ -11,9 +11,9 @@ from scipy import ndimage
 
 from xrcore.ct.volume import Volume
 from xrcore.errors import XrcoreError
+from xrcore.renderer.cpu.kernels import BLOCK
 
 LEVELS = 65535  # 16 bits a material
-BLOCK = 8  # voxels along the edge of an occupancy block
 PAD_LOW, PAD_HIGH = 1, 2  # zeros around the grid: bilinear samples fade out over one voxel, one more for rounding
 
 
