@@ -40,8 +40,8 @@ def _panel(axes: Axes, sweep: Sweep, title: str, label: str, power: int, law: st
     sizes = sorted(sweep)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
-    lowest = sweep[sizes[-1]]["image"].median * 1e3
-    guide = [0.62 * lowest * (size / sizes[-1]) ** power for size in sizes]
+    below = 0.62e3 * min(min(sweep[size]["image"].seconds) / size**power for size in sizes)
+    guide = [below * size**power for size in sizes]
     axes.plot(sizes, guide, color=QUIET, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
     for name, colour in COLOURS.items():
         medians = [sweep[size][name].median * 1e3 for size in sizes]

@@ -37,7 +37,8 @@ class Descent:
 def descend(problem: Problem, start: Pose, *, iterations: int, tolerance: float) -> Descent:
     """Minimise 1 - similarity from each start; every iteration renders each pending pose once, with its Jacobian.
 
-    Steps compose on the rigid transform. A descent is done when its step is smaller than `tolerance` (deg and mm).
+    Steps compose on the rigid transform. A descent is done when its step is smaller than `tolerance` (deg and mm). That last step
+    is still taken, without rendering what it leads to: what it leaves to do is smaller by orders.
     """
     value, gradient, hessian, count = problem.normal_equations(start)
     pose = Pose(start.numbers.detach().double())
@@ -51,21 +52,20 @@ def descend(problem: Problem, start: Pose, *, iterations: int, tolerance: float)
         if len(pending) == 0:
             break
         change, predicted = step(gradient[pending], hessian[pending], damping[pending])
+        here = pose[pending]
+        there = here.moved((here.twists(problem.carm) @ change.unsqueeze(-1)).squeeze(-1), problem.carm)
         small = change.abs().amax(-1) < tolerance
         converged[pending[small]] = True
-        pending, change, predicted = pending[~small], change[~small], predicted[~small]
+        last = small & (damping[pending] < 1)  # small for want of slope, not of permission
+        pose = _replaced(pose, pending[last], there[last])
+        pending, there, predicted = pending[~small], there[~small], predicted[~small]
         if len(pending) == 0:
             break
-        here = pose[pending]
-        twist = (here.twists(problem.carm) @ change.unsqueeze(-1)).squeeze(-1)
-        there = here.moved(twist, problem.carm)
         new_value, new_gradient, new_hessian, _ = problem.normal_equations(there)
         gain = (new_value - value[pending]) / predicted.clamp_min(1e-30)
         better = gain > 0
         took, left = pending[better], pending[~better]
-        numbers = pose.numbers.clone()
-        numbers[took] = there.numbers[better]
-        pose = Pose(numbers)
+        pose = _replaced(pose, took, there[better])
         value[took], gradient[took] = new_value[better], new_gradient[better]
         hessian[took] = new_hessian[better]
         damping[took] = damping[took] * torch.clamp(1 - (2 * gain[better] - 1) ** 3, 1 / 3, 2)
@@ -77,6 +77,12 @@ def descend(problem: Problem, start: Pose, *, iterations: int, tolerance: float)
         if float(value[best]) > steps[-1][1]:
             steps.append((pose[best], float(value[best])))
     return Descent(pose, NormalEquations(value, gradient, hessian, count), converged, steps)
+
+
+def _replaced(poses: Pose, where: Tensor, by: Pose) -> Pose:
+    numbers = poses.numbers.clone()
+    numbers[where] = by.numbers
+    return Pose(numbers)
 
 
 def step(gradient: Tensor, hessian: Tensor, damping: Tensor) -> tuple[Float[Tensor, "b 6"], Float[Tensor, "b"]]:

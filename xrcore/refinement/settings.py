@@ -35,8 +35,8 @@ class Level:
 # ZNCC of whole images finds the pose from far away, but scatter and beam hardening bend its optimum by 1 to 2 mm. Both vary
 # slowly over the image, so the last levels compare gradients, then patches.
 PYRAMID = (
-    Level(pixels=32, spacing=16.0, iterations=20),
-    Level(pixels=64, spacing=8.0, iterations=15),
+    Level(pixels=32, spacing=16.0, iterations=10),
+    Level(pixels=64, spacing=8.0, iterations=12),
     Level(pixels=128, spacing=4.0, iterations=12, similarity="gradient-zncc"),
     Level(pixels=256, spacing=2.0, iterations=4, similarity="local-zncc"),
 )
@@ -60,7 +60,7 @@ class Settings:
     method: str = "gauss-newton"
     similarity: Any = "auto"
     levels: tuple[Level, ...] = PYRAMID
-    tolerance: float = 0.02
+    tolerance: float = 0.05
     rotation_step: float = 0.5
     translation_step: float = 5.0
     iterations: int = 100
