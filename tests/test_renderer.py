@@ -405,6 +405,25 @@ def test_skipping_air_loses_nothing(seed, materials, count, pixel_spacing, numbe
     assert torch.isfinite(jacobian).all()
 
 
+@pytest.mark.parametrize("column", [0, 3, 7])
+@pytest.mark.parametrize("rz", [0.0, 45.0])
+def test_neighbouring_rays_that_spread_do_not_share_what_they_skip(column, rz):
+    # eight rays from close together to 40 voxels apart, along an axis and diagonally, one voxel on one of them
+    pose = Pose(rz=rz)
+    rng = np.random.default_rng(0)
+    for pixel_spacing in np.concatenate([np.linspace(1, 4, 40), np.linspace(4, 12, 20)]):
+        carm = CArm(source_to_detector=600, source_to_isocenter=300, shape=(1, 8), pixel_spacing=float(pixel_spacing))
+        isocenter = torch.from_numpy(rng.integers((32, 10, 32), (40, 11, 40)).astype(float))  # anywhere in a block of the map
+        along_row = pose.world_from_camera(carm, isocenter)[0, :3, 0]
+        x, y, z = torch.round(isocenter + (column - 3.5) * pixel_spacing / 2 * along_row).int().tolist()
+        density = torch.zeros(1, 72, 20, 72)
+        density[0, z, y, x] = 1.0
+        volume = Volume(density=density, materials=("bone",), world_from_voxel=torch.eye(4), isocenter=isocenter)
+        image, exact = (render(volume, carm, pose, backend=backend) for backend in ("cpu", "reference"))
+        assert exact[0, 0, column] > 0
+        assert_close(image, exact, rtol=1e-4, atol=1e-5)
+
+
 # the oracle against numerical differentiation
 
 

@@ -76,6 +76,7 @@ def descend(problem: Problem, start: Pose, *, iterations: int, tolerance: float)
         best = int(value.argmax())
         if float(value[best]) > steps[-1][1]:
             steps.append((pose[best], float(value[best])))
+    steps[-1] = (pose[int(value.argmax())], float(value.max()))  # with the last small step
     return Descent(pose, NormalEquations(value, gradient, hessian, count), converged, steps)
 
 
