@@ -177,7 +177,7 @@ def _body_range(occupied, size, ray, axis, first, last):
 
 @njit(**_options)
 def _exp(x):
-    """exp of float32 x in [-87, 0], to 2 units in the last place; branch-free, so that loops over it vectorise.
+    """exp of float32 x in [-87, 0], to 4e-6 of its value; branch-free, so that loops over it vectorise.
 
     2^y = 2^n 2^f with f in [0, 1): the exponent goes into the bits, 2^f is its Taylor polynomial about 1/2.
     """
