@@ -9,16 +9,14 @@ paper: noise-free, from the registration's own renderer and volume (the inverse 
 from __future__ import annotations
 
 import argparse
-import csv
-import json
 from pathlib import Path
 
 import numpy as np
 import torch
 from patients import CARM, chosen
+from tables import publish
 
 import xrcore as xr
-from xrcore.bench.machine import describe
 
 SPACING, FINE_SPACING = 2.0, 1.25  # [mm] of the registered CT and of the one that the acquired X-rays come from
 
@@ -92,15 +90,7 @@ def main() -> None:
     for protocol in ("acquired", "paper"):
         table.append({"protocol": protocol, "patient": "all", **summary([r for r in rows if r["protocol"] == protocol])})
     table.sort(key=lambda line: line["protocol"])
-    print("\n| " + " | ".join(table[0]) + " |\n|" + "---|" * len(table[0]))
-    for line in table:
-        print("| " + " | ".join(str(v) for v in line.values()) + " |")
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    with open(args.out.with_suffix(".csv"), "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows({k: round(v, 6) if isinstance(v, float) else v for k, v in row.items()} for row in rows)
-    args.out.with_suffix(".json").write_text(json.dumps({"machine": describe(), "table": table}, indent=1) + "\n")
+    publish(args.out, rows, table, digits=6)
 
 
 if __name__ == "__main__":

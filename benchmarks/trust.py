@@ -9,16 +9,14 @@ other patient: the full registration, retries included, of an X-ray of the next 
 from __future__ import annotations
 
 import argparse
-import csv
-import json
 from pathlib import Path
 
 import numpy as np
 import torch
 from patients import CARM, PATIENTS, chosen
+from tables import publish
 
 import xrcore as xr
-from xrcore.bench.machine import describe
 from xrcore.refinement.refine import refine
 from xrcore.refinement.verify import gather_evidence, objections
 
@@ -83,16 +81,8 @@ def main() -> None:
         if mine:
             spread = {f: " / ".join(f"{v:.3g}" for v in np.percentile([r[f] for r in mine], (0, 50, 100))) for f in FIELDS}
             table.append({"kind": kind, "cases": len(mine), "trusted": sum(r["trusted"] for r in mine), **spread})
-    print("\n| " + " | ".join(table[0]) + " |\n|" + "---|" * len(table[0]))
-    for line in table:
-        print("| " + " | ".join(str(v) for v in line.values()) + " |")
+    publish(args.out, rows, table, digits=5)
     print("evidence: least / median / largest")
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    with open(args.out.with_suffix(".csv"), "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows({k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()} for row in rows)
-    args.out.with_suffix(".json").write_text(json.dumps({"machine": describe(), "table": table}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from xrcore.geometry import Pose
 from xrcore.refinement.multistart import Found, SearchBox, search_down
 from xrcore.refinement.refine import refine
 from xrcore.refinement.result import Registration
+from xrcore.refinement.search import LIMIT, SMALL
 from xrcore.refinement.settings import PYRAMID, Settings, settings_for
 from xrcore.refinement.similarities import similarity as named_similarity
 from xrcore.refinement.verify import gather_evidence, objections
@@ -114,7 +115,7 @@ def _as_registration(found: Found, settings: Settings, start: Pose) -> Registrat
         pose=found.pose,
         similarity=found.similarity,
         covariance=found.covariance,
-        stop_reason="step below tolerance" if found.converged else "iteration limit",
+        stop_reason=SMALL if found.converged else LIMIT,
         seconds=0.0,
         initial=start,
         method=settings.method,

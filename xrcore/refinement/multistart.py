@@ -93,10 +93,7 @@ def search_down(xray: Xray, volume: Volume, start: Pose, box: SearchBox, setting
     for index, level in enumerate(settings.levels):
         grid = volume.coarser(level.spacing)
         survivors = _SURVIVORS[min(index, len(_SURVIVORS) - 1)]
-        if len(settings.levels) == 1:
-            survivors = _SURVIVORS[0]
         problem = Problem(xray, grid, beam, settings.similarity_at(level), pixels=level.pixels)
-        descent: Descent
         if index == 0:
             candidates = box.poses(start)
             value = problem.value(candidates)

@@ -1,0 +1,23 @@
+"""How benchmarks show and keep what they measured."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+from xrcore.bench.machine import describe
+
+
+def publish(out: Path, rows: list[dict[str, Any]], table: list[dict[str, Any]], *, digits: int) -> None:
+    """Print `table` as Markdown; write every case to OUT.csv, floats rounded, and table and machine to OUT.json."""
+    print("\n| " + " | ".join(table[0]) + " |\n|" + "---|" * len(table[0]))
+    for line in table:
+        print("| " + " | ".join(str(v) for v in line.values()) + " |")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with open(out.with_suffix(".csv"), "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows({k: round(v, digits) if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+    out.with_suffix(".json").write_text(json.dumps({"machine": describe(), "table": table}, indent=1) + "\n")
