@@ -13,8 +13,8 @@ from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.errors import XrcoreError
 from xrcore.geometry import CArm, Pose
-from xrcore.simulate import detector
 from xrcore.simulate.acquisition import Acquisition
+from xrcore.simulate.exposure import expose
 from xrcore.simulate.integrator import area_density
 from xrcore.simulate.tool import rod
 from xrcore.xray.image import Xray
@@ -43,9 +43,7 @@ def simulate(volume: Volume, carm: CArm, pose: Pose, *, settings: Acquisition | 
         area, materials = torch.cat([area, steel[..., None]], -1), (*materials, "iron")
     intensity = transmitted(area, materials, settings.beam).double().numpy()
     primary = intensity.reshape(rows, n, cols, n).mean((1, 3))
-    intensity = detector.blurred(detector.with_scatter(primary, carm, settings), carm, settings)
-    seen = detector.field_of_view(carm, settings)
-    image = detector.displayed(detector.counted(intensity, settings, for_noise), seen, settings)
+    image, seen = expose(primary, carm, settings, for_noise)
     return Xray(
         image=torch.from_numpy(image.astype(np.float32)),
         carm=carm,

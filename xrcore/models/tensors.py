@@ -1,0 +1,104 @@
+"""Tensors on disk: safetensors beside JSON that carries their hash. Reading runs no code that a file brings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from xrcore.errors import XrcoreError
+
+_LARGEST_JSON = 10_000_000  # bytes
+
+
+def write_pair(folder: Path, stem: str, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
+    """Write STEM-<hash>.safetensors, then STEM.json that names it, then remove the tensors that STEM.json named before.
+
+    A reader, or a process killed at any moment, finds the old pair or the new one. Raises OSError where the disk refuses; the
+    old pair is then still there.
+    """
+    content = save({key: value.detach().cpu().contiguous() for key, value in tensors.items()})
+    digest = hashlib.sha256(content).hexdigest()
+    name = f"{stem}-{digest[:12]}.safetensors"
+    text = json.dumps(dict(record) | {"tensors": {"file": name, "sha256": digest}}, indent=1, allow_nan=False)
+    folder.mkdir(parents=True, exist_ok=True)
+    _replace(folder / name, content)
+    _replace(folder / f"{stem}.json", text.encode() + b"\n")
+    for old in folder.glob(f"{stem}-*.safetensors"):
+        if old.name != name:
+            old.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The record; raises XrcoreError where it is missing or broken."""
+    try:
+        if path.stat().st_size > _LARGEST_JSON:
+            raise XrcoreError(f"{path}: too large to be a model's description")
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise XrcoreError(f"{path}: not found; a model is a folder that `xrcore train` wrote") from None
+    except OSError as error:
+        raise XrcoreError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (ValueError, RecursionError):
+        raise XrcoreError(f"{path}: not valid JSON; the file is damaged") from None
+    if not isinstance(record, dict):
+        raise XrcoreError(f"{path}: not a model's description")
+    return record
+
+
+def read_tensors(folder: Path, record: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors that a record names, after their hash was checked."""
+    named = record.get("tensors")
+    if not (isinstance(named, dict) and isinstance(named.get("file"), str) and isinstance(named.get("sha256"), str)):
+        raise XrcoreError(f"{folder}: the description names no tensors; it is damaged")
+    path = folder / named["file"]
+    if path.parent != folder:
+        raise XrcoreError(f"{folder}: the description names tensors outside the folder ({named['file']!r})")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise XrcoreError(f"{path}: cannot be read ({error.strerror or error})") from None
+    if hashlib.sha256(content).hexdigest() != named["sha256"]:
+        raise XrcoreError(f"{path}: its sha256 is not the one written beside it; the file is damaged or was exchanged")
+    try:
+        return load(content)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise XrcoreError(f"{path}: not a safetensors file ({error})") from None
+
+
+def fill(module: torch.nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
+    """Copy the tensors into a module's parameters and buffers; raises XrcoreError naming the first that does not fit."""
+    wanted = module.state_dict()
+    for name in sorted(set(wanted) ^ set(tensors)):
+        raise XrcoreError(f"{where}: {'lacks the tensor' if name in wanted else 'holds an unknown tensor'} {name!r}")
+    for name, value in wanted.items():
+        given = tensors[name]
+        if given.shape != value.shape:
+            raise XrcoreError(f"{where}: tensor {name!r} has shape {tuple(given.shape)}, the network needs {tuple(value.shape)}")
+        if given.dtype.is_floating_point != value.dtype.is_floating_point:
+            raise XrcoreError(f"{where}: tensor {name!r} has the wrong type, {given.dtype}")
+        if given.dtype.is_floating_point and not torch.isfinite(given).all():
+            raise XrcoreError(f"{where}: tensor {name!r} holds NaN or infinite values")
+    module.load_state_dict({name: tensors[name].to(value.dtype) for name, value in wanted.items()})
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write beside, flush to the disk, rename."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise

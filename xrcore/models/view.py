@@ -1,0 +1,66 @@
+"""What a network sees of an X-ray: the model's own detector, normalised."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from xrcore.errors import XrcoreError
+from xrcore.geometry import CArm
+from xrcore.xray.image import Xray
+
+_CLIP = 5.0  # standard deviations
+_TOLERANCE = 1e-3  # of a length
+_SHIFT = 0.5  # [mm] on the detector
+
+
+def standardised(images: Float[Tensor, "B H W"], masks: Bool[Tensor, "B H W"], normalisation: str) -> Float[Tensor, "B 1 H W"]:
+    """Network input. "standard": zero mean, unit variance within the mask, clipped at 5, zero outside; "min-max": 1 - (0 to 1), bone dark."""
+    inside = masks.to(images.dtype)
+    count = inside.sum((1, 2), keepdim=True).clamp_min(1)
+    seen = torch.where(masks, images, 0.0)
+    if normalisation == "standard":
+        mean = seen.sum((1, 2), keepdim=True) / count
+        deviation = ((seen - mean) * inside).square().sum((1, 2), keepdim=True).div(count).sqrt().clamp_min(1e-6)
+        return (((seen - mean) / deviation).clamp(-_CLIP, _CLIP) * inside)[:, None]
+    low = torch.where(masks, images, torch.inf).amin((1, 2), keepdim=True)
+    high = torch.where(masks, images, -torch.inf).amax((1, 2), keepdim=True)
+    return ((1 - (seen - low) / (high - low).clamp_min(1e-6)) * inside)[:, None]
+
+
+def seen_by(xray: Xray, carm: CArm) -> tuple[Float[Tensor, "1 H W"], Bool[Tensor, "1 H W"]]:
+    """The X-ray averaged onto the pixels of `carm`, which covers the same detector; masked pixels do not count.
+
+    Raises XrcoreError naming what differs where it does not.
+    """
+    check_geometry(xray.carm, carm)
+    weight = xray.mask.float()[None, None]
+    image = torch.where(xray.mask, xray.image, 0.0)[None, None]
+    share, total = (_resized(x, carm.shape) for x in (weight, image))
+    return (total / share.clamp_min(1e-6))[0], (share >= 0.5)[0]
+
+
+def check_geometry(given: CArm, trained: CArm) -> None:
+    """Raise XrcoreError naming the first way in which an X-ray's geometry is not the one a model was trained for."""
+    for name in ("source_to_detector", "source_to_isocenter"):
+        a, b = getattr(given, name), getattr(trained, name)
+        if abs(a - b) > _TOLERANCE * b:
+            raise XrcoreError(f"the X-ray's {name} is {a:g} mm, the model was trained for {b:g} mm; train one for this geometry")
+    for axis, word in ((0, "height"), (1, "width")):
+        a, b = (c.shape[axis] * c.spacing[axis] for c in (given, trained))
+        if abs(a - b) > _TOLERANCE * b:
+            raise XrcoreError(
+                f"the X-ray's detector {word} is {a:.1f} mm, the model was trained for {b:.1f} mm; crop the X-ray or train one for this geometry"
+            )
+        # from the detector's edge, in mm, so that the pixel size does not matter
+        p, q = ((c.center[axis] + 0.5) * c.spacing[axis] for c in (given, trained))
+        if abs(p - q) > _SHIFT:
+            raise XrcoreError(f"the X-ray's principal_point is {p:.1f} mm from its edge, the model was trained for {q:.1f} mm")
+
+
+def _resized(x: Tensor, shape: tuple[int, int]) -> Tensor:
+    if x.shape[-2] >= shape[0] and x.shape[-1] >= shape[1]:
+        return F.adaptive_avg_pool2d(x, shape)[0]
+    return F.interpolate(x, size=shape, mode="bilinear", align_corners=False)[0]

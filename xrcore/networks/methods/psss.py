@@ -1,0 +1,36 @@
+"""Zhang et al., MICCAI 2023: regression with a regularised autoencoder and attention."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from xrcore.networks.losses import edge_image, pose_loss, structure_loss
+from xrcore.networks.methods.base import Method, Prediction
+from xrcore.networks.psss import Output, PatientNetwork
+
+if TYPE_CHECKING:
+    from xrcore.training.stream import Batch
+
+
+class Psss(Method):
+    def network(self) -> nn.Module:
+        return PatientNetwork(self.settings.architecture)
+
+    def loss(self, network: nn.Module, batch: Batch, done: float) -> tuple[Tensor, dict[str, float]]:
+        images = self.inputs(batch)
+        output: Output = network(images)
+        pose = pose_loss(self._numbers(output), batch.numbers)
+        if output.edges is None:
+            return pose, {"pose": float(pose.detach())}
+        edges = structure_loss(output.edges, edge_image(images, self.settings.architecture.edge_stride))
+        return pose + self.settings.edge_weight * edges, {"pose": float(pose.detach()), "edges": float(edges.detach())}
+
+    def predict(self, network: nn.Module, batch: Batch, *, attention: bool = False) -> Prediction:
+        output: Output = network(self.inputs(batch), attention=attention)
+        return Prediction(self._numbers(output), output.attention)
+
+    def _numbers(self, output: Output) -> Tensor:
+        return output.pose * torch.tensor(self.settings.limits, dtype=output.pose.dtype, device=output.pose.device)

@@ -1,0 +1,108 @@
+"""Checkpoints: all of a training's state, in a form that survives a kill at any moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xrcore.errors import XrcoreError
+from xrcore.geometry import CArm
+from xrcore.models.identity import CtIdentity
+from xrcore.models.regressor import carm_to_dict, versions
+from xrcore.models.tensors import fill, read_json, read_tensors, write_pair
+from xrcore.training.settings import TrainingSettings
+
+FORMAT = "xrcore-checkpoint/1"
+_STEM = "checkpoint"
+_OPTIMISER = "optimiser."
+
+
+@dataclass
+class State:
+    """What changes while a network is trained. step: steps done; seconds: spent; history: rows of the log."""
+
+    network: nn.Module
+    averaged: nn.Module
+    optimiser: torch.optim.Optimizer
+    step: int = 0
+    seconds: float = 0.0
+
+
+def write_checkpoint(folder: Path, state: State, settings: TrainingSettings, carm: CArm, ct: CtIdentity) -> None:
+    """Raises XrcoreError where the disk refuses; the checkpoint before is then still whole."""
+    tensors: dict[str, Tensor] = {f"network.{k}": v for k, v in state.network.state_dict().items()}
+    if state.averaged is not state.network:
+        tensors |= {f"averaged.{k}": v for k, v in state.averaged.state_dict().items()}
+    for index, values in state.optimiser.state_dict()["state"].items():
+        tensors |= {f"{_OPTIMISER}{index}.{k}": torch.as_tensor(v) for k, v in values.items() if v is not None}
+    record = {
+        "format": FORMAT,
+        "settings": settings.to_dict(),
+        "carm": carm_to_dict(carm),
+        "ct": ct.to_dict(),
+        "versions": versions(),
+        "step": state.step,
+        "images": state.step * settings.batch,
+        "seconds": state.seconds,
+    }
+    try:
+        write_pair(folder, _STEM, tensors, record)
+    except OSError as error:
+        raise XrcoreError(
+            f"{folder}: the checkpoint cannot be written ({error.strerror or error}); the one before is whole: make room and go on with --resume"
+        ) from None
+
+
+def read_checkpoint(folder: Path, state: State, settings: TrainingSettings, carm: CArm, ct: CtIdentity) -> None:
+    """Put the state back; raises XrcoreError if the checkpoint is damaged or belongs to another training, naming what differs."""
+    path = folder / f"{_STEM}.json"
+    record = read_json(path)
+    if record.get("format") != FORMAT:
+        raise XrcoreError(f"{path}: format {record.get('format')!r} is unknown; this version reads {FORMAT}")
+    try:
+        before = TrainingSettings.from_dict(record["settings"])
+        same_carm = CArm(**record["carm"]) == carm
+        same_ct = CtIdentity.from_dict(record["ct"]).differs(ct)
+        step, seconds = int(record["step"]), float(record["seconds"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise XrcoreError(f"{path}: the checkpoint is damaged ({error})") from None
+    for name, value in _flat(settings.to_dict()).items():
+        if (old := _flat(before.to_dict())[name]) != value:
+            raise XrcoreError(
+                f"{path}: this training began with {name}={old!r}, not {value!r}; go on as it began, or start in another folder"
+            )
+    if not same_carm:
+        raise XrcoreError(f"{path}: this training began with another C-arm geometry")
+    if same_ct:
+        raise XrcoreError(f"{path}: this training began with another CT: {same_ct}")
+    tensors = read_tensors(folder, record)
+    for prefix, module in (("network.", state.network), ("averaged.", state.averaged)):
+        part = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        if part or module is state.network:
+            fill(module, part, str(path))
+    inner: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith(_OPTIMISER):
+            index, key = name.removeprefix(_OPTIMISER).split(".", 1)
+            inner.setdefault(int(index), {})[key] = value
+    state.optimiser.load_state_dict({"state": inner, "param_groups": state.optimiser.state_dict()["param_groups"]})
+    state.step, state.seconds = step, seconds
+
+
+def exists(folder: Path) -> bool:
+    return (folder / f"{_STEM}.json").exists()
+
+
+def remove(folder: Path) -> None:
+    """After the model is written."""
+    for path in (*folder.glob(f"{_STEM}*.safetensors"), *folder.glob(f"{_STEM}.json")):
+        path.unlink(missing_ok=True)
+
+
+def _flat(values: dict[str, Any]) -> dict[str, Any]:
+    inner = values["architecture"]
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in {**values, **inner}.items() if k != "architecture"}

@@ -1,0 +1,27 @@
+"""The named sizes of a training."""
+
+from __future__ import annotations
+
+from xrcore.errors import XrcoreError
+from xrcore.networks.architecture import Architecture
+from xrcore.training.settings import TrainingSettings
+
+PROFILES = {
+    # a network that has seen too little, for tests: every part runs, in seconds
+    "smoke": TrainingSettings(
+        architecture=Architecture(pixels=64, bottleneck=32, hidden=64, tokens=32), spacing=8.0, images=256, validation=16,
+        validate_every=128, checkpoint_every=128,
+    ),
+    "laptop": TrainingSettings(),
+    "paper": TrainingSettings(
+        architecture=Architecture(pixels=256), acquired=False, spacing=2.0, images=480_000, batch=64, scheme="growing", set_size=40_000,
+        validation=512, validate_every=40_000, checkpoint_every=40_000,
+    ),
+}  # fmt: skip
+
+
+def profile(name: str) -> TrainingSettings:
+    """The settings of a profile; raises XrcoreError for a name that is none."""
+    if name not in PROFILES:
+        raise XrcoreError(f"unknown profile {name!r}; choose from {', '.join(PROFILES)}")
+    return PROFILES[name]

@@ -1,0 +1,115 @@
+"""TrainingSettings: a training as one frozen object."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from xrcore.errors import XrcoreError
+from xrcore.networks.architecture import Architecture
+
+METHODS = ("psss", "salehi", "grimm")
+SCHEMES = ("none", "growing", "fresh")
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """How a model is trained. Every choice the paper leaves open is a field; its default is the laptop's.
+
+    method: "psss" (the paper's network), "salehi" (2018), "grimm" (2021).
+    rotation, translation: half-widths of the uniform poses about the zero pose [deg, mm]; default the released demo's.
+    acquired: domain randomisation, each image as a random C-arm would have acquired it (`Acquisition.random`); off is the paper's protocol.
+    spacing: of the CT that is rendered [mm]; coarse enough to be fast, and about a pixel at the isocentre for 128 pixels.
+    images: training budget, counting an image as often as it is seen. batch: over all processes.
+    scheme: incremental learning at equal budget. "none": one set of `set_size` DRRs; "growing": 25, 50, 75, 100 % of that set, a quarter
+        of the budget each, with warm restarts; "fresh": a new set for each quarter.
+    set_size: DRRs of a set; None for as many as are asked for, so that none is seen twice.
+    restarts: let the learning rate start again at each stage; None: where the scheme says so, "growing".
+    learning_rate: its peak, after a linear warm-up over `warmup` of a stage; it falls as a cosine. optimiser: "adamw" or "sgd"
+        (Nesterov, momentum 0.9). clip: largest gradient norm.
+    edge_weight: of the structure-aware loss beside the pose loss.
+    ema: decay a step of the averaged weights that are validated and saved, 0 for none.
+    precision: of the network on the CPU or GPU; "auto" is bfloat16 where the processor has it.
+    validation: DRRs of the validation set, drawn from a seed of their own; validate_every, checkpoint_every: [images].
+    """
+
+    method: str = "psss"
+    architecture: Architecture = field(default_factory=Architecture)
+    rotation: tuple[float, float, float] = (15.0, 15.0, 10.0)
+    translation: tuple[float, float, float] = (30.0, 30.0, 30.0)
+    acquired: bool = True
+    spacing: float = 3.0
+    images: int = 36_000
+    batch: int = 16
+    scheme: str = "fresh"
+    set_size: int | None = None
+    restarts: bool | None = None
+    optimiser: str = "adamw"
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    warmup: float = 0.03
+    clip: float = 1.0
+    edge_weight: float = 1.0
+    ema: float = 0.998
+    precision: str = "auto"
+    validation: int = 128
+    validate_every: int = 4_000
+    checkpoint_every: int = 4_000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("rotation", "translation"):
+            value = tuple(float(v) for v in getattr(self, name))
+            _require(name, value, len(value) == 3 and all(v >= 0 for v in value) and sum(value) > 0, "three half-widths, not all 0")
+            object.__setattr__(self, name, value)
+        _require("method", self.method, self.method in METHODS, f"one of {', '.join(METHODS)}")
+        _require("scheme", self.scheme, self.scheme in SCHEMES, f"one of {', '.join(SCHEMES)}")
+        _require("precision", self.precision, self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}")
+        _require("optimiser", self.optimiser, self.optimiser in ("adamw", "sgd"), "adamw or sgd")
+        for name in ("images", "batch", "validation", "validate_every", "checkpoint_every"):
+            value = getattr(self, name)
+            _require(name, value, isinstance(value, int) and not isinstance(value, bool) and value >= 1, "a whole number, at least 1")
+        _require("batch", self.batch, self.batch <= self.images, f"at most images ({self.images})")
+        _require("set_size", self.set_size, self.set_size is None or self.set_size >= 4, "at least 4, or None")
+        for name in ("spacing", "learning_rate", "clip"):
+            _require(name, getattr(self, name), getattr(self, name) > 0, "positive")
+        for name in ("weight_decay", "edge_weight"):
+            _require(name, getattr(self, name), getattr(self, name) >= 0, "at least 0")
+        for name in ("warmup", "ema"):
+            _require(name, getattr(self, name), 0 <= getattr(self, name) < 1, "at least 0 and below 1")
+
+    @property
+    def limits(self) -> tuple[float, ...]:
+        """Half-widths of the six numbers."""
+        return (*self.rotation, *self.translation)
+
+    @property
+    def steps(self) -> int:
+        return self.images // self.batch
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrainingSettings:
+        """Inverse of `to_dict`; raises XrcoreError for fields that do not exist."""
+        known = {f.name for f in fields(cls)}
+        inner = dict(values.get("architecture", {}))
+        for name in (*(set(values) - known), *(set(inner) - {f.name for f in fields(Architecture)})):
+            raise XrcoreError(f"TrainingSettings: no field {name!r}")
+        return cls(**{**values, "architecture": Architecture(**inner)})
+
+    def changed(self, **changes: Any) -> TrainingSettings:
+        """A copy with some fields changed; fields of the architecture by their own names."""
+        inner = {f.name for f in fields(Architecture)}
+        outer = {f.name for f in fields(self)}
+        for name in set(changes) - inner - outer:
+            raise XrcoreError(f"TrainingSettings: no field {name!r}; available: {', '.join(sorted((outer | inner) - {'architecture'}))}")
+        base = replace(self, architecture=replace(self.architecture, **{k: v for k, v in changes.items() if k in inner}))
+        return replace(base, **{k: v for k, v in changes.items() if k in outer})
+
+
+def _require(name: str, value: object, holds: bool, what: str) -> None:
+    if not holds:
+        raise XrcoreError(f"TrainingSettings: {name} must be {what}, got {value!r}")

@@ -1,0 +1,271 @@
+"""train: from a CT and a C-arm to a model that predicts the pose of an X-ray it has never seen."""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from xrcore.bench.machine import describe
+from xrcore.ct.volume import Volume
+from xrcore.errors import XrcoreError
+from xrcore.files import check_writable
+from xrcore.geometry import CArm, Pose
+from xrcore.metrics.pose_error import mtre, pose_error, success_rate
+from xrcore.models.identity import CtIdentity
+from xrcore.models.regressor import PoseRegressor
+from xrcore.networks.methods import Method, method_named
+from xrcore.threads import for_rendering
+from xrcore.training import checkpoint
+from xrcore.training.checkpoint import State
+from xrcore.training.checks import check_patient
+from xrcore.training.distributed import Team, team
+from xrcore.training.log import Log
+from xrcore.training.schedule import Schedule
+from xrcore.training.settings import TrainingSettings
+from xrcore.training.stream import VALIDATION, Batch, DrrStream
+
+_LOG_EVERY = 25  # steps
+_CHUNK = 64  # images predicted at once
+
+
+def train(
+    volume: Volume,
+    carm: CArm,
+    config: TrainingSettings | None = None,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    device: str = "cpu",
+    progress: bool = False,
+) -> PoseRegressor:
+    """Train a model for one patient and one C-arm on DRRs rendered on the fly.
+
+    config: default the laptop's profile. out: folder for model, checkpoints and log; without it nothing is written.
+    resume: go on from `out`'s checkpoint, if there is one, to the same result as without the interruption (on the same machine, with the
+    same number of threads). Under torchrun the processes share each batch.
+    Raises XrcoreError for a CT that cannot be learnt from, a checkpoint of another training, a loss that is no longer finite, a full disk.
+    Source: Zhang et al., MICCAI 2023, sections 2.2 and 2.3.
+    """
+    settings = TrainingSettings() if config is None else config
+    folder = None if out is None else Path(out)
+    if folder is not None:
+        check_writable(folder)
+    where = torch.device(device)
+    with torch.random.fork_rng(devices=[]), team(where) as crew:
+        return _Trainer(volume, carm, settings, folder, where, crew, bar=progress and crew.leads).run(resume)
+
+
+class _Trainer:
+    def __init__(
+        self, volume: Volume, carm: CArm, settings: TrainingSettings, folder: Path | None, device: torch.device, crew: Team, *, bar: bool
+    ) -> None:
+        if settings.batch % crew.size:
+            raise XrcoreError(f"train: batch ({settings.batch}) must be a multiple of the {crew.size} processes")
+        self.settings, self.carm, self.folder, self.device, self.crew, self.bar = settings, carm, folder, device, crew, bar
+        self.ct = CtIdentity.of(volume)
+        self.isocenter = volume.isocenter
+        self.method: Method = method_named(settings.method)(settings)
+        self.schedule = Schedule(settings)
+        self.stream = DrrStream(volume, carm, settings)
+        self.unseen = DrrStream(volume, carm, settings, purpose=VALIDATION)
+        check_patient(volume, self.unseen)
+        self.landmarks = volume.surface_points()
+        self.validation = self._validation_set() if crew.leads else []
+        self.rendering = 0.0
+
+    def run(self, resume: bool) -> PoseRegressor:
+        state = self._start(resume)
+        shared = self.crew.share(state.network, self.device)
+        settings = self.settings
+        log = Log(self.folder if self.crew.leads else None, settings.steps * settings.batch, bar=self.bar, done=state.step * settings.batch)
+        began, before = time.perf_counter(), state.seconds
+        sums: dict[str, float] = {}
+        measured: dict[str, Any] = {}
+        try:
+            for step in range(state.step, settings.steps):
+                self.method.between(step, state.network, state.averaged, self.stream)
+                loss, parts = self._step(shared, state, step)
+                state.step, state.seconds = step + 1, before + time.perf_counter() - began
+                for name, value in ({"loss": loss} | parts).items():
+                    sums[name] = sums.get(name, 0.0) + value
+                images = state.step * settings.batch
+                last = state.step == settings.steps
+                due = {
+                    every: images // every != (images - settings.batch) // every
+                    for every in (settings.validate_every, settings.checkpoint_every)
+                }
+                if self.crew.leads and (due[settings.validate_every] or last):
+                    measured = self._validate(state.averaged)
+                if self.crew.leads and (state.step % _LOG_EVERY == 0 or last):
+                    means = {k: v / (_LOG_EVERY if state.step % _LOG_EVERY == 0 else state.step % _LOG_EVERY) for k, v in sums.items()}
+                    log.row(self._row(state, before, means, measured))
+                    sums = {}
+                log.advance(settings.batch, loss=loss, **{"mTRE": measured["mtre"]} if measured else {})
+                if self.crew.leads and self.folder is not None and due[settings.checkpoint_every] and not last:
+                    checkpoint.write_checkpoint(self.folder, state, settings, self.carm, self.ct)
+        finally:
+            log.close()
+        return self._finish(state)
+
+    def _start(self, resume: bool) -> State:
+        settings = self.settings
+        torch.manual_seed(settings.seed)
+        network = self.method.network().to(self.device)
+        averaged = copy.deepcopy(network).eval().requires_grad_(False) if settings.ema else network
+        state = State(network, averaged, _optimiser(network, settings))
+        if resume and self.folder is not None and checkpoint.exists(self.folder):
+            checkpoint.read_checkpoint(self.folder, state, settings, self.carm, self.ct)
+        else:
+            if self.folder is not None and self.crew.leads and checkpoint.exists(self.folder) and not resume:
+                raise XrcoreError(f"{self.folder}: holds the checkpoint of a training; go on with --resume, or choose another folder")
+            self.method.prepare(network, self.stream)
+            _copy(network, averaged)
+        self.crew.wait()
+        return state
+
+    def _step(self, shared: nn.Module, state: State, step: int) -> tuple[float, dict[str, float]]:
+        settings, crew = self.settings, self.crew
+        # dropout and the like depend on the step alone, so that a resumed training draws the same
+        torch.manual_seed(settings.seed * 1_000_003 + step * crew.size + crew.rank)
+        tick = time.perf_counter()
+        samples = self.schedule.samples(step)[crew.rank :: crew.size]
+        with for_rendering():
+            batch = self.stream.batch(samples, [step] * len(samples))
+        self.rendering += time.perf_counter() - tick
+        state.network.train()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._half()):
+            loss, parts = self.method.loss(shared, _to(batch, self.device), step / settings.steps)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise XrcoreError(self._stopped(f"the loss became {value}", step))
+        state.optimiser.zero_grad()
+        loss.backward()
+        norm = float(torch.nn.utils.clip_grad_norm_(state.network.parameters(), settings.clip))
+        if not math.isfinite(norm):
+            raise XrcoreError(self._stopped("the gradient is no longer finite", step))
+        for group in state.optimiser.param_groups:
+            group["lr"] = self.schedule.learning_rate(step)
+        state.optimiser.step()
+        if settings.ema:
+            # early on the average is short, so that it does not remember the first weights
+            _average(state.network, state.averaged, min(settings.ema, (1 + step) / (10 + step)))
+        return value, parts
+
+    def _stopped(self, what: str, step: int) -> str:
+        kept = "nothing was kept"
+        if self.folder is not None and checkpoint.exists(self.folder):
+            kept = f"the checkpoint in {self.folder} is from before"
+        return f"train: {what} at image {step * self.settings.batch}; {kept}. Lower the learning rate (now {self.settings.learning_rate:g})"
+
+    def _half(self) -> bool:
+        return half_precision(self.settings.precision, self.device)
+
+    def _validation_set(self) -> list[Batch]:
+        count = self.settings.validation
+        with for_rendering():
+            return [self.unseen.batch([(0, i) for i in range(a, min(a + _CHUNK, count))]) for a in range(0, count, _CHUNK)]
+
+    def _validate(self, network: nn.Module) -> dict[str, Any]:
+        """mTRE, success rate and spread of the errors on the validation set."""
+        network.eval()
+        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=self._half()):
+            numbers = torch.cat([self.method.predict(network, _to(batch, self.device)).numbers.double().cpu() for batch in self.validation])
+        if not torch.isfinite(numbers).all():
+            return {"mtre": math.inf, "median": math.inf, "success": 0.0, "spread": list(self.settings.limits)}
+        truth = Pose(torch.cat([batch.numbers for batch in self.validation]).double())
+        errors = mtre(Pose(numbers), truth, self.landmarks, self.carm, self.isocenter)
+        spread = torch.quantile(pose_error(Pose(numbers), truth), 0.95, dim=0)
+        return {
+            "mtre": float(errors.mean()),
+            "median": float(errors.median()),
+            "success": success_rate(errors),
+            "spread": [round(v, 4) for v in spread.tolist()],
+        }
+
+    def _row(self, state: State, before: float, means: dict[str, float], measured: dict[str, Any]) -> dict[str, Any]:
+        row = {
+            "images": state.step * self.settings.batch,
+            "seconds": state.seconds,
+            "rendering_share": self.rendering / max(state.seconds - before, 1e-9),
+            "learning_rate": self.schedule.learning_rate(state.step - 1),
+            "loss": means["loss"],
+            "parts": {k: v for k, v in means.items() if k != "loss"},
+        }
+        if measured:
+            row |= {"validation_mtre_mm": measured["mtre"], "validation_success": measured["success"]}
+        return row
+
+    def _finish(self, state: State) -> PoseRegressor:
+        self.method.finish(state.averaged, self.unseen)
+        network = copy.deepcopy(state.averaged).eval()
+        training: dict[str, Any] = {}
+        if self.crew.leads:
+            measured = self._validate(network)
+            training = {
+                "images": state.step * self.settings.batch,
+                "seconds": round(state.seconds, 1),
+                "processes": self.crew.size,
+                "machine": describe(),
+                "validation": {"images": self.settings.validation} | {k: _rounded(measured[k]) for k in ("mtre", "median", "success")},
+                "spread": measured["spread"],
+            }
+        model = PoseRegressor(network, self.settings, self.carm, self.ct, training)
+        if self.folder is not None and self.crew.leads:
+            model.save(self.folder)
+            checkpoint.remove(self.folder)
+        self.crew.wait()
+        return model
+
+
+def half_precision(precision: str, device: torch.device) -> bool:
+    """Whether the network computes in bfloat16: if told so, or by itself where the processor multiplies in it."""
+    if precision != "auto":
+        return precision == "bfloat16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return bool(supported is not None and supported())
+
+
+def _optimiser(network: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+    # norms and biases are not decayed
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if settings.optimiser == "sgd":
+        return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=0.9, nesterov=True, foreach=True)
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, foreach=True)
+
+
+@torch.no_grad()
+def _average(network: nn.Module, averaged: nn.Module, decay: float) -> None:
+    """Parameters by an exponential moving average; buffers, themselves averages, as they are."""
+    torch._foreach_lerp_(list(averaged.parameters()), list(network.parameters()), 1 - decay)
+    for mine, new in zip(averaged.buffers(), network.buffers(), strict=True):
+        mine.copy_(new)
+
+
+def _copy(network: nn.Module, averaged: nn.Module) -> None:
+    if averaged is not network:
+        averaged.load_state_dict(network.state_dict())
+
+
+def _to(batch: Batch, device: torch.device) -> Batch:
+    return Batch(*(x.to(device) for x in (batch.images, batch.masks, batch.numbers)))
+
+
+def _rounded(value: float) -> float | None:
+    return round(value, 3) if np.isfinite(value) else None
+
+
+__all__ = ["Tensor", "half_precision", "train"]
