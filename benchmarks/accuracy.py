@@ -10,66 +10,31 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import torch
-from patients import CARM, chosen
+import pandas as pd
+from patients import chosen
 from tables import publish
 
-import xrcore as xr
-
-SPACING, FINE_SPACING = 2.0, 1.25  # [mm] of the registered CT and of the one that the acquired X-rays come from
+from xrcore.experiments import TestSet, run, search, summary
 
 
-def cases(patient, poses: int):
-    """Per-case rows of both protocols."""
-    volume, fine = patient.volume(SPACING), patient.volume(FINE_SPACING)
-    landmarks = volume.surface_points(64)
-    generator = torch.Generator().manual_seed(1000 + ord(patient.number[0]))
-    truths = xr.Pose.random(poses, generator=generator)
-    for i in range(poses):
-        truth = truths[i]
-        xrays = {
-            "acquired": xr.simulate(fine, CARM, truth, seed=i),
-            "paper": xr.Xray(image=xr.render(volume, CARM, truth)[0], carm=CARM),
-        }
-        for protocol, xray in xrays.items():
-            result = xr.register(xray, volume)
-            yield {
-                "patient": patient.number,
-                "protocol": protocol,
-                "case": i,
-                "start_mtre_mm": float(xr.metrics.mtre(xr.Pose.zero(), truth, landmarks, CARM, volume.isocenter)),
-                "mtre_mm": float(xr.metrics.mtre(result.pose, truth, landmarks, CARM, volume.isocenter)),
-                "mpd_mm": float(xr.metrics.mpd(result.pose, truth, landmarks, CARM, volume.isocenter)),
-                "trusted": result.trusted,
-                "attempts": result.attempts,
-                "evaluations": result.evaluations,
-                "seconds": result.seconds,
-                **{
-                    f"error_{n}": float(e)
-                    for n, e in zip(("rx", "ry", "rz", "tx", "ty", "tz"), (result.pose.numbers - truth.numbers)[0], strict=True)
-                },
-                **{f"evidence_{k}": getattr(result.evidence, k) for k in ("zncc", "gradient", "local", "attainable", "disagreement")},
-            }
-
-
-def summary(rows: list[dict]) -> dict:
+def line(protocol: str, patient: str, cases: pd.DataFrame) -> dict[str, Any]:
     """One line of the table."""
-    mtre = np.array([r["mtre_mm"] for r in rows])
-    trusted = np.array([r["trusted"] for r in rows])
-    failed = mtre >= 10
+    (row,) = summary(cases, by=()).to_dict("records")
     return {
-        "cases": len(rows),
-        "SR %": round(100 * float(np.mean(~failed)), 1),
-        "mTRE median mm": round(float(np.median(mtre)), 3),
-        "mTRE mean mm": round(float(mtre.mean()), 3),
-        "mTRE p95 mm": round(float(np.percentile(mtre, 95)), 3),
-        "mTRE max mm": round(float(mtre.max()), 2),
-        "mPD median mm": round(float(np.median([r["mpd_mm"] for r in rows])), 3),
-        "trusted %": round(100 * float(trusted.mean()), 1),
-        "failures trusted": int((failed & trusted).sum()),
-        "seconds median": round(float(np.median([r["seconds"] for r in rows])), 3),
+        "protocol": protocol,
+        "patient": patient,
+        "cases": row["cases"],
+        "SR %": round(row["success"], 1),
+        "mTRE median mm": round(row["mtre_median_mm"], 3),
+        "mTRE mean mm": round(row["mtre_mean_mm"], 3),
+        "mTRE p95 mm": round(row["mtre_p95_mm"], 3),
+        "mTRE max mm": round(row["mtre_max_mm"], 2),
+        "mPD median mm": round(row["mpd_median_mm"], 3),
+        "trusted %": round(row["trusted"], 1),
+        "failures trusted": row["failures_trusted"],
+        "seconds median": round(row["seconds_median"], 3),
     }
 
 
@@ -79,18 +44,18 @@ def main() -> None:
     parser.add_argument("--patients", help="numbers, such as 1,6#; default all six")
     parser.add_argument("--out", type=Path, default=Path("results/accuracy"))
     args = parser.parse_args()
-    rows: list[dict] = []
-    table: list[dict] = []
+    sets = [TestSet(protocol, protocol=protocol, poses=args.poses) for protocol in ("acquired", "paper")]
+    tables: list[pd.DataFrame] = []
+    lines: list[dict[str, Any]] = []
     for patient in chosen(args.patients):
-        rows += cases(patient, args.poses)
-        for protocol in ("acquired", "paper"):
-            mine = [r for r in rows if r["patient"] == patient.number and r["protocol"] == protocol]
-            table.append({"protocol": protocol, "patient": f"{patient.number} {patient.name}", **summary(mine)})
-            print("  ".join(f"{k} {v}" for k, v in table[-1].items()), flush=True)
-    for protocol in ("acquired", "paper"):
-        table.append({"protocol": protocol, "patient": "all", **summary([r for r in rows if r["protocol"] == protocol])})
-    table.sort(key=lambda line: line["protocol"])
-    publish(args.out, rows, table, digits=6)
+        tables.append(run([search()], [patient], sets))
+        for protocol, cases in tables[-1].groupby("protocol"):
+            lines.append(line(str(protocol), f"{patient.number} {patient.name}", cases))
+            print("  ".join(f"{k} {v}" for k, v in lines[-1].items()), flush=True)
+    every = pd.concat(tables)
+    lines += [line(str(protocol), "all", cases) for protocol, cases in every.groupby("protocol")]
+    lines.sort(key=lambda row: row["protocol"])
+    publish(args.out, every.to_dict("records"), lines, digits=6)
 
 
 if __name__ == "__main__":

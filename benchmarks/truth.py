@@ -12,7 +12,6 @@ import argparse
 import json
 import math
 import os
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,21 +22,15 @@ from torch import Tensor
 from xrcore.beam import Beam
 from xrcore.bench import peer_rtk
 from xrcore.bench.case import one_material
-from xrcore.ct import Volume, read_ct
+from xrcore.ct import Volume
+from xrcore.errors import XrcoreError
+from xrcore.experiments import PATIENTS, Patient
 from xrcore.geometry import CArm, Pose, camera_rays
+from xrcore.geometry.presets import PAPER_CARM
 from xrcore.renderer import reference, render, render_with_jacobian
 
-DATA = Path(os.environ.get("XRCORE_DATA_MIRROR", Path(__file__).parents[2] / "shared" / "data"))
-CTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "1 abdomen": ("ct/cort_abdomen_dicom", {}),
-    "2 pelvis-bone": ("ct/rayemb_pelvis_bone.nii.gz", {"background": 0.0}),
-    "3 thorax": ("ct/totalsegmentator_thorax.nii.gz", {}),
-    "4 hip": ("ct/sts_036.nii.gz", {}),
-    "5 femur": ("ct/sts_040.nii.gz", {}),
-    "6 pelvis-implant": ("ct/totalsegmentator_pelvis_implant.nii.gz", {}),
-}
 BACKENDS = ("reference", "cpu")
-CARM = CArm(source_to_detector=1259.65, source_to_isocenter=742.5, shape=(64, 64), pixel_spacing=6.75)
+CARM = PAPER_CARM.resized((64, 64))
 COARSE = CARM.resized((24, 24))  # for central differences, twelve float64 renders a pose
 POSES = Pose.cat([Pose(), Pose(rx=8, ry=-12, rz=5, tx=15, ty=-20, tz=25), Pose(rx=-10, ry=78, tx=5)])
 MONO = Beam.monochromatic(20.0)
@@ -125,11 +118,16 @@ def relative(actual: Tensor, exact: Tensor) -> float:
     return float(torch.linalg.norm(actual.double() - exact) / torch.linalg.norm(exact))
 
 
-def real_ct(path: Path, options: dict[str, Any]) -> dict[str, Any]:
+def present(patient: Patient) -> bool:
+    try:
+        return patient.file.exists()
+    except XrcoreError:
+        return False
+
+
+def real_ct(patient: Patient) -> dict[str, Any]:
     """The fast renderer against the reference in float64, and the reference against RTK."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        volume = read_ct(path, **options)
+    volume = patient.volume(2.0)
     double = replace(volume, density=volume.density.double())
     image = render(volume, CARM, POSES, backend="cpu")
     _, jacobian = render_with_jacobian(volume, COARSE, POSES, backend="cpu")
@@ -175,11 +173,12 @@ def main() -> None:
         "| CT | volume | values, largest | values, norm | Jacobian, norm | RTK: reference | RTK: cpu |\n|---|---|---:|---:|---:|---:|---:|"
     )
     patients: dict[str, Any] = {}
-    for name, (path, options) in CTS.items():
-        if not (DATA / path).exists():
+    for patient in PATIENTS:
+        name = f"{patient.number} {patient.name}"
+        if not present(patient):
             print(f"| {name} | absent | | | | | |", flush=True)
             continue
-        row = patients[name] = real_ct(DATA / path, options)
+        row = patients[name] = real_ct(patient)
         rtk = " | ".join(f"{row[key]:.1e}" if key in row else "not installed" for key in ("rtk_reference", "rtk_cpu"))
         cells = f"{row['value_max']:.1e} | {row['value_norm']:.1e} | {row['jacobian_norm']:.1e} | {rtk}"
         print(f"| {name} | {row['volume'].removeprefix('Volume(').removesuffix(')')} | {cells} |", flush=True)

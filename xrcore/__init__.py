@@ -8,11 +8,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from xrcore import figures, metrics, phantom
+    from xrcore import experiments, figures, metrics, phantom
     from xrcore.beam import Beam
     from xrcore.ct import Volume, read_ct
     from xrcore.errors import XrcoreError
     from xrcore.geometry import CArm, Pose
+    from xrcore.models import PoseRegressor
+    from xrcore.networks import Architecture
     from xrcore.refinement.multistart import SearchBox
     from xrcore.refinement.refine import refine
     from xrcore.refinement.result import Evidence, Registration
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from xrcore.registration import register
     from xrcore.renderer import render, render_with_jacobian
     from xrcore.simulate import Acquisition, simulate
+    from xrcore.training.settings import TrainingSettings
+    from xrcore.training.train import train
     from xrcore.xray import Xray, read_carm, read_xray, write_carm, write_xray
 
 __version__ = "0.1.0"
@@ -27,15 +31,18 @@ __version__ = "0.1.0"
 # Where each public name lives. They load when first used, because torch and numba take seconds that `xrcore --help` need not wait.
 _HOME = {
     "Acquisition": "xrcore.simulate",
+    "Architecture": "xrcore.networks",
     "Beam": "xrcore.beam",
     "CArm": "xrcore.geometry",
     "Pose": "xrcore.geometry",
     "Evidence": "xrcore.refinement.result",
     "Level": "xrcore.refinement.settings",
+    "PoseRegressor": "xrcore.models",
     "Registration": "xrcore.refinement.result",
     "SearchBox": "xrcore.refinement.multistart",
     "refine": "xrcore.refinement.refine",
     "Settings": "xrcore.refinement.settings",
+    "TrainingSettings": "xrcore.training",
     "Volume": "xrcore.ct",
     "Xray": "xrcore.xray",
     "XrcoreError": "xrcore.errors",
@@ -46,25 +53,30 @@ _HOME = {
     "render": "xrcore.renderer",
     "render_with_jacobian": "xrcore.renderer",
     "simulate": "xrcore.simulate",
+    "train": "xrcore.training.train",
     "write_carm": "xrcore.xray",
     "write_xray": "xrcore.xray",
 }
-_MODULES = ("figures", "metrics", "phantom")
+_MODULES = ("experiments", "figures", "metrics", "phantom")
 
 __all__ = [
     "Acquisition",
+    "Architecture",
     "Beam",
     "CArm",
     "Evidence",
     "Level",
     "Pose",
+    "PoseRegressor",
     "Registration",
     "SearchBox",
     "Settings",
+    "TrainingSettings",
     "Volume",
     "Xray",
     "XrcoreError",
     "__version__",
+    "experiments",
     "figures",
     "metrics",
     "phantom",
@@ -76,6 +88,7 @@ __all__ = [
     "render",
     "render_with_jacobian",
     "simulate",
+    "train",
     "write_carm",
     "write_xray",
 ]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.errors import XrcoreError
-from xrcore.geometry import Pose
+from xrcore.geometry import CArm, Pose
 from xrcore.refinement.multistart import Found, SearchBox, search_down
 from xrcore.refinement.refine import refine
 from xrcore.refinement.result import Registration
@@ -26,12 +27,31 @@ from xrcore.xray.image import Xray
 # How much wider, and with how many candidates, to search again while the answer is not trusted.
 _RETRIES = ((1.0, 384), (1.6, 1024))
 _COARSE = Settings(levels=PYRAMID[:2])
+# The first box about a prediction: this many times its 95th percentiles, at least these half-widths [deg, mm]; fewest and most candidates.
+_DOUBT, _LEAST, _NEAR = 1.5, (1.0, 1.0, 1.0, 2.0, 2.0, 4.0), (32, 384)
+
+
+class Predictor(Protocol):
+    """What `register` asks of a model; `xrcore.PoseRegressor` is one.
+
+    spread: 95th percentiles of the errors of its six numbers [deg, mm], or None if unknown. ranges: half-widths it was trained for.
+    """
+
+    @property
+    def spread(self) -> tuple[float, ...] | None: ...
+
+    @property
+    def ranges(self) -> tuple[float, ...]: ...
+
+    def check(self, carm: CArm | None = None, volume: Volume | None = None) -> None: ...
+
+    def predict(self, xray: Xray) -> Pose: ...
 
 
 def register(
     xray: Xray,
     volume: Volume,
-    initial: Pose | None = None,
+    initial: Pose | Predictor | None = None,
     method: str | Settings = "gauss-newton",
     *,
     similarity: Any = None,
@@ -42,17 +62,20 @@ def register(
 ) -> Registration:
     """Find the pose of an X-ray in a CT's space, and say whether to trust it.
 
-    initial: where to start; default the pose in the X-ray's file, or else the zero pose (AP).
-    method: a preset ("gauss-newton", "paper-as-intended", "paper-as-released", "adam", "lbfgs", "cma-es", "powell") or Settings.
+    initial: where to start: a pose, or a model, whose prediction it is; default the pose in the X-ray's file, or else the zero pose (AP).
+    method: a preset ("gauss-newton", "paper-as-intended", "paper-as-released", "grimm", "adam", "lbfgs", "cma-es", "powell") or
+        Settings.
     similarity: replaces the method's own. beam: the one assumed; default 90 kV.
-    search: the box of starts judged about `initial`; default the paper's ranges. retries: wider searches while in doubt.
+    search: the box of starts judged about `initial`; default the paper's ranges, or as far about a prediction as the model
+        errs. retries: wider searches while in doubt.
     progress: called with a line of text as stages begin.
 
     "gauss-newton" searches the box and descends coarse to fine. The other methods refine from `initial` alone, as their
-    authors do; if that answer is not trusted, a coarse search gives them another start.
+    authors do; if that answer is not trusted, a coarse search gives them another start. A model's last retry covers all it was trained for.
     The answer is verified on a fixed level against what the X-ray's noise leaves attainable, and on halves of the image (see
     `refinement.verify`); `trusted` is the verdict and `reasons` what speaks against it.
-    Raises XrcoreError for bad input: a CT outside the view, an unknown method, a similarity the method cannot use.
+    Raises XrcoreError for bad input: a CT outside the view, an unknown method, a similarity the method cannot use, a model of another CT
+    or geometry.
     """
     began = time.perf_counter()
     say = progress or (lambda _: None)
@@ -60,18 +83,24 @@ def register(
     settings = settings_for(method)
     if similarity is not None:
         settings = replace(settings, similarity=similarity)
-    start = _start(initial, xray)
-    box = SearchBox() if search is None else search
-    boxes = [box, *(box.widened(factor, max(candidates, box.candidates)) for factor, candidates in _RETRIES[:retries])]
-
-    stages = {"search and refine": 0.0, "verify": 0.0}
+    stages: dict[str, float] = {}
+    if initial is None or isinstance(initial, Pose):
+        start = _start(initial, xray)
+        plans = _plans(start, SearchBox() if search is None else search)
+    else:
+        say("predicting")
+        initial.check(xray.carm, volume)
+        start = _start(initial.predict(xray), xray)
+        plans = _plans_about_prediction(start, initial, search)
+        stages["predict"] = time.perf_counter() - began
+    stages |= {"search and refine": 0.0, "verify": 0.0}
     best: Registration | None = None
     evaluations = 0
     with torch.no_grad(), for_rendering():
-        for attempt, where in enumerate(boxes):
+        for attempt, (center, where) in enumerate(plans[: retries + 1]):
             tick = time.perf_counter()
             say("searching" if attempt == 0 else f"not sure yet: searching {where.candidates} starts")
-            result = _attempt(xray, volume, start, where, settings, beam, alone=attempt == 0)
+            result = _attempt(xray, volume, center, where, settings, beam, alone=attempt == 0)
             evaluations += result.evaluations
             tock = time.perf_counter()
             seen = xray.negative() if result.inverted else xray
@@ -90,6 +119,25 @@ def register(
     return replace(
         best, initial=start, seconds=time.perf_counter() - began, evaluations=evaluations, notes=notes, stages=stages, attempts=attempt + 1
     )
+
+
+def _plans(start: Pose, box: SearchBox) -> list[tuple[Pose, SearchBox]]:
+    """Where to search, first to last."""
+    return [(start, box), *((start, box.widened(factor, max(candidates, box.candidates))) for factor, candidates in _RETRIES)]
+
+
+def _plans_about_prediction(start: Pose, model: Predictor, search: SearchBox | None) -> list[tuple[Pose, SearchBox]]:
+    """Close by, as far as the model errs; then the default box; then everywhere the model was trained for."""
+    (_, default), (_, denser), *_ = _plans(start, SearchBox())
+    near = default if search is None else search
+    if search is None and (spread := model.spread) is not None:
+        reach = [max(_DOUBT * s, least) for s, least in zip(spread, _LEAST, strict=True)]
+        share = math.prod(r / d for r, d in zip(reach, (*default.rotation, *default.translation), strict=True))
+        candidates = min(max(round(default.candidates * share**0.5), _NEAR[0]), _NEAR[1])
+        near = SearchBox(rotation=tuple(reach[:3]), translation=tuple(reach[3:]), candidates=candidates)  # type: ignore[arg-type]
+    ranges = tuple(max(r, d) for r, d in zip(model.ranges, (*default.rotation, *default.translation), strict=True))
+    everywhere = SearchBox(rotation=ranges[:3], translation=ranges[3:], candidates=_RETRIES[-1][1], seed=2)  # type: ignore[arg-type]
+    return [(start, near), (start, denser), (Pose.zero(), everywhere)]
 
 
 def _start(initial: Pose | None, xray: Xray) -> Pose:

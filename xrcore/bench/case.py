@@ -7,18 +7,18 @@ import torch.nn.functional as F
 
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
+from xrcore.geometry.presets import PAPER_CARM
 from xrcore.phantom import pelvis
 from xrcore.simulate import simulate
 from xrcore.xray.image import Xray
 
 # A view as during an operation: no ray is parallel to the grid.
 POSE = Pose(rx=8, ry=-12, rz=5, tx=15, ty=-20, tz=25)
-SIDE = 432.0  # [mm] of the detector
 
 
 def carm(pixels: int) -> CArm:
     """The paper's C-arm, its detector cut into `pixels` x `pixels`."""
-    return CArm(source_to_detector=1259.65, source_to_isocenter=742.5, shape=(pixels, pixels), pixel_spacing=SIDE / pixels)
+    return PAPER_CARM.resized((pixels, pixels))
 
 
 def body(spacing: float = 1.5) -> Volume:

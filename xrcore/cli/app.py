@@ -11,6 +11,7 @@ from xrcore.cli.bench import bench
 from xrcore.cli.demo import demo
 from xrcore.cli.register import register
 from xrcore.cli.render import render
+from xrcore.cli.train import train
 
 app = typer.Typer(
     add_completion=False,
@@ -18,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for command in (demo, register, render, bench):
+for command in (demo, register, render, train, bench):
     app.command()(command)
 
 

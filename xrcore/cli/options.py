@@ -57,9 +57,9 @@ def _values(keep: str | None) -> list[int] | None:
 
 def default_carm() -> CArm:
     """The mobile C-arm of the paper: 256 x 256 pixels on a detector of 432 mm."""
-    from xrcore.geometry import CArm
+    from xrcore.geometry.presets import PAPER_CARM
 
-    return CArm(source_to_detector=1259.65, source_to_isocenter=742.5, shape=(256, 256), pixel_spacing=1.6875)
+    return PAPER_CARM
 
 
 def tell(notes: tuple[str, ...]) -> None:

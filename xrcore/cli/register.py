@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from xrcore.cli.options import Background, Ct, Keep, Kilovolts, Labels, Series, Spacing, load_ct, tell
 
+if TYPE_CHECKING:
+    from xrcore.geometry import Pose
+    from xrcore.models import PoseRegressor
+
 Start = Annotated[
     str | None,
     typer.Option(
-        metavar="POSE", help="Start: JSON file or rx,ry,rz,tx,ty,tz [deg, mm]; default what the X-ray says, else AP.", show_default=False
+        metavar="START",
+        help="A model's folder, a JSON file, or rx,ry,rz,tx,ty,tz [deg, mm]; default what the X-ray says, else AP.",
+        show_default=False,
     ),
 ]
-Method = Annotated[str, typer.Option(help="gauss-newton, adam, lbfgs, cma-es, powell, paper-as-released or paper-as-intended.")]
+Method = Annotated[str, typer.Option(help="gauss-newton, adam, lbfgs, cma-es, powell, grimm, paper-as-released or paper-as-intended.")]
 Similarity = Annotated[str, typer.Option(help="auto (the method's), zncc, gradient-zncc, local-zncc, mutual-information or wlmi.")]
 
 
@@ -47,11 +53,13 @@ def register(
     \b
     Examples:
       xrcore register ct.nii.gz fluoro.dcm --out result
+      xrcore register ct.nii.gz fluoro.dcm --initial model/ --out result
       xrcore register ct_folder/ xray.png --carm carm.yaml --initial 0,30,0,0,0,0 --out result
     """
     from xrcore.beam import Beam
     from xrcore.cli.text import line, pose_table, verdict
     from xrcore.files import check_writable, fingerprint
+    from xrcore.models import PoseRegressor
     from xrcore.record import FILES, read_pose, write_registration
     from xrcore.registration import register as find
     from xrcore.xray import read_xray
@@ -62,11 +70,15 @@ def register(
     tell(image.notes)
     volume, notes = load_ct(ct, spacing, background, labels, keep, series)
     tell(notes)
-    start = None if initial is None else read_pose(initial, image.carm, volume.isocenter)
+    start: Pose | PoseRegressor | None = None
+    if initial is not None:
+        start = PoseRegressor.load(initial) if Path(initial).is_dir() else read_pose(initial, image.carm, volume.isocenter)
     result = find(image, volume, initial=start, method=method, similarity=None if similarity == "auto" else similarity, beam=beam)
     tell(tuple(note for note in result.notes if note not in (*image.notes, *notes)))
 
     inputs = {"ct": fingerprint(ct), "xray": fingerprint(xray)}
+    if isinstance(start, PoseRegressor):
+        inputs["model"] = fingerprint(Path(initial or "") / "model.json")
     inputs |= {name: fingerprint(path) for name, path in (("carm", carm), ("labels", labels)) if path is not None}
     options = {
         "spacing": spacing,

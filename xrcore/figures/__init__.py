@@ -1,7 +1,8 @@
-"""Pictures of a registration. Drawn without pyplot, so they also work in servers, threads and widget callbacks."""
+"""Pictures of a registration and of a training. Drawn without pyplot, so they also work in servers, threads and widget callbacks."""
 
 from xrcore.figures.blends import checkerboard, difference, display_image, edges, overlay
 from xrcore.figures.files import save_figure
 from xrcore.figures.registration import registration_figure
+from xrcore.figures.training import training_figure
 
-__all__ = ["checkerboard", "difference", "display_image", "edges", "overlay", "registration_figure", "save_figure"]
+__all__ = ["checkerboard", "difference", "display_image", "edges", "overlay", "registration_figure", "save_figure", "training_figure"]

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
 
 from xrcore.ct.volume import Volume
 from xrcore.errors import XrcoreError
 
-_GRID = 8  # blocks along an axis
-_BLOCK_TOLERANCE = 0.03  # [g/cm3], root mean square over the blocks; other patients differ by more than 0.1
-_PLACE_TOLERANCE = 2.0  # [mm]
+_GRID, _BLOCK = 8, 72.0  # nodes along an axis, and their distance [mm]
+_COARSE = 6.0  # [mm], voxels that are counted
+_TOLERANCE = 0.02  # [g/cm3], root mean square over the nodes that hold mass
+_PLACE, _EXTENT = 2.0, 16.0  # [mm]; the grid of a coarse CT reaches further out
 
 
 @dataclass(frozen=True)
 class CtIdentity:
     """Where a CT lies in the world [mm] and how its mass is spread, coarsely: the same CT at another voxel size is the same.
 
-    isocenter: (3,); extent: (x, y, z), of the grid; materials; mass: mean density [g/cm3] of 8 x 8 x 8 blocks (z, y, x), flattened.
+    isocenter: (3,); extent: (x, y, z), of the grid; materials; mass: density [g/cm3] about 8 x 8 x 8 nodes, 72 mm apart, centred on the
+    isocentre along the world's axes (x, y, z), flattened.
     """
 
     isocenter: tuple[float, ...]
@@ -30,24 +34,29 @@ class CtIdentity:
 
     @classmethod
     def of(cls, volume: Volume) -> CtIdentity:
-        total = volume.density.detach().sum(0, keepdim=True).float().cpu()[None]
-        mass = F.adaptive_avg_pool3d(total, _GRID).flatten()
-        return cls(
-            tuple(round(v, 4) for v in volume.isocenter.tolist()),
-            tuple(round(v, 4) for v in volume.extent),
-            volume.materials,
-            tuple(round(v, 4) for v in mass.tolist()),
-        )
+        """Kept with the volume once made."""
+        kept: CtIdentity | None = volume.__dict__.get("_identity")
+        if kept is None:
+            kept = cls(
+                tuple(round(v, 4) for v in volume.isocenter.tolist()),
+                tuple(round(v, 4) for v in volume.extent),
+                volume.materials,
+                tuple(round(v, 4) for v in _mass(volume).flatten().tolist()),
+            )
+            volume.__dict__["_identity"] = kept
+        return kept
 
     def differs(self, other: CtIdentity) -> str | None:
         """What tells the two apart, or None."""
-        for name, tolerance in (("isocenter", _PLACE_TOLERANCE), ("extent", 4 * _PLACE_TOLERANCE)):
+        for name, tolerance in (("isocenter", _PLACE), ("extent", _EXTENT)):
             mine, theirs = (torch.tensor(getattr(x, name)) for x in (self, other))
             if float((mine - theirs).abs().max()) > tolerance:
                 return f"its {name} is {_mm(getattr(other, name))}, the model's CT has {_mm(getattr(self, name))}"
-        distance = float((torch.tensor(self.mass) - torch.tensor(other.mass)).square().mean().sqrt())
-        if distance > _BLOCK_TOLERANCE:
-            return f"its mass is spread otherwise (by {distance:.2f} g/cm3, root mean square; at most {_BLOCK_TOLERANCE} is the same CT)"
+        mine, theirs = torch.tensor(self.mass), torch.tensor(other.mass)
+        held = (mine > 0) | (theirs > 0)
+        distance = float((mine - theirs)[held].square().mean().sqrt()) if held.any() else 0.0
+        if distance > _TOLERANCE:
+            return f"its mass is spread otherwise (by {distance:.3f} g/cm3, root mean square; the same CT stays below {_TOLERANCE})"
         return None
 
     def to_dict(self) -> dict[str, Any]:
@@ -62,7 +71,27 @@ class CtIdentity:
             raise XrcoreError(f"the description of the CT is broken ({type(error).__name__}: {error})") from None
         if [len(v) for v in numbers.values()] != [3, 3, _GRID**3]:
             raise XrcoreError("the description of the CT is broken (wrong lengths)")
+        if not all(math.isfinite(v) for value in numbers.values() for v in value):
+            raise XrcoreError("the description of the CT is broken (not finite)")
         return cls(numbers["isocenter"], numbers["extent"], materials, numbers["mass"])
+
+
+def _mass(volume: Volume) -> Float[Tensor, "8 8 8"]:
+    """Density about each node: every voxel's mass is shared among the eight nodes around it, so that the grid it lies on matters little."""
+    coarse = volume.coarser(_COARSE)
+    total = coarse.density.detach().float().sum(0).cpu()
+    index = torch.nonzero(total)
+    world = index.flip(-1).double() @ coarse.world_from_voxel[:3, :3].T + coarse.world_from_voxel[:3, 3]
+    place = ((world - volume.isocenter) / _BLOCK + (_GRID - 1) / 2).clamp(0, _GRID - 1.001)
+    low = place.floor()
+    share = place - low
+    mass = total[tuple(index.T)].double() * abs(float(torch.linalg.det(coarse.world_from_voxel[:3, :3])))
+    nodes = torch.zeros(_GRID**3, dtype=torch.float64)
+    for corner in torch.cartesian_prod(*[torch.arange(2)] * 3):
+        weight = torch.where(corner.bool(), share, 1 - share).prod(-1)
+        x, y, z = (low.long() + corner).unbind(-1)
+        nodes.index_add_(0, (x * _GRID + y) * _GRID + z, weight * mass)
+    return (nodes / _BLOCK**3).reshape(_GRID, _GRID, _GRID)
 
 
 def _mm(values: tuple[float, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from xrcore.models.identity import CtIdentity
 from xrcore.models.tensors import fill, read_json, read_tensors, write_pair
 from xrcore.models.view import check_geometry, seen_by
 from xrcore.networks.methods import method_named
+from xrcore.training.distributed import named_device
 from xrcore.training.settings import TrainingSettings
 from xrcore.training.stream import Batch
 from xrcore.xray.image import Xray
@@ -49,6 +51,12 @@ class PoseRegressor:
         self._method = method_named(settings.method)(settings)
 
     @property
+    def view(self) -> CArm:
+        """The detector as the network sees it."""
+        pixels = self.settings.architecture.pixels
+        return self.carm.resized((pixels, pixels))
+
+    @property
     def device(self) -> torch.device:
         return next(self.network.parameters()).device
 
@@ -57,6 +65,11 @@ class PoseRegressor:
         """95th percentile of each of the six numbers' errors on the validation set [deg, mm], or None if it was not validated."""
         value = self.training.get("spread")
         return None if value is None else tuple(float(v) for v in value)
+
+    @property
+    def ranges(self) -> tuple[float, ...]:
+        """Half-widths of the poses it was trained on [deg, mm], about the zero pose."""
+        return self.settings.limits
 
     def check(self, carm: CArm | None = None, volume: Volume | None = None) -> None:
         """Raise XrcoreError naming what differs if this is not the geometry or the CT that the model was trained for."""
@@ -71,7 +84,7 @@ class PoseRegressor:
         Raises XrcoreError naming what differs if the X-ray's geometry is not the one trained for, and where a network without
         attention is asked for it.
         """
-        image, mask = seen_by(xray, self.carm)
+        image, mask = seen_by(xray, self.view)
         numbers, weights = self.predict_batch(image, mask, attention=attention)
         pose = Pose(numbers)
         if not attention:
@@ -79,7 +92,7 @@ class PoseRegressor:
         if weights is None:
             raise XrcoreError("predict: this network has no attention; train one with attention=True")
         # averaged over heads and queries: what each key contributes
-        share = weights[0].mean((0, 1))
+        share = weights[0].mean((0, 1)).cpu()
         side = round(len(share) ** 0.5)
         return pose, share.reshape(side, side)
 
@@ -100,7 +113,7 @@ class PoseRegressor:
         """Write model.json and its weights (half precision: half the size) into `folder`, whole or not at all."""
         folder = Path(folder)
         check_writable(folder)
-        kept = {k: v.half() if half and v.dtype == torch.float32 else v for k, v in self.network.state_dict().items()}
+        kept = {k: _halved(v) if half else v for k, v in self.network.state_dict().items()}
         record = {
             "format": FORMAT,
             "settings": self.settings.to_dict(),
@@ -132,16 +145,35 @@ class PoseRegressor:
             raise XrcoreError(f"{path}: {error}") from None
         except (TypeError, ValueError, AttributeError) as error:
             raise XrcoreError(f"{path}: the description is damaged ({error})") from None
-        if not isinstance(record["training"], dict):
+        if not _sound(record["training"]):
             raise XrcoreError(f"{path}: the description is damaged (training)")
-        with torch.random.fork_rng(devices=[]):
-            network = method_named(settings.method)(settings).network()
+        try:
+            with torch.random.fork_rng(devices=[]):
+                network = method_named(settings.method)(settings).network()
+        except (RuntimeError, MemoryError):
+            raise XrcoreError(f"{path}: the description is damaged (no network can be built from its settings)") from None
         fill(network, read_tensors(folder, record), str(folder))
-        return cls(network.to(device), settings, carm, ct, record["training"])
+        return cls(network.to(named_device(device)), settings, carm, ct, record["training"])
 
     def __repr__(self) -> str:
         a = self.settings.architecture
         return f"PoseRegressor({self.settings.method}, {a.pixels} x {a.pixels} pixels, {self.training.get('images', 0)} images seen)"
+
+
+def _halved(values: Tensor) -> Tensor:
+    """In half precision, unless a value is too large for it."""
+    halved = values.half() if values.dtype == torch.float32 else values
+    return halved if torch.isfinite(halved).all() else values
+
+
+def _sound(training: Any) -> bool:
+    """Whether what a file says of the training can be used: a spread of six lengths, if any."""
+    if not isinstance(training, dict):
+        return False
+    spread = training.get("spread")
+    if spread is None:
+        return True
+    return isinstance(spread, list) and len(spread) == 6 and all(isinstance(v, (int, float)) and 0 <= v < math.inf for v in spread)
 
 
 def carm_to_dict(carm: CArm) -> dict[str, Any]:

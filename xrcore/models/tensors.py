@@ -17,24 +17,40 @@ from torch import Tensor
 from xrcore.errors import XrcoreError
 
 _LARGEST_JSON = 10_000_000  # bytes
+_HEX = "[0-9a-f]" * 12  # pattern of the hash in a file's name
 
 
 def write_pair(folder: Path, stem: str, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
     """Write STEM-<hash>.safetensors, then STEM.json that names it, then remove the tensors that STEM.json named before.
 
-    A reader, or a process killed at any moment, finds the old pair or the new one. Raises OSError where the disk refuses; the
-    old pair is then still there.
+    A reader finds the old pair or the new one, also after a kill at any moment, of which the next call clears what is left.
+    Raises OSError where the disk refuses; the old pair is then still there, and nothing else.
     """
     content = save({key: value.detach().cpu().contiguous() for key, value in tensors.items()})
     digest = hashlib.sha256(content).hexdigest()
     name = f"{stem}-{digest[:12]}.safetensors"
     text = json.dumps(dict(record) | {"tensors": {"file": name, "sha256": digest}}, indent=1, allow_nan=False)
     folder.mkdir(parents=True, exist_ok=True)
+    for rest in folder.glob(f".{stem}[-.]*.part"):
+        rest.unlink(missing_ok=True)
+    there = (folder / name).exists()
     _replace(folder / name, content)
-    _replace(folder / f"{stem}.json", text.encode() + b"\n")
-    for old in folder.glob(f"{stem}-*.safetensors"):
+    try:
+        _replace(folder / f"{stem}.json", text.encode() + b"\n")
+    except OSError:
+        if not there:
+            (folder / name).unlink(missing_ok=True)
+        raise
+    for old in folder.glob(f"{stem}-{_HEX}.safetensors"):
         if old.name != name:
             old.unlink(missing_ok=True)
+
+
+def remove_pair(folder: Path, stem: str) -> None:
+    """Remove what `write_pair` wrote, the JSON first, so that it never names what is gone."""
+    (folder / f"{stem}.json").unlink(missing_ok=True)
+    for path in (*folder.glob(f"{stem}-{_HEX}.safetensors"), *folder.glob(f".{stem}[-.]*.part")):
+        path.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -42,11 +58,13 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _LARGEST_JSON:
             raise XrcoreError(f"{path}: too large to be a model's description")
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
     except FileNotFoundError:
         raise XrcoreError(f"{path}: not found; a model is a folder that `xrcore train` wrote") from None
     except OSError as error:
         raise XrcoreError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except XrcoreError:
+        raise
     except (ValueError, RecursionError):
         raise XrcoreError(f"{path}: not valid JSON; the file is damaged") from None
     if not isinstance(record, dict):
@@ -64,8 +82,8 @@ def read_tensors(folder: Path, record: Mapping[str, Any]) -> dict[str, Tensor]:
         raise XrcoreError(f"{folder}: the description names tensors outside the folder ({named['file']!r})")
     try:
         content = path.read_bytes()
-    except OSError as error:
-        raise XrcoreError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (OSError, ValueError) as error:
+        raise XrcoreError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     if hashlib.sha256(content).hexdigest() != named["sha256"]:
         raise XrcoreError(f"{path}: its sha256 is not the one written beside it; the file is damaged or was exchanged")
     try:
@@ -83,11 +101,16 @@ def fill(module: torch.nn.Module, tensors: Mapping[str, Tensor], where: str) -> 
         given = tensors[name]
         if given.shape != value.shape:
             raise XrcoreError(f"{where}: tensor {name!r} has shape {tuple(given.shape)}, the network needs {tuple(value.shape)}")
-        if given.dtype.is_floating_point != value.dtype.is_floating_point:
+        if given.dtype.is_floating_point != value.dtype.is_floating_point or given.dtype.is_complex:
             raise XrcoreError(f"{where}: tensor {name!r} has the wrong type, {given.dtype}")
         if given.dtype.is_floating_point and not torch.isfinite(given).all():
             raise XrcoreError(f"{where}: tensor {name!r} holds NaN or infinite values")
     module.load_state_dict({name: tensors[name].to(value.dtype) for name, value in wanted.items()})
+
+
+def _no_constant(name: str) -> None:
+    """NaN and Infinity, which `write_pair` never writes."""
+    raise ValueError(name)
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -17,7 +17,7 @@ _SHIFT = 0.5  # [mm] on the detector
 
 
 def standardised(images: Float[Tensor, "B H W"], masks: Bool[Tensor, "B H W"], normalisation: str) -> Float[Tensor, "B 1 H W"]:
-    """Network input. "standard": zero mean, unit variance within the mask, clipped at 5, zero outside; "min-max": 1 - (0 to 1), bone dark."""
+    """Network input, zero outside the mask. "standard": zero mean, unit variance, clipped at 5; "min-max": 1 - (0 to 1), bone dark."""
     inside = masks.to(images.dtype)
     count = inside.sum((1, 2), keepdim=True).clamp_min(1)
     seen = torch.where(masks, images, 0.0)
@@ -39,7 +39,7 @@ def seen_by(xray: Xray, carm: CArm) -> tuple[Float[Tensor, "1 H W"], Bool[Tensor
     weight = xray.mask.float()[None, None]
     image = torch.where(xray.mask, xray.image, 0.0)[None, None]
     share, total = (_resized(x, carm.shape) for x in (weight, image))
-    return (total / share.clamp_min(1e-6))[0], (share >= 0.5)[0]
+    return total / share.clamp_min(1e-6), share >= 0.5
 
 
 def check_geometry(given: CArm, trained: CArm) -> None:
@@ -52,7 +52,8 @@ def check_geometry(given: CArm, trained: CArm) -> None:
         a, b = (c.shape[axis] * c.spacing[axis] for c in (given, trained))
         if abs(a - b) > _TOLERANCE * b:
             raise XrcoreError(
-                f"the X-ray's detector {word} is {a:.1f} mm, the model was trained for {b:.1f} mm; crop the X-ray or train one for this geometry"
+                f"the X-ray's detector {word} is {a:.1f} mm, the model was trained for {b:.1f} mm; "
+                "crop the X-ray or train one for this geometry"
             )
         # from the detector's edge, in mm, so that the pixel size does not matter
         p, q = ((c.center[axis] + 0.5) * c.spacing[axis] for c in (given, trained))
@@ -60,7 +61,7 @@ def check_geometry(given: CArm, trained: CArm) -> None:
             raise XrcoreError(f"the X-ray's principal_point is {p:.1f} mm from its edge, the model was trained for {q:.1f} mm")
 
 
-def _resized(x: Tensor, shape: tuple[int, int]) -> Tensor:
+def _resized(x: Float[Tensor, "1 1 H W"], shape: tuple[int, int]) -> Float[Tensor, "1 h w"]:
     if x.shape[-2] >= shape[0] and x.shape[-1] >= shape[1]:
         return F.adaptive_avg_pool2d(x, shape)[0]
     return F.interpolate(x, size=shape, mode="bilinear", align_corners=False)[0]

@@ -54,6 +54,12 @@ class Architecture:
     edge_stride: int = 4
 
     def __post_init__(self) -> None:
+        for name in ("autoencoder", "attention", "deep"):
+            _require(name, getattr(self, name), isinstance(getattr(self, name), bool), "True or False")
+        for name in ("pixels", "bottleneck", "hidden", "tokens", "heads", "decoder", "edge_stride"):
+            _require(name, getattr(self, name), _is(getattr(self, name), int), "a whole number")
+        for name in ("norm_momentum", "drop_connect", "dropout"):
+            _require(name, getattr(self, name), _is(getattr(self, name), int, float), "a number")
         for name, choices in _CHOICES.items():
             _require(name, getattr(self, name), getattr(self, name) in choices, f"one of {', '.join(choices)}")
         _require("pixels", self.pixels, self.pixels >= 32 and self.pixels % 8 == 0, "a multiple of 8, at least 32")
@@ -64,6 +70,10 @@ class Architecture:
         for name in ("drop_connect", "dropout"):
             _require(name, getattr(self, name), 0 <= getattr(self, name) < 1, "at least 0 and below 1")
         _require("norm_momentum", self.norm_momentum, 0 < self.norm_momentum <= 1, "above 0, at most 1")
+
+
+def _is(value: object, *kinds: type) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool)
 
 
 def _require(name: str, value: object, holds: bool, what: str) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from efficientnet_pytorch import EfficientNet
@@ -31,6 +34,12 @@ class Encoder(nn.Module):
             if hasattr(module, "_swish"):
                 module._swish = nn.SiLU()
         quicken(self)
+
+    @property
+    def deeper(self) -> nn.ModuleList:
+        """The blocks behind the stride-8 features."""
+        first = 1 + max(i for i, block in enumerate(self.blocks) if block._block_args.output_filters == self.middle)
+        return self.blocks[first:]
 
     def forward(self, x: Float[Tensor, "B 1 H W"]) -> tuple[Float[Tensor, "B 40 h w"], Float[Tensor, "B 320 u v"]]:
         x = F.silu(self.stem_norm(self.stem(x)))
@@ -77,8 +86,7 @@ class Decoder(nn.Module):
         widths = [max(8, width >> n) for n in range(doublings + 1)]
         self.first = nn.Conv2d(channels, widths[0], 1)
         self.stages = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.SiLU())
-            for a, b in zip(widths[:-1], widths[1:], strict=True)
+            nn.Sequential(nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.SiLU()) for a, b in pairwise(widths)
         )
         self.last = nn.Conv2d(widths[-1], 1, 1)
 
@@ -90,9 +98,9 @@ class Decoder(nn.Module):
 
 
 def group_norms(network: nn.Module) -> None:
-    """Replace every BatchNorm by a GroupNorm of 8 groups (Wu, He, ECCV 2018)."""
+    """Replace every BatchNorm by a GroupNorm of 8 groups (Wu, He, ECCV 2018), or of fewer where 8 do not divide the channels."""
     for name, child in network.named_children():
         if isinstance(child, nn.BatchNorm2d):
-            setattr(network, name, nn.GroupNorm(8, child.num_features))
+            setattr(network, name, nn.GroupNorm(math.gcd(8, child.num_features), child.num_features))
         else:
             group_norms(child)

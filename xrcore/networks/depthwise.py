@@ -21,12 +21,18 @@ from torch import Tensor, nn
 def quicken(network: nn.Module) -> nn.Module:
     """Give every depthwise convolution of `network` for which it pays the backward pass of this module; values stay the same."""
     for name, child in network.named_children():
-        depthwise = isinstance(child, nn.Conv2d) and child.groups == child.in_channels == child.out_channels > 1
-        if depthwise and child.bias is None and (child.kernel_size[0] >= 5 or child.stride[0] > 1):
+        if isinstance(child, nn.Conv2d) and _pays(child):
             setattr(network, name, _Quick(child))
         else:
             quicken(child)
     return network
+
+
+def _pays(c: nn.Conv2d) -> bool:
+    depthwise = c.groups == c.in_channels == c.out_channels > 1 and c.bias is None
+    plain = c.dilation == (1, 1) and c.padding_mode == "zeros" and not isinstance(c.padding, str)
+    square = len(set(c.kernel_size)) == len(set(c.stride)) == len(set(c.padding)) == 1
+    return depthwise and plain and square and (c.kernel_size[0] >= 5 or c.stride[0] > 1)
 
 
 class _Quick(nn.Module):
@@ -38,7 +44,7 @@ class _Quick(nn.Module):
         self.stride = convolution.stride[0]
         # efficientnet-pytorch pads as TensorFlow does, by a layer of its own
         self.pad = getattr(convolution, "static_padding", nn.Identity())
-        self.padding = convolution.padding[0]
+        self.padding = int(convolution.padding[0])
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C h w"]:
         x = self.pad(x)

@@ -53,9 +53,13 @@ class PatientNetwork(nn.Module):
             flat = a.bottleneck * (coarse**2 if a.pooling == "flatten" else 1)
             self.head = _mlp(flat, a.hidden, 6, a.dropout)
         self.decoder = Decoder(a.bottleneck, a.decoder, (32 // a.edge_stride).bit_length() - 1) if a.autoencoder else None
+        if a.attention and not a.deep and not a.autoencoder:
+            # nothing asks these; processes that share gradients would wait for theirs
+            for unused in (self.encoder.deeper, self.bottleneck):
+                unused.requires_grad_(False)
         if a.norm_layer == "group":
             group_norms(self)
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Float[Tensor, "B 1 H W"], *, attention: bool = False) -> Output:
         middle, last = self.encoder(images.contiguous(memory_format=torch.channels_last))

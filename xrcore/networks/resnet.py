@@ -49,7 +49,7 @@ class SalehiNetwork(nn.Module):
         # small first answers: far out, tanh is flat and its gradient nothing
         nn.init.normal_(self.rotation.weight, std=1e-3)
         nn.init.zeros_(self.rotation.bias)
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Float[Tensor, "B 1 H W"]) -> tuple[Float[Tensor, "B 3"], Float[Tensor, "B 3"]]:
         x = F.max_pool2d(self.stem(images.contiguous(memory_format=torch.channels_last)), 3, 2, 1)

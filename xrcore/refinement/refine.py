@@ -37,7 +37,8 @@ def refine(xray: Xray, volume: Volume, start: Pose, settings: Settings | str = "
 
     start: one pose. settings: a preset's name (see `settings_for`) or Settings. beam: default the paper's, 90 kV.
     "gauss-newton" walks the levels from coarse to fine; the other methods work on the last level alone, where similarity "auto"
-    means ZNCC, since nothing coarser has brought them within reach of a sharper one.
+    means ZNCC, since nothing coarser has brought them within reach of a sharper one. Settings with a `first` start where it ends;
+    the history is then the last one's.
     The search is local: whether its answer is the right one is for `register` to judge.
     Raises XrcoreError if `start` is not one pose, or if the method cannot use the similarity.
     """
@@ -46,6 +47,12 @@ def refine(xray: Xray, volume: Volume, start: Pose, settings: Settings | str = "
     beam = Beam() if beam is None else beam
     if len(start) != 1:
         raise XrcoreError(f"refine: expected one start, got a batch of {len(start)}; refine them one by one")
+    if settings.first is not None:
+        before = refine(xray, volume, start, settings.first, beam)
+        after = refine(xray, volume, before.pose, replace(settings, first=None), beam)
+        return replace(
+            after, initial=before.initial, evaluations=before.evaluations + after.evaluations, seconds=time.perf_counter() - began
+        )
     if settings.method == "gauss-newton":
         result = _refine_gauss_newton(xray, volume, start, settings, beam)
     else:

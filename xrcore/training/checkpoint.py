@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from xrcore.errors import XrcoreError
 from xrcore.geometry import CArm
 from xrcore.models.identity import CtIdentity
 from xrcore.models.regressor import carm_to_dict, versions
-from xrcore.models.tensors import fill, read_json, read_tensors, write_pair
+from xrcore.models.tensors import fill, read_json, read_tensors, remove_pair, write_pair
 from xrcore.training.settings import TrainingSettings
 
 FORMAT = "xrcore-checkpoint/1"
@@ -23,13 +23,14 @@ _OPTIMISER = "optimiser."
 
 @dataclass
 class State:
-    """What changes while a network is trained. step: steps done; seconds: spent; history: rows of the log."""
+    """What changes while a network is trained. step: steps done; seconds: spent."""
 
     network: nn.Module
     averaged: nn.Module
     optimiser: torch.optim.Optimizer
     step: int = 0
     seconds: float = 0.0
+    origin: dict[str, Any] = field(default_factory=dict)
 
 
 def write_checkpoint(folder: Path, state: State, settings: TrainingSettings, carm: CArm, ct: CtIdentity) -> None:
@@ -48,12 +49,14 @@ def write_checkpoint(folder: Path, state: State, settings: TrainingSettings, car
         "step": state.step,
         "images": state.step * settings.batch,
         "seconds": state.seconds,
+        "origin": state.origin,
     }
     try:
         write_pair(folder, _STEM, tensors, record)
     except OSError as error:
         raise XrcoreError(
-            f"{folder}: the checkpoint cannot be written ({error.strerror or error}); the one before is whole: make room and go on with --resume"
+            f"{folder}: the checkpoint cannot be written ({error.strerror or error}); "
+            "the one before is whole: make room and go on with --resume"
         ) from None
 
 
@@ -67,8 +70,8 @@ def read_checkpoint(folder: Path, state: State, settings: TrainingSettings, carm
         before = TrainingSettings.from_dict(record["settings"])
         same_carm = CArm(**record["carm"]) == carm
         same_ct = CtIdentity.from_dict(record["ct"]).differs(ct)
-        step, seconds = int(record["step"]), float(record["seconds"])
-    except (KeyError, TypeError, ValueError) as error:
+        step, seconds, origin = int(record["step"]), float(record["seconds"]), dict(record["origin"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise XrcoreError(f"{path}: the checkpoint is damaged ({error})") from None
     for name, value in _flat(settings.to_dict()).items():
         if (old := _flat(before.to_dict())[name]) != value:
@@ -82,15 +85,19 @@ def read_checkpoint(folder: Path, state: State, settings: TrainingSettings, carm
     tensors = read_tensors(folder, record)
     for prefix, module in (("network.", state.network), ("averaged.", state.averaged)):
         part = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-        if part or module is state.network:
+        if prefix == "network." or module is not state.network:
             fill(module, part, str(path))
     inner: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         if name.startswith(_OPTIMISER):
             index, key = name.removeprefix(_OPTIMISER).split(".", 1)
             inner.setdefault(int(index), {})[key] = value
-    state.optimiser.load_state_dict({"state": inner, "param_groups": state.optimiser.state_dict()["param_groups"]})
-    state.step, state.seconds = step, seconds
+    groups = state.optimiser.state_dict()["param_groups"]
+    try:
+        state.optimiser.load_state_dict({"state": inner, "param_groups": groups})
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise XrcoreError(f"{path}: the optimiser's state does not fit ({error})") from None
+    state.step, state.seconds, state.origin = step, seconds, origin
 
 
 def exists(folder: Path) -> bool:
@@ -99,8 +106,7 @@ def exists(folder: Path) -> bool:
 
 def remove(folder: Path) -> None:
     """After the model is written."""
-    for path in (*folder.glob(f"{_STEM}*.safetensors"), *folder.glob(f"{_STEM}.json")):
-        path.unlink(missing_ok=True)
+    remove_pair(folder, _STEM)
 
 
 def _flat(values: dict[str, Any]) -> dict[str, Any]:

@@ -30,5 +30,6 @@ def check_patient(volume: Volume, stream: DrrStream) -> None:
     if blank > _BLANK:
         size = " x ".join(f"{v:.0f}" for v in volume.extent)
         raise XrcoreError(
-            f"train: the CT ({size} mm) is too small for these ranges: {100 * blank:.0f} % of the views do not show it; narrow --rotation or --translation"
+            f"train: the CT ({size} mm) is too small for these ranges: {100 * blank:.0f} % of the views do not show it; "
+            "narrow --rotation or --translation"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from tqdm import tqdm
 from xrcore.errors import XrcoreError
 
 CSV = "log.csv"
+_EVENTS = "events"
 COLUMNS = ("images", "seconds", "rendering_share", "learning_rate", "loss", "parts", "validation_mtre_mm", "validation_success")
 
 
@@ -39,16 +41,19 @@ class Log:
         parts = row.get("parts", {})
         self._write([{k: _text(v) for k, v in row.items()}], "a")
         if self._writer is not None:
-            for name, value in {
-                **{k: v for k, v in row.items() if isinstance(v, float)},
-                **{f"loss_{k}": v for k, v in parts.items()},
-            }.items():
-                self._writer.add_scalar(name, value, row["images"])
+            scalars = {k: v for k, v in row.items() if isinstance(v, float)} | {f"loss_{k}": v for k, v in parts.items()}
+            try:
+                for name, value in scalars.items():
+                    self._writer.add_scalar(name, value, row["images"])
+            except OSError as error:
+                raise XrcoreError(f"{self.folder / _EVENTS}: cannot be written ({error.strerror or error})") from None
 
     def close(self) -> None:
         self._bar.close()
         if self._writer is not None:
-            self._writer.close()
+            # events lost to a full disk are in the CSV or have been complained about
+            with suppress(OSError):
+                self._writer.close()
 
     def _write(self, rows: list[dict[str, Any]], mode: str) -> None:
         assert self.folder is not None
@@ -66,12 +71,15 @@ class Log:
 
 
 def read_log(folder: Path) -> list[dict[str, str]]:
-    """Rows of a training's log.csv, [] where there is none; a last line cut off by a kill is left out."""
+    """Rows of a training's log.csv, [] where there is none; what a kill left of a last line is left out."""
     path = folder / CSV
     if not path.exists():
         return []
-    with open(path, encoding="utf-8", newline="") as file:
-        return [row for row in csv.DictReader(file) if row["images"].isdigit() and None not in row.values()]
+    text = path.read_text(encoding="utf-8", errors="replace")
+    reader = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
+    if reader.fieldnames is None or set(reader.fieldnames) != set(COLUMNS):
+        return []
+    return [row for row in reader if row["images"].isdigit() and None not in row and None not in row.values()]
 
 
 def _text(value: Any) -> Any:
@@ -85,4 +93,7 @@ def _event_writer(folder: Path, done: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:  # tensorboard is an extra
         return None
-    return SummaryWriter(str(folder / "events"), purge_step=done + 1 if done else None)
+    try:
+        return SummaryWriter(str(folder / _EVENTS), purge_step=done + 1 if done else None)
+    except OSError as error:
+        raise XrcoreError(f"{folder / _EVENTS}: cannot be written ({error.strerror or error})") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -43,7 +44,7 @@ class Schedule:
                 number=n if settings.scheme == "fresh" else 0,
                 size=max(1, size * (n + 1) // stages) if size and settings.scheme == "growing" else size,
             )
-            for n, (first, last) in enumerate(zip(bounds[:-1], bounds[1:], strict=True))
+            for n, (first, last) in enumerate(pairwise(bounds))
         )
         self.restarts = settings.restarts if settings.restarts is not None else settings.scheme == "growing"
         self._order: tuple[tuple[int, int], np.ndarray] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -60,18 +61,30 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         for name in ("rotation", "translation"):
-            value = tuple(float(v) for v in getattr(self, name))
-            _require(name, value, len(value) == 3 and all(v >= 0 for v in value) and sum(value) > 0, "three half-widths, not all 0")
-            object.__setattr__(self, name, value)
+            given = getattr(self, name)
+            try:
+                widths = tuple(float(v) for v in given)
+            except (TypeError, ValueError):
+                widths = ()
+            good = len(widths) == 3 and all(0 <= v < math.inf for v in widths) and sum(widths) > 0
+            _require(name, given, good, "three half-widths, not all 0")
+            object.__setattr__(self, name, widths)
+        _require("architecture", self.architecture, isinstance(self.architecture, Architecture), "an Architecture")
+        _require("acquired", self.acquired, isinstance(self.acquired, bool), "True or False")
+        _require("restarts", self.restarts, self.restarts is None or isinstance(self.restarts, bool), "True, False or None")
         _require("method", self.method, self.method in METHODS, f"one of {', '.join(METHODS)}")
         _require("scheme", self.scheme, self.scheme in SCHEMES, f"one of {', '.join(SCHEMES)}")
         _require("precision", self.precision, self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}")
         _require("optimiser", self.optimiser, self.optimiser in ("adamw", "sgd"), "adamw or sgd")
         for name in ("images", "batch", "validation", "validate_every", "checkpoint_every"):
-            value = getattr(self, name)
-            _require(name, value, isinstance(value, int) and not isinstance(value, bool) and value >= 1, "a whole number, at least 1")
+            _require(name, getattr(self, name), _whole(getattr(self, name), 1), "a whole number, at least 1")
         _require("batch", self.batch, self.batch <= self.images, f"at most images ({self.images})")
-        _require("set_size", self.set_size, self.set_size is None or self.set_size >= 4, "at least 4, or None")
+        _require("set_size", self.set_size, self.set_size is None or _whole(self.set_size, 4), "a whole number, at least 4, or None")
+        _require("seed", self.seed, _whole(self.seed, 0) and self.seed < 2**32, "a whole number, at least 0 and below 2**32")
+        for name in ("spacing", "learning_rate", "clip", "weight_decay", "edge_weight", "warmup", "ema"):
+            value = getattr(self, name)
+            number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+            _require(name, value, number, "a finite number")
         for name in ("spacing", "learning_rate", "clip"):
             _require(name, getattr(self, name), getattr(self, name) > 0, "positive")
         for name in ("weight_decay", "edge_weight"):
@@ -108,6 +121,10 @@ class TrainingSettings:
             raise XrcoreError(f"TrainingSettings: no field {name!r}; available: {', '.join(sorted((outer | inner) - {'architecture'}))}")
         base = replace(self, architecture=replace(self.architecture, **{k: v for k, v in changes.items() if k in inner}))
         return replace(base, **{k: v for k, v in changes.items() if k in outer})
+
+
+def _whole(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def _require(name: str, value: object, holds: bool, what: str) -> None:

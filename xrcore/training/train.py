@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from xrcore.bench.machine import describe
 from xrcore.ct.volume import Volume
@@ -21,12 +21,13 @@ from xrcore.geometry import CArm, Pose
 from xrcore.metrics.pose_error import mtre, pose_error, success_rate
 from xrcore.models.identity import CtIdentity
 from xrcore.models.regressor import PoseRegressor
+from xrcore.models.tensors import fill
 from xrcore.networks.methods import Method, method_named
 from xrcore.threads import for_rendering
 from xrcore.training import checkpoint
 from xrcore.training.checkpoint import State
 from xrcore.training.checks import check_patient
-from xrcore.training.distributed import Team, team
+from xrcore.training.distributed import Team, named_device, team
 from xrcore.training.log import Log
 from xrcore.training.schedule import Schedule
 from xrcore.training.settings import TrainingSettings
@@ -43,6 +44,7 @@ def train(
     *,
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    start: PoseRegressor | None = None,
     device: str = "cpu",
     progress: bool = False,
 ) -> PoseRegressor:
@@ -50,7 +52,8 @@ def train(
 
     config: default the laptop's profile. out: folder for model, checkpoints and log; without it nothing is written.
     resume: go on from `out`'s checkpoint, if there is one, to the same result as without the interruption (on the same machine, with the
-    same number of threads). Under torchrun the processes share each batch.
+    same number of threads). start: a model of the same architecture whose weights to begin with, of this patient or another: fine-tuning
+    needs a fraction of the images. Under torchrun the processes share each batch.
     Raises XrcoreError for a CT that cannot be learnt from, a checkpoint of another training, a loss that is no longer finite, a full disk.
     Source: Zhang et al., MICCAI 2023, sections 2.2 and 2.3.
     """
@@ -58,9 +61,9 @@ def train(
     folder = None if out is None else Path(out)
     if folder is not None:
         check_writable(folder)
-    where = torch.device(device)
+    where = named_device(device)
     with torch.random.fork_rng(devices=[]), team(where) as crew:
-        return _Trainer(volume, carm, settings, folder, where, crew, bar=progress and crew.leads).run(resume)
+        return _Trainer(volume, carm, settings, folder, where, crew, bar=progress and crew.leads).run(resume, start)
 
 
 class _Trainer:
@@ -81,13 +84,14 @@ class _Trainer:
         self.validation = self._validation_set() if crew.leads else []
         self.rendering = 0.0
 
-    def run(self, resume: bool) -> PoseRegressor:
-        state = self._start(resume)
+    def run(self, resume: bool, start: PoseRegressor | None) -> PoseRegressor:
+        state = self._start(resume, start)
         shared = self.crew.share(state.network, self.device)
         settings = self.settings
         log = Log(self.folder if self.crew.leads else None, settings.steps * settings.batch, bar=self.bar, done=state.step * settings.batch)
         began, before = time.perf_counter(), state.seconds
         sums: dict[str, float] = {}
+        summed = 0
         measured: dict[str, Any] = {}
         try:
             for step in range(state.step, settings.steps):
@@ -96,6 +100,7 @@ class _Trainer:
                 state.step, state.seconds = step + 1, before + time.perf_counter() - began
                 for name, value in ({"loss": loss} | parts).items():
                     sums[name] = sums.get(name, 0.0) + value
+                summed += 1
                 images = state.step * settings.batch
                 last = state.step == settings.steps
                 due = {
@@ -105,9 +110,9 @@ class _Trainer:
                 if self.crew.leads and (due[settings.validate_every] or last):
                     measured = self._validate(state.averaged)
                 if self.crew.leads and (state.step % _LOG_EVERY == 0 or last):
-                    means = {k: v / (_LOG_EVERY if state.step % _LOG_EVERY == 0 else state.step % _LOG_EVERY) for k, v in sums.items()}
-                    log.row(self._row(state, before, means, measured))
-                    sums = {}
+                    # not always _LOG_EVERY: a resumed training starts between two rows
+                    log.row(self._row(state, before, {k: v / summed for k, v in sums.items()}, measured))
+                    sums, summed = {}, 0
                 log.advance(settings.batch, loss=loss, **{"mTRE": measured["mtre"]} if measured else {})
                 if self.crew.leads and self.folder is not None and due[settings.checkpoint_every] and not last:
                     checkpoint.write_checkpoint(self.folder, state, settings, self.carm, self.ct)
@@ -115,7 +120,7 @@ class _Trainer:
             log.close()
         return self._finish(state)
 
-    def _start(self, resume: bool) -> State:
+    def _start(self, resume: bool, start: PoseRegressor | None) -> State:
         settings = self.settings
         torch.manual_seed(settings.seed)
         network = self.method.network().to(self.device)
@@ -126,10 +131,27 @@ class _Trainer:
         else:
             if self.folder is not None and self.crew.leads and checkpoint.exists(self.folder) and not resume:
                 raise XrcoreError(f"{self.folder}: holds the checkpoint of a training; go on with --resume, or choose another folder")
+            if start is not None:
+                state.origin = self._begin_with(start, network)
+            # after the weights, because what a method prepares belongs to this patient
             self.method.prepare(network, self.stream)
             _copy(network, averaged)
         self.crew.wait()
         return state
+
+    def _begin_with(self, start: PoseRegressor, network: nn.Module) -> dict[str, Any]:
+        """Copy a model's weights; returns what of it the new model shall remember."""
+        for name, mine, theirs in (
+            ("method", self.settings.method, start.settings.method),
+            ("architecture", self.settings.architecture, start.settings.architecture),
+        ):
+            if mine != theirs:
+                raise XrcoreError(f"train: the model to start from has {name} {theirs}, this training {mine}; they must be the same")
+        fill(network, start.network.state_dict(), "the model to start from")
+        return {
+            "images": start.training.get("images", 0) + start.training.get("start", {}).get("images", 0),
+            "same_patient": start.ct.differs(self.ct) is None,
+        }
 
     def _step(self, shared: nn.Module, state: State, step: int) -> tuple[float, dict[str, float]]:
         settings, crew = self.settings, self.crew
@@ -212,6 +234,7 @@ class _Trainer:
             training = {
                 "images": state.step * self.settings.batch,
                 "seconds": round(state.seconds, 1),
+                "start": state.origin,
                 "processes": self.crew.size,
                 "machine": describe(),
                 "validation": {"images": self.settings.validation} | {k: _rounded(measured[k]) for k in ("mtre", "median", "success")},
@@ -231,6 +254,8 @@ def half_precision(precision: str, device: torch.device) -> bool:
         return precision == "bfloat16"
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
+    if device.type != "cpu":
+        return False
     supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
     return bool(supported is not None and supported())
 
@@ -266,6 +291,3 @@ def _to(batch: Batch, device: torch.device) -> Batch:
 
 def _rounded(value: float) -> float | None:
     return round(value, 3) if np.isfinite(value) else None
-
-
-__all__ = ["Tensor", "half_precision", "train"]

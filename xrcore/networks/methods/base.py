@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, ClassVar
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xrcore.models.view import standardised
-
 if TYPE_CHECKING:
     from xrcore.training.settings import TrainingSettings
     from xrcore.training.stream import Batch, DrrStream
@@ -58,4 +56,7 @@ class Method(ABC):
 
     def inputs(self, batch: Batch) -> Float[Tensor, "B 1 H W"]:
         """The images as the network takes them."""
+        # models need methods: imported above, whichever came first would find the other half made
+        from xrcore.models.view import standardised
+
         return standardised(batch.images, batch.masks, self.settings.architecture.normalisation)

@@ -57,6 +57,7 @@ class Salehi(Method):
 
 
 def geodesic(a: Tensor, b: Tensor) -> Tensor:
-    """Angle [rad] between rotation matrices (B, 3, 3), arccos((tr(a^T b) - 1) / 2), its cosine clipped short of +-1 for the gradient's sake."""
-    cosine = ((a.mT @ b).diagonal(dim1=-2, dim2=-1).sum(-1) - 1) / 2
+    """Angle [rad] between rotation matrices (B, 3, 3), arccos((tr(a^T b) - 1) / 2); the cosine is clipped short of +-1 for the gradient."""
+    # tr(a^T b) element by element: autocast would multiply matrices in bfloat16
+    cosine = ((a * b).sum((-2, -1)) - 1) / 2
     return torch.arccos(cosine.clamp(-_LARGEST_COSINE, _LARGEST_COSINE))

@@ -1,0 +1,97 @@
+"""Accuracy of the trained models in models/: the network alone, and registration from its prediction; and the time of a prediction.
+
+Each patient's models, trained with and without domain randomisation, meet X-rays as acquired and under the paper's protocol (noise-free,
+from the registration's own renderer), at poses uniform in the paper's ranges that no training has seen.
+
+    python benchmarks/network.py [--poses 200] [--patients 1,6#] [--models models] [--out results/network]
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+
+import pandas as pd
+from patients import CARM, chosen
+from tables import publish
+
+import xrcore as xr
+from xrcore import experiments as ex
+
+SEED = 2023
+
+
+def folder_of(models: Path, patient: str, kind: str) -> Path:
+    """Where `models/README.md` says that a model lies."""
+    return models / f"{patient}-{kind}"
+
+
+def predict_ms(model: xr.PoseRegressor, repeats: int = 60) -> float:
+    """Median time of `predict` for a 256 x 256 X-ray, resizing and normalising included."""
+    import torch
+
+    xray = xr.Xray(image=torch.rand(CARM.shape, generator=torch.Generator().manual_seed(0)), carm=CARM)
+    times = []
+    for _ in range(repeats + 5):
+        began = time.perf_counter()
+        model.predict(xray)
+        times.append(time.perf_counter() - began)
+    return 1e3 * statistics.median(times[5:])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--poses", type=int, default=200)
+    parser.add_argument("--patients", default="1,6#")
+    parser.add_argument("--models", type=Path, default=Path("models"))
+    parser.add_argument("--out", type=Path, default=Path("results/network"))
+    args = parser.parse_args()
+    sets = [ex.TestSet(name, protocol=name, poses=args.poses, seed=SEED) for name in ("paper", "acquired")]
+    scratch = args.out.parent / "scratch" / (args.out.name + ".csv")
+    lines: list[dict] = []
+    tables: list[pd.DataFrame] = []
+    for patient in chosen(args.patients):
+        methods, trained = [], {}
+        for kind in ("paper", "acquired"):
+            folder = folder_of(args.models, patient.name, kind)
+            if not (folder / "model.json").exists():
+                print(f"{folder}: no model here, left out")
+                continue
+            model = xr.PoseRegressor.load(folder)
+            trained[kind] = model
+            methods += [ex.prediction(model, f"network ({kind})"), ex.registration(model, f"refined ({kind})")]
+        if not methods:
+            continue
+        table = ex.run(methods, [patient], sets, scratch, progress=None)
+        table = table[table["patient"] == patient.number]
+        tables.append(table)
+        for kind, model in trained.items():
+            for test in ("paper", "acquired"):
+                row = {"patient": f"{patient.number} {patient.name}", "trained on": kind, "tested on": test}
+                for stage in ("network", "refined"):
+                    part = table[(table["method"] == f"{stage} ({kind})") & (table["test_set"] == test)]
+                    found = part["mtre_mm"].dropna()
+                    row |= {
+                        f"{stage} mTRE mean mm": round(float(found.mean()), 3),
+                        f"{stage} median mm": round(float(found.median()), 3),
+                        f"{stage} SR %": round(xr.metrics.success_rate(part["mtre_mm"].to_numpy()), 2),
+                    }
+                refined = table[(table["method"] == f"refined ({kind})") & (table["test_set"] == test)]
+                row |= {
+                    "cases": len(refined),
+                    "refined seconds": round(float(refined["seconds"].median()), 3),
+                    "trusted %": round(100 * float(refined["trusted"].mean()), 1),
+                    "predict ms": round(predict_ms(model), 1),
+                    "images seen": model.training["images"] + model.training.get("start", {}).get("images", 0),
+                    "minutes": round(model.training["seconds"] / 60, 1),
+                    "pixels": model.settings.architecture.pixels,
+                }
+                lines.append(row)
+                print("  ".join(f"{k} {v}" for k, v in row.items()), flush=True)
+    publish(args.out, pd.concat(tables).to_dict("records"), lines, digits=5)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""`xrcore train`, and `xrcore register --initial MODEL`, as a user types them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from xrcore.cli import main
+from xrcore.geometry import CArm, Pose
+from xrcore.phantom import pelvis, pelvis_hu
+from xrcore.renderer import render
+from xrcore.xray import write_carm, write_xray
+
+CARM = CArm(source_to_detector=1259.65, source_to_isocenter=742.5, shape=(96, 96), pixel_spacing=4.5)
+SMALL = ("--profile", "smoke", "--images", "48", "--set", "batch=8", "--set", "validation=4", "--protocol", "paper")
+
+
+class Done(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Done]]:
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def call(*arguments: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["xrcore", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return Done(ended.value.code, *capfd.readouterr())
+
+    yield call
+    signal.signal(signal.SIGTERM, handler)
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ct.nii.gz, carm.yaml and xray.dcm."""
+    folder = tmp_path_factory.mktemp("case")
+    hu, world_from_voxel = pelvis_hu(3, 6.0)
+    image = sitk.GetImageFromArray(hu)
+    image.SetSpacing(np.diag(world_from_voxel)[:3].tolist())
+    image.SetOrigin(world_from_voxel[:3, 3].tolist())
+    sitk.WriteImage(image, str(folder / "ct.nii.gz"))
+    write_carm(folder / "carm.yaml", CARM)
+    write_xray(folder / "xray.dcm", render(pelvis(3, 6.0), CARM, Pose(rx=4, ry=-5, tx=8))[0], CARM, None)
+    return folder
+
+
+def train(run: Callable[..., Done], case: Path, out: Path, *more: object) -> Done:
+    return run("train", case / "ct.nii.gz", "--carm", case / "carm.yaml", "--out", out, *SMALL, *more)
+
+
+def test_trains_and_serves_a_registration(run, case: Path, tmp_path: Path):
+    done = train(run, case, tmp_path / "model")
+    assert done.code == 0, done.err
+    assert "validation" in done.out
+    kept = {p.name.split("-")[0] for p in (tmp_path / "model").iterdir()}
+    assert kept == {"model.json", "model", "log.csv", "training.png", "events"}
+    record = json.loads((tmp_path / "model" / "model.json").read_text())
+    assert record["training"]["images"] == 48
+    assert record["settings"]["batch"] == 8
+    found = run("register", case / "ct.nii.gz", case / "xray.dcm", "--spacing", 6, "--initial", tmp_path / "model", "--out", tmp_path / "r")
+    assert found.code in (0, 3), found.err
+    written = json.loads((tmp_path / "r" / "registration.json").read_text())
+    assert written["inputs"]["model"]["sha256"]
+    assert "predict" in found.out
+
+
+def test_fine_tunes(run, case: Path, tmp_path: Path):
+    assert train(run, case, tmp_path / "a").code == 0
+    assert train(run, case, tmp_path / "b", "--start", tmp_path / "a").code == 0
+    record = json.loads((tmp_path / "b" / "model.json").read_text())
+    assert record["training"]["start"] == {"images": 48, "same_patient": True}
+
+
+def test_what_the_user_sets_wins_over_the_method(run, case: Path, tmp_path: Path):
+    assert train(run, case, tmp_path / "s", "--method", "salehi", "--set", "pixels=64", "--set", "learning_rate=2e-4").code == 0
+    settings = json.loads((tmp_path / "s" / "model.json").read_text())["settings"]
+    assert settings["optimiser"] == "sgd"  # the method's
+    assert settings["architecture"]["pixels"] == 64
+    assert settings["learning_rate"] == 2e-4
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--set", "nosuch=1"), "no field 'nosuch'"),
+        (("--set", "batch"), "FIELD=VALUE"),
+        (("--set", "batch=many"), "batch must be"),
+        (("--set", "pixels=100"), "multiple of"),
+        (("--rotation", "1,2"), "three numbers"),
+        (("--translation", "a,b,c"), "three numbers"),
+        (("--translation", "900,900,900"), "too small"),
+        (("--profile", "desktop"), "laptop"),
+        (("--method", "magic"), "psss"),
+        (("--scheme", "shrinking"), "growing"),
+        (("--protocol", "exact"), "acquired or paper"),
+        (("--device", "cuda:9"), "not available"),
+        (("--start", "nowhere"), "not found"),
+    ],
+)
+def test_bad_input_ends_in_one_line(run, case: Path, tmp_path: Path, more, message: str):
+    done = train(run, case, tmp_path / "out", *more)
+    assert done.code == 2
+    last = done.err.strip().splitlines()[-1]
+    assert last.startswith("xrcore: ")
+    assert message in last
+    assert "Traceback" not in done.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_of_another_geometry_is_refused(run, case: Path, tmp_path: Path):
+    assert train(run, case, tmp_path / "model").code == 0
+    other = CArm(source_to_detector=1000, source_to_isocenter=600, shape=(96, 96), pixel_spacing=4.5)
+    write_carm(tmp_path / "other.yaml", other)
+    done = run(
+        "register", case / "ct.nii.gz", case / "xray.dcm", "--carm", tmp_path / "other.yaml", "--spacing", 6, "--initial",
+        tmp_path / "model", "--out", tmp_path / "r",
+    )  # fmt: skip
+    assert done.code == 2
+    assert "source_to_detector" in done.err
+    assert not (tmp_path / "r").exists()
+
+
+def test_an_empty_folder_is_no_model(run, case: Path, tmp_path: Path):
+    (tmp_path / "empty").mkdir()
+    done = run("register", case / "ct.nii.gz", case / "xray.dcm", "--initial", tmp_path / "empty", "--out", tmp_path / "r")
+    assert done.code == 2
+    assert "model.json: not found" in done.err

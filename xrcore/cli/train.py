@@ -1,0 +1,148 @@
+"""`xrcore train`."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from xrcore.cli.options import Background, Ct, Keep, Labels, Series, default_carm, load_ct, tell
+from xrcore.errors import XrcoreError
+
+if TYPE_CHECKING:
+    from xrcore.training import TrainingSettings
+
+Profile = Annotated[str, typer.Option(help="smoke (seconds, learns little), laptop (CPU, half an hour) or paper (a GPU).")]
+Rotation = Annotated[str | None, typer.Option(metavar="RX,RY,RZ", help="Half-widths of the poses [deg].", show_default="15,15,10")]
+Start = Annotated[Path | None, typer.Option(metavar="MODEL", help="Fine-tune: begin with this model's weights.", show_default=False)]
+Settings = Annotated[list[str], typer.Option("--set", metavar="FIELD=VALUE", help="Any other setting; may be repeated.")]
+
+
+def train(
+    ct: Ct,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the model.", show_default=False)],
+    carm: Annotated[Path | None, typer.Option(metavar="YAML", help="Geometry.", show_default="the paper's C-arm, 256 x 256")] = None,
+    profile: Profile = "laptop",
+    method: Annotated[str, typer.Option(help="psss (the paper's network), salehi or grimm.")] = "psss",
+    rotation: Rotation = None,
+    translation: Annotated[str | None, typer.Option(metavar="TX,TY,TZ", help="The same [mm].", show_default="30,30,30")] = None,
+    protocol: Annotated[str, typer.Option(help="acquired (domain randomisation) or paper (plain DRRs).", show_default="profile's")] = "",
+    scheme: Annotated[str, typer.Option(help="Incremental learning: none, growing or fresh.", show_default="profile's")] = "",
+    images: Annotated[int | None, typer.Option(min=1, help="Training budget.", show_default="profile's")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of weights, poses and noise.")] = 0,
+    settings: Settings = [],  # noqa: B006
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in DIR, if there is one.")] = False,
+    start: Start = None,
+    device: Annotated[str, typer.Option(help="cpu, or a torch device such as cuda.")] = "cpu",
+    background: Background = None,
+    labels: Labels = None,
+    keep: Keep = None,
+    series: Series = None,
+) -> None:
+    """Train a model that predicts the pose of this patient's X-rays.
+
+    Writes model.json with its weights, log.csv, TensorBoard events and training.png into DIR. Killed at any moment, it goes on with
+    --resume from its last checkpoint to the same result. Under torchrun (-m xrcore train ...) several processes share the work.
+    The model serves `xrcore register CT XRAY --initial DIR`.
+
+    \b
+    Examples:
+      xrcore train ct.nii.gz --out model
+      xrcore train ct.nii.gz --start other-patient/ --images 8000 --out model
+      xrcore train ct.nii.gz --rotation 30,45,30 --translation 90,90,90 --out wide
+      xrcore train ct.nii.gz --method salehi --protocol paper --out salehi
+      xrcore train ct.nii.gz --set autoencoder=false --set attention=false --out encoder-only
+    """
+    from xrcore.files import check_writable
+    from xrcore.models import PoseRegressor
+    from xrcore.training.train import train as learn
+    from xrcore.xray import read_carm
+
+    check_writable(out)
+    changes: dict[str, Any] = {"method": method, "seed": seed}
+    if rotation is not None:
+        changes["rotation"] = _three("--rotation", rotation)
+    if translation is not None:
+        changes["translation"] = _three("--translation", translation)
+    if protocol:
+        if protocol not in ("acquired", "paper"):
+            raise XrcoreError(f"--protocol must be acquired or paper, got {protocol!r}")
+        changes["acquired"] = protocol == "acquired"
+    if scheme:
+        changes["scheme"] = scheme
+    if images is not None:
+        changes["images"] = images
+    config = _settings(profile, method, changes | dict(_pair(text) for text in settings))
+    geometry = default_carm() if carm is None else read_carm(carm)
+    volume, notes = load_ct(ct, config.spacing, background, labels, keep, series)
+    tell(notes)
+    first = None if start is None else PoseRegressor.load(start)
+    model = learn(volume, geometry, config, out=out, resume=resume, start=first, device=_device(device), progress=True)
+    _report(out, model)
+
+
+def _settings(profile: str, method: str, changes: dict[str, Any]) -> TrainingSettings:
+    """The profile, then what the method's authors do, then what the user says."""
+    from xrcore.networks.methods import method_named
+    from xrcore.training import profile as named
+
+    return named(profile).changed(**{**method_named(method).defaults, **changes})
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    import yaml
+
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise XrcoreError(f"--set: expected FIELD=VALUE, got {text!r}")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise XrcoreError(f"--set: {value!r} is not a value (of {name})") from None
+    if isinstance(parsed, str):
+        # YAML takes 1e-3 for a word
+        with suppress(ValueError):
+            parsed = float(parsed)
+    return name, parsed
+
+
+def _three(option: str, text: str) -> tuple[float, ...]:
+    try:
+        values = tuple(float(v) for v in text.split(","))
+    except ValueError:
+        values = ()
+    if len(values) != 3:
+        raise XrcoreError(f"{option}: expected three numbers such as 15,15,10, got {text!r}")
+    return values
+
+
+def _device(name: str) -> str:
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise XrcoreError(f"--device {name}: not available here ({str(error).splitlines()[0]})") from None
+    return name
+
+
+def _report(out: Path, model: Any) -> None:
+    import os
+
+    from xrcore.cli.text import line, program
+    from xrcore.figures.files import save_figure
+    from xrcore.figures.training import training_figure
+
+    if int(os.environ.get("RANK", "0")) > 0:
+        return
+    save_figure(training_figure(out), out / "training.png")
+    got, a = model.training["validation"], model.settings.architecture
+    seen, minutes = model.training["images"], model.training["seconds"] / 60
+    print(line("trained", f"{model.settings.method}, {a.pixels} x {a.pixels} pixels, {seen} images in {minutes:.1f} min"))
+    print(
+        line("validation", f"mTRE {got['mtre']} mm, median {got['median']} mm, below 10 mm in {got['success']} % of {got['images']} unseen")
+    )
+    print(line("written", f"{out}/: model.json and its weights, log.csv, training.png, events/"))
+    print(line("try next", f"{program()} register CT XRAY --initial {out} --out result"))

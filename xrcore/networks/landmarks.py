@@ -1,0 +1,110 @@
+"""Landmarks: chosen on the bone, and placed where a detector sees them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from xrcore.ct.volume import Volume
+from xrcore.geometry import CArm, Pose, rigid
+
+_CANDIDATES = 512
+_OFTEN = 0.7  # share of the views that should show a landmark
+_PAIRS = 256  # of rays, whose closest points are first guesses
+_REWEIGHTED = 15  # iterations
+_CONSENT = 0.5  # share of the detections, by confidence, that must agree on a landmark
+_LEAST = 4.0  # detections' worth of confidence, likewise
+
+
+def choose_landmarks(volume: Volume, carm: CArm, views: Pose, count: int) -> tuple[Float[Tensor, "n 3"], Bool[Tensor, "n"]]:
+    """`count` well-spread points on bone, world [mm], that most of the views show, and which of them there are.
+
+    Where fewer points do, those shown most often; a CT with fewer points at all leaves the last rows unused, at the isocentre.
+    """
+    candidates = volume.surface_points(_CANDIDATES)
+    pixels = carm.project(rigid.apply(views.camera_from_world(carm, volume.isocenter), candidates))
+    share = inside(pixels, carm.shape).double().mean(0)
+    kept = candidates[share >= _OFTEN] if int((share >= _OFTEN).sum()) >= count else candidates[share.argsort(descending=True)[:count]]
+    chosen = kept[_spread(kept, count)]
+    points = volume.isocenter.repeat(count, 1)
+    points[: len(chosen)] = chosen
+    return points, torch.arange(count) < len(chosen)
+
+
+def inside(pixels: Float[Tensor, "*b 2"], shape: tuple[int, int]) -> Bool[Tensor, "*b"]:
+    """Whether pixels (row, col) lie on a detector, pixel edges included."""
+    last = torch.tensor(shape, dtype=pixels.dtype, device=pixels.device) - 0.5
+    return ((pixels >= -0.5) & (pixels <= last)).all(-1)
+
+
+def _spread(points: Tensor, count: int) -> list[int]:
+    """Farthest-point sampling (Gonzalez 1985)."""
+    chosen = [int((points - points.mean(0)).norm(dim=1).argmax())]
+    nearest = torch.full((len(points),), torch.inf, dtype=points.dtype)
+    while len(chosen) < min(count, len(points)):
+        nearest = torch.minimum(nearest, (points - points[chosen[-1]]).norm(dim=1))
+        chosen.append(int(nearest.argmax()))
+    return chosen
+
+
+@dataclass(frozen=True)
+class Rays:
+    """World rays [mm] from V sources through detections of N landmarks. directions: of length 1."""
+
+    origins: Float[Tensor, "V 3"]
+    directions: Float[Tensor, "V N 3"]
+
+    @classmethod
+    def through(cls, pixels: Float[Tensor, "V N 2"], views: Pose, carm: CArm, isocenter: Float[Tensor, "3"]) -> Rays:
+        """Back-projections of pixels (row, col)."""
+        col_row_one = torch.cat([pixels.double().flip(-1), torch.ones_like(pixels[..., :1], dtype=torch.float64)], -1)
+        world_from_camera = views.world_from_camera(carm, isocenter)
+        directions = col_row_one @ torch.linalg.inv(carm.K).T @ world_from_camera[:, :3, :3].mT
+        return cls(world_from_camera[:, :3, 3], directions / directions.norm(dim=-1, keepdim=True))
+
+    def distances(self, points: Float[Tensor, "*p N 3"]) -> Float[Tensor, "*p V N"]:
+        """Of points to their landmark's rays [mm]."""
+        offsets = points.unsqueeze(-3) - self.origins[:, None]
+        return torch.linalg.cross(offsets, self.directions.expand_as(offsets), dim=-1).norm(dim=-1)
+
+    def normal_matrices(self) -> Float[Tensor, "V N 3 3"]:
+        """I - d d^T: squared distances to a ray as a quadratic form."""
+        return torch.eye(3, dtype=torch.float64) - self.directions[..., None] * self.directions[..., None, :]
+
+
+def triangulate(rays: Rays, confidence: Float[Tensor, "V N"], tolerance: float) -> tuple[Float[Tensor, "N 3"], Bool[Tensor, "N"]]:
+    """The point [mm] about which each landmark's rays cluster, and whether they do.
+
+    The closest points of random pairs of rays are the candidates; the one that most rays pass within `tolerance` [mm], by confidence,
+    is moved by least squares, reweighted after Geman and McClure. A landmark is refused where fewer than half of its rays meet, and
+    where they are too parallel to place it to within the tolerance.
+    """
+    views, count = confidence.shape
+    forms = rays.normal_matrices()
+    pulls = (forms @ rays.origins[:, None, :, None])[..., 0]  # (V, N, 3)
+    pairs = torch.randint(views, (_PAIRS, 2), generator=torch.Generator().manual_seed(0))
+    guesses = _meeting(forms[pairs].sum(1), pulls[pairs].sum(1))  # (P, N, 3)
+    votes = ((rays.distances(guesses) <= tolerance) * confidence).sum(1)
+    points = guesses[votes.argmax(0), torch.arange(count)]
+    for _ in range(_REWEIGHTED):
+        weights = confidence / (1 + (rays.distances(points) / (0.5 * tolerance)) ** 2) ** 2
+        form, pull = (weights[..., None, None] * forms).sum(0), (weights[..., None] * pulls).sum(0)
+        # from where it is, so that the damping has no pull
+        points = points + _meeting(form, pull - (form @ points[..., None])[..., 0])
+    distances = rays.distances(points)
+    meet = (distances <= tolerance) * confidence
+    agreed, total = meet.sum(0), confidence.sum(0).clamp_min(1e-9)
+    square = (meet * distances**2).sum(0) / agreed.clamp_min(1e-9)
+    # variance along the least certain direction, with the rays' own scatter, at least a tenth of the tolerance
+    weakest = torch.linalg.eigvalsh((meet[..., None, None] * forms).sum(0))[:, 0].clamp_min(1e-9)
+    certain = square.clamp_min((0.1 * tolerance) ** 2) / weakest <= tolerance**2
+    return points, (agreed >= _CONSENT * total) & (agreed >= _LEAST) & certain
+
+
+def _meeting(form: Tensor, pull: Tensor) -> Tensor:
+    """Solve form @ point = pull, with a little damping for rays that are parallel."""
+    damping = 1e-9 * form.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None] + 1e-12
+    return torch.linalg.solve(form + damping * torch.eye(3, dtype=form.dtype), pull)
