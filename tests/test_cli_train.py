@@ -78,6 +78,19 @@ def test_trains_and_serves_a_registration(run, case: Path, tmp_path: Path):
     assert "predict" in found.out
 
 
+def test_a_finished_training_is_neither_overwritten_nor_repeated(run, case: Path, tmp_path: Path):
+    assert train(run, case, tmp_path / "m").code == 0
+    before = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "m").glob("model*")}
+    refused = train(run, case, tmp_path / "m")
+    assert refused.code == 2
+    assert "holds a trained model" in refused.err
+    assert train(run, case, tmp_path / "m", "--resume").code == 0
+    other = train(run, case, tmp_path / "m", "--resume", "--seed", 5)
+    assert other.code == 2
+    assert "other settings" in other.err
+    assert {p.name: p.stat().st_mtime_ns for p in (tmp_path / "m").glob("model*")} == before
+
+
 def test_fine_tunes(run, case: Path, tmp_path: Path):
     assert train(run, case, tmp_path / "a").code == 0
     assert train(run, case, tmp_path / "b", "--start", tmp_path / "a").code == 0

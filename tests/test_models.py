@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
 from safetensors.torch import load, save, save_file
 from torch import Tensor
 from torch.testing import assert_close
@@ -33,6 +34,7 @@ from xrcore.models.view import check_geometry, seen_by, standardised
 from xrcore.networks.methods import method_named
 from xrcore.renderer import render
 from xrcore.training import profile
+from xrcore.training.stream import DrrStream
 from xrcore.xray import Xray
 
 CARM = CArm(source_to_detector=1259.65, source_to_isocenter=742.5, shape=(256, 256), pixel_spacing=1.6875)
@@ -208,11 +210,26 @@ def test_identity_goes_through_json():
     identity = CtIdentity.of(patient())
     assert CtIdentity.from_dict(json.loads(json.dumps(identity.to_dict()))) == identity
     assert identity.differs(identity) is None
-    total = float(patient().density.sum(0).mean())
-    assert sum(identity.mass) / 512 == pytest.approx(total, rel=0.1)
+    moved = replace(identity, isocenter=(1e3, 0.0, 0.0))
+    assert "its isocenter is (1000, 0, 0) mm" in str(identity.differs(moved))
 
 
 # saving and loading
+
+
+@pytest.mark.parametrize("method", ["psss", "salehi"])
+def test_an_xray_is_predicted_from_what_the_training_saw(method):
+    # a C-arm of other pixels than the network's
+    settings = SETTINGS.changed(acquired=False, method=method)
+    model = untrained(settings)
+    batch = DrrStream(patient(), CARM, settings).batch([(0, 0)])
+    numbers, _ = model.predict_batch(batch.images, batch.masks)
+    seen = Xray(image=batch.images[0], carm=CARM.resized((64, 64)))
+    assert_close(model.predict(seen).numbers, numbers, rtol=1e-4, atol=1e-4)
+    whole = xray(pose=Pose(batch.numbers.double()))
+    assert whole.carm == CARM
+    image, _ = seen_by(whole, CARM.resized((64, 64)))
+    assert_close(model.predict(whole).numbers, model.predict_batch(image, torch.ones_like(image, dtype=torch.bool))[0])
 
 
 @pytest.mark.parametrize("method", ["psss", "salehi"])
@@ -253,9 +270,9 @@ def test_weights_too_large_for_half_precision_stay_whole(tmp_path):
 def test_prediction_and_where_the_network_looks():
     model = untrained()
     pose, looked = model.predict(xray((128, 128)), attention=True)
-    assert pose == model.predict(xray((128, 128)))
+    # the fused attention and the one that shows its weights round differently
+    assert_close(pose.numbers, model.predict(xray((128, 128))).numbers, rtol=1e-4, atol=1e-4)
     assert len(pose) == 1
-    assert (pose.numbers.abs() <= 10 * torch.tensor(SETTINGS.limits)).all()
     assert looked.shape == (8, 8)
     assert float(looked.sum()) == pytest.approx(1, abs=1e-5)
     assert (looked >= 0).all()
@@ -343,6 +360,8 @@ def test_no_pickle_is_ever_loaded(saved, tmp_path):
 def test_tensors_that_do_not_fit_are_named(saved):
     path = tensors_of(saved)
     good = load(path.read_bytes())
+    with safe_open(path, "pt") as file:
+        described = file.metadata()
     name = "head.0.weight"
 
     def without() -> dict[str, Tensor]:
@@ -357,7 +376,7 @@ def test_tensors_that_do_not_fit_are_named(saved):
         (good | {name: good[name].int()}, f"tensor '{name}' has the wrong type"),
         ({}, "lacks the tensor"),
     ):
-        exchange(saved, save(tensors))
+        exchange(saved, save(tensors, described))
         refused(saved, match)
 
 
@@ -400,13 +419,13 @@ def set_to(*path_and_value: Any):
         (set_to("settings", "architecture", "depth", 3), "no field 'depth'"),
         (set_to("settings", "architecture", "pixels", 100), "pixels"),
         (set_to("settings", "architecture", "pixels", 64.0), "pixels"),
-        (set_to("settings", "architecture", "pixels", 96), "has shape"),
+        (set_to("settings", "architecture", "pixels", 96), "was changed after it was written"),
         (set_to("settings", "architecture", "hidden", 10**12), "no network can be built"),
-        (set_to("settings", "architecture", "attention", False), "unknown tensor|has shape"),
+        (set_to("settings", "architecture", "attention", False), "was changed after it was written"),
         (set_to("settings", "architecture", [1]), "damaged"),
         (set_to("settings", []), "damaged"),
         (set_to("settings", "method", "resnet"), "method"),
-        (set_to("settings", "method", "salehi"), "tensor"),
+        (set_to("settings", "method", "salehi"), "was changed after it was written"),
         (set_to("settings", "rotation", [1.0, 2.0]), "rotation"),
         (set_to("settings", "rotation", None), "rotation"),
         (set_to("settings", "seed", -1), "seed"),
@@ -557,6 +576,12 @@ def test_safetensors_of_the_library_read_what_was_written(saved, tmp_path):
     # so that others can read the weights, and write them
     weights = load(tensors_of(saved).read_bytes())
     assert {v.dtype for v in weights.values()} == {torch.float16, torch.int64}
-    save_file(weights, tmp_path / "again.safetensors")
+    with safe_open(tensors_of(saved), "pt") as file:
+        save_file(weights, tmp_path / "again.safetensors", file.metadata())
     exchange(saved, (tmp_path / "again.safetensors").read_bytes())
     PoseRegressor.load(saved)
+
+
+def test_a_digit_changed_in_the_description_is_noticed(saved):
+    edit(saved, lambda record: record["settings"]["translation"].__setitem__(0, 31.0))
+    refused(saved, "the description was changed after it was written")

@@ -59,7 +59,8 @@ def pose_error(pose: Pose, truth: Pose) -> Float[Tensor, "B 6"]:
 
 def success_rate(mtre_values: Float[Tensor, "n"] | np.ndarray | Sequence[float], threshold: float = 10.0) -> float:
     """Share [%] of cases with mTRE below `threshold` [mm]; a case without a finite mTRE is a failure."""
-    values = torch.as_tensor(mtre_values, dtype=torch.float64)
+    # a copy: arrays from tables may be read-only
+    values = mtre_values.double() if isinstance(mtre_values, Tensor) else torch.from_numpy(np.array(mtre_values, dtype=np.float64))
     if values.numel() == 0:
         raise XrcoreError("success_rate: no mTRE values given")
     return 100.0 * float((values < threshold).double().mean())

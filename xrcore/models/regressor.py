@@ -127,6 +127,11 @@ class PoseRegressor:
         except OSError as error:
             raise XrcoreError(f"{folder}: the model cannot be written ({error.strerror or error})") from None
 
+    @staticmethod
+    def exists(folder: str | os.PathLike[str]) -> bool:
+        """Whether `folder` claims to hold a model."""
+        return (Path(folder) / f"{_STEM}.json").exists()
+
     @classmethod
     def load(cls, folder: str | os.PathLike[str], device: str = "cpu") -> PoseRegressor:
         """The model in `folder`; raises XrcoreError naming what is missing, damaged or exchanged. No code is run from the files."""

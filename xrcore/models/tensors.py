@@ -16,6 +16,7 @@ from torch import Tensor
 
 from xrcore.errors import XrcoreError
 
+_DESCRIPTION = "sha256 of the description"
 _LARGEST_JSON = 10_000_000  # bytes
 _HEX = "[0-9a-f]" * 12  # pattern of the hash in a file's name
 
@@ -26,7 +27,8 @@ def write_pair(folder: Path, stem: str, tensors: Mapping[str, Tensor], record: M
     A reader finds the old pair or the new one, also after a kill at any moment, of which the next call clears what is left.
     Raises OSError where the disk refuses; the old pair is then still there, and nothing else.
     """
-    content = save({key: value.detach().cpu().contiguous() for key, value in tensors.items()})
+    kept = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    content = save(kept, {_DESCRIPTION: _digest(record)})
     digest = hashlib.sha256(content).hexdigest()
     name = f"{stem}-{digest[:12]}.safetensors"
     text = json.dumps(dict(record) | {"tensors": {"file": name, "sha256": digest}}, indent=1, allow_nan=False)
@@ -73,7 +75,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_tensors(folder: Path, record: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The tensors that a record names, after their hash was checked."""
+    """The tensors that a record names, after their hash, and theirs of the record, were checked."""
     named = record.get("tensors")
     if not (isinstance(named, dict) and isinstance(named.get("file"), str) and isinstance(named.get("sha256"), str)):
         raise XrcoreError(f"{folder}: the description names no tensors; it is damaged")
@@ -87,9 +89,19 @@ def read_tensors(folder: Path, record: Mapping[str, Any]) -> dict[str, Tensor]:
     if hashlib.sha256(content).hexdigest() != named["sha256"]:
         raise XrcoreError(f"{path}: its sha256 is not the one written beside it; the file is damaged or was exchanged")
     try:
-        return load(content)
+        tensors = load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     except (SafetensorError, ValueError, KeyError) as error:
         raise XrcoreError(f"{path}: not a safetensors file ({error})") from None
+    if header.get("__metadata__", {}).get(_DESCRIPTION) != _digest(record):
+        raise XrcoreError(f"{folder}: the description was changed after it was written; the folder is damaged")
+    return tensors
+
+
+def _digest(record: Mapping[str, Any]) -> str:
+    """Of a record without the tensors' name, as it reads back from JSON."""
+    text = json.dumps({k: v for k, v in record.items() if k != "tensors"}, sort_keys=True)
+    return hashlib.sha256(json.dumps(json.loads(text), sort_keys=True).encode()).hexdigest()
 
 
 def fill(module: torch.nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:

@@ -52,8 +52,9 @@ def train(
 
     config: default the laptop's profile. out: folder for model, checkpoints and log; without it nothing is written.
     resume: go on from `out`'s checkpoint, if there is one, to the same result as without the interruption (on the same machine, with the
-    same number of threads). start: a model of the same architecture whose weights to begin with, of this patient or another: fine-tuning
-    needs a fraction of the images. Under torchrun the processes share each batch.
+    same number of threads); where the training was already finished, its model is returned.
+    start: a model of the same architecture whose weights to begin with, of this patient or another: fine-tuning needs a fraction of
+    the images. Under torchrun the processes share each batch.
     Raises XrcoreError for a CT that cannot be learnt from, a checkpoint of another training, a loss that is no longer finite, a full disk.
     Source: Zhang et al., MICCAI 2023, sections 2.2 and 2.3.
     """
@@ -62,8 +63,22 @@ def train(
     if folder is not None:
         check_writable(folder)
     where = named_device(device)
+    if folder is not None and (finished := _finished(folder, settings, carm, volume, resume)) is not None:
+        return finished
     with torch.random.fork_rng(devices=[]), team(where) as crew:
         return _Trainer(volume, carm, settings, folder, where, crew, bar=progress and crew.leads).run(resume, start)
+
+
+def _finished(folder: Path, settings: TrainingSettings, carm: CArm, volume: Volume, resume: bool) -> PoseRegressor | None:
+    """The model in `folder` if this very training made it; raises XrcoreError rather than write over a model."""
+    if checkpoint.exists(folder) or not PoseRegressor.exists(folder):
+        return None
+    if not resume:
+        raise XrcoreError(f"{folder}: holds a trained model; choose another folder, or --resume to keep it")
+    model = PoseRegressor.load(folder)
+    if model.settings != settings or model.carm != carm or model.ct.differs(CtIdentity.of(volume)):
+        raise XrcoreError(f"{folder}: holds a model trained with other settings, geometry or CT; choose another folder")
+    return model
 
 
 class _Trainer:
