@@ -1,12 +1,15 @@
-"""The CTs and the C-arm of the benchmarks; those of `xrcore.experiments`."""
+"""The CTs and the C-arm of the benchmarks; those of `xrcore.experiments`, from XRCORE_DATA_MIRROR or beside the repository."""
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 
 from xrcore import XrcoreError, experiments
 from xrcore.geometry.presets import PAPER_CARM as CARM
 
+os.environ.setdefault("XRCORE_DATA_MIRROR", str(Path(__file__).parents[2] / "shared" / "data"))
 PATIENTS = experiments.PATIENTS
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from unittest.mock import patch
 
@@ -22,8 +23,8 @@ from tables import publish
 from xrcore.networks.methods import method_named
 from xrcore.threads import for_rendering
 from xrcore.training import profile
+from xrcore.training.optimisation import half_precision
 from xrcore.training.stream import DrrStream
-from xrcore.training.train import half_precision
 
 CASES = [
     {"pixels": 128, "batch": 8},
@@ -48,7 +49,7 @@ class Case:
         self.settings = profile("laptop").changed(pixels=pixels, batch=batch, acquired=acquired)
         self.stream = DrrStream(volume, CARM, self.settings)
         self.method = method_named("psss")(self.settings)
-        with patch("xrcore.networks.blocks.quicken", lambda network: network) if not quick else torch.random.fork_rng(devices=[]):
+        with patch("xrcore.networks.blocks.quicken", lambda network: network) if not quick else nullcontext():
             self.network = self.method.network().train()
         self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=1e-3, foreach=True)
         self.half = half_precision("auto", torch.device("cpu"))

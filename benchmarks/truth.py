@@ -3,7 +3,7 @@
     pip install -e ".[peers]"                        # for the last column
     python benchmarks/truth.py [--out truth.json]
 
-Prints Markdown. The CTs are found beside the repository (../shared/data) or where XRCORE_DATA_MIRROR says; those absent are left out.
+Prints Markdown. The CTs are found where XRCORE_DATA_MIRROR says; those absent are left out.
 """
 
 from __future__ import annotations

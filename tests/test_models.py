@@ -30,7 +30,8 @@ from xrcore.geometry import CArm, Pose
 from xrcore.models import PoseRegressor
 from xrcore.models.identity import CtIdentity
 from xrcore.models.tensors import read_json, read_tensors, remove_pair, write_pair
-from xrcore.models.view import check_geometry, seen_by, standardised
+from xrcore.models.view import check_geometry, seen_by
+from xrcore.networks.inputs import standardised
 from xrcore.networks.methods import method_named
 from xrcore.renderer import render
 from xrcore.training import profile
@@ -199,11 +200,16 @@ def test_other_cts_are_refused():
 def test_another_patient_of_the_same_size_is_told_by_its_mass():
     # the other's mass in this one's frame
     other = F.interpolate(patient(1).density[None], size=patient().shape, mode="trilinear")[0]
-    with pytest.raises(XrcoreError, match="its mass is spread otherwise"):
+    with pytest.raises(XrcoreError, match=r"its mass is spread otherwise|its centre of mass"):
         untrained().check(volume=replace(patient(), density=other))
-    for axis in (1, 2):
-        with pytest.raises(XrcoreError, match="its mass is spread otherwise"):
+    for axis in (1, 2, 3):
+        with pytest.raises(XrcoreError, match=r"its mass is spread otherwise|its centre of mass"):
             untrained().check(volume=replace(patient(), density=patient().density.flip(axis)))
+
+
+def test_other_materials_are_named():
+    with pytest.raises(XrcoreError, match="it holds soft, metal, the model's CT soft, bone"):
+        untrained().check(volume=replace(patient(), materials=("soft", "metal")))
 
 
 def test_identity_goes_through_json():

@@ -59,7 +59,7 @@ def test_a_good_prediction_saves_evaluations(case):
 def test_a_wrong_prediction_is_recovered_from(case):
     volume, xray, _ = case
     far = xr.Pose(ry=-80, ty=120)
-    result = xr.register(xray, volume, Oracle(far, spread=(0.5, 0.5, 0.5, 1, 1, 1)))
+    result = xr.register(xray, volume, Oracle(far, spread=(0.5, 0.5, 0.5, 1, 1, 1), ranges=(15, 80, 10, 30, 120, 30)))
     assert result.attempts > 1
     assert result.trusted
     assert error(result, case) < 1.5
@@ -100,7 +100,7 @@ def test_a_box_given_is_kept():
 
 def test_no_retries_means_one_attempt(case):
     volume, xray, _ = case
-    result = xr.register(xray, volume, Oracle(xr.Pose(ry=-80, ty=120), spread=(0.1,) * 6), retries=0)
+    result = xr.register(xray, volume, Oracle(xr.Pose(ry=-80, ty=120), spread=(0.1,) * 6, ranges=(15, 80, 10, 30, 120, 30)), retries=0)
     assert result.attempts == 1
     assert not result.trusted
 
@@ -114,3 +114,11 @@ def test_a_refusal_passes_through(case):
 
     with pytest.raises(xr.XrcoreError, match="not the CT"):
         xr.register(xray, volume, Refuses(TRUTH))
+
+
+def test_a_prediction_far_outside_the_ranges_is_brought_back(case):
+    volume, xray, _ = case
+    # as it stands it would not show the CT at all
+    result = xr.register(xray, volume, Oracle(xr.Pose(tx=2000, ty=-3000, rx=400)))
+    assert result.trusted
+    assert error(result, case) < 1.5

@@ -30,6 +30,8 @@ _COARSE = Settings(levels=PYRAMID[:2])
 # The first box about a prediction: this many times its 95th percentiles, at least these half-widths [deg, mm]; fewest and most candidates.
 _DOUBT, _LEAST, _NEAR = 1.5, (1.0, 1.0, 1.0, 2.0, 2.0, 4.0), (32, 384)
 
+_BEYOND = 1.25  # times the ranges a model was trained for: as far as its predictions are followed
+
 
 class Predictor(Protocol):
     """What `register` asks of a model; `xrcore.PoseRegressor` is one.
@@ -90,7 +92,7 @@ def register(
     else:
         say("predicting")
         initial.check(xray.carm, volume)
-        start = _start(initial.predict(xray), xray)
+        start = _start(_within(initial.predict(xray), initial.ranges), xray)
         plans = _plans_about_prediction(start, initial, search)
         stages["predict"] = time.perf_counter() - began
     stages |= {"search and refine": 0.0, "verify": 0.0}
@@ -119,6 +121,12 @@ def register(
     return replace(
         best, initial=start, seconds=time.perf_counter() - began, evaluations=evaluations, notes=notes, stages=stages, attempts=attempt + 1
     )
+
+
+def _within(pose: Pose, ranges: tuple[float, ...]) -> Pose:
+    """A prediction far outside what the model was trained for means nothing, and may not show the CT at all."""
+    limits = _BEYOND * torch.tensor(ranges, dtype=torch.float64)
+    return Pose(pose.numbers.double().clamp(-limits, limits))
 
 
 def _plans(start: Pose, box: SearchBox) -> list[tuple[Pose, SearchBox]]:

@@ -31,11 +31,11 @@ class Subject(Protocol):
 
 
 def data_root(root: str | os.PathLike[str] | None = None) -> Path:
-    """The folder that holds ct/ and xray/: `root`, else what XRCORE_DATA_MIRROR names, else shared/data beside the repository.
-
-    Raises XrcoreError where there is no such folder.
-    """
-    folder = Path(root or os.environ.get(_VARIABLE) or Path(__file__).parents[3] / "shared" / "data")
+    """The folder that holds ct/ and xray/: `root`, else what XRCORE_DATA_MIRROR names; raises XrcoreError where there is none."""
+    named = root or os.environ.get(_VARIABLE)
+    if not named:
+        raise XrcoreError(f"the CTs were not found; set {_VARIABLE} to the folder that holds ct/ and xray/")
+    folder = Path(named)
     if not folder.is_dir():
         raise XrcoreError(f"{folder}: the CTs were not found; set {_VARIABLE} to the folder that holds ct/ and xray/")
     return folder

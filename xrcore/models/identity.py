@@ -15,7 +15,8 @@ from xrcore.errors import XrcoreError
 
 _GRID, _BLOCK = 8, 72.0  # nodes along an axis, and their distance [mm]
 _COARSE = 6.0  # [mm], voxels that are counted
-_TOLERANCE = 0.02  # [g/cm3], root mean square over the nodes that hold mass
+_TOLERANCE = 0.015  # [g/cm3], root mean square over the nodes that hold mass
+_CENTER = 4.0  # [mm]
 _PLACE, _EXTENT = 2.0, 16.0  # [mm]; the grid of a coarse CT reaches further out
 
 
@@ -52,6 +53,12 @@ class CtIdentity:
             mine, theirs = (torch.tensor(getattr(x, name)) for x in (self, other))
             if float((mine - theirs).abs().max()) > tolerance:
                 return f"its {name} is {_mm(getattr(other, name))}, the model's CT has {_mm(getattr(self, name))}"
+        if self.materials != other.materials:
+            return f"it holds {', '.join(other.materials)}, the model's CT {', '.join(self.materials)}; was it read with the same options?"
+        center, place = _center(self.mass), _center(other.mass)
+        if float((center - place).abs().max()) > _CENTER:
+            a, b = (_mm(tuple(c.tolist())) for c in (place, center))
+            return f"its centre of mass is {a} from the isocentre, that of the model's CT {b}"
         mine, theirs = torch.tensor(self.mass), torch.tensor(other.mass)
         held = (mine > 0) | (theirs > 0)
         distance = float((mine - theirs)[held].square().mean().sqrt()) if held.any() else 0.0
@@ -92,6 +99,14 @@ def _mass(volume: Volume) -> Float[Tensor, "8 8 8"]:
         x, y, z = (low.long() + corner).unbind(-1)
         nodes.index_add_(0, (x * _GRID + y) * _GRID + z, weight * mass)
     return (nodes / _BLOCK**3).reshape(_GRID, _GRID, _GRID)
+
+
+def _center(mass: tuple[float, ...]) -> Float[Tensor, "3"]:
+    """Of the nodes' mass, from the isocentre along (x, y, z) [mm]."""
+    nodes = torch.tensor(mass, dtype=torch.float64).reshape(_GRID, _GRID, _GRID)
+    where = (torch.arange(_GRID, dtype=torch.float64) - (_GRID - 1) / 2) * _BLOCK
+    sums = (nodes.sum((1, 2)), nodes.sum((0, 2)), nodes.sum((0, 1)))
+    return torch.stack([(s * where).sum() for s in sums]) / nodes.sum().clamp_min(1e-9)
 
 
 def _mm(values: tuple[float, ...]) -> str:

@@ -113,7 +113,7 @@ class PoseRegressor:
         """Write model.json and its weights (half precision: half the size) into `folder`, whole or not at all."""
         folder = Path(folder)
         check_writable(folder)
-        kept = {k: _halved(v) if half else v for k, v in self.network.state_dict().items()}
+        kept = {k: halved(v) if half else v for k, v in self.network.state_dict().items()}
         record = {
             "format": FORMAT,
             "settings": self.settings.to_dict(),
@@ -165,7 +165,7 @@ class PoseRegressor:
         return f"PoseRegressor({self.settings.method}, {a.pixels} x {a.pixels} pixels, {self.training.get('images', 0)} images seen)"
 
 
-def _halved(values: Tensor) -> Tensor:
+def halved(values: Tensor) -> Tensor:
     """In half precision, unless a value is too large for it."""
     halved = values.half() if values.dtype == torch.float32 else values
     return halved if torch.isfinite(halved).all() else values

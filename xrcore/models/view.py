@@ -11,23 +11,8 @@ from xrcore.errors import XrcoreError
 from xrcore.geometry import CArm
 from xrcore.xray.image import Xray
 
-_CLIP = 5.0  # standard deviations
 _TOLERANCE = 1e-3  # of a length
 _SHIFT = 0.5  # [mm] on the detector
-
-
-def standardised(images: Float[Tensor, "B H W"], masks: Bool[Tensor, "B H W"], normalisation: str) -> Float[Tensor, "B 1 H W"]:
-    """Network input, zero outside the mask. "standard": zero mean, unit variance, clipped at 5; "min-max": 1 - (0 to 1), bone dark."""
-    inside = masks.to(images.dtype)
-    count = inside.sum((1, 2), keepdim=True).clamp_min(1)
-    seen = torch.where(masks, images, 0.0)
-    if normalisation == "standard":
-        mean = seen.sum((1, 2), keepdim=True) / count
-        deviation = ((seen - mean) * inside).square().sum((1, 2), keepdim=True).div(count).sqrt().clamp_min(1e-6)
-        return (((seen - mean) / deviation).clamp(-_CLIP, _CLIP) * inside)[:, None]
-    low = torch.where(masks, images, torch.inf).amin((1, 2), keepdim=True)
-    high = torch.where(masks, images, -torch.inf).amax((1, 2), keepdim=True)
-    return ((1 - (seen - low) / (high - low).clamp_min(1e-6)) * inside)[:, None]
 
 
 def seen_by(xray: Xray, carm: CArm) -> tuple[Float[Tensor, "1 H W"], Bool[Tensor, "1 H W"]]:

@@ -31,9 +31,10 @@ class Architecture:
     pooling: of the bottleneck when attention is off. "flatten" keeps where things are, which a pose is made of; "average" does not.
     bottleneck: channels of the bottleneck. hidden: width of the MLPs.
     tokens, heads: width and heads of the attention. One layer, pre-normalised, with a residual.
-    deep: the tokens also hold the bottleneck, spread over the stride-8 grid; the stride-8 features alone see too little of the image.
+    deep: the tokens also hold the bottleneck, spread over the stride-8 grid, and an MLP on the flattened bottleneck adds to their vote; the
+        stride-8 features alone see too little of the image.
     decoder: channels of the decoder's first stage, halved with each doubling of the grid; edge_stride: input pixels to a pixel of the
-        decoded image.
+            decoded image. `decoder` is also the width of Grimm's U-Net, which reads besides it pixels, normalisation and the norms.
     """
 
     autoencoder: bool = True

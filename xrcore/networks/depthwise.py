@@ -104,7 +104,7 @@ def _by_weight(grad: Tensor, x: Tensor, stride: int, weight: Tensor) -> Tensor:
     return torch.from_numpy(sum(sums)).permute(2, 0, 1)[:, None].to(weight.dtype)  # type: ignore[arg-type]
 
 
-@numba.njit(nogil=True, fastmath=True, cache=True)
+@numba.njit(nogil=True, fastmath={"contract", "reassoc"}, cache=True)
 def _correlate(grad, pixels, stride, out):  # type: ignore[no-untyped-def]
     """out[i, j, c] += sum over images and pixels of grad[b, y, x, c] * pixels[b, y stride + i, x stride + j, c]."""
     images, rows, cols, channels = grad.shape

@@ -58,6 +58,8 @@ def team(device: torch.device) -> Iterator[Team]:
         return
     mine = not dist.is_initialized()
     if mine:
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Team(dist.get_rank(), size)

@@ -91,7 +91,7 @@ def _text(value: Any) -> Any:
 def _event_writer(folder: Path, done: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
-    except ImportError:  # tensorboard is an extra
+    except ImportError:  # an installation without its dependencies
         return None
     try:
         return SummaryWriter(str(folder / _EVENTS), purge_step=done + 1 if done else None)

@@ -20,8 +20,10 @@ PROFILES = {
 }  # fmt: skip
 
 
-def profile(name: str) -> TrainingSettings:
-    """The settings of a profile; raises XrcoreError for a name that is none."""
+def profile(name: str, method: str = "psss") -> TrainingSettings:
+    """The settings of a profile, with what the method's authors do otherwise; raises XrcoreError for a name that is none."""
     if name not in PROFILES:
         raise XrcoreError(f"unknown profile {name!r}; choose from {', '.join(PROFILES)}")
-    return PROFILES[name]
+    from xrcore.networks.methods import method_named  # which needs the settings
+
+    return PROFILES[name].changed(**{"method": method, **method_named(method).defaults})

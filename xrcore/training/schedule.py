@@ -42,7 +42,7 @@ class Schedule:
                 first,
                 last,
                 number=n if settings.scheme == "fresh" else 0,
-                size=max(1, size * (n + 1) // stages) if size and settings.scheme == "growing" else size,
+                size=_share(settings.scheme, size, n, stages),
             )
             for n, (first, last) in enumerate(pairwise(bounds))
         )
@@ -77,3 +77,10 @@ class Schedule:
             return self.settings.learning_rate * done / warmup
         cosine = 0.5 + 0.5 * math.cos(math.pi * (done - warmup) / (1 - warmup))
         return self.settings.learning_rate * (1e-3 + (1 - 1e-3) * cosine)
+
+
+def _share(scheme: str, size: int | None, n: int, stages: int) -> int | None:
+    """DRRs of stage n, of `size` in all."""
+    if size is None or scheme == "none":
+        return size
+    return max(1, size * (n + 1) // stages if scheme == "growing" else size // stages)

@@ -23,9 +23,10 @@ class TrainingSettings:
     acquired: domain randomisation, each image as a random C-arm would have acquired it (`Acquisition.random`); off is the paper's protocol.
     spacing: of the CT that is rendered [mm]; coarse enough to be fast, and about a pixel at the isocentre for 128 pixels.
     images: training budget, counting an image as often as it is seen. batch: over all processes.
-    scheme: incremental learning at equal budget. "none": one set of `set_size` DRRs; "growing": 25, 50, 75, 100 % of that set, a quarter
-        of the budget each, with warm restarts; "fresh": a new set for each quarter.
-    set_size: DRRs of a set; None for as many as are asked for, so that none is seen twice.
+    scheme: incremental learning, all at the same number of images seen, `images`, of which `set_size` differ. "none": one set;
+        "growing": 25, 50, 75, 100 % of it, a quarter of the budget each, with warm restarts; "fresh": another quarter of it for each.
+    set_size: different DRRs in all; None: each is seen once, where rendering is cheap the best of all, and "fresh" is then "none". For
+        "growing", which repeats by its nature, None is a quarter of `images`.
     restarts: let the learning rate start again at each stage; None: where the scheme says so, "growing".
     learning_rate: its peak, after a linear warm-up over `warmup` of a stage; it falls as a cosine. optimiser: "adamw" or "sgd"
         (Nesterov, momentum 0.9). clip: largest gradient norm.
@@ -43,7 +44,7 @@ class TrainingSettings:
     spacing: float = 3.0
     images: int = 36_000
     batch: int = 16
-    scheme: str = "fresh"
+    scheme: str = "none"
     set_size: int | None = None
     restarts: bool | None = None
     optimiser: str = "adamw"

@@ -29,18 +29,22 @@ TRAINING, VALIDATION = 0, 1
 
 @dataclass(frozen=True)
 class Batch:
-    """images: attenuation, bone bright. masks: True inside the field of view. numbers: the true poses [deg, mm]."""
+    """images: attenuation, bone bright. masks: True inside the field of view. numbers: the true poses [deg, mm].
+
+    plain: the DRRs as rendered, before anything was done to them; None where they are not known.
+    """
 
     images: Float[Tensor, "B H W"]
     masks: Bool[Tensor, "B H W"]
     numbers: Float[Tensor, "B 6"]
+    plain: Float[Tensor, "B H W"] | None = None
 
 
 class DrrStream:
     """Simulated X-rays of one patient, rendered when asked for.
 
-    The same (set, index) is the same pose for one seed. With domain randomisation its acquisition differs each time it is seen:
-    `turn` numbers the times.
+    The same (set, index) is the same pose for one seed. With domain randomisation its acquisition differs by its `turn`, such as the
+    step it is asked for in.
     """
 
     def __init__(self, volume: Volume, carm: CArm, settings: TrainingSettings, *, purpose: int = TRAINING) -> None:
@@ -60,11 +64,11 @@ class DrrStream:
 
     @torch.no_grad()
     def batch(self, samples: Sequence[tuple[int, int]], turns: Sequence[int] | None = None) -> Batch:
-        """The samples (set, index); turns: how often each was asked for before, default 0."""
+        """The samples (set, index); turns: draw other acquisitions of the same samples, default 0."""
         numbers = torch.from_numpy(np.stack([self.pose(*sample) for sample in samples]))
         if not self.settings.acquired:
             images = render(self.volume, self.carm, Pose(numbers))
-            return Batch(images, self._everywhere.expand_as(images), numbers.float())
+            return Batch(images, self._everywhere.expand_as(images), numbers.float(), images)
         turns = turns if turns is not None else [0] * len(samples)
         keys = [(self.settings.seed, self.purpose, *sample, turn) for sample, turn in zip(samples, turns, strict=True)]
         return self._acquired(numbers, keys)
@@ -91,7 +95,7 @@ class DrrStream:
 
         with ThreadPoolExecutor(rendering_threads()) as pool:
             list(pool.map(fill, range(len(settings))))
-        return Batch(images, masks, numbers.float())
+        return Batch(images, masks, numbers.float(), primary)
 
 
 def _shadow(steel: NDArray[np.float64], beam: Beam) -> NDArray[np.float64]:

@@ -20,7 +20,7 @@ from xrcore.files import check_writable
 from xrcore.geometry import CArm, Pose
 from xrcore.metrics.pose_error import mtre, pose_error, success_rate
 from xrcore.models.identity import CtIdentity
-from xrcore.models.regressor import PoseRegressor
+from xrcore.models.regressor import PoseRegressor, halved
 from xrcore.models.tensors import fill
 from xrcore.networks.methods import Method, method_named
 from xrcore.threads import for_rendering
@@ -29,6 +29,7 @@ from xrcore.training.checkpoint import State
 from xrcore.training.checks import check_patient
 from xrcore.training.distributed import Team, named_device, team
 from xrcore.training.log import Log
+from xrcore.training.optimisation import average, half_precision, optimiser_for
 from xrcore.training.schedule import Schedule
 from xrcore.training.settings import TrainingSettings
 from xrcore.training.stream import VALIDATION, Batch, DrrStream
@@ -140,7 +141,7 @@ class _Trainer:
         torch.manual_seed(settings.seed)
         network = self.method.network().to(self.device)
         averaged = copy.deepcopy(network).eval().requires_grad_(False) if settings.ema else network
-        state = State(network, averaged, _optimiser(network, settings))
+        state = State(network, averaged, optimiser_for(network, settings))
         if resume and self.folder is not None and checkpoint.exists(self.folder):
             checkpoint.read_checkpoint(self.folder, state, settings, self.carm, self.ct)
         else:
@@ -193,14 +194,15 @@ class _Trainer:
         state.optimiser.step()
         if settings.ema:
             # early on the average is short, so that it does not remember the first weights
-            _average(state.network, state.averaged, min(settings.ema, (1 + step) / (10 + step)))
+            average(state.network, state.averaged, min(settings.ema, (1 + step) / (10 + step)))
         return value, parts
 
     def _stopped(self, what: str, step: int) -> str:
         kept = "nothing was kept"
         if self.folder is not None and checkpoint.exists(self.folder):
             kept = f"the checkpoint in {self.folder} is from before"
-        return f"train: {what} at image {step * self.settings.batch}; {kept}. Lower the learning rate (now {self.settings.learning_rate:g})"
+        rate = self.settings.learning_rate
+        return f"train: {what} at image {step * self.settings.batch}; {kept}. Begin in another folder with a learning_rate below {rate:g}"
 
     def _half(self) -> bool:
         return half_precision(self.settings.precision, self.device)
@@ -243,6 +245,8 @@ class _Trainer:
     def _finish(self, state: State) -> PoseRegressor:
         self.method.finish(state.averaged, self.unseen)
         network = copy.deepcopy(state.averaged).eval()
+        # as it will read back, so that what is validated and returned is what is kept
+        network.load_state_dict({k: halved(v).to(v.dtype) for k, v in network.state_dict().items()})
         training: dict[str, Any] = {}
         if self.crew.leads:
             measured = self._validate(network)
@@ -263,45 +267,14 @@ class _Trainer:
         return model
 
 
-def half_precision(precision: str, device: torch.device) -> bool:
-    """Whether the network computes in bfloat16: if told so, or by itself where the processor multiplies in it."""
-    if precision != "auto":
-        return precision == "bfloat16"
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    if device.type != "cpu":
-        return False
-    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
-    return bool(supported is not None and supported())
-
-
-def _optimiser(network: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
-    # norms and biases are not decayed
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    if settings.optimiser == "sgd":
-        return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=0.9, nesterov=True, foreach=True)
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, foreach=True)
-
-
-@torch.no_grad()
-def _average(network: nn.Module, averaged: nn.Module, decay: float) -> None:
-    """Parameters by an exponential moving average; buffers, themselves averages, as they are."""
-    torch._foreach_lerp_(list(averaged.parameters()), list(network.parameters()), 1 - decay)
-    for mine, new in zip(averaged.buffers(), network.buffers(), strict=True):
-        mine.copy_(new)
-
-
 def _copy(network: nn.Module, averaged: nn.Module) -> None:
     if averaged is not network:
         averaged.load_state_dict(network.state_dict())
 
 
 def _to(batch: Batch, device: torch.device) -> Batch:
-    return Batch(*(x.to(device) for x in (batch.images, batch.masks, batch.numbers)))
+    plain = None if batch.plain is None else batch.plain.to(device)
+    return Batch(batch.images.to(device), batch.masks.to(device), batch.numbers.to(device), plain)
 
 
 def _rounded(value: float) -> float | None:

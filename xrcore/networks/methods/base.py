@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from xrcore.networks.inputs import standardised
+
 if TYPE_CHECKING:
     from xrcore.training.settings import TrainingSettings
     from xrcore.training.stream import Batch, DrrStream
@@ -56,7 +58,4 @@ class Method(ABC):
 
     def inputs(self, batch: Batch) -> Float[Tensor, "B 1 H W"]:
         """The images as the network takes them."""
-        # models need methods: imported above, whichever came first would find the other half made
-        from xrcore.models.view import standardised
-
         return standardised(batch.images, batch.masks, self.settings.architecture.normalisation)

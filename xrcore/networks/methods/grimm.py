@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -110,6 +110,8 @@ class Grimm(Method):
     registration*, IEEE TMI 40(9), 2021.
     """
 
+    defaults: ClassVar[dict[str, object]] = {"acquired": True}  # randomisation is a part of the method
+
     def network(self) -> nn.Module:
         return LandmarkNetwork(self.settings)
 
@@ -137,10 +139,6 @@ class Grimm(Method):
         return loss, {"visible": float((losses.detach() * seen).sum() / seen.sum().clamp_min(1))}
 
     def between(self, step: int, network: nn.Module, averaged: nn.Module, stream: DrrStream) -> None:
-        if step == 0:
-            # a model to start from brought another patient's landmarks
-            for each in {_plain(network), _plain(averaged)}:
-                self.prepare(each, stream)
         if step != self.settings.steps // 2:
             return
         net, detector = _plain(network), _plain(averaged)

@@ -25,7 +25,9 @@ class Psss(Method):
         pose = pose_loss(self._numbers(output), batch.numbers)
         if output.edges is None:
             return pose, {"pose": float(pose.detach())}
-        edges = structure_loss(output.edges, edge_image(images, self.settings.architecture.edge_stride))
+        # the patient's edges: not those of the collimator, of text, tools and noise
+        plain = images if batch.plain is None else batch.plain[:, None]
+        edges = structure_loss(output.edges, edge_image(plain, self.settings.architecture.edge_stride))
         return pose + self.settings.edge_weight * edges, {"pose": float(pose.detach()), "edges": float(edges.detach())}
 
     def predict(self, network: nn.Module, batch: Batch, *, attention: bool = False) -> Prediction:

@@ -21,7 +21,10 @@ _TO_UNIT = 100.0  # [mm] that count as much as a radian
 
 
 class Salehi(Method):
-    """The authors' optimiser and batch; pose rotations as in `Pose.matrix`."""
+    """The authors' image size, optimiser and batch, by `profile(name, "salehi")`; warm-up, cosine, clipping and averaging are as for all.
+
+    Rotations are those of `Pose.matrix`. Of `Architecture` only pixels and normalisation matter.
+    """
 
     defaults: ClassVar[dict[str, object]] = {
         "pixels": 120,
