@@ -10,6 +10,7 @@ from torch.testing import assert_close
 
 from xrcore.geometry import CArm, Pose, rigid
 from xrcore.metrics import mtre
+from xrcore.models.identity import CtIdentity
 from xrcore.models.regressor import PoseRegressor
 from xrcore.networks.landmarks import Rays, choose_landmarks, inside, triangulate
 from xrcore.networks.methods.grimm import LANDMARKS, Grimm, LandmarkNetwork, inverted, occluded, shown
@@ -19,9 +20,10 @@ from xrcore.phantom import pelvis
 from xrcore.refinement.refine import refine
 from xrcore.refinement.settings import PRESETS
 from xrcore.renderer import render
+from xrcore.training.distributed import Team
 from xrcore.training.profiles import profile
 from xrcore.training.stream import Batch, DrrStream
-from xrcore.training.train import train
+from xrcore.training.train import _Trainer, train
 from xrcore.xray.image import Xray
 
 CARM = CArm(source_to_detector=1259.65, source_to_isocenter=742.5, shape=(256, 256), pixel_spacing=1.6875)
@@ -373,15 +375,17 @@ def test_a_detector_that_sees_nothing_keeps_its_landmarks(stream):
     assert net.used.all()
 
 
-def test_a_training_that_starts_from_a_model_has_landmarks_of_its_own(stream):
+def test_a_training_that_starts_from_a_model_has_landmarks_of_its_own(stream, volume):
     net = prepared(stream)
     own = net.landmarks.clone()
     for buffer in (net.landmarks, net.isocenter, net.camera):
         buffer.add_(50.0)
-    Grimm(SMOKE).between(0, net, net, stream)
-    assert torch.equal(net.landmarks, own)
-    assert net.scene().carm == stream.carm
-    assert_close(net.isocenter, stream.volume.isocenter)
+    other = PoseRegressor(net, SMOKE, CARM, CtIdentity.of(volume))
+    state = _Trainer(volume, CARM, SMOKE, None, torch.device("cpu"), Team(), bar=False)._start(False, other)
+    for begun in (state.network, state.averaged):
+        assert torch.equal(begun.landmarks, own)
+        assert_close(begun.isocenter, stream.volume.isocenter)
+        assert torch.equal(begun.last.weight, net.last.weight)
 
 
 def test_variances_are_the_detections_errors_where_they_are_made(volume):
