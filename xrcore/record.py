@@ -150,7 +150,7 @@ def read_pose(text: str, carm: CArm, isocenter: Float[Tensor, "3"]) -> Pose:
             raise XrcoreError(f"{path}: {path.stat().st_size} bytes are too many for a pose")
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise XrcoreError(f"pose {text!r} is neither six numbers rx,ry,rz,tx,ty,tz nor an existing JSON file") from None
+        raise XrcoreError(f"pose {text!r} is neither six numbers rx,ry,rz,tx,ty,tz nor an existing JSON file or model folder") from None
     except OSError as error:
         raise XrcoreError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError):

@@ -19,7 +19,9 @@ Profile = Annotated[
 ]
 Rotation = Annotated[str | None, typer.Option(metavar="RX,RY,RZ", help="Half-widths of the poses [deg].", show_default="15,15,10")]
 Start = Annotated[Path | None, typer.Option(metavar="MODEL", help="Fine-tune: begin with this model's weights.", show_default=False)]
-Settings = Annotated[list[str], typer.Option("--set", metavar="FIELD=VALUE", help="Any other setting; may be repeated.")]
+Settings = Annotated[
+    list[str], typer.Option("--set", metavar="FIELD=VALUE", help="Any field of TrainingSettings or Architecture (a wrong name lists them).")
+]
 
 
 def train(

@@ -35,8 +35,8 @@ def training_figure(folder: str | os.PathLike[str]) -> Figure:
     _loss(losses, _curve(rows, "loss"), _parts(rows))
     _panel(rates, "Learning rate", _curve(rows, "learning_rate"))
     rates.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    _panel(errors, "Validation mTRE [mm]", _measured(rows, "validation_mtre_mm"), best=min, unit=" mm")
-    _panel(successes, "Validation success [%]", _measured(rows, "validation_success"), best=max, unit=" %")
+    _panel(errors, "Validation mTRE [mm]", _measured(rows, "validation_mtre_mm"), best=min)
+    _panel(successes, "Validation success [%]", _measured(rows, "validation_success"), best=max)
     successes.set_ylim(0, 100)
     for axes in (rates, successes):
         axes.set_xlabel("images seen", color=_QUIET)
@@ -63,14 +63,14 @@ def _loss(axes: Axes, total: Curve, parts: dict[str, Curve]) -> None:
         axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _panel(axes: Axes, title: str, curve: Curve, *, best: Callable[..., float] | None = None, unit: str = "") -> None:
+def _panel(axes: Axes, title: str, curve: Curve, *, best: Callable[..., float] | None = None) -> None:
     """A curve from zero up; with `best` (min or max) its points are marked and the best of them is told."""
     remark = ""
     if best is not None:
         remark = "not measured yet"
         if curve:
             reached = best(value for _, value in curve)
-            remark = f"now {curve[-1][1]:.3g}{unit}, best {reached:.3g}{unit}"
+            remark = f"now {curve[-1][1]:.3g}, best {reached:.3g}"
     _style(axes, title, remark)
     if curve:
         axes.plot(*zip(*curve, strict=True), color=_LINE, linewidth=1.8, marker="o" if best else "", markersize=4, clip_on=best is None)

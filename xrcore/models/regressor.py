@@ -137,6 +137,8 @@ class PoseRegressor:
         """The model in `folder`; raises XrcoreError naming what is missing, damaged or exchanged. No code is run from the files."""
         folder = Path(folder)
         path = folder / f"{_STEM}.json"
+        if not path.exists() and (folder / "checkpoint.json").exists():
+            raise XrcoreError(f"{folder}: this training is not finished; go on with `xrcore train ... --resume`")
         record = read_json(path)
         if record.get("format") != FORMAT:
             raise XrcoreError(f"{path}: format {record.get('format')!r} is unknown; this version reads {FORMAT}")

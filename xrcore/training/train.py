@@ -6,6 +6,7 @@ import copy
 import math
 import os
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -123,10 +124,11 @@ class _Trainer:
                     every: images // every != (images - settings.batch) // every
                     for every in (settings.validate_every, settings.checkpoint_every)
                 }
-                if self.crew.leads and (due[settings.validate_every] or last):
+                validates = due[settings.validate_every] or last
+                if self.crew.leads and validates:
                     measured = self._validate(state.averaged)
-                if self.crew.leads and (state.step % _LOG_EVERY == 0 or last):
-                    # not always _LOG_EVERY: a resumed training starts between two rows
+                if self.crew.leads and (state.step % _LOG_EVERY == 0 or validates):
+                    # not always _LOG_EVERY steps: a validation has a row of its own, and a resumed training starts between two
                     log.row(self._row(state, before, {k: v / summed for k, v in sums.items()}, measured))
                     sums, summed = {}, 0
                 log.advance(settings.batch, loss=loss, **{"mTRE": measured["mtre"]} if measured else {})
@@ -157,12 +159,11 @@ class _Trainer:
 
     def _begin_with(self, start: PoseRegressor, network: nn.Module) -> dict[str, Any]:
         """Copy a model's weights; returns what of it the new model shall remember."""
-        for name, mine, theirs in (
-            ("method", self.settings.method, start.settings.method),
-            ("architecture", self.settings.architecture, start.settings.architecture),
-        ):
-            if mine != theirs:
-                raise XrcoreError(f"train: the model to start from has {name} {theirs}, this training {mine}; they must be the same")
+        mine, theirs = ({"method": s.method, **asdict(s.architecture)} for s in (self.settings, start.settings))
+        differing = [name for name in mine if mine[name] != theirs[name]]
+        if differing:
+            them, here = (", ".join(f"{name}={values[name]!r}" for name in differing) for values in (theirs, mine))
+            raise XrcoreError(f"train: the model to start from has {them}, this training {here}; they must be the same")
         fill(network, start.network.state_dict(), "the model to start from")
         return {
             "images": start.training.get("images", 0) + start.training.get("start", {}).get("images", 0),
