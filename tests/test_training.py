@@ -283,9 +283,11 @@ def test_a_training_writes_its_files(tmp_path, method):
     folder = tmp_path / "a" / "model"
     assert sorted(p.name.split("-")[0] for p in folder.iterdir()) == ["events", "log.csv", "model", "model.json"]
     assert [p for p in (folder / "events").iterdir() if p.name.startswith("events.out.tfevents") and p.stat().st_size > 100]
-    (row,) = read_log(folder)
+    *_, row = rows = read_log(folder)
     assert tuple(row) == COLUMNS
     assert row["images"] == "32"
+    # a row for each validation, at the images it was made at
+    assert {int(r["images"]) for r in rows} >= set(range(TINY.validate_every, 33, TINY.validate_every))
     assert float(row["loss"]) > 0
     assert float(row["validation_mtre_mm"]) == pytest.approx(model.training["validation"]["mtre"], rel=1e-2)
     assert 0 < float(row["rendering_share"]) < 1

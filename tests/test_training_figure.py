@@ -57,8 +57,8 @@ def test_a_validation_is_drawn_once_where_it_was_made(tmp_path):
 
 def test_the_remarks_tell_last_and_best(tmp_path):
     figure = training_figure(write(tmp_path))
-    assert panel(figure, "Validation mTRE").get_title(loc="right") == "now 14 mm, best 12.2 mm"
-    assert panel(figure, "Validation success").get_title(loc="right") == "now 31.2 %, best 37.5 %"
+    assert panel(figure, "Validation mTRE").get_title(loc="right") == "now 14, best 12.2"
+    assert panel(figure, "Validation success").get_title(loc="right") == "now 31.2, best 37.5"
     assert panel(figure, "Loss").get_title(loc="right") == "now 19"
 
 
