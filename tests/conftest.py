@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+import torch
+
+from xrcore.cli import main
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +22,34 @@ def shared_data() -> Path:
     if not (root / "registry.csv").is_file():
         pytest.skip(f"real data not found: {root.name!r} beside the repository is absent and XRCORE_DATA_MIRROR is not set")
     return root
+
+
+class Done(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Done]]:
+    """Run the command line in this process; stderr as the file descriptor sees it, C++ libraries included."""
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def call(*arguments: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["xrcore", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return Done(ended.value.code, *capfd.readouterr())
+
+    yield call
+    signal.signal(signal.SIGTERM, handler)
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Sums come out the same whatever else the machine does."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -9,10 +9,7 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pydicom
@@ -20,10 +17,10 @@ import pytest
 import SimpleITK as sitk
 import torch
 import yaml
+from conftest import Done
 from PIL import Image
 
 import xrcore
-from xrcore.cli import main
 from xrcore.errors import XrcoreError
 from xrcore.files import fingerprint
 from xrcore.geometry import CArm, Pose
@@ -34,28 +31,6 @@ from xrcore.xray import read_xray, write_carm, write_xray
 CARM = CArm(source_to_detector=1259.65, source_to_isocenter=742.5, shape=(96, 96), pixel_spacing=4.5)
 TRUTH = "6,-8,3,12,-9,15"
 FAST = ("--spacing", "4")
-
-
-class Done(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Done]]:
-    """Run the command line in this process; stderr as the file descriptor sees it, C++ libraries included."""
-    handler = signal.getsignal(signal.SIGTERM)
-
-    def call(*arguments: object) -> Done:
-        monkeypatch.setattr(sys, "argv", ["xrcore", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return Done(ended.value.code, *capfd.readouterr())
-
-    yield call
-    signal.signal(signal.SIGTERM, handler)
 
 
 @pytest.fixture(scope="module")

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import signal
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from conftest import Done
 
-from xrcore.cli import main
 from xrcore.geometry import CArm, Pose
 from xrcore.phantom import pelvis, pelvis_hu
 from xrcore.renderer import render
@@ -21,27 +18,6 @@ from xrcore.xray import write_carm, write_xray
 
 CARM = CArm(source_to_detector=1259.65, source_to_isocenter=742.5, shape=(96, 96), pixel_spacing=4.5)
 SMALL = ("--profile", "smoke", "--images", "48", "--set", "batch=8", "--set", "validation=4", "--protocol", "paper")
-
-
-class Done(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Done]]:
-    handler = signal.getsignal(signal.SIGTERM)
-
-    def call(*arguments: object) -> Done:
-        monkeypatch.setattr(sys, "argv", ["xrcore", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return Done(ended.value.code, *capfd.readouterr())
-
-    yield call
-    signal.signal(signal.SIGTERM, handler)
 
 
 @pytest.fixture(scope="module")

@@ -33,12 +33,7 @@ SMOKE = profile("smoke").changed(method="grimm", decoder=16)
 TRAINED = SMOKE.changed(images=160, checkpoint_every=64)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

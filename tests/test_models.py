@@ -484,11 +484,11 @@ def test_descriptions_too_large_and_not_text_are_refused(saved):
 
 
 def pair(value: float) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    return {"a": torch.full((2000,), value)}, {"value": value}
+    return {"a": torch.full((2000,), value)}, {"format": "thing/1", "value": value}
 
 
 def read_pair(folder: Path) -> float:
-    record = read_json(folder / "thing.json")
+    record = read_json(folder / "thing.json", "thing/1")
     tensors = read_tensors(folder, record)
     assert float(tensors["a"][0]) == record["value"]
     return record["value"]

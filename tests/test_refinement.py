@@ -52,13 +52,7 @@ every_method = pytest.mark.parametrize("method", TUNED)
 every_search = pytest.mark.parametrize("method", SEARCHES)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Sums over pixels come out the same whatever else the machine does."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -86,13 +86,7 @@ def arguments(script: Path, *others: object, settings: TrainingSettings = SETTIN
     return [str(v) for v in (script, folder, end, json.dumps(settings.to_dict()), *rest)]
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """As in the script: the weights are the same for the same number of threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @functools.cache

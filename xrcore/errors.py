@@ -8,3 +8,9 @@ class XrcoreError(ValueError):
 
     The command line prints the message and exits with code 2; no traceback.
     """
+
+
+def require(owner: str, name: str, value: object, holds: bool, what: str) -> None:
+    """Raise XrcoreError naming a field of settings that makes no sense, unless it `holds`."""
+    if not holds:
+        raise XrcoreError(f"{owner}: {name} must be {what}, got {value!r}")

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
-import platform
 import re
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-import xrcore
 from xrcore.beam import Beam
 from xrcore.ct import Volume
 from xrcore.errors import XrcoreError
@@ -28,6 +25,7 @@ from xrcore.geometry.pose import NAMES
 from xrcore.refinement.problem import shrink
 from xrcore.refinement.result import Registration
 from xrcore.renderer import render
+from xrcore.versions import versions
 from xrcore.xray import Xray
 
 FILES = ("registration.json", "camera_from_ct.tfm", "overlay.png")
@@ -99,13 +97,7 @@ def to_record(
         "camera_from_world": result.pose.camera_from_world(carm, isocenter)[0].tolist(),
         "world_from_camera": result.pose.world_from_camera(carm, isocenter)[0].tolist(),
         "isocenter": torch.as_tensor(isocenter).tolist(),
-        "carm": {
-            "source_to_detector": carm.source_to_detector,
-            "source_to_isocenter": carm.source_to_isocenter,
-            "shape": list(carm.shape),
-            "pixel_spacing": list(carm.spacing),
-            "principal_point": list(carm.center),
-        },
+        "carm": carm.to_dict(),
         "initial_pose": result.initial.to_dict(),
         "inverted": bool(result.inverted),
         "method": result.method,
@@ -116,7 +108,7 @@ def to_record(
         "notes": list(result.notes),
         "inputs": dict(inputs or {}),
         "options": dict(options or {}),
-        "versions": {"xrcore": xrcore.__version__, "python": platform.python_version()} | {name: version(name) for name in _DEPENDENCIES},
+        "versions": versions(*_DEPENDENCIES),
     }
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 import torch
 
-from xrcore.errors import XrcoreError
+from xrcore.errors import require
 from xrcore.experiments.patients import Subject
 from xrcore.experiments.seeds import digest, generator, stream
 from xrcore.geometry import CArm, Pose
@@ -18,6 +19,9 @@ from xrcore.xray.image import Xray
 
 PROTOCOLS = ("acquired", "paper")
 RANDOM = "random"
+
+
+_require = partial(require, "TestSet")
 
 
 @dataclass(frozen=True)
@@ -85,8 +89,3 @@ class TestSet:
             settings = Acquisition.random(generator("acquisition", self.seed, patient.number, case))
         seed = stream("noise", self.seed, patient.number, case)
         return simulate(patient.volume(self.fine_spacing), self.carm, truth, settings=settings, seed=seed)
-
-
-def _require(name: str, value: object, holds: bool, what: str) -> None:
-    if not holds:
-        raise XrcoreError(f"TestSet: {name} must be {what}, got {value!r}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -153,6 +154,16 @@ class CArm:
         """The part of the detector that starts at pixel (top, left)."""
         row, col = self.center
         return replace(self, shape=shape, principal_point=(row - top, col - left))
+
+    def to_dict(self) -> dict[str, Any]:
+        """For files: `CArm(**carm.to_dict()) == carm`."""
+        return {
+            "source_to_detector": self.source_to_detector,
+            "source_to_isocenter": self.source_to_isocenter,
+            "shape": list(self.shape),
+            "pixel_spacing": list(self.spacing),
+            "principal_point": list(self.center),
+        }
 
     def project(self, points: Float[Tensor, "*b n 3"]) -> Float[Tensor, "*b n 2"]:
         """Pixels (row, col) of camera-frame points [mm]."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-import platform
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-import xrcore
 from xrcore.ct.volume import Volume
 from xrcore.errors import XrcoreError
 from xrcore.files import check_writable
@@ -26,11 +23,12 @@ from xrcore.networks.methods import method_named
 from xrcore.training.distributed import named_device
 from xrcore.training.settings import TrainingSettings
 from xrcore.training.stream import Batch
+from xrcore.versions import versions
 from xrcore.xray.image import Xray
 
 FORMAT = "xrcore-model/1"
 _STEM = "model"
-_PACKAGES = ("efficientnet-pytorch", "numpy", "safetensors", "torch")
+PACKAGES = ("efficientnet-pytorch", "numpy", "safetensors", "torch")
 _KEYS = {"format", "settings", "carm", "ct", "training", "versions", "tensors"}
 
 
@@ -102,8 +100,8 @@ class PoseRegressor:
     ) -> tuple[Float[Tensor, "B 6"], Tensor | None]:
         """Numbers (and attention) for images already on the model's detector; see `models.view.seen_by`."""
         where = self.device
-        blank = torch.zeros(len(images), 6, device=where)
-        prediction = self._method.predict(self.network, Batch(images.to(where), masks.to(where), blank), attention=attention)
+        blank = torch.zeros(len(images), 6)
+        prediction = self._method.predict(self.network, Batch(images, masks, blank).to(where), attention=attention)
         numbers = prediction.numbers.double().cpu()
         if not torch.isfinite(numbers).all():
             raise XrcoreError("predict: the network gave NaN; the X-ray or the model is broken")
@@ -117,10 +115,10 @@ class PoseRegressor:
         record = {
             "format": FORMAT,
             "settings": self.settings.to_dict(),
-            "carm": carm_to_dict(self.carm),
+            "carm": self.carm.to_dict(),
             "ct": self.ct.to_dict(),
             "training": self.training,
-            "versions": versions(),
+            "versions": versions(*PACKAGES),
         }
         try:
             write_pair(folder, _STEM, kept, record)
@@ -139,9 +137,7 @@ class PoseRegressor:
         path = folder / f"{_STEM}.json"
         if not path.exists() and (folder / "checkpoint.json").exists():
             raise XrcoreError(f"{folder}: this training is not finished; go on with `xrcore train ... --resume`")
-        record = read_json(path)
-        if record.get("format") != FORMAT:
-            raise XrcoreError(f"{path}: format {record.get('format')!r} is unknown; this version reads {FORMAT}")
+        record = read_json(path, FORMAT)
         for key in sorted(_KEYS ^ set(record)):
             raise XrcoreError(f"{path}: {'lacks' if key in _KEYS else 'holds an unknown'} {key!r}; the file is damaged")
         try:
@@ -181,18 +177,3 @@ def _sound(training: Any) -> bool:
     if spread is None:
         return True
     return isinstance(spread, list) and len(spread) == 6 and all(isinstance(v, (int, float)) and 0 <= v < math.inf for v in spread)
-
-
-def carm_to_dict(carm: CArm) -> dict[str, Any]:
-    return {
-        "source_to_detector": carm.source_to_detector,
-        "source_to_isocenter": carm.source_to_isocenter,
-        "shape": list(carm.shape),
-        "pixel_spacing": list(carm.spacing),
-        "principal_point": list(carm.center),
-    }
-
-
-def versions() -> dict[str, str]:
-    """Of what the model's numbers depend on."""
-    return {"xrcore": xrcore.__version__, "python": platform.python_version()} | {name: version(name) for name in _PACKAGES}

@@ -55,8 +55,8 @@ def remove_pair(folder: Path, stem: str) -> None:
         path.unlink(missing_ok=True)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The record; raises XrcoreError where it is missing or broken."""
+def read_json(path: Path, form: str) -> dict[str, Any]:
+    """The record; raises XrcoreError where it is missing, broken or of another format than `form`."""
     try:
         if path.stat().st_size > _LARGEST_JSON:
             raise XrcoreError(f"{path}: too large to be a model's description")
@@ -71,6 +71,8 @@ def read_json(path: Path) -> dict[str, Any]:
         raise XrcoreError(f"{path}: not valid JSON; the file is damaged") from None
     if not isinstance(record, dict):
         raise XrcoreError(f"{path}: not a model's description")
+    if record.get("format") != form:
+        raise XrcoreError(f"{path}: format {record.get('format')!r} is unknown; this version reads {form}")
     return record
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
-from xrcore.errors import XrcoreError
+from xrcore.errors import require
 
 _CHOICES = {
     "pooling": ("flatten", "average"),
     "normalisation": ("standard", "min-max"),
     "norm_layer": ("batch", "group"),
 }
+
+
+_require = partial(require, "Architecture")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +79,3 @@ class Architecture:
 
 def _is(value: object, *kinds: type) -> bool:
     return isinstance(value, kinds) and not isinstance(value, bool)
-
-
-def _require(name: str, value: object, holds: bool, what: str) -> None:
-    if not holds:
-        raise XrcoreError(f"Architecture: {name} must be {what}, got {value!r}")

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import torch
 
 from xrcore.beam import KILOVOLTS, Beam
-from xrcore.errors import XrcoreError
+from xrcore.errors import XrcoreError, require
 
 MASKS = ("circle", "rectangle")
 _AT_LEAST_0 = ("exposure_control", "electronic_noise", "scatter", "scatter_width", "blur", "tool")
 _ABOVE_0 = ("gain", "gamma", "step")
+
+
+_check = partial(require, "Acquisition")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,11 +142,6 @@ def _known(values: dict[str, Any]) -> dict[str, Any]:
         if name not in names:
             raise XrcoreError(f"Acquisition: no setting {name!r}; available: {', '.join(sorted(names))}")
     return values
-
-
-def _check(name: str, value: object, good: bool, wanted: str) -> None:
-    if not good:
-        raise XrcoreError(f"Acquisition: {name} must be {wanted}, got {value!r}")
 
 
 def _number(value: object) -> bool:

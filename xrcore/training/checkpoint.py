@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from xrcore.errors import XrcoreError
 from xrcore.geometry import CArm
 from xrcore.models.identity import CtIdentity
-from xrcore.models.regressor import carm_to_dict, versions
+from xrcore.models.regressor import PACKAGES
 from xrcore.models.tensors import fill, read_json, read_tensors, remove_pair, write_pair
 from xrcore.training.settings import TrainingSettings
+from xrcore.versions import versions
 
 FORMAT = "xrcore-checkpoint/1"
 _STEM = "checkpoint"
@@ -43,9 +44,9 @@ def write_checkpoint(folder: Path, state: State, settings: TrainingSettings, car
     record = {
         "format": FORMAT,
         "settings": settings.to_dict(),
-        "carm": carm_to_dict(carm),
+        "carm": carm.to_dict(),
         "ct": ct.to_dict(),
-        "versions": versions(),
+        "versions": versions(*PACKAGES),
         "step": state.step,
         "images": state.step * settings.batch,
         "seconds": state.seconds,
@@ -63,9 +64,7 @@ def write_checkpoint(folder: Path, state: State, settings: TrainingSettings, car
 def read_checkpoint(folder: Path, state: State, settings: TrainingSettings, carm: CArm, ct: CtIdentity) -> None:
     """Put the state back; raises XrcoreError if the checkpoint is damaged or belongs to another training, naming what differs."""
     path = folder / f"{_STEM}.json"
-    record = read_json(path)
-    if record.get("format") != FORMAT:
-        raise XrcoreError(f"{path}: format {record.get('format')!r} is unknown; this version reads {FORMAT}")
+    record = read_json(path, FORMAT)
     try:
         before = TrainingSettings.from_dict(record["settings"])
         same_carm = CArm(**record["carm"]) == carm

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from xrcore.errors import XrcoreError
 from xrcore.networks.architecture import Architecture
+from xrcore.networks.methods import method_named
 from xrcore.training.settings import TrainingSettings
 
 PROFILES = {
@@ -24,6 +25,4 @@ def profile(name: str, method: str = "psss") -> TrainingSettings:
     """The settings of a profile, with what the method's authors do otherwise; raises XrcoreError for a name that is none."""
     if name not in PROFILES:
         raise XrcoreError(f"unknown profile {name!r}; choose from {', '.join(PROFILES)}")
-    from xrcore.networks.methods import method_named  # which needs the settings
-
     return PROFILES[name].changed(**{"method": method, **method_named(method).defaults})

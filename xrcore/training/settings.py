@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from typing import Any
 
-from xrcore.errors import XrcoreError
+from xrcore.errors import XrcoreError, require
 from xrcore.networks.architecture import Architecture
+from xrcore.networks.methods import METHODS
 
-METHODS = ("psss", "salehi", "grimm")
 SCHEMES = ("none", "growing", "fresh")
 PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+_require = partial(require, "TrainingSettings")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,8 +130,3 @@ class TrainingSettings:
 
 def _whole(value: object, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _require(name: str, value: object, holds: bool, what: str) -> None:
-    if not holds:
-        raise XrcoreError(f"TrainingSettings: {name} must be {what}, got {value!r}")

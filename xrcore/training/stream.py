@@ -39,6 +39,10 @@ class Batch:
     numbers: Float[Tensor, "B 6"]
     plain: Float[Tensor, "B H W"] | None = None
 
+    def to(self, device: torch.device) -> Batch:
+        plain = None if self.plain is None else self.plain.to(device)
+        return Batch(self.images.to(device), self.masks.to(device), self.numbers.to(device), plain)
+
 
 class DrrStream:
     """Simulated X-rays of one patient, rendered when asked for.

@@ -181,7 +181,7 @@ class _Trainer:
         self.rendering += time.perf_counter() - tick
         state.network.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._half()):
-            loss, parts = self.method.loss(shared, _to(batch, self.device), step / settings.steps)
+            loss, parts = self.method.loss(shared, batch.to(self.device), step / settings.steps)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise XrcoreError(self._stopped(f"the loss became {value}", step))
@@ -217,7 +217,7 @@ class _Trainer:
         """mTRE, success rate and spread of the errors on the validation set."""
         network.eval()
         with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=self._half()):
-            numbers = torch.cat([self.method.predict(network, _to(batch, self.device)).numbers.double().cpu() for batch in self.validation])
+            numbers = torch.cat([self.method.predict(network, batch.to(self.device)).numbers.double().cpu() for batch in self.validation])
         if not torch.isfinite(numbers).all():
             return {"mtre": math.inf, "median": math.inf, "success": 0.0, "spread": list(self.settings.limits)}
         truth = Pose(torch.cat([batch.numbers for batch in self.validation]).double())
@@ -271,11 +271,6 @@ class _Trainer:
 def _copy(network: nn.Module, averaged: nn.Module) -> None:
     if averaged is not network:
         averaged.load_state_dict(network.state_dict())
-
-
-def _to(batch: Batch, device: torch.device) -> Batch:
-    plain = None if batch.plain is None else batch.plain.to(device)
-    return Batch(batch.images.to(device), batch.masks.to(device), batch.numbers.to(device), plain)
 
 
 def _rounded(value: float) -> float | None:

@@ -9,7 +9,9 @@ from xrcore.networks.methods.base import Method, Prediction
 
 _HOME = {"psss": "Psss", "salehi": "Salehi", "grimm": "Grimm"}
 
-__all__ = ["Method", "Prediction", "method_named"]
+METHODS = tuple(_HOME)
+
+__all__ = ["METHODS", "Method", "Prediction", "method_named"]
 
 
 def method_named(name: str) -> type[Method]:
