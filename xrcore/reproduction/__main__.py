@@ -1,0 +1,59 @@
+"""What the workflow's rules call: one training, one part of a study, its gathering, or one notebook."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from xrcore.errors import XrcoreError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m xrcore.reproduction", description=__doc__)
+    parser.add_argument("profile", help="smoke, laptop or paper: reads workflow/PROFILE.yaml")
+    parser.add_argument("--root", type=Path, default=Path(), help="the repository, default the working directory")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for command, help_of, names in (
+        ("train", "one training", ("name",)),
+        ("part", "one part of a study", ("study", "part")),
+        ("gather", "a study's parts into its results", ("study",)),
+        ("notebook", "run a notebook on the results", ("name",)),
+    ):
+        sub = commands.add_parser(command, help=help_of)
+        for name in names:
+            sub.add_argument(name)
+    given = parser.parse_args(arguments)
+    try:
+        run(given)
+    except XrcoreError as error:
+        print("xrcore: error:", error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def run(given: argparse.Namespace) -> None:
+    from xrcore.reproduction.places import Places
+    from xrcore.reproduction.plan import Plan
+
+    places = Places(given.profile, given.root)
+    plan = Plan.read(places.plan)
+    if given.command == "train":
+        from xrcore.reproduction.trainings import make
+
+        make(plan, places, given.name)
+    elif given.command == "notebook":
+        from xrcore.reproduction.notebooks import execute
+
+        execute(places, given.name)
+    else:
+        from xrcore.reproduction.studies import study
+
+        if given.command == "part":
+            study(given.study).measure(plan, places, given.part)
+        else:
+            study(given.study).gather(plan, places)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

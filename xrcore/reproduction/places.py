@@ -1,0 +1,42 @@
+"""Where a profile's files lie, below the repository's root."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Places:
+    """build/ holds what is large or in the making, results/ and figures/ what is kept."""
+
+    profile: str
+    root: Path = Path()
+
+    @property
+    def plan(self) -> Path:
+        return self.root / "workflow" / f"{self.profile}.yaml"
+
+    @property
+    def build(self) -> Path:
+        return self.root / "build" / self.profile
+
+    @property
+    def results(self) -> Path:
+        return self.root / "results" / self.profile
+
+    @property
+    def figures(self) -> Path:
+        return self.root / "figures" / self.profile
+
+    def model(self, training: str) -> Path:
+        """The folder of a training."""
+        return self.build / "models" / training
+
+    def part(self, study: str, part: str) -> Path:
+        """The table that one part of a study grows, without suffix."""
+        return self.build / "parts" / study / part
+
+    def result(self, study: str, suffix: str = ".csv") -> Path:
+        """A study's cases (.csv), where they come from (.json) and, of some, images (.npz)."""
+        return self.results / f"{study}{suffix}"
