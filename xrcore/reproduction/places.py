@@ -33,6 +33,10 @@ class Places:
         """The folder of a training."""
         return self.build / "models" / training
 
+    def origin(self, training: str) -> Path:
+        """Where its model comes from; written last, so that it says that the training is done."""
+        return self.model(training) / "origin.json"
+
     def part(self, study: str, part: str) -> Path:
         """The table that one part of a study grows, without suffix."""
         return self.build / "parts" / study / part

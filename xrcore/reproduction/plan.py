@@ -143,7 +143,7 @@ class Plan:
             "wrist": Wrist,
             "speed": Speed,
         }
-        given = {name: _made(kind, values.get(name), f"{path}: {name}") for name, kind in kinds.items()}
+        given: dict[str, Any] = {name: _made(kind, values.get(name), f"{path}: {name}") for name, kind in kinds.items()}
         rest = {name: _frozen(value) for name, value in values.items() if name not in kinds}
         plan = _made(cls, {"name": path.stem, **rest, **given}, str(path))
         if bool(plan.patients) == bool(plan.phantoms):

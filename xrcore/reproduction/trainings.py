@@ -9,6 +9,7 @@ from xrcore.geometry.presets import PAPER_CARM
 from xrcore.models import PoseRegressor
 from xrcore.reproduction.places import Places
 from xrcore.reproduction.plan import Plan
+from xrcore.reproduction.provenance import origin, write
 from xrcore.training.train import train
 
 
@@ -18,7 +19,11 @@ def make(plan: Plan, places: Places, name: str) -> PoseRegressor:
         raise XrcoreError(f"profile {plan.name} has no training {name!r}; it has {', '.join(plan.trainings)}")
     training = plan.trainings[name]
     volume = training.subject.volume(training.settings.spacing)
-    return train(volume, PAPER_CARM, training.settings, out=places.model(name), resume=True, device=device_of(plan))
+    model = train(volume, PAPER_CARM, training.settings, out=places.model(name), resume=True, device=device_of(plan))
+    minutes = model.training["seconds"] / 60
+    record = origin(places.root, seed=training.settings.seed, minutes=minutes, setup=training.setup, images=model.training["images"])
+    write(places.origin(name), record)
+    return model
 
 
 def device_of(plan: Plan) -> str:
