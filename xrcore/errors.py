@@ -9,6 +9,10 @@ class XrcoreError(ValueError):
     The command line prints the message and exits with code 2; no traceback.
     """
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows of it (IPython asks by this name): the one line."""
+        return [f"xrcore: error: {self}"]
+
 
 def require(owner: str, name: str, value: object, holds: bool, what: str) -> None:
     """Raise XrcoreError naming a field of settings that makes no sense, unless it `holds`."""

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import yaml
 
 from xrcore.errors import XrcoreError
-from xrcore.experiments import PATIENTS, Phantom, Subject
+from xrcore.experiments import PATIENTS, Phantom, Subject, TestSet
 from xrcore.experiments.seeds import digest
 from xrcore.reproduction.ball import WithBall
 from xrcore.training.profiles import profile
@@ -107,7 +107,11 @@ class Speed:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a profile computes. patients: numbers of `PATIENTS`, or else phantoms: how many. threads: of a training or an evaluation."""
+    """What a profile computes.
+
+    patients: numbers of `PATIENTS`, or else phantoms: how many. threads: of a training or an evaluation. device: "auto" is a GPU where
+    there is one. seed: of the test sets. spacing, fine_spacing: of the CTs in the test sets, see `TestSet` [mm].
+    """
 
     name: str
     training: str
@@ -122,6 +126,8 @@ class Plan:
     threads: int = 1
     device: str = "cpu"
     seed: int = 0
+    spacing: float = TestSet.spacing
+    fine_spacing: float = TestSet.fine_spacing
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Plan:
@@ -163,6 +169,9 @@ class Plan:
     def subject(self, key: str) -> Subject:
         """By `slug`."""
         return next(subject for subject in self.subjects if slug(subject) == key)
+
+    def test_set(self, name: str, protocol: str, poses: int) -> TestSet:
+        return TestSet(name, protocol=protocol, poses=poses, seed=self.seed, spacing=self.spacing, fine_spacing=self.fine_spacing)
 
     @cached_property
     def with_ball(self) -> WithBall:

@@ -1,0 +1,48 @@
+"""The notebooks of the reproduction: what each reads, and how it is run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from xrcore.errors import XrcoreError
+from xrcore.reproduction.places import Places
+
+# the studies whose results a notebook reads
+NOTEBOOKS: dict[str, tuple[str, ...]] = {
+    "02_table1_comparison": ("comparison",),
+    "03_table2_refinement": ("cases",),
+    "04_table3_ablation": ("ablation",),
+    "05_table3_patients": ("cohort",),
+    "06_table4_xray_cases": ("cases",),
+    "07_real_xrays": ("wrist",),
+    "08_speed": ("speed",),
+}
+
+
+def execute(places: Places, name: str) -> Path:
+    """Run notebooks/NAME.ipynb on a profile's results by papermill; returns the executed copy in build/PROFILE/notebooks.
+
+    Raises XrcoreError for a notebook that does not exist, lacks the parameter `profile`, or fails.
+    """
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    source = places.root / "notebooks" / f"{name}.ipynb"
+    if not source.exists():
+        raise XrcoreError(f"{source}: there is no such notebook")
+    # papermill itself only warns of a parameter that a notebook does not have
+    if "profile" not in papermill.inspect_notebook(str(source)):
+        raise XrcoreError(f"{source}: has no parameter `profile`")
+    target = places.build / "notebooks" / source.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    growing = target.with_name(f".{target.name}")
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    try:
+        papermill.execute_notebook(
+            str(source), str(growing), {"profile": places.profile}, cwd=str(source.parent), progress_bar=False, log_output=False
+        )
+    except PapermillExecutionError as error:
+        raise XrcoreError(f"{source}: failed ({error.ename}: {error.evalue}); {growing} shows where") from None
+    growing.replace(target)
+    return target
