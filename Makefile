@@ -2,16 +2,21 @@
 # make test        every test, the notebooks included
 # make lint        style and types
 # make lab         the notebooks in JupyterLab
+# make reproduce   every table and figure of the paper; PROFILE=smoke (minutes), laptop (hours) or paper (a GPU)
+# make site        the executed notebooks as a website, in site/
 # make bench       speed on this machine
 # make clean       remove what these made
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# laptop, smoke or paper; SNAKEMAKE: options of Snakemake's own, such as '--profile workflow/slurm'
+PROFILE ?= laptop
+SNAKEMAKE ?=
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SETTINGS := pyproject.toml constraints.txt
 
-.PHONY: demo test lint lab bench clean
+.PHONY: demo test lint lab reproduce site bench clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.core
@@ -28,6 +33,12 @@ lint: $(VENV)/.dev
 
 lab: $(VENV)/.dev
 	@$(BIN)/jupyter lab notebooks
+
+reproduce: $(VENV)/.workflow
+	@$(BIN)/xrcore reproduce --profile $(PROFILE) -- $(SNAKEMAKE)
+
+site: $(VENV)/.workflow
+	@$(BIN)/python -m xrcore.site --notebooks notebooks --results results --figures figures --out site
 
 bench: $(VENV)/.core
 	@$(BIN)/xrcore bench
@@ -50,5 +61,10 @@ $(VENV)/.core: $(SETTINGS) | $(BIN)/python
 
 $(VENV)/.dev: $(SETTINGS) | $(BIN)/python
 	@echo "Installing xrcore with its tests and notebooks into $(VENV) (a few minutes the first time: PyTorch is large) ..."
-	@$(INSTALL) -e '.[dev,notebooks]'
+	@$(INSTALL) -e '.[dev,notebooks,workflow]'
+	@touch $@ $(VENV)/.core
+
+$(VENV)/.workflow: $(SETTINGS) | $(BIN)/python
+	@echo "Installing xrcore with its notebooks and workflow into $(VENV) (a few minutes the first time: PyTorch is large) ..."
+	@$(INSTALL) -e '.[notebooks,workflow,peers]'
 	@touch $@ $(VENV)/.core

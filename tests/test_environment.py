@@ -18,6 +18,7 @@ import xrcore
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CONDA_NAMES = {"torch": "pytorch"}
+FOR_CONDA = [extra for extra in ("notebooks", "workflow", "site") if extra in PROJECT["optional-dependencies"]]
 
 
 def requirements(*extras: str) -> dict[str, Requirement]:
@@ -44,6 +45,11 @@ def test_constraints_keep_gpu_builds_away():
     assert not [name for name in pins() if name.startswith(("nvidia", "torchvision", "triton"))]
 
 
+def test_environment_yml_is_what_pyproject_makes_it():
+    made = subprocess.run([sys.executable, str(ROOT / "tools" / "environment.py")], capture_output=True, text=True, check=True).stdout
+    assert (ROOT / "environment.yml").read_text() == made, "run: python tools/environment.py > environment.yml"
+
+
 def test_environment_yml_says_the_same():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     assert environment["name"] == PROJECT["name"]
@@ -53,8 +59,21 @@ def test_environment_yml_says_the_same():
     by_conda = {r.name: r.specifier for r in map(Requirement, (e for e in entries if isinstance(e, str) and e != "pip"))}
     assert str(by_conda.pop("python")) == PROJECT["requires-python"]
     listed = by_conda | {r.name: r.specifier for r in map(Requirement, by_pip[:-1])}
-    wanted = {CONDA_NAMES.get(name, name): r.specifier for name, r in requirements("notebooks").items()}
+    wanted = {CONDA_NAMES.get(name, name): r.specifier for name, r in requirements(*FOR_CONDA).items()}
     assert listed == wanted
+
+
+def test_the_citation_names_this_version_and_the_paper():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["cff-version"] == "1.2.0"
+    assert citation["message"]
+    assert (citation["title"], citation["version"], citation["license"]) == (PROJECT["name"], xrcore.__version__, PROJECT["license"])
+    assert citation["abstract"] == PROJECT["description"]
+    assert citation["authors"]
+    paper = citation["preferred-citation"]
+    assert {"type", "title", "authors", "year", "doi"} <= paper.keys()
+    assert all({"family-names", "given-names"} <= author.keys() for author in paper["authors"])
+    assert paper["url"] == f"https://doi.org/{paper['doi']}"
 
 
 @pytest.mark.parametrize("name", xrcore.__all__)

@@ -8,9 +8,11 @@ import typer
 
 import xrcore
 from xrcore.cli.bench import bench
+from xrcore.cli.data import data
 from xrcore.cli.demo import demo
 from xrcore.cli.register import register
 from xrcore.cli.render import render
+from xrcore.cli.reproduce import reproduce
 from xrcore.cli.train import train
 
 app = typer.Typer(
@@ -19,8 +21,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for command in (demo, register, render, train, bench):
+for command in (demo, register, render, train, reproduce, bench):
     app.command()(command)
+app.add_typer(data, name="data")
 
 
 def _show_version(wanted: bool) -> None:

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xrcore.ct import Volume, read_ct
+from xrcore.datasets.store import Store, data_folder
 from xrcore.errors import XrcoreError
 from xrcore.phantom import pelvis
 
@@ -31,19 +32,24 @@ class Subject(Protocol):
 
 
 def data_root(root: str | os.PathLike[str] | None = None) -> Path:
-    """The folder that holds ct/ and xray/: `root`, else what XRCORE_DATA_MIRROR names; raises XrcoreError where there is none."""
+    """The folder that holds ct/ and xray/: `root`, else what XRCORE_DATA_MIRROR names, else where `xrcore data fetch` puts them.
+
+    Raises XrcoreError where there is none.
+    """
     named = root or os.environ.get(_VARIABLE)
-    if not named:
-        raise XrcoreError(f"the CTs were not found; set {_VARIABLE} to the folder that holds ct/ and xray/")
-    folder = Path(named)
+    folder = Path(named) if named else data_folder()
     if not folder.is_dir():
-        raise XrcoreError(f"{folder}: the CTs were not found; set {_VARIABLE} to the folder that holds ct/ and xray/")
+        fetch = "" if named else "run `xrcore data fetch --all-patients`, or "
+        raise XrcoreError(f"{folder}: the CTs were not found; {fetch}set {_VARIABLE} to the folder that holds ct/ and xray/")
     return folder
 
 
 @dataclass(frozen=True)
 class Patient:
-    """number and name as in the paper's Table 3. path: below the data root. options: of `read_ct`. root: see `data_root`."""
+    """number and name as in the paper's Table 3; `name` is also that in the data manifest. options: of `read_ct`.
+
+    path: below root; without a root, below the mirror of the data, else below the data folder.
+    """
 
     number: str
     name: str
@@ -54,13 +60,16 @@ class Patient:
     @property
     def file(self) -> Path:
         """Where the CT should be, whether it is there or not."""
-        return data_root(self.root) / self.path
+        folder = data_root(self.root)
+        fetched = data_folder() / self.path
+        return fetched if self.root is None and not (folder / self.path).exists() and fetched.exists() else folder / self.path
 
     def volume(self, spacing: float) -> Volume:
-        """The CT at `spacing` [mm]."""
+        """The CT at `spacing` [mm]; raises XrcoreError that says how to get it where it is missing, or not the manifest's."""
+        file = Store().find(self.name) if self.root is None else self.file
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # remarks about these CTs are known
-            return read_ct(self.file, spacing=spacing, **self.options)
+            return read_ct(file, spacing=spacing, **self.options)
 
 
 @dataclass(frozen=True)
@@ -96,13 +105,20 @@ PATIENTS = (
 
 def chosen(numbers: str | None = None, root: str | os.PathLike[str] | None = None) -> tuple[Patient, ...]:
     """Patients by number ("1,6#"), default all six; raises XrcoreError for a number that is none, and where the data are not there."""
-    folder = data_root(root)
-    known = {patient.number: replace(patient, root=folder) for patient in PATIENTS}
+    if root is not None:
+        data_root(root)
+    known = {patient.number: replace(patient, root=root) for patient in PATIENTS}
     wanted = list(known) if numbers is None else [number.strip() for number in numbers.split(",")]
     for number in wanted:
         if number not in known:
             raise XrcoreError(f"there is no patient {number!r}; choose from {', '.join(known)}")
-    return tuple(known[number] for number in wanted)
+    patients = tuple(known[number] for number in wanted)
+    for patient in patients if root is None else ():
+        if not patient.file.exists():
+            raise XrcoreError(
+                f"patient {patient.number}: {patient.file} was not found; run `xrcore data fetch {patient.name}`, or set {_VARIABLE}"
+            )
+    return patients
 
 
 class Loaded:

@@ -1,0 +1,70 @@
+"""Tables as a notebook shows them: rounded, the same on every machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+
+import numpy as np
+import pandas as pd
+
+from xrcore.errors import XrcoreError
+
+MISSING = "–"
+
+
+class Shown:
+    """A table of texts for a notebook's output; it does not depend on pandas' display options."""
+
+    def __init__(self, columns: Mapping[str, pd.Series], index: str = "") -> None:
+        """columns: heading to texts, which share an index. index: its heading."""
+        self.frame = pd.DataFrame(dict(columns)).fillna(MISSING).astype(str)
+        self.index = index
+
+    def __repr__(self) -> str:
+        return self.frame.rename_axis(None).to_string()
+
+    def _repr_html_(self) -> str:
+        heads = "".join(f"<th>{escape(text)}</th>" for text in (self.index, *self.frame.columns))
+        rows = [
+            f"<tr><th>{escape(str(name))}</th>" + "".join(_cell(text) for text in row) + "</tr>"
+            for name, row in zip(self.frame.index, self.frame.itertuples(index=False), strict=True)
+        ]
+        return f'<table class="dataframe">\n<thead><tr>{heads}</tr></thead>\n<tbody>\n' + "\n".join(rows) + "\n</tbody>\n</table>"
+
+
+def number(values: pd.Series, decimals: int) -> pd.Series:
+    """Fixed decimals."""
+    return values.map(lambda value: _text(value, decimals))
+
+
+def spread(table: pd.DataFrame, name: str, decimals: int) -> pd.Series:
+    """`name`_mean ± `name`_std."""
+    means, stds = number(table[f"{name}_mean"], decimals), number(table[f"{name}_std"], decimals)
+    return means.where(table[f"{name}_std"].isna(), means + " ± " + stds)
+
+
+def interval(table: pd.DataFrame, name: str, decimals: int) -> pd.Series:
+    """`name` (`name`_low to `name`_high)."""
+    means, lows, highs = (number(table[column], decimals) for column in (name, f"{name}_low", f"{name}_high"))
+    return means.where(table[f"{name}_low"].isna(), means + " (" + lows + " to " + highs + ")")
+
+
+def with_reasons(table: pd.DataFrame, why: Mapping[str, str]) -> pd.DataFrame:
+    """The table with a column `why`, of words; raises XrcoreError where a row has no reason, or a reason no row."""
+    missing, unknown = [str(row) for row in table.index if row not in why], [key for key in why if key not in table.index]
+    if missing or unknown:
+        raise XrcoreError(f"with_reasons: rows without a reason: {missing}; reasons without a row: {unknown}")
+    return table.assign(why=[why[row] for row in table.index])
+
+
+def _text(value: object, decimals: int) -> str:
+    if value is None or pd.isna(value):
+        return MISSING
+    rounded = np.round(float(value), decimals) + 0.0  # type: ignore[arg-type]  # and no -0.00
+    return f"{rounded:.{decimals}f}"
+
+
+def _cell(text: str) -> str:
+    aligned = ' style="text-align: left; min-width: 22em"' if len(text) > 40 else ""
+    return f"<td{aligned}>{escape(text)}</td>"

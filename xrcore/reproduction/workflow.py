@@ -1,0 +1,79 @@
+"""Run the workflow: Snakemake, with what makes an interrupted run go on."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from xrcore.bench.machine import cores as cores_here
+from xrcore.errors import XrcoreError
+from xrcore.reproduction.places import Places
+from xrcore.reproduction.plan import PROFILES, Plan
+
+_SETTINGS = (
+    "--rerun-incomplete",
+    "--keep-going",
+    # other settings (params) or newer input; not other code, which is for whoever changed it to judge (--forcerun)
+    *("--rerun-triggers", "mtime", "params"),
+    "--printshellcmds",
+)
+
+
+def run(profile: str, *, root: Path = Path(), cores: int | None = None, dry_run: bool = False, extra: Sequence[str] = ()) -> int:
+    """Snakemake on workflow/Snakefile; returns its exit code. extra: options and targets of Snakemake's own.
+
+    Raises XrcoreError where Snakemake, the workflow or the profile is not there, or another run is using the clone.
+    """
+    if profile not in PROFILES:
+        raise XrcoreError(f"unknown profile {profile!r}; choose from {', '.join(PROFILES)}")
+    if importlib.util.find_spec("snakemake") is None:
+        raise XrcoreError("Snakemake is not installed; `make reproduce` installs it, or: pip install -e '.[notebooks,workflow]'")
+    places = Places(profile, root)
+    if not (root / "workflow" / "Snakefile").exists():
+        raise XrcoreError(f"{root.absolute()}: holds no workflow/Snakefile; run this in a clone of xrcore, or name it by --root")
+    Plan.read(places.plan)  # its mistakes in one line, before Snakemake shows them in many
+    elsewhere = any(word in ("--profile", "--executor", "-e") or word.startswith(("--profile=", "--executor=")) for word in extra)
+    command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", *_SETTINGS]
+    # another executor counts jobs, not cores
+    command += [] if elsewhere and cores is None else ["--cores", str(cores or cores_here())]
+    command += ["--dry-run"] if dry_run else []
+    command += [*extra, "--config", f"profile={profile}"]
+    with _alone(root) as interrupted:
+        if interrupted:
+            subprocess.run([*command, "--unlock"], cwd=root, capture_output=True)
+        return _wait(subprocess.Popen(command, cwd=root))
+
+
+def _wait(process: subprocess.Popen[bytes]) -> int:
+    """The exit code. Ctrl-C reaches Snakemake too, which lets its jobs end before it does."""
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue
+        except SystemExit:
+            process.terminate()
+            process.wait()
+            raise
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[bool]:
+    """Holds the clone; yields whether a run before was killed, whose locks are then nobody's."""
+    try:
+        import fcntl
+    except ImportError:  # Windows; Snakemake's own locks must do
+        yield False
+        return
+    (root / "build").mkdir(exist_ok=True)
+    with (root / "build" / ".reproduce").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise XrcoreError(f"{root.absolute()}: another `xrcore reproduce` is running here; wait for it") from None
+        locks = root / ".snakemake" / "locks"
+        yield locks.is_dir() and any(locks.iterdir())
