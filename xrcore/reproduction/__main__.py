@@ -1,4 +1,4 @@
-"""What the workflow's rules call: one training, one part of a study, its gathering, or one notebook."""
+"""What the workflow's rules call: data, one training, one part of a study, its gathering, or one notebook."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--root", type=Path, default=Path(), help="the repository, default the working directory")
     commands = parser.add_subparsers(dest="command", required=True)
     for command, help_of, names in (
+        ("data", "one entry of the data manifest", ("entry",)),
         ("train", "one training", ("name",)),
         ("part", "one part of a study", ("study", "part")),
         ("gather", "a study's parts into its results", ("study",)),
@@ -38,7 +39,11 @@ def run(given: argparse.Namespace) -> None:
 
     places = Places(given.profile, given.root)
     plan = Plan.read(places.plan)
-    if given.command == "train":
+    if given.command == "data":
+        from xrcore.reproduction.data import obtain
+
+        obtain(places, given.entry)
+    elif given.command == "train":
         from xrcore.reproduction.trainings import make
 
         make(plan, places, given.name)

@@ -24,19 +24,19 @@ class WithBall:
     """
 
     def __init__(self, subject: Subject, radius: float = 4.0) -> None:
-        self._subject, self.radius = subject, radius
+        self.subject, self.radius = subject, radius
         self.number, self.name = f"{subject.number}o", f"{subject.name} with a ball"
 
     @cached_property
     def center(self) -> Float[Tensor, "3"]:
         """LPS [mm]: of the dense bone's landmarks the one nearest the isocentre, so that every view shows it."""
-        volume = self._subject.volume(_PLACED_AT)
+        volume = self.subject.volume(_PLACED_AT)
         points = volume.surface_points()
         return points[torch.linalg.norm(points - volume.isocenter, dim=1).argmin()]
 
     def volume(self, spacing: float) -> Volume:
         """The CT at `spacing` [mm], the ball its last material, "iron"."""
-        return insert_ball(self._subject.volume(spacing), self.center, self.radius)
+        return insert_ball(self.subject.volume(spacing), self.center, self.radius)
 
 
 def insert_ball(volume: Volume, center: Float[Tensor, "3"], radius: float) -> Volume:

@@ -29,6 +29,10 @@ class Places:
     def figures(self) -> Path:
         return self.root / "figures" / self.profile
 
+    def data(self, entry: str) -> Path:
+        """Says that an entry of the data manifest is there."""
+        return self.root / "build" / "data" / f"{entry}.json"
+
     def model(self, training: str) -> Path:
         """The folder of a training."""
         return self.build / "models" / training

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import yaml
 
 from xrcore.errors import XrcoreError
-from xrcore.experiments import PATIENTS, Phantom, Subject, TestSet
+from xrcore.experiments import PATIENTS, Patient, Phantom, Subject, TestSet
 from xrcore.experiments.seeds import digest
 from xrcore.reproduction.ball import WithBall
 from xrcore.training.profiles import profile
@@ -56,6 +56,11 @@ class Training:
     name: str
     subject: Subject
     settings: TrainingSettings
+
+    @property
+    def entries(self) -> tuple[str, ...]:
+        """Of the data manifest, that it needs."""
+        return entries_of(self.subject)
 
     @property
     def setup(self) -> str:
@@ -202,6 +207,12 @@ class Plan:
 def slug(subject: Subject) -> str:
     """The subject's number where a file's name has no place for "#"."""
     return subject.number.replace("#", "-implant")
+
+
+def entries_of(subject: Subject) -> tuple[str, ...]:
+    """Of the data manifest: a patient's CT, and nothing for a phantom."""
+    within = getattr(subject, "subject", subject)
+    return (within.name,) if isinstance(within, Patient) else ()
 
 
 def _made(kind: type[_T], values: Any, where: str) -> _T:

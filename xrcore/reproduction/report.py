@@ -15,6 +15,7 @@ from xrcore.errors import XrcoreError
 from xrcore.reproduction.places import Places
 
 _NUMBERS = {"patient": str}
+_DIGITS = 5  # of a table that is kept
 
 
 class Report:
@@ -57,11 +58,11 @@ class Report:
         """Whether the numbers mean nothing."""
         return self.places.profile == "smoke"
 
-    def keep_table(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Write a table to results/PROFILE/tables/NAME.csv, and give it back."""
-        path = self.places.results / "tables" / f"{self.name}.csv"
+    def keep_table(self, table: pd.DataFrame, suffix: str = "") -> pd.DataFrame:
+        """Write a table to results/PROFILE/tables/NAME.csv, to five decimals, and give it back."""
+        path = self.places.results / "tables" / f"{self.name}{suffix}.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
-        table.to_csv(path, lineterminator="\n")
+        table.round(_DIGITS).to_csv(path, lineterminator="\n")
         return table
 
     def keep_figure(self, figure: Figure, suffix: str = "") -> Figure:

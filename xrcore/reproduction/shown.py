@@ -34,20 +34,26 @@ class Shown:
 
 
 def number(values: pd.Series, decimals: int) -> pd.Series:
-    """Fixed decimals."""
+    """Fixed decimals; what they would show as zero, but is not, as "< 0.01"."""
     return values.map(lambda value: _text(value, decimals))
 
 
 def spread(table: pd.DataFrame, name: str, decimals: int) -> pd.Series:
     """`name`_mean ± `name`_std."""
-    means, stds = number(table[f"{name}_mean"], decimals), number(table[f"{name}_std"], decimals)
-    return means.where(table[f"{name}_std"].isna(), means + " ± " + stds)
+    means, stds = table[f"{name}_mean"], table[f"{name}_std"]
+    return pd.Series([_joined(mean, decimals, " ± {}", std) for mean, std in zip(means, stds, strict=True)], table.index)
 
 
 def interval(table: pd.DataFrame, name: str, decimals: int) -> pd.Series:
     """`name` (`name`_low to `name`_high)."""
-    means, lows, highs = (number(table[column], decimals) for column in (name, f"{name}_low", f"{name}_high"))
-    return means.where(table[f"{name}_low"].isna(), means + " (" + lows + " to " + highs + ")")
+    columns = zip(table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True)
+    return pd.Series([_joined(mean, decimals, " ({} to {})", low, high) for mean, low, high in columns], table.index)
+
+
+def between(table: pd.DataFrame, name: str, decimals: int) -> pd.Series:
+    """`name`_low to `name`_high."""
+    lows, highs = (number(table[f"{name}_{end}"], decimals) for end in ("low", "high"))
+    return (lows + " to " + highs).where(table[f"{name}_low"].notna(), MISSING)
 
 
 def with_reasons(table: pd.DataFrame, why: Mapping[str, str]) -> pd.DataFrame:
@@ -58,11 +64,22 @@ def with_reasons(table: pd.DataFrame, why: Mapping[str, str]) -> pd.DataFrame:
     return table.assign(why=[why[row] for row in table.index])
 
 
-def _text(value: object, decimals: int) -> str:
-    if value is None or pd.isna(value):
+def _joined(mean: float, decimals: int, form: str, *others: float) -> str:
+    """The mean alone where the others are missing, or as small as it."""
+    tiny = 0.5 * 10.0**-decimals
+    if any(pd.isna(other) for other in others) or 0 < mean < tiny > max(others):
+        return _text(mean, decimals)
+    return _fixed(mean, decimals) + form.format(*(_fixed(other, decimals) for other in others))
+
+
+def _text(value: float, decimals: int) -> str:
+    if pd.isna(value):
         return MISSING
-    rounded = np.round(float(value), decimals) + 0.0  # type: ignore[arg-type]  # and no -0.00
-    return f"{rounded:.{decimals}f}"
+    return f"< {10.0**-decimals:.{decimals}f}" if 0 < value < 0.5 * 10.0**-decimals else _fixed(value, decimals)
+
+
+def _fixed(value: float, decimals: int) -> str:
+    return f"{np.round(float(value), decimals) + 0.0:.{decimals}f}"  # and no -0.00
 
 
 def _cell(text: str) -> str:

@@ -38,6 +38,10 @@ class Study(ABC):
         """Names of the trainings whose models a part needs."""
         return ()
 
+    def entries(self, plan: Plan, part: str) -> tuple[str, ...]:
+        """Of the data manifest, that a part needs."""
+        return tuple(dict.fromkeys(entry for name in self.trainings(plan, part) for entry in plan.trainings[name].entries))
+
     def setup(self, plan: Plan, part: str) -> str:
         """Changes where the part must be measured again."""
         trained = [plan.trainings[name].setup for name in self.trainings(plan, part)]

@@ -1,0 +1,46 @@
+"""Real X-rays: radius and ulna of a wrist, each camera alone and both together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from xrcore.datasets.store import Store
+from xrcore.reproduction import wrist
+from xrcore.reproduction.places import Places
+from xrcore.reproduction.plan import Plan
+from xrcore.reproduction.studies.base import Study
+
+ENTRY = "wrist-biplane"
+
+
+class Wrist(Study):
+    """A part a bone and frame; see `reproduction.wrist`. The .npz holds the images for the figures."""
+
+    name: ClassVar[str] = "wrist"
+
+    def options(self, plan: Plan) -> Any:
+        return plan.wrist
+
+    def parts(self, plan: Plan) -> tuple[str, ...]:
+        return tuple(f"{bone}-{frame}" for bone, frame in wrist.STARTS)
+
+    def entries(self, plan: Plan, part: str) -> tuple[str, ...]:
+        return (ENTRY,)
+
+    def table(self, plan: Plan, places: Places, part: str, growing: Path) -> pd.DataFrame:
+        bone, _, frame = part.rpartition("-")
+        images = places.part(self.name, part).with_suffix(".npz")
+        return wrist.run(growing, images, Store().find(ENTRY), seeds=range(plan.wrist.starts), cases=[(bone, int(frame))])
+
+    def finish(self, plan: Plan, places: Places, table: pd.DataFrame) -> pd.DataFrame:
+        images: dict[str, Any] = {}
+        for part in self.parts(plan):
+            with np.load(places.part(self.name, part).with_suffix(".npz"), allow_pickle=False) as kept:
+                images |= {name: kept[name] for name in kept.files}
+        places.results.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(places.result(self.name, ".npz"), allow_pickle=False, **images)
+        return table
