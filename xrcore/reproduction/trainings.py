@@ -17,12 +17,17 @@ def make(plan: Plan, places: Places, name: str) -> PoseRegressor:
     """Train, going on from a checkpoint where there is one; a model that is there is returned."""
     if name not in plan.trainings:
         raise XrcoreError(f"profile {plan.name} has no training {name!r}; it has {', '.join(plan.trainings)}")
-    training = plan.trainings[name]
+    training, where = plan.trainings[name], places.origin(name)
     volume = training.subject.volume(training.settings.spacing)
+    was_there = PoseRegressor.exists(places.model(name))
     model = train(volume, PAPER_CARM, training.settings, out=places.model(name), resume=True, device=device_of(plan))
-    minutes = model.training["seconds"] / 60
-    record = origin(places.root, seed=training.settings.seed, minutes=minutes, setup=training.setup, images=model.training["images"])
-    write(places.origin(name), record)
+    if was_there and where.exists():
+        where.touch()  # it came from where it came from
+    else:
+        minutes = model.training["seconds"] / 60
+        write(
+            where, origin(places.root, seed=training.settings.seed, minutes=minutes, setup=training.setup, images=model.training["images"])
+        )
     return model
 
 
