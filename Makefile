@@ -38,7 +38,8 @@ reproduce: $(VENV)/.workflow
 	@$(BIN)/xrcore reproduce --profile $(PROFILE) -- $(SNAKEMAKE)
 
 site: $(VENV)/.workflow
-	@$(BIN)/python -m xrcore.site --notebooks notebooks --results results --figures figures --out site
+	@$(BIN)/python -m xrcore.reproduction $(PROFILE) notebooks
+	@$(BIN)/python -m xrcore.site --notebooks build/$(PROFILE)/notebooks --results results --figures figures --out site
 
 bench: $(VENV)/.core
 	@$(BIN)/xrcore bench

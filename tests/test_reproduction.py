@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -187,8 +188,8 @@ def clone(tmp_path_factory):
     return root
 
 
-def reproduce(root: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "xrcore", "reproduce", "--profile", "smoke", "--cores", "1", *options]
+def reproduce(root: Path, *options: str, cores: int = 2) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "xrcore", "reproduce", "--profile", "smoke", "--cores", str(cores), *options]
     return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=1200)
 
 
@@ -253,3 +254,46 @@ def test_a_second_run_in_the_same_clone_is_refused(clone):
         answer = reproduce(clone, "--dry-run")
     assert answer.returncode == 2
     assert "another `xrcore reproduce` is running" in answer.stderr
+
+
+def test_every_notebook_runs_in_profile_smoke_and_says_the_same_twice(clone):
+    for module, extra in (("snakemake", "workflow"), ("papermill", "notebooks"), ("nbval", "dev")):
+        pytest.importorskip(module, reason=f"{module} is not installed (the {extra} extra)")
+    answer = reproduce(clone)
+    assert answer.returncode == 0, (answer.stdout + answer.stderr)[-3000:]
+    executed = clone / "build" / "smoke" / "notebooks"
+    for name, studies in NOTEBOOKS.items():
+        assert (executed / f"{name}.ipynb").exists()
+        assert (clone / "results" / "smoke" / "tables" / f"{name}.csv").stat().st_size
+        assert (clone / "figures" / "smoke" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert (clone / "figures" / "smoke" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+        assert all((clone / "results" / "smoke" / f"{study}.json").exists() for study in studies)
+    # nbval runs them again and compares the key cells
+    options = ("--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=300", "-p", "no:cacheprovider", "-q")
+    again = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, str(executed)], cwd=clone, capture_output=True, text=True, timeout=1200
+    )
+    assert again.returncode == 0, again.stdout[-3000:]
+    checked = [cell for path in executed.glob("*.ipynb") for cell in json.loads(path.read_text())["cells"]]
+    tags = [tag for cell in checked for tag in cell["metadata"].get("tags", ())]
+    assert tags.count("nbval-check-output") >= len(NOTEBOOKS)
+
+
+def test_the_studys_twin_of_the_wrist_is_found_where_it_is(clone):
+    """Both cameras together know the pose; the study's own code on a wrist whose truth is known."""
+    from xrcore.datasets.biplane import WristBiplane
+    from xrcore.geometry import rigid
+    from xrcore.reproduction import wrist
+    from xrcore.reproduction.wrist_twin import write_twin
+
+    case = next(iter(wrist.STARTS))
+    truth = write_twin(clone / "twin")[case]
+    wrist.run(clone / "twin.csv", clone / "twin.npz", clone / "twin", seeds=[0], cases=[case])
+    with np.load(clone / "twin.npz", allow_pickle=False) as kept:
+        found = torch.from_numpy(kept[f"{case[0]}_{case[1]}_biplane_rig_from_ct"]).double()
+    points = WristBiplane(clone / "twin").bone(case[0]).surface_points(32)
+    assert float((rigid.apply(found, points) - rigid.apply(truth, points)).norm(dim=1).max()) < 0.2  # [mm]
+    table = pd.read_csv(clone / "twin.csv")
+    between = table[table["method"] == "camera 1 - camera 2"].iloc[0]
+    assert between["out_of_depth_mm"] < 0.5
+    assert between["angle_deg"] < 2

@@ -20,6 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
         ("part", "one part of a study", ("study", "part")),
         ("gather", "a study's parts into its results", ("study",)),
         ("notebook", "run a notebook on the results", ("name",)),
+        ("notebooks", "run those that are not newer than their results", ()),
     ):
         sub = commands.add_parser(command, help=help_of)
         for name in names:
@@ -51,6 +52,10 @@ def run(given: argparse.Namespace) -> None:
         from xrcore.reproduction.notebooks import execute
 
         execute(places, given.name)
+    elif given.command == "notebooks":
+        from xrcore.reproduction.notebooks import execute_all
+
+        execute_all(places)
     else:
         from xrcore.reproduction.studies import study
 

@@ -25,6 +25,27 @@ def execute(places: Places, name: str) -> Path:
 
     Raises XrcoreError for a notebook that does not exist, lacks the parameter `profile`, or fails.
     """
+    return _execute(places, name, {"profile": places.profile})
+
+
+def execute_all(places: Places) -> None:
+    """Run every notebook, also those that need no results, of which the executed copy is missing or older than what it reads."""
+    for source in sorted((places.root / "notebooks").glob("[0-9]*.ipynb")):
+        needed = [places.result(study) for study in NOTEBOOKS.get(source.stem, ())]
+        for path in needed:
+            if not path.exists():
+                raise XrcoreError(f"{path}: not there yet; `make reproduce PROFILE={places.profile}` makes it")
+        made = _target(places, source.stem)
+        if not made.exists() or any(path.stat().st_mtime > made.stat().st_mtime for path in (source, *needed)):
+            print(f"running {source} ...", flush=True)
+            _execute(places, source.stem, {"profile": places.profile} if needed else {})
+
+
+def _target(places: Places, name: str) -> Path:
+    return places.build / "notebooks" / f"{name}.ipynb"
+
+
+def _execute(places: Places, name: str, parameters: dict[str, str]) -> Path:
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
@@ -32,16 +53,14 @@ def execute(places: Places, name: str) -> Path:
     if not source.exists():
         raise XrcoreError(f"{source}: there is no such notebook")
     # papermill itself only warns of a parameter that a notebook does not have
-    if "profile" not in papermill.inspect_notebook(str(source)):
-        raise XrcoreError(f"{source}: has no parameter `profile`")
-    target = places.build / "notebooks" / source.name
+    if unknown := parameters.keys() - papermill.inspect_notebook(str(source)).keys():
+        raise XrcoreError(f"{source}: has no parameter `{unknown.pop()}`")
+    target = _target(places, name)
     target.parent.mkdir(parents=True, exist_ok=True)
     growing = target.with_name(f".{target.name}")
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     try:
-        papermill.execute_notebook(
-            str(source), str(growing), {"profile": places.profile}, cwd=str(source.parent), progress_bar=False, log_output=False
-        )
+        papermill.execute_notebook(str(source), str(growing), parameters, cwd=str(source.parent), progress_bar=False, log_output=False)
     except PapermillExecutionError as error:
         raise XrcoreError(f"{source}: failed ({error.ename}: {error.evalue}); {growing} shows where") from None
     growing.replace(target)

@@ -102,7 +102,11 @@ class Cases:
 
 @dataclass(frozen=True, kw_only=True)
 class Wrist:
+    """starts: searches of a case, each from another place. twin: on the made-up wrist instead of the real one. cases: the first so many."""
+
     starts: int
+    twin: bool = False
+    cases: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,7 +50,8 @@ class Report:
         text = f"Profile {self.places.profile}, commit {str(origin['commit'])[:7]}, seed {origin['seed']}, "
         text += f"{machine['cpu']}, {machine['cores']} cores: "
         if origin.get("trainings"):
-            text += f"{len(origin['trainings'])} trainings in {origin['training_minutes']:.0f} min, "
+            count = len(origin["trainings"])
+            text += f"{count} training{'s' * (count > 1)} in {origin['training_minutes']:.0f} min, "
         return text + f"evaluation in {origin['minutes']:.0f} min."
 
     @cached_property

@@ -11,6 +11,7 @@ import pandas as pd
 from xrcore.errors import XrcoreError
 
 MISSING = "–"
+_UNITS = (("h", 3.6e6), ("min", 6e4), ("s", 1e3), ("ms", 1.0))
 
 
 class Shown:
@@ -36,6 +37,11 @@ class Shown:
 def number(values: pd.Series, decimals: int) -> pd.Series:
     """Fixed decimals; what they would show as zero, but is not, as "< 0.01"."""
     return values.map(lambda value: _text(value, decimals))
+
+
+def duration(values: pd.Series) -> pd.Series:
+    """Milliseconds, in the unit that reads best."""
+    return values.map(_duration)
 
 
 def spread(table: pd.DataFrame, name: str, decimals: int) -> pd.Series:
@@ -76,6 +82,13 @@ def _text(value: float, decimals: int) -> str:
     if pd.isna(value):
         return MISSING
     return f"< {10.0**-decimals:.{decimals}f}" if 0 < value < 0.5 * 10.0**-decimals else _fixed(value, decimals)
+
+
+def _duration(milliseconds: float) -> str:
+    if pd.isna(milliseconds):
+        return MISSING
+    unit, size = next(((unit, size) for unit, size in _UNITS if milliseconds >= size), _UNITS[-1])
+    return f"{_fixed(milliseconds / size, 1)} {unit}"
 
 
 def _fixed(value: float, decimals: int) -> str:

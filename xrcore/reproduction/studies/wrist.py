@@ -13,6 +13,7 @@ from xrcore.reproduction import wrist
 from xrcore.reproduction.places import Places
 from xrcore.reproduction.plan import Plan
 from xrcore.reproduction.studies.base import Study
+from xrcore.reproduction.wrist_twin import write_twin
 
 ENTRY = "wrist-biplane"
 
@@ -26,15 +27,18 @@ class Wrist(Study):
         return plan.wrist
 
     def parts(self, plan: Plan) -> tuple[str, ...]:
-        return tuple(f"{bone}-{frame}" for bone, frame in wrist.STARTS)
+        return tuple(f"{bone}-{frame}" for bone, frame in list(wrist.STARTS)[: plan.wrist.cases])
 
     def entries(self, plan: Plan, part: str) -> tuple[str, ...]:
-        return (ENTRY,)
+        return () if plan.wrist.twin else (ENTRY,)
 
     def table(self, plan: Plan, places: Places, part: str, growing: Path) -> pd.DataFrame:
         bone, _, frame = part.rpartition("-")
         images = places.part(self.name, part).with_suffix(".npz")
-        return wrist.run(growing, images, Store().find(ENTRY), seeds=range(plan.wrist.starts), cases=[(bone, int(frame))])
+        folder = growing.with_suffix(".twin") if plan.wrist.twin else Store().find(ENTRY)
+        if plan.wrist.twin:
+            write_twin(folder)
+        return wrist.run(growing, images, folder, seeds=range(plan.wrist.starts), cases=[(bone, int(frame))])
 
     def finish(self, plan: Plan, places: Places, table: pd.DataFrame) -> pd.DataFrame:
         images: dict[str, Any] = {}
