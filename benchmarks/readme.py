@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import readme_paper
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
 accuracy = json.loads((RESULTS / "accuracy.json").read_text())
@@ -141,5 +143,8 @@ p = ROOT / "README.md"
 x = p.read_text()
 BEGIN, END = "<!-- measured -->", "<!-- /measured -->"
 body = BEGIN + "\n" + "\n".join(lines) + "\n" + END
+x = x[: x.index(BEGIN)] + body + x[x.index(END) + len(END) :]
+BEGIN, END = "<!-- paper -->", "<!-- /paper -->"
+body = BEGIN + "\n" + "\n".join(readme_paper.section(RESULTS / "laptop")) + "\n" + END
 x = x[: x.index(BEGIN)] + body + x[x.index(END) + len(END) :]
 p.write_text(x)
