@@ -43,10 +43,10 @@ def refinement_figure(images: Mapping[str, Any], case: int, cases: pd.DataFrame,
     above, below = parts
     kept = [str(name) for name in images["methods"]]
     for axes, (method, title) in zip(above.subplots(1, len(names)), names.items(), strict=True):
-        _picture(axes, error_map(images["fixed"][case], images["moving"][case][kept.index(method)], images["mask"][case]), title)
+        picture(axes, error_map(images["fixed"][case], images["moving"][case][kept.index(method)], images["mask"][case]), title)
         row = cases[(cases["method"] == method) & (cases["case"] == case)].iloc[0]
         _remark(axes, f"mTRE {row['mtre_mm']:.2f} mm" if np.isfinite(row["mtre_mm"]) else "no answer")
-    _key(above, "simulated X-ray")
+    key(above, "simulated X-ray")
     for axes, (measure, label) in zip(below.subplots(1, len(_MEASURES)), _MEASURES.items(), strict=True):
         for place, (method, colour) in enumerate(zip(names, _COLOURS, strict=True)):
             values = cases.loc[cases["method"] == method, measure].dropna().to_numpy(float)
@@ -74,13 +74,13 @@ def attention_figure(images: Mapping[str, Any], rows: Sequence[tuple[int, str]],
         fixed, moving, mask = (images[name][case] for name in ("fixed", "moving", "mask"))
         grey = display_image(fixed, mask)
         pictures = [grey, None, *(error_map(fixed, moving[kept.index(name)], mask) for name in (initial, final))]
-        for axes, picture, title in zip(line, pictures, titles, strict=True):
-            _picture(axes, grey if picture is None else picture, "" if place else title)
-            if picture is None:
+        for axes, shown, title in zip(line, pictures, titles, strict=True):
+            picture(axes, grey if shown is None else shown, "" if place else title)
+            if shown is None:
                 weight = _enlarged(images["attention"][case], mask)
                 axes.imshow(weight, cmap=_ATTENTION, alpha=np.where(mask, 0.15 + 0.5 * weight, 0.0), interpolation="bilinear")
         line[0].set_ylabel(remark, fontsize=10, color=INK)
-    _key(figure, "simulated X-ray")
+    key(figure, "simulated X-ray")
     return figure
 
 
@@ -93,8 +93,9 @@ def _enlarged(attention: NDArray, mask: NDArray) -> NDArray:
     return np.clip((full - low) / max(high - low, 1e-12), 0, 1)
 
 
-def _picture(axes: Axes, picture: NDArray, title: str) -> None:
-    axes.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="antialiased")
+def picture(axes: Axes, image: NDArray, title: str) -> None:
+    """An image without an axis, its title at the left."""
+    axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="antialiased")
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
@@ -105,7 +106,8 @@ def _remark(axes: Axes, text: str) -> None:
     axes.set_xlabel(text, fontsize=10, color=QUIET)
 
 
-def _key(figure: Any, fixed: str) -> None:
+def key(figure: Any, fixed: str) -> None:
+    """What the colours of the edges say; fixed: what the red ones belong to."""
     colours = {f"{fixed} only": FIXED, "DRR only": MOVING, "both agree": 1 - (1 - FIXED) * (1 - MOVING)}
     handles = [Patch(color=to_hex(tuple(colour)), label=name) for name, colour in colours.items()]
     figure.legend(handles=handles, frameon=False, ncols=3, loc="outside lower center", fontsize=10)

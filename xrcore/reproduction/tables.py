@@ -275,3 +275,38 @@ def _in_order(table: pd.DataFrame, order: Sequence[str]) -> pd.DataFrame:
     if missing := [name for name in order if name not in table.index]:
         raise XrcoreError(f"the results hold no cases of {', '.join(missing)}; they are of another version, make them again")
     return table.loc[list(order)]
+
+
+def wrist_answers(cases: pd.DataFrame) -> pd.DataFrame:
+    """Real X-rays: NCC, SSIM and CSS in each camera, at its own answer and at that of both; and how many starts ended there.
+
+    cases: of the study `wrist`. Index: "bone, frame: own" or "bone, frame: both".
+    """
+    answers = cases[cases["kind"] == "answer"].set_index(["bone", "frame", "method"])
+    rows = {}
+    for bone, frame in dict.fromkeys((bone, frame) for bone, frame, _ in answers.index):
+        one, two, both = (answers.loc[(bone, frame, method)] for method in ("camera 1", "camera 2", "biplane"))
+        for name, sources in (("own", (one, two)), ("both", (both, both))):
+            row: dict[str, Any] = {}
+            for measure in ("ncc", "ssim", "css"):
+                row |= {f"{measure.upper()}, camera {c}": source[f"{measure}_{c}"] for c, source in enumerate(sources, 1)}
+            starts = sources if name == "own" else sources[:1]
+            row["starts that agree"] = " and ".join(f"{int(source['repeats'])} of {int(source['seeds'])}" for source in starts)
+            rows[f"{bone}, {frame}: {name}"] = row
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def wrist_between(cases: pd.DataFrame) -> pd.DataFrame:
+    """Real X-rays: camera 1 alone against camera 2 alone, the error that needs no label. Index: "bone, frame"."""
+    apart = cases[cases["method"] == "camera 1 - camera 2"]
+    columns = {
+        "out_of_depth_mm": "across both [mm]",
+        "depth_1_mm": "along depth 1 [mm]",
+        "depth_2_mm": "along depth 2 [mm]",
+        "distance_mm": "in all [mm]",
+        "angle_deg": "angle [deg]",
+        "tilt_deg": "tilt [deg]",
+        "shaft_deg": "about the shaft [deg]",
+    }
+    names = [f"{bone}, {frame}" for bone, frame in zip(apart["bone"], apart["frame"], strict=True)]
+    return apart[list(columns)].rename(columns=columns).set_axis(names)

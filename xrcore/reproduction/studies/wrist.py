@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -44,7 +45,19 @@ class Wrist(Study):
         images: dict[str, Any] = {}
         for part in self.parts(plan):
             with np.load(places.part(self.name, part).with_suffix(".npz"), allow_pickle=False) as kept:
-                images |= {name: kept[name] for name in kept.files}
+                images |= {name: _kept(kept[name]) for name in kept.files if _SHOWN.search(name)}
         places.results.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(places.result(self.name, ".npz"), allow_pickle=False, **images)
         return table
+
+
+# each camera at its own answer and at that of both, and the answers
+_SHOWN = re.compile(r"_(camera1_view1|camera2_view2|biplane_view[12])_(xray|drr)$|_rig_from_ct$")
+
+
+def _kept(array: np.ndarray) -> np.ndarray:
+    """An image as bytes between its percentiles; a matrix as it is."""
+    if array.shape == (4, 4):
+        return array
+    low, high = np.percentile(array, (0.5, 99.5))
+    return (255 * np.clip((array - low) / max(high - low, 1e-9), 0, 1)).round().astype(np.uint8)
