@@ -6,17 +6,30 @@ Source: Levenberg 1944, Marquardt 1963; the damping schedule is Nielsen's (*Damp
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from xrcore.geometry import Pose
-from xrcore.refinement.problem import Problem
+from xrcore.geometry import CArm, Pose
 from xrcore.refinement.similarities.base import NormalEquations
 
 _FIRST_DAMPING = 1e-3
 _LARGEST_STEP = (10.0, 30.0)  # deg, mm: beyond it the linearisation means nothing
+
+
+class Linearised(Protocol):
+    """What can be descended: a `Problem`, or one of several views."""
+
+    @property
+    def carm(self) -> CArm:
+        """Of the poses."""
+        ...
+
+    def normal_equations(self, pose: Pose) -> NormalEquations:
+        """Of each pose."""
+        ...
 
 
 @dataclass
@@ -34,7 +47,7 @@ class Descent:
         return self.normal.value
 
 
-def descend(problem: Problem, start: Pose, *, iterations: int, tolerance: float) -> Descent:
+def descend(problem: Linearised, start: Pose, *, iterations: int, tolerance: float) -> Descent:
     """Minimise 1 - similarity from each start; every iteration renders each pending pose once, with its Jacobian.
 
     Steps compose on the rigid transform. A descent is done when its step is smaller than `tolerance` (deg and mm). That last step
