@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import torch
 
 from xrcore.errors import XrcoreError
@@ -17,17 +19,16 @@ def make(plan: Plan, places: Places, name: str) -> PoseRegressor:
     """Train, going on from a checkpoint where there is one; a model that is there is returned."""
     if name not in plan.trainings:
         raise XrcoreError(f"profile {plan.name} has no training {name!r}; it has {', '.join(plan.trainings)}")
-    training, where = plan.trainings[name], places.origin(name)
+    training = plan.trainings[name]
     volume = training.subject.volume(training.settings.spacing)
     was_there = PoseRegressor.exists(places.model(name))
     model = train(volume, PAPER_CARM, training.settings, out=places.model(name), resume=True, device=device_of(plan))
-    if was_there and where.exists():
-        where.touch()  # it came from where it came from
-    else:
-        minutes = model.training["seconds"] / 60
-        write(
-            where, origin(places.root, seed=training.settings.seed, minutes=minutes, setup=training.setup, images=model.training["images"])
-        )
+    # the workflow removes its declared output before it calls; a model that was there came from where it came from
+    kept = places.model(name) / "made.json"
+    if not (was_there and kept.exists()):
+        minutes, images = model.training["seconds"] / 60, model.training["images"]
+        write(kept, origin(places.root, seed=training.settings.seed, minutes=minutes, setup=training.setup, images=images))
+    shutil.copyfile(kept, places.origin(name))
     return model
 
 

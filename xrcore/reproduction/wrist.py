@@ -6,8 +6,8 @@ the start and nothing else.
 
 What an operator gives is in `STARTS`: for each bone and frame a pose rounded to 5 degrees and 5 mm, found from both images by hand and by
 search. Each seed displaces it at random by up to `SPREAD`, alike for camera 1, camera 2 and both together, and each search descends
-from there. So starts are off by the rounding and the displacement in every direction, depth included; agreement that is closer than this was
-earned from the images. One camera hardly knows the depth: what wanders further than `REACH` from the operator's place is no answer.
+from there. So starts are off by the rounding and the displacement in every direction, depth included; agreement that is closer than this
+was earned from the images. One camera hardly knows the depth: what wanders further than `REACH` from the operator's place is no answer.
 """
 
 from __future__ import annotations
