@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from xrcore.refinement.refine import refine
     from xrcore.refinement.result import Evidence, Registration
     from xrcore.refinement.settings import Level, Settings
+    from xrcore.refinement.views import View, ViewSettings, register_views
     from xrcore.registration import register
     from xrcore.renderer import render, render_with_jacobian
     from xrcore.simulate import Acquisition, simulate
@@ -43,6 +44,8 @@ _HOME = {
     "refine": "xrcore.refinement.refine",
     "Settings": "xrcore.refinement.settings",
     "TrainingSettings": "xrcore.training",
+    "View": "xrcore.refinement.views",
+    "ViewSettings": "xrcore.refinement.views",
     "Volume": "xrcore.ct",
     "Xray": "xrcore.xray",
     "XrcoreError": "xrcore.errors",
@@ -50,6 +53,7 @@ _HOME = {
     "read_ct": "xrcore.ct",
     "read_xray": "xrcore.xray",
     "register": "xrcore.registration",
+    "register_views": "xrcore.refinement.views",
     "render": "xrcore.renderer",
     "render_with_jacobian": "xrcore.renderer",
     "simulate": "xrcore.simulate",
@@ -72,6 +76,8 @@ __all__ = [
     "SearchBox",
     "Settings",
     "TrainingSettings",
+    "View",
+    "ViewSettings",
     "Volume",
     "Xray",
     "XrcoreError",
@@ -85,6 +91,7 @@ __all__ = [
     "read_xray",
     "refine",
     "register",
+    "register_views",
     "render",
     "render_with_jacobian",
     "simulate",

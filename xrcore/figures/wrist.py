@@ -23,7 +23,7 @@ def wrist_figure(images: Mapping[str, Any], rows: Sequence[tuple[str, int, str]]
     for place, (line, (bone, frame, remark)) in enumerate(zip(figure.subplots(len(rows), 4, squeeze=False), rows, strict=True)):
         for number, pair in ((1, line[:2]), (2, line[2:])):
             xray, drr = (images[f"{bone}_{frame}_biplane_view{number}_{what}"].astype(float) for what in ("xray", "drr"))
-            titles = ("", "") if place else (f"camera {number}", "and the pose from both")
+            titles = ("", "") if place else (f"camera {number}", "pose from both")
             picture(pair[0], display_image(xray), titles[0])
             picture(pair[1], overlay(xray, drr), titles[1])
         line[0].set_ylabel(remark, fontsize=10, color=INK)
@@ -36,13 +36,13 @@ def disagreement_figure(between: pd.DataFrame, aims: Mapping[str, float]) -> Fig
 
     between: rows of the study's "camera 1 - camera 2". aims: column to its aim, drawn as a line.
     """
-    figure = canvas(2.9)
+    figure = canvas(3.2)
     names = {
-        "out_of_depth_mm": "across both [mm]",
-        "depth_1_mm": "along depth 1 [mm]",
-        "depth_2_mm": "along depth 2 [mm]",
-        "tilt_deg": "tilt [deg]",
-        "shaft_deg": "about the shaft [deg]",
+        "out_of_depth_mm": "across both\n[mm]",
+        "depth_1_mm": "along depth 1\n[mm]",
+        "depth_2_mm": "along depth 2\n[mm]",
+        "tilt_deg": "tilt\n[deg]",
+        "shaft_deg": "about the shaft\n[deg]",
     }
     colours = [OURS, SECOND, THIRD][: between["bone"].nunique()]
     for axes, (column, title) in zip(figure.subplots(1, len(names)), names.items(), strict=True):

@@ -297,7 +297,10 @@ def wrist_answers(cases: pd.DataFrame) -> pd.DataFrame:
 
 
 def wrist_between(cases: pd.DataFrame) -> pd.DataFrame:
-    """Real X-rays: camera 1 alone against camera 2 alone, the error that needs no label. Index: "bone, frame"."""
+    """Real X-rays: camera 1 alone against camera 2 alone, the error that needs no label. Index: "bone, frame".
+
+    The last two columns: each camera alone against both together, across that camera's own depth.
+    """
     apart = cases[cases["method"] == "camera 1 - camera 2"]
     columns = {
         "out_of_depth_mm": "across both [mm]",
@@ -309,4 +312,8 @@ def wrist_between(cases: pd.DataFrame) -> pd.DataFrame:
         "shaft_deg": "about the shaft [deg]",
     }
     names = [f"{bone}, {frame}" for bone, frame in zip(apart["bone"], apart["frame"], strict=True)]
-    return apart[list(columns)].rename(columns=columns).set_axis(names)
+    table = apart[list(columns)].rename(columns=columns).set_axis(names)
+    for number in (1, 2):
+        against = cases[cases["method"] == f"camera {number} - biplane"]
+        table[f"camera {number} against both, across its depth [mm]"] = against[f"across_{number}_mm"].to_numpy()
+    return table
