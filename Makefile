@@ -5,7 +5,7 @@
 # make reproduce   every table and figure of the paper; PROFILE=smoke (minutes), laptop (hours) or paper (a GPU)
 # make site        the executed notebooks as a website, in site/
 # make bench       speed on this machine
-# make clean       remove what these made
+# make clean       remove what these made, but for build/: trained models are hours of work
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -45,7 +45,7 @@ bench: $(VENV)/.core
 	@$(BIN)/xrcore bench
 
 clean:
-	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo site dist .snakemake results/smoke figures/smoke *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
 
 $(BIN)/python:

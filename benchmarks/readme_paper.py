@@ -11,7 +11,7 @@ import pandas as pd
 _REFINEMENTS = {
     "Grimm 2021 refinement": "Grimm's refinement",
     "PSSS, Adam as intended": "the paper's Adam",
-    "PSSS, refined by least squares": "least squares, ours",
+    "PSSS, refined by least squares": "least squares, ours, beside the paper's Adam",
 }
 _LIKENESS = ("ncc", "ssim", "css")
 _PARTS = ("A", "A+B", "A+C", "A+B+C", "[A+B+C]*", "[A+B+C]*+D")
@@ -32,7 +32,14 @@ def section(folder: Path) -> list[str]:
 def _rows(folder: Path) -> list[tuple[str, str, str, str]]:
     rows = []
     for _, row in _table(folder, "02_table1_comparison").dropna(subset=["mtre_paper"]).iterrows():
-        rows.append(("Table 1", row["method"], _score(row, "mtre_paper", "sr_paper"), _score(row, "mtre", "sr")))
+        rows.append(
+            (
+                "Table 1" if "network" not in row["method"] else "Table 3",
+                row["method"],
+                _score(row, "mtre_paper", "sr_paper"),
+                _score(row, "mtre", "sr"),
+            )
+        )
     second = _table(folder, "03_table2_refinement").set_index("method")
     for method, label in _REFINEMENTS.items():
         paper, here = ("; ".join(f"{second.loc[method, m + suffix]:.3f}" for m in _LIKENESS) for suffix in ("_paper", ""))
@@ -76,7 +83,14 @@ def _wrist(folder: Path) -> list[str]:
         f"| bone, frame | {' | '.join(between.columns)} |",
         "|---" * (1 + len(between.columns)) + "|",
     ]
-    return out + [f"| {name} | {' | '.join(f'{value:.1f}' for value in row)} |" for name, row in between.iterrows()]
+    across, angles = between["across both [mm]"], between["angle [deg]"]
+    verdict = (
+        f"\nAcross both directions of view, {(across <= 2).sum()} of {len(between)} cases are within 2 mm; {(angles <= 2).sum()} of {len(between)} are within "
+        f"2 degrees, the worst is {angles.max():.1f}: **the aim is {'met' if (angles <= 2).all() else 'missed'}** for the angle. In depth a camera alone is off by up to "
+        f"{between[['along depth 1 [mm]', 'along depth 2 [mm]']].max().max():.0f} mm."
+    )
+    rows = [f"| {name} | {' | '.join(f'{value:.1f}' for value in row)} |" for name, row in between.iterrows()]
+    return [*out, *rows, verdict]
 
 
 def _table(folder: Path, name: str) -> pd.DataFrame:

@@ -208,6 +208,8 @@ RULES = ("data", "train", "part", "gather", "notebook")
 def test_a_killed_run_goes_on_and_only_what_changed_runs_again(clone):
     pytest.importorskip("snakemake", reason="Snakemake is not installed (the workflow extra)")
     target = "results/smoke/cohort.csv"
+    (clone / "results" / "smoke").mkdir(parents=True)
+    (clone / target).write_text("what came with the clone\n")
     everything = planned(clone, "--", target)
     assert everything == {"train": 4, "part": 2, "gather": 1}
 
@@ -243,6 +245,10 @@ def test_a_killed_run_goes_on_and_only_what_changed_runs_again(clone):
     more["cohort"]["settings"]["images"] *= 2
     (clone / "workflow" / "smoke.yaml").write_text(yaml.safe_dump(more))
     assert planned(clone, "--", target) == {"train": 4, "part": 2, "gather": 1}
+    # a model of other settings gives way to the new one
+    one = "build/smoke/models/cohort/phantom-0-paper/origin.json"
+    assert reproduce(clone, "--", one).returncode == 0
+    assert json.loads((clone / one).read_text())["images"] == more["cohort"]["settings"]["images"]
     (clone / "workflow" / "smoke.yaml").write_text(text)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import lzma
 import posixpath
@@ -19,6 +20,11 @@ from typing import IO
 
 from xrcore.datasets.manifest import safe_path
 from xrcore.errors import XrcoreError
+
+
+class DiskFullError(XrcoreError):
+    """No room for the members; the archive itself is good."""
+
 
 _CHUNK = 1 << 20
 _Members = Iterator[tuple[str, Callable[[], AbstractContextManager[IO[bytes]]]]]
@@ -44,7 +50,9 @@ def unpack(archive: Path, folder: Path, members: tuple[str, ...]) -> dict[str, t
                 raise XrcoreError(f"{archive}: it holds nothing that matches {pattern!r}; another archive, or its publisher rearranged it")
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
-        if isinstance(error, (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, NotImplementedError)):
+        if isinstance(
+            error, (zipfile.BadZipFile, gzip.BadGzipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, NotImplementedError)
+        ):
             raise XrcoreError(f"{archive}: a damaged archive ({' '.join(str(error).split()) or 'it ends early'})") from None
         if isinstance(error, (FileExistsError, NotADirectoryError, IsADirectoryError)):
             raise XrcoreError(f"{archive}: two of its members have the same name") from None
@@ -57,7 +65,7 @@ def _write(archive: Path, stream: IO[bytes], target: Path) -> tuple[int, str]:
     with target.open("xb") as file:
         while chunk := stream.read(_CHUNK):
             if shutil.disk_usage(target.parent).free < len(chunk) + _CHUNK:
-                raise XrcoreError(f"{archive}: the disk is full; its members need more room than there is at {target.parent}")
+                raise DiskFullError(f"{archive}: the disk is full; its members need more room than there is at {target.parent}")
             file.write(chunk)
             digest.update(chunk)
             size += len(chunk)

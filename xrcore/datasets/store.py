@@ -14,7 +14,7 @@ from pathlib import Path
 import pooch
 import requests
 
-from xrcore.datasets.archives import unpack
+from xrcore.datasets.archives import DiskFullError, unpack
 from xrcore.datasets.manifest import Entry, Manifest, RemoteFile, load_manifest
 from xrcore.datasets.mirror import Mirror, has_hash
 from xrcore.datasets.records import Record, read_records, write_record
@@ -126,10 +126,11 @@ class Store:
         for file in entry.files:
             yield _compare(root / file.path, self.known_hash(entry, file))
 
-    def fetch(self, name: str, *, bar: Bar | None = None, note: Callable[[str], object] = lambda text: None) -> str:
+    def fetch(self, name: str, *, bar: Bar | None = None, note: Callable[[str], object] = lambda text: None, wait: bool = False) -> str:
         """Make an entry available, and say how: "here", "in mirror", "copied from mirror" or "downloaded".
 
         bar: called with a name and the bytes to come (None: unknown), gives a progress bar. note: told what a user should know.
+        wait: for the end of another fetch into the same folder, instead of an error.
         Raises XrcoreError, one line, for no network, wrong bytes, no room and an archive that is refused. An interrupted or failed
         transfer goes on from there the next time.
         """
@@ -147,7 +148,7 @@ class Store:
             return HERE
         try:
             self._staging(entry).mkdir(parents=True, exist_ok=True)
-            with _alone(self.folder / _STAGING):
+            with _alone(self.folder / _STAGING, wait=wait):
                 for stray in self._staging(entry).glob("tmp*"):
                     stray.unlink()  # pooch's, of a run that was killed
                 return self._fetch(entry, bar or (lambda name, total: nullcontext()))
@@ -257,7 +258,8 @@ class Store:
         try:
             members = unpack(archive, unpacked, entry.members)
         except XrcoreError as error:
-            archive.unlink()  # it is of no use: the next fetch gets it anew
+            if not isinstance(error, DiskFullError):
+                archive.unlink()  # it is of no use: the next fetch gets it anew
             raise XrcoreError(f"{entry.name}: {str(error).removeprefix(f'{staging}{os.sep}')}") from None
         files = {f"{entry.path}/{name}": found for name, found in sorted(members.items())}
         record = Record(file.url, archive.stat().st_size, pooch.file_hash(str(archive)), files)
@@ -308,7 +310,7 @@ def _wrong_bytes(entry: Entry, file: RemoteFile, known: str | None) -> str:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _alone(folder: Path, *, wait: bool) -> Iterator[None]:
     """Only one process writes to a data folder; the system lifts the lock of a process that was killed."""
     try:
         import fcntl
@@ -317,7 +319,7 @@ def _alone(folder: Path) -> Iterator[None]:
         return
     with (folder / "lock").open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except OSError:
             raise XrcoreError(f"{folder.parent}: another fetch is writing there; wait for its end, or set {FOLDER}") from None
         yield

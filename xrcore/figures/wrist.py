@@ -46,7 +46,7 @@ def disagreement_figure(between: pd.DataFrame, aims: Mapping[str, float]) -> Fig
     }
     colours = [OURS, SECOND, THIRD][: between["bone"].nunique()]
     for axes, (column, title) in zip(figure.subplots(1, len(names)), names.items(), strict=True):
-        sns.stripplot(between, x="bone", y=column, hue="bone", palette=colours, size=8, ax=axes, jitter=0.08)
+        sns.stripplot(between, x="bone", y=column, hue="bone", palette=colours, size=8, ax=axes, jitter=False)
         quiet(axes, title=title, grid="y")
         axes.set(xlabel="", ylabel="")
         axes.set_ylim(0, None)

@@ -45,6 +45,10 @@ class Places:
         """The table that one part of a study grows, without suffix."""
         return self.build / "parts" / study / part
 
+    def gathered(self, study: str) -> Path:
+        """Says that a study's results are this clone's own, not those that came with it."""
+        return self.build / "gathered" / f"{study}.json"
+
     def result(self, study: str, suffix: str = ".csv") -> Path:
         """A study's cases (.csv), where they come from (.json) and, of some, images (.npz)."""
         return self.results / f"{study}{suffix}"

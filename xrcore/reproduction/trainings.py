@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import torch
 
@@ -19,17 +20,27 @@ def make(plan: Plan, places: Places, name: str) -> PoseRegressor:
     """Train, going on from a checkpoint where there is one; a model that is there is returned."""
     if name not in plan.trainings:
         raise XrcoreError(f"profile {plan.name} has no training {name!r}; it has {', '.join(plan.trainings)}")
-    training = plan.trainings[name]
+    training, folder = plan.trainings[name], places.model(name)
+    _clear_unless_of(folder, training.setup)
     volume = training.subject.volume(training.settings.spacing)
-    was_there = PoseRegressor.exists(places.model(name))
-    model = train(volume, PAPER_CARM, training.settings, out=places.model(name), resume=True, device=device_of(plan))
+    was_there = PoseRegressor.exists(folder)
+    model = train(volume, PAPER_CARM, training.settings, out=folder, resume=True, device=device_of(plan))
     # the workflow removes its declared output before it calls; a model that was there came from where it came from
-    kept = places.model(name) / "made.json"
+    kept = folder / "made.json"
     if not (was_there and kept.exists()):
         minutes, images = model.training["seconds"] / 60, model.training["images"]
         write(kept, origin(places.root, seed=training.settings.seed, minutes=minutes, setup=training.setup, images=images))
     shutil.copyfile(kept, places.origin(name))
     return model
+
+
+def _clear_unless_of(folder: Path, setup: str) -> None:
+    """Remove a model or checkpoint of other settings; it is this workflow's own, and nobody asked for it any more."""
+    mark = folder / "setup"
+    if not (mark.exists() and mark.read_text(encoding="ascii") == setup):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        mark.write_text(setup, encoding="ascii")
 
 
 def device_of(plan: Plan) -> str:

@@ -19,7 +19,7 @@ _SETTINGS = (
     "--keep-going",
     # other settings (params) or newer input; not other code, which is for whoever changed it to judge (--forcerun)
     *("--rerun-triggers", "mtime", "params"),
-    "--printshellcmds",
+    "--show-failed-logs",
 )
 
 
@@ -42,10 +42,11 @@ def run(profile: str, *, root: Path = Path(), cores: int | None = None, dry_run:
     command += [] if elsewhere and cores is None else ["--cores", str(cores or cores_here())]
     command += ["--dry-run"] if dry_run else []
     command += [*extra, "--config", f"profile={profile}"]
-    with _alone(root) as interrupted:
-        if interrupted:
+    with _alone(root) as (held, interrupted):
+        if interrupted and not dry_run:
             subprocess.run([*command, "--unlock"], cwd=root, capture_output=True)
-        return _wait(subprocess.Popen(command, cwd=root))
+        # Snakemake holds the clone too, should it outlive us
+        return _wait(subprocess.Popen(command, cwd=root, pass_fds=held))
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int:
@@ -62,18 +63,23 @@ def _wait(process: subprocess.Popen[bytes]) -> int:
 
 
 @contextmanager
-def _alone(root: Path) -> Iterator[bool]:
-    """Holds the clone; yields whether a run before was killed, whose locks are then nobody's."""
+def _alone(root: Path) -> Iterator[tuple[tuple[int, ...], bool]]:
+    """Holds the clone; yields what holds it, and whether a run of ours was killed, whose Snakemake locks are then nobody's."""
     try:
         import fcntl
     except ImportError:  # Windows; Snakemake's own locks must do
-        yield False
+        yield (), False
         return
     (root / "build").mkdir(exist_ok=True)
-    with (root / "build" / ".reproduce").open("w") as file:
+    with (root / "build" / ".reproduce").open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise XrcoreError(f"{root.absolute()}: another `xrcore reproduce` is running here; wait for it") from None
-        locks = root / ".snakemake" / "locks"
-        yield locks.is_dir() and any(locks.iterdir())
+        file.seek(0)
+        interrupted = bool(file.read())
+        file.truncate(0)
+        file.write("running")
+        file.flush()
+        yield (file.fileno(),), interrupted
+        file.truncate(0)

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pandas as pd
 
 from xrcore.errors import XrcoreError
@@ -19,6 +20,7 @@ from xrcore.reproduction.plan import Plan
 from xrcore.reproduction.provenance import origin, write
 
 _DIGITS = 5  # of what is kept in results/
+_TOLD = ("commit", "uncommitted", "minutes")  # of each training and part
 
 
 class Study(ABC):
@@ -95,26 +97,37 @@ class Study(ABC):
         names = dict.fromkeys(name for part in self.parts(plan) for name in self.trainings(plan, part))
         trained = {name: json.loads(places.origin(name).read_text(encoding="utf-8")) for name in names}
         spent = sum(record["minutes"] for record in records.values()) + (time.perf_counter() - began) / 60
-        write(
-            places.result(self.name, ".json"),
-            origin(
-                places.root,
-                seed=plan.seed,
-                minutes=spent,
-                study=self.name,
-                profile=plan.name,
-                options=asdict(self.options(plan)),
-                training_minutes=round(sum(record["minutes"] for record in trained.values()), 2),
-                trainings={name: {k: record[k] for k in ("commit", "seed", "minutes", "images")} for name, record in trained.items()},
-                parts={name: {k: record[k] for k in ("commit", "minutes")} for name, record in records.items()},
-            ),
+        told = origin(
+            places.root,
+            seed=plan.seed,
+            minutes=spent,
+            study=self.name,
+            profile=plan.name,
+            options=asdict(self.options(plan)),
+            training_minutes=round(sum(record["minutes"] for record in trained.values()), 2),
+            trainings={name: {k: record[k] for k in (*_TOLD, "seed", "images")} for name, record in trained.items()},
+            parts={name: {k: record[k] for k in (*_TOLD, "machine")} for name, record in records.items()},
         )
+        # of the measurements, not of who gathered them
+        told["machine"] = next(iter(records.values()))["machine"]
+        told["uncommitted"] = any(record["uncommitted"] for record in (told, *records.values(), *trained.values()))
+        write(places.result(self.name, ".json"), told)
+        write(places.gathered(self.name), told)
 
 
 def _minutes_before(growing: Path) -> float:
     """What an interrupted run spent already, as far as it could say so."""
     file = growing.with_suffix(".minutes.json")
     return float(json.loads(file.read_text())["minutes"]) if file.exists() and growing.exists() else 0.0
+
+
+def save_images(path: Path, images: dict[str, Any]) -> None:
+    """As .npz, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")
+    with temporary.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **images)
+    temporary.replace(path)
 
 
 def _save(table: pd.DataFrame, path: Path) -> None:

@@ -20,7 +20,7 @@ from xrcore.models import PoseRegressor
 from xrcore.renderer import render
 from xrcore.reproduction.places import Places
 from xrcore.reproduction.plan import Plan
-from xrcore.reproduction.studies.base import Study
+from xrcore.reproduction.studies.base import Study, save_images
 from xrcore.reproduction.trainings import model_of
 from xrcore.xray.image import Xray
 
@@ -59,8 +59,7 @@ class Cases(Study):
         model = model_of(places, "cases/ball")
         images = [self._images(tests.xray(subject, case), table[table["case"] == case], volume, model) for case in range(tests.poses)]
         kept = {name: np.stack([image[name] for image in images]) for name in images[0]}
-        places.results.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(places.result(self.name, ".npz"), allow_pickle=False, methods=np.array(_SHOWN), **kept)
+        save_images(places.result(self.name, ".npz"), {"methods": np.array(_SHOWN), **kept})
         return table
 
     def _tests(self, plan: Plan) -> TestSet:

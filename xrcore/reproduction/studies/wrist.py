@@ -13,7 +13,7 @@ from xrcore.datasets.store import Store
 from xrcore.reproduction import wrist
 from xrcore.reproduction.places import Places
 from xrcore.reproduction.plan import Plan
-from xrcore.reproduction.studies.base import Study
+from xrcore.reproduction.studies.base import Study, save_images
 from xrcore.reproduction.wrist_twin import write_twin
 
 ENTRY = "wrist-biplane"
@@ -46,8 +46,7 @@ class Wrist(Study):
         for part in self.parts(plan):
             with np.load(places.part(self.name, part).with_suffix(".npz"), allow_pickle=False) as kept:
                 images |= {name: _kept(kept[name]) for name in kept.files if _SHOWN.search(name)}
-        places.results.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(places.result(self.name, ".npz"), allow_pickle=False, **images)
+        save_images(places.result(self.name, ".npz"), images)
         return table
 
 
