@@ -26,7 +26,7 @@ def reproduce(
     Examples:
       xrcore reproduce --profile smoke
       xrcore reproduce --profile laptop --dry-run
-      xrcore reproduce --profile laptop -- results/laptop/ablation.csv
+      xrcore reproduce --profile laptop -- build/laptop/gathered/ablation.json
       xrcore reproduce --profile paper -- --profile workflow/slurm
     """
     from xrcore.reproduction.workflow import run
