@@ -39,7 +39,7 @@ reproduce: $(VENV)/.workflow
 
 site: $(VENV)/.workflow
 	@$(BIN)/python -m xrcore.reproduction $(PROFILE) notebooks
-	@$(BIN)/python -m xrcore.site --notebooks build/$(PROFILE)/notebooks --results results --figures figures --out site
+	@$(BIN)/python -m xrcore.site --notebooks build/pages/$(PROFILE) --results results --figures figures --out site
 
 bench: $(VENV)/.core
 	@$(BIN)/xrcore bench

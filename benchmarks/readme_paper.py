@@ -11,7 +11,7 @@ import pandas as pd
 _REFINEMENTS = {
     "Grimm 2021 refinement": "Grimm's refinement",
     "PSSS, Adam as intended": "the paper's Adam",
-    "PSSS, refined by least squares": "least squares, ours, beside the paper's Adam",
+    "PSSS, refined by least squares": "least squares, ours (the paper has its Adam)",
 }
 _LIKENESS = ("ncc", "ssim", "css")
 _PARTS = ("A", "A+B", "A+C", "A+B+C", "[A+B+C]*", "[A+B+C]*+D")
@@ -21,7 +21,7 @@ def section(folder: Path) -> list[str]:
     """folder: results/PROFILE. Markdown, a line an entry."""
     out = [
         f"Profile {folder.name} ({_origin(folder)}); means of mTRE in mm, and success. The paper's patients and X-rays were never "
-        "released, so the pattern is what can be compared, not the values.\n",
+        "released, so the pattern is what can be compared, not the values. Tables 1 and 3 are on noise-free DRRs of the very renderer that refines, the paper's protocol, unless they say *as acquired*.\n",
         "| | | the paper | here |",
         "|---|---|---:|---:|",
     ]

@@ -25,27 +25,23 @@ def execute(places: Places, name: str) -> Path:
 
     Raises XrcoreError for a notebook that does not exist, lacks the parameter `profile`, or fails.
     """
-    return _execute(places, name, {"profile": places.profile})
+    return _execute(places, name, {"profile": places.profile}, places.build / "notebooks")
 
 
 def execute_all(places: Places) -> None:
-    """Run every notebook, also those that need no results, of which the executed copy is missing or older than what it reads."""
+    """Run every notebook into `places.pages`, also those that need no results, unless a copy there is newer than what it reads."""
     for source in sorted((places.root / "notebooks").glob("[0-9]*.ipynb")):
         needed = [places.result(study) for study in NOTEBOOKS.get(source.stem, ())]
         for path in needed:
             if not path.exists():
                 raise XrcoreError(f"{path}: not there yet; `make reproduce PROFILE={places.profile}` makes it")
-        made = _target(places, source.stem)
+        made = places.pages / source.name
         if not made.exists() or any(path.stat().st_mtime > made.stat().st_mtime for path in (source, *needed)):
             print(f"running {source} ...", flush=True)
-            _execute(places, source.stem, {"profile": places.profile} if needed else {})
+            _execute(places, source.stem, {"profile": places.profile} if needed else {}, places.pages)
 
 
-def _target(places: Places, name: str) -> Path:
-    return places.build / "notebooks" / f"{name}.ipynb"
-
-
-def _execute(places: Places, name: str, parameters: dict[str, str]) -> Path:
+def _execute(places: Places, name: str, parameters: dict[str, str], folder: Path) -> Path:
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
@@ -55,7 +51,7 @@ def _execute(places: Places, name: str, parameters: dict[str, str]) -> Path:
     # papermill itself only warns of a parameter that a notebook does not have
     if unknown := parameters.keys() - papermill.inspect_notebook(str(source)).keys():
         raise XrcoreError(f"{source}: has no parameter `{unknown.pop()}`")
-    target = _target(places, name)
+    target = folder / f"{name}.ipynb"
     target.parent.mkdir(parents=True, exist_ok=True)
     growing = target.with_name(f".{target.name}")
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")

@@ -45,6 +45,11 @@ class Places:
         """The table that one part of a study grows, without suffix."""
         return self.build / "parts" / study / part
 
+    @property
+    def pages(self) -> Path:
+        """Notebooks run for the site, on whatever results are there; not those of the workflow, which vouch for results of its own."""
+        return self.root / "build" / "pages" / self.profile
+
     def gathered(self, study: str) -> Path:
         """Says that a study's results are this clone's own, not those that came with it."""
         return self.build / "gathered" / f"{study}.json"

@@ -31,7 +31,7 @@ def run(profile: str, *, root: Path = Path(), cores: int | None = None, dry_run:
     if profile not in PROFILES:
         raise XrcoreError(f"unknown profile {profile!r}; choose from {', '.join(PROFILES)}")
     if importlib.util.find_spec("snakemake") is None:
-        raise XrcoreError("Snakemake is not installed; `make reproduce` installs it, or: pip install -e '.[notebooks,workflow]'")
+        raise XrcoreError("Snakemake is not installed; `make reproduce SNAKEMAKE=-n` installs it and shows what would run")
     places = Places(profile, root)
     if not (root / "workflow" / "Snakefile").exists():
         raise XrcoreError(f"{root.absolute()}: holds no workflow/Snakefile; run this in a clone of xrcore, or name it by --root")
