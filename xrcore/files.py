@@ -48,6 +48,28 @@ def staged(folder: str | os.PathLike[str]) -> Iterator[Path]:
         raise XrcoreError(f"{folder}: cannot be written ({error.strerror or error})") from None
 
 
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary file beside `path` that takes its place when the block ends well, so that no reader sees half a file."""
+    path = Path(path)
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    except (OSError, ValueError) as error:
+        raise XrcoreError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})") from None
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner can read
+        temporary.replace(path)
+    except OSError as error:
+        raise XrcoreError(f"{path}: cannot be written ({error.strerror})") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def _move(temporary: Path, folder: Path) -> None:
     files = sorted(temporary.iterdir())
     blocked = [file.name for file in files if (folder / file.name).is_dir()]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from xrcore.bench.machine import describe
+from xrcore.files import replacing
 from xrcore.versions import versions
 
 _PACKAGES = ("efficientnet-pytorch", "numba", "numpy", "SimpleITK", "torch")
@@ -32,9 +33,8 @@ def origin(root: Path, *, seed: int, minutes: float, **more: Any) -> dict[str, A
 def write(path: Path, record: dict[str, Any]) -> None:
     """As JSON, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def _git(root: Path, *arguments: str) -> str | None:

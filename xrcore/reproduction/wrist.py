@@ -13,9 +13,9 @@ was earned from the images. One camera hardly knows the depth: what wanders furt
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,8 +28,8 @@ from xrcore import metrics
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.datasets.biplane import WristBiplane
-from xrcore.errors import XrcoreError
 from xrcore.figures.blends import edges
+from xrcore.files import replacing
 from xrcore.geometry import rigid
 from xrcore.refinement.views import View, ViewsRegistration, around, register_views, shadow
 from xrcore.renderer import render
@@ -108,8 +108,12 @@ def run(
             split = disagreement(answers[a].rig_from_ct, answers[b].rig_from_ct, volume, views[1], views[2])
             rows.append({"kind": "disagreement", "bone": bone, "frame": frame, "method": f"{a} - {b}", **split})
     table = pd.DataFrame(rows)
-    _write(Path(out_csv), lambda file: file.write(table.to_csv(index=False, float_format="%.5g").encode()))
-    _write(Path(out_npz), lambda file: np.savez_compressed(file, allow_pickle=False, **images))
+    for path in (Path(out_csv), Path(out_npz)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(out_csv) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.5g")
+    with replacing(out_npz) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **images)
     return table
 
 
@@ -181,17 +185,3 @@ def _scaled(image: Float[Tensor, "H W"], region: Bool[Tensor, "H W"]) -> Float[T
     """Zero mean and unit variance over the region: an X-ray's gain and offset are not a DRR's, and SSIM would compare them."""
     seen = image[region]
     return (image - seen.mean()) / seen.std()
-
-
-def _write(path: Path, fill: Callable[[BinaryIO], object]) -> None:
-    """The whole file or none."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            fill(file)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise XrcoreError(f"{path}: cannot be written ({error.strerror or error})") from None
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -13,8 +13,8 @@ import yaml
 
 from xrcore.ct.image_files import check_file
 from xrcore.errors import XrcoreError
+from xrcore.files import replacing
 from xrcore.geometry import CArm
-from xrcore.xray.writing import replacing
 
 GEOMETRY_KEYS = ("source_to_detector", "source_to_isocenter", "shape", "pixel_spacing", "principal_point", "K")
 IMAGE_KEYS = ("pixel_values", "invert", "mask")

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,31 +13,10 @@ from PIL import Image
 from torch import Tensor
 
 from xrcore.errors import XrcoreError
+from xrcore.files import replacing
 from xrcore.geometry import CArm, Pose
 from xrcore.xray.dicom_object import xray_dataset
 from xrcore.xray.image import Xray
-
-
-@contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its place when the block ends well, so that no reader sees half a file."""
-    path = Path(path)
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    except (OSError, ValueError) as error:
-        raise XrcoreError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})") from None
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner can read
-        temporary.replace(path)
-    except OSError as error:
-        raise XrcoreError(f"{path}: cannot be written ({error.strerror})") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_xray(

@@ -14,7 +14,7 @@ import pandas as pd
 
 from xrcore.errors import XrcoreError
 from xrcore.experiments.seeds import digest
-from xrcore.files import fingerprint
+from xrcore.files import fingerprint, replacing
 from xrcore.reproduction.places import Places
 from xrcore.reproduction.plan import Plan
 from xrcore.reproduction.provenance import origin, write
@@ -124,13 +124,10 @@ def _minutes_before(growing: Path) -> float:
 def save_images(path: Path, images: dict[str, Any]) -> None:
     """As .npz, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    with temporary.open("wb") as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **images)
-    temporary.replace(path)
 
 
 def _save(table: pd.DataFrame, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.part")
-    table.to_csv(temporary, index=False, lineterminator="\n")
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
