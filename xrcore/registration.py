@@ -16,7 +16,7 @@ from xrcore.errors import XrcoreError
 from xrcore.geometry import CArm, Pose
 from xrcore.refinement.multistart import Found, SearchBox, search_down
 from xrcore.refinement.refine import refine
-from xrcore.refinement.result import Registration
+from xrcore.refinement.result import Registration, Step, Watch
 from xrcore.refinement.search import LIMIT, SMALL
 from xrcore.refinement.settings import PYRAMID, Settings, settings_for
 from xrcore.refinement.similarities import similarity as named_similarity
@@ -61,6 +61,7 @@ def register(
     search: SearchBox | None = None,
     retries: int = len(_RETRIES),
     progress: Callable[[str], None] | None = None,
+    watch: Watch | None = None,
 ) -> Registration:
     """Find the pose of an X-ray in a CT's space, and say whether to trust it.
 
@@ -70,7 +71,8 @@ def register(
     similarity: replaces the method's own. beam: the one assumed; default 90 kV.
     search: the box of starts judged about `initial`; default the paper's ranges, or as far about a prediction as the model
         errs. retries: wider searches while in doubt.
-    progress: called with a line of text as stages begin.
+    progress: called with a line of text as stages begin. watch: called with the best `Step` so far after every round of images; what
+        it raises ends the registration. `seconds` do not count what it took.
 
     "gauss-newton" searches the box and descends coarse to fine. The other methods refine from `initial` alone, as their
     authors do; if that answer is not trusted, a coarse search gives them another start. A model's last retry covers all it was trained for.
@@ -79,7 +81,9 @@ def register(
     Raises XrcoreError for bad input: a CT outside the view, an unknown method, a similarity the method cannot use, a model of another CT
     or geometry.
     """
-    began = time.perf_counter()
+    clock = _Clock()
+    began = clock()
+    see = None if watch is None else clock.stopped_during(watch)
     say = progress or (lambda _: None)
     beam = Beam() if beam is None else beam
     settings = settings_for(method)
@@ -94,22 +98,22 @@ def register(
         initial.check(xray.carm, volume)
         start = _start(_within(initial.predict(xray), initial.ranges), xray)
         plans = _plans_about_prediction(start, initial, search)
-        stages["predict"] = time.perf_counter() - began
+        stages["predict"] = clock() - began
     stages |= {"search and refine": 0.0, "verify": 0.0}
     best: Registration | None = None
     evaluations = 0
     with torch.no_grad(), for_rendering():
         for attempt, (center, where) in enumerate(plans[: retries + 1]):
-            tick = time.perf_counter()
+            tick = clock()
             say("searching" if attempt == 0 else f"not sure yet: searching {where.candidates} starts")
-            result = _attempt(xray, volume, center, where, settings, beam, alone=attempt == 0)
+            result = _attempt(xray, volume, center, where, settings, beam, see, alone=attempt == 0)
             evaluations += result.evaluations
-            tock = time.perf_counter()
+            tock = clock()
             seen = xray.negative() if result.inverted else xray
             say("verifying")
             evidence = gather_evidence(seen, volume, result.pose, beam)
             stages["search and refine"] += tock - tick
-            stages["verify"] += time.perf_counter() - tock
+            stages["verify"] += clock() - tock
             reasons = objections(evidence)
             result = replace(result, trusted=not reasons, reasons=reasons, evidence=evidence)
             if best is None or best.evidence is None or result.trusted or evidence.local > best.evidence.local:
@@ -118,9 +122,7 @@ def register(
                 break
     assert best is not None
     notes = xray.notes + (("the X-ray was inverted (bone dark) and was turned over",) if best.inverted else ())
-    return replace(
-        best, initial=start, seconds=time.perf_counter() - began, evaluations=evaluations, notes=notes, stages=stages, attempts=attempt + 1
-    )
+    return replace(best, initial=start, seconds=clock() - began, evaluations=evaluations, notes=notes, stages=stages, attempts=attempt + 1)
 
 
 def _within(pose: Pose, ranges: tuple[float, ...]) -> Pose:
@@ -155,14 +157,34 @@ def _start(initial: Pose | None, xray: Xray) -> Pose:
     return Pose(start.numbers.detach().double())
 
 
-def _attempt(xray: Xray, volume: Volume, start: Pose, box: SearchBox, settings: Settings, beam: Beam, *, alone: bool) -> Registration:
+class _Clock:
+    """Seconds of work, not of those who watch it."""
+
+    def __init__(self) -> None:
+        self._elsewhere = 0.0
+
+    def __call__(self) -> float:
+        return time.perf_counter() - self._elsewhere
+
+    def stopped_during(self, watch: Watch) -> Watch:
+        def see(step: Step) -> None:
+            began = time.perf_counter()
+            watch(step)
+            self._elsewhere += time.perf_counter() - began
+
+        return see
+
+
+def _attempt(
+    xray: Xray, volume: Volume, start: Pose, box: SearchBox, settings: Settings, beam: Beam, watch: Watch | None, *, alone: bool
+) -> Registration:
     if settings.method == "gauss-newton":
-        return _as_registration(search_down(xray, volume, start, box, settings, beam), settings, start)
+        return _as_registration(search_down(xray, volume, start, box, settings, beam, watch), settings, start)
     if alone:
-        return refine(xray, volume, start, settings, beam)
-    found = search_down(xray, volume, start, box, _COARSE, beam)
+        return refine(xray, volume, start, settings, beam, watch=watch)
+    found = search_down(xray, volume, start, box, _COARSE, beam, watch)
     seen = xray.negative() if found.inverted else xray
-    result = refine(seen, volume, found.pose, settings, beam)
+    result = refine(seen, volume, found.pose, settings, beam, watch=watch)
     return replace(result, evaluations=result.evaluations + found.evaluations, inverted=found.inverted)
 
 

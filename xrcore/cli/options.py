@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,13 +36,13 @@ def load_ct(
 ) -> tuple[Volume, tuple[str, ...]]:
     """The volume, and remarks about the file."""
     from xrcore.ct import read_ct
+    from xrcore.ct.remarks import remarks
 
     if keep is not None and labels is None:
         raise XrcoreError("--keep chooses values of a label map; give it by --labels")
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
+    with remarks() as notes:
         volume = read_ct(path, spacing, background=background, labels=labels, keep=_values(keep), series=series)
-    return volume, tuple(str(w.message) for w in caught if w.category is UserWarning)
+    return volume, tuple(notes)
 
 
 def _values(keep: str | None) -> list[int] | None:

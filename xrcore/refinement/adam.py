@@ -6,7 +6,7 @@ import torch
 
 from xrcore.geometry import Pose
 from xrcore.refinement.problem import Problem
-from xrcore.refinement.result import Registration
+from xrcore.refinement.result import Registration, Watch
 from xrcore.refinement.search import FLAT, LIMIT, NOT_FINITE, Search, Stop
 from xrcore.refinement.settings import Settings
 
@@ -14,7 +14,7 @@ _DECAY = (0.9, 0.999)  # of the averages of the gradient and of its square
 _EPSILON = 1e-8
 
 
-def refine_adam(problem: Problem, start: Pose, settings: Settings) -> Registration:
+def refine_adam(problem: Problem, start: Pose, settings: Settings, watch: Watch | None = None) -> Registration:
     """Minimise 1 - similarity by Adam; step sizes halve every `step_halving` iterations; the best pose met is returned.
 
     The variables are the six numbers themselves, Euler angles included: the paper's choice, kept so that its step sizes mean
@@ -22,7 +22,7 @@ def refine_adam(problem: Problem, start: Pose, settings: Settings) -> Registrati
     moves every number by its whole step size. Each iteration renders one image with its Jacobian.
     Source: Kingma and Ba, "Adam: A method for stochastic optimization", ICLR 2015; schedule of Zhang et al., MICCAI 2023.
     """
-    search = Search("adam", problem, start, settings)
+    search = Search("adam", problem, start, settings, watch)
     numbers = search.start.numbers.clone()
     mean, square = torch.zeros_like(numbers), torch.zeros_like(numbers)
     reason = LIMIT

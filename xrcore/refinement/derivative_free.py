@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from xrcore.geometry import Pose
 from xrcore.refinement.problem import Problem
-from xrcore.refinement.result import Registration
+from xrcore.refinement.result import Registration, Watch
 from xrcore.refinement.search import EVALUATIONS, FLAT, LIMIT, SMALL, Search, Stop
 from xrcore.refinement.settings import Settings
 
@@ -16,7 +16,7 @@ _BOUND = 3.0  # Powell's box, in units of the steps
 _EVALUATIONS = 100  # images that one iteration of Powell may render, on average
 
 
-def refine_cma_es(problem: Problem, start: Pose, settings: Settings) -> Registration:
+def refine_cma_es(problem: Problem, start: Pose, settings: Settings, watch: Watch | None = None) -> Registration:
     """Maximise the similarity by CMA-ES: each iteration draws a population and renders it as one batch.
 
     `rotation_step` and `translation_step` are the first population's standard deviations about the start; the variables are
@@ -26,7 +26,7 @@ def refine_cma_es(problem: Problem, start: Pose, settings: Settings) -> Registra
     """
     import cma  # takes seconds to import
 
-    search = Search("cma-es", problem, start, settings)
+    search = Search("cma-es", problem, start, settings, watch)
     generator = np.random.default_rng(settings.seed)
     options = {
         "randn": lambda *shape: generator.standard_normal(shape),  # or else cma would seed the global generator
@@ -62,7 +62,7 @@ def _in_words(conditions: set[str]) -> str:
     return f"no more progress (CMA-ES: {', '.join(sorted(conditions))})"
 
 
-def refine_powell(problem: Problem, start: Pose, settings: Settings) -> Registration:
+def refine_powell(problem: Problem, start: Pose, settings: Settings, watch: Watch | None = None) -> Registration:
     """Maximise the similarity by Powell's method: line searches along directions that it learns to be conjugate.
 
     The variables are `Search`'s, kept within three steps of the start; one iteration is a line search along each of six directions.
@@ -71,7 +71,7 @@ def refine_powell(problem: Problem, start: Pose, settings: Settings) -> Registra
     """
     from scipy.optimize import minimize
 
-    search = Search("powell", problem, start, settings)
+    search = Search("powell", problem, start, settings, watch)
 
     def loss(x: NDArray[np.float64]) -> float:
         pose = search.pose(torch.from_numpy(x)[None])

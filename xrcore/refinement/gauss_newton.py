@@ -5,6 +5,7 @@ Source: Levenberg 1944, Marquardt 1963; the damping schedule is Nielsen's (*Damp
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,11 +48,14 @@ class Descent:
         return self.normal.value
 
 
-def descend(problem: Linearised, start: Pose, *, iterations: int, tolerance: float) -> Descent:
+def descend(
+    problem: Linearised, start: Pose, *, iterations: int, tolerance: float, watch: Callable[[Pose, float], None] | None = None
+) -> Descent:
     """Minimise 1 - similarity from each start; every iteration renders each pending pose once, with its Jacobian.
 
     Steps compose on the rigid transform. A descent is done when its step is smaller than `tolerance` (deg and mm). That last step
     is still taken, without rendering what it leads to: what it leaves to do is smaller by orders.
+    watch: called with the best pose and its similarity after each iteration.
     """
     value, gradient, hessian, count = problem.normal_equations(start)
     pose = Pose(start.numbers.detach().double())
@@ -89,6 +93,8 @@ def descend(problem: Linearised, start: Pose, *, iterations: int, tolerance: flo
         best = int(value.argmax())
         if float(value[best]) > steps[-1][1]:
             steps.append((pose[best], float(value[best])))
+        if watch is not None:
+            watch(*steps[-1])
     steps[-1] = (pose[int(value.argmax())], float(value.max()))  # with the last small step
     return Descent(pose, NormalEquations(value, gradient, hessian, count), converged, steps)
 

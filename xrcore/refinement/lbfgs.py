@@ -7,7 +7,7 @@ from torch import Tensor
 
 from xrcore.geometry import Pose
 from xrcore.refinement.problem import Problem
-from xrcore.refinement.result import Registration
+from xrcore.refinement.result import Registration, Watch
 from xrcore.refinement.search import FLAT, LIMIT, NOT_FINITE, SMALL, Search, Stop
 from xrcore.refinement.settings import Settings
 
@@ -15,7 +15,7 @@ _LINE_SEARCH = 25  # images with Jacobian that one line search may render
 
 
 @torch.enable_grad()  # the caller may have switched gradients off
-def refine_lbfgs(problem: Problem, start: Pose, settings: Settings) -> Registration:
+def refine_lbfgs(problem: Problem, start: Pose, settings: Settings, watch: Watch | None = None) -> Registration:
     """Minimise 1 - similarity by L-BFGS until an iteration moves the pose by less than `tolerance` (deg and mm).
 
     The variables are `Search`'s: rigid motion about the start in units of `rotation_step` and `translation_step`, which are the
@@ -23,7 +23,7 @@ def refine_lbfgs(problem: Problem, start: Pose, settings: Settings) -> Registrat
     Source: Liu and Nocedal, "On the limited memory BFGS method for large scale optimization", Mathematical Programming 1989;
     strong Wolfe conditions as in Nocedal and Wright, *Numerical Optimization*, algorithms 3.5 and 3.6.
     """
-    search = Search("lbfgs", problem, start, settings)
+    search = Search("lbfgs", problem, start, settings, watch)
     x = torch.zeros(1, 6, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS(
         [x], max_iter=1, max_eval=_LINE_SEARCH, line_search_fn="strong_wolfe", tolerance_grad=0, tolerance_change=0

@@ -6,6 +6,7 @@ best members descend, and at each finer level fewer are carried on.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -18,8 +19,8 @@ from xrcore.geometry import Pose
 from xrcore.geometry.rigid import apply
 from xrcore.refinement.gauss_newton import Descent, descend
 from xrcore.refinement.problem import Problem
-from xrcore.refinement.result import Step
-from xrcore.refinement.settings import Settings
+from xrcore.refinement.result import Step, Watch, on_level
+from xrcore.refinement.settings import Level, Settings
 from xrcore.xray.image import Xray
 
 _SURVIVORS = (8, 4, 2, 1)  # descents begun on each level, coarse to fine
@@ -79,11 +80,13 @@ class Found:
     converged: bool
 
 
-def search_down(xray: Xray, volume: Volume, start: Pose, box: SearchBox, settings: Settings, beam: Beam) -> Found:
+def search_down(
+    xray: Xray, volume: Volume, start: Pose, box: SearchBox, settings: Settings, beam: Beam, watch: Watch | None = None
+) -> Found:
     """Descend from the best of a box of starts, coarse to fine.
 
     An X-ray with bone dark correlates negatively; if the descents from its negative end higher, the X-ray is taken as inverted.
-    Raises XrcoreError when no start brings the CT into the view.
+    watch: as for `refine`. Raises XrcoreError when no start brings the CT into the view.
     """
     history: list[Step] = []
     evaluations = 0
@@ -92,6 +95,7 @@ def search_down(xray: Xray, volume: Volume, start: Pose, box: SearchBox, setting
     poses = start
     for index, level in enumerate(settings.levels):
         grid = volume.coarser(level.spacing)
+        seen = on_level(watch, index)
         survivors = _SURVIVORS[min(index, len(_SURVIVORS) - 1)]
         problem = Problem(xray, grid, beam, settings.similarity_at(level), pixels=level.pixels)
         if index == 0:
@@ -101,16 +105,16 @@ def search_down(xray: Xray, volume: Volume, start: Pose, box: SearchBox, setting
             chosen = value.argsort(descending=True)[:survivors]
             if 0 not in chosen:
                 chosen = torch.cat([chosen.new_zeros(1), chosen])
-            descent = _descend(problem, candidates[chosen], level, settings)
+            descent = _descend(problem, candidates[chosen], level, settings, seen)
             if -float(value.min()) > 0.5 * float(value.max()):
                 negative = xray.negative()
                 other = Problem(negative, grid, beam, settings.similarity_at(level), pixels=level.pixels)
-                turned = _descend(other, candidates[value.argsort()[:survivors]], level, settings)
+                turned = _descend(other, candidates[value.argsort()[:survivors]], level, settings, seen)
                 evaluations += other.evaluations
                 if float(turned.value.max()) > float(descent.value.max()):
                     descent, xray, inverted = turned, negative, True
         else:
-            descent = _descend(problem, poses[:survivors], level, settings)
+            descent = _descend(problem, poses[:survivors], level, settings, seen)
         evaluations += problem.evaluations
         history += [Step(level=index, pose=pose, similarity=value) for pose, value in descent.steps]
         order = descent.value.argsort(descending=True)
@@ -135,9 +139,9 @@ def corners(volume: Volume) -> Tensor:
     return apply(volume.world_from_voxel, index)
 
 
-def _descend(problem: Problem, poses: Pose, level, settings: Settings) -> Descent:
+def _descend(problem: Problem, poses: Pose, level: Level, settings: Settings, watch: Callable[[Pose, float], None] | None) -> Descent:
     tolerance = settings.tolerance * level.spacing / settings.levels[-1].spacing
-    return descend(problem, poses, iterations=level.iterations, tolerance=tolerance)
+    return descend(problem, poses, iterations=level.iterations, tolerance=tolerance, watch=watch)
 
 
 def _distinct(poses: Pose, problem: Problem, landmarks: Tensor, distance: float) -> Pose:

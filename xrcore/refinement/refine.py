@@ -17,14 +17,14 @@ from xrcore.refinement.derivative_free import refine_cma_es, refine_powell
 from xrcore.refinement.gauss_newton import descend
 from xrcore.refinement.lbfgs import refine_lbfgs
 from xrcore.refinement.problem import Problem
-from xrcore.refinement.result import Registration, Step
+from xrcore.refinement.result import Registration, Step, Watch, on_level
 from xrcore.refinement.search import FLAT, LIMIT, NOT_FINITE, SMALL
 from xrcore.refinement.settings import Settings, settings_for
 from xrcore.refinement.similarities import SIMILARITIES
 from xrcore.refinement.similarities import similarity as named_similarity
 from xrcore.xray.image import Xray
 
-_SINGLE_LEVEL: dict[str, Callable[[Problem, Pose, Settings], Registration]] = {
+_SINGLE_LEVEL: dict[str, Callable[[Problem, Pose, Settings, Watch | None], Registration]] = {
     "adam": refine_adam,
     "lbfgs": refine_lbfgs,
     "cma-es": refine_cma_es,
@@ -32,10 +32,19 @@ _SINGLE_LEVEL: dict[str, Callable[[Problem, Pose, Settings], Registration]] = {
 }
 
 
-def refine(xray: Xray, volume: Volume, start: Pose, settings: Settings | str = "gauss-newton", beam: Beam | None = None) -> Registration:
+def refine(
+    xray: Xray,
+    volume: Volume,
+    start: Pose,
+    settings: Settings | str = "gauss-newton",
+    beam: Beam | None = None,
+    *,
+    watch: Watch | None = None,
+) -> Registration:
     """Move `start` to where a DRR of `volume` looks most like `xray`.
 
     start: one pose. settings: a preset's name (see `settings_for`) or Settings. beam: default the paper's, 90 kV.
+    watch: called with the best `Step` so far after every round of images; what it raises ends the refinement.
     "gauss-newton" walks the levels from coarse to fine; the other methods work on the last level alone, where similarity "auto"
     means ZNCC, since nothing coarser has brought them within reach of a sharper one. Settings with a `first` start where it ends;
     the history is then the last one's.
@@ -48,22 +57,22 @@ def refine(xray: Xray, volume: Volume, start: Pose, settings: Settings | str = "
     if len(start) != 1:
         raise XrcoreError(f"refine: expected one start, got a batch of {len(start)}; refine them one by one")
     if settings.first is not None:
-        before = refine(xray, volume, start, settings.first, beam)
-        after = refine(xray, volume, before.pose, replace(settings, first=None), beam)
+        before = refine(xray, volume, start, settings.first, beam, watch=watch)
+        after = refine(xray, volume, before.pose, replace(settings, first=None), beam, watch=watch)
         return replace(
             after, initial=before.initial, evaluations=before.evaluations + after.evaluations, seconds=time.perf_counter() - began
         )
     if settings.method == "gauss-newton":
-        result = _refine_gauss_newton(xray, volume, start, settings, beam)
+        result = _refine_gauss_newton(xray, volume, start, settings, beam, watch)
     else:
         level = settings.levels[-1]
         similarity = "zncc" if settings.similarity == "auto" else settings.similarity_at(level)
         problem = Problem(xray, volume.coarser(level.spacing), beam, similarity, pixels=level.pixels)
-        result = _SINGLE_LEVEL[settings.method](problem, start, settings)
+        result = _SINGLE_LEVEL[settings.method](problem, start, settings, watch)
     return replace(result, seconds=time.perf_counter() - began)
 
 
-def _refine_gauss_newton(xray: Xray, volume: Volume, start: Pose, settings: Settings, beam: Beam) -> Registration:
+def _refine_gauss_newton(xray: Xray, volume: Volume, start: Pose, settings: Settings, beam: Beam, watch: Watch | None) -> Registration:
     """`descend` on each level, from where the one before ended."""
     similarities = [named_similarity(settings.similarity_at(level)) for level in settings.levels]
     for similarity in similarities:
@@ -78,7 +87,7 @@ def _refine_gauss_newton(xray: Xray, volume: Volume, start: Pose, settings: Sett
     for number, (level, similarity) in enumerate(zip(settings.levels, similarities, strict=True)):
         problem = Problem(xray, volume.coarser(level.spacing), beam, similarity, pixels=level.pixels)
         tolerance = settings.tolerance * level.spacing / settings.levels[-1].spacing
-        descent = descend(problem, pose, iterations=level.iterations, tolerance=tolerance)
+        descent = descend(problem, pose, iterations=level.iterations, tolerance=tolerance, watch=on_level(watch, number))
         pose = descent.pose
         evaluations += problem.evaluations
         history += [Step(level=number, pose=p, similarity=value) for p, value in descent.steps]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from jaxtyping import Float
@@ -17,6 +18,17 @@ class Step:
     level: int
     pose: Pose
     similarity: float
+
+
+# Called with the best step so far after every round of images; what it raises ends the refinement.
+Watch = Callable[[Step], None]
+
+
+def on_level(watch: Watch | None, level: int) -> Callable[[Pose, float], None] | None:
+    """`watch` for a descent that knows poses and similarities, but not which level it is on."""
+    if watch is None:
+        return None
+    return lambda pose, similarity: watch(Step(level=level, pose=pose, similarity=similarity))
 
 
 @dataclass(frozen=True, kw_only=True)

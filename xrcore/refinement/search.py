@@ -12,7 +12,7 @@ from torch import Tensor
 from xrcore.errors import XrcoreError
 from xrcore.geometry import Pose
 from xrcore.refinement.problem import Problem
-from xrcore.refinement.result import Registration, Step
+from xrcore.refinement.result import Registration, Step, Watch
 from xrcore.refinement.settings import Settings
 
 TARGET = "loss target reached"
@@ -35,7 +35,7 @@ class Search:
     Raises XrcoreError unless `start` is one pose.
     """
 
-    def __init__(self, method: str, problem: Problem, start: Pose, settings: Settings) -> None:
+    def __init__(self, method: str, problem: Problem, start: Pose, settings: Settings, watch: Watch | None = None) -> None:
         if len(start) != 1:
             raise XrcoreError(f"{method}: expected one start, got a batch of {len(start)}; refine them one by one")
         self._began = time.perf_counter()
@@ -48,6 +48,7 @@ class Search:
         self._loss_target = settings.loss_target if problem.similarity.least_squares else -math.inf
         self.best, self.value, self._lowest = self.start, -math.inf, math.inf
         self._history: list[Step] = []
+        self._watch = watch
 
     def pose(self, x: Float[Tensor, "B 6"]) -> Pose:
         """Local variables to poses, differentiably."""
@@ -62,6 +63,8 @@ class Search:
         if finite[best] and float(value[best]) > self.value:
             self.best, self.value = pose[best].detach(), float(value[best])
             self._history.append(Step(level=len(self._settings.levels) - 1, pose=self.best, similarity=self.value))
+        if self._watch is not None and self._history:
+            self._watch(self._history[-1])
         if not finite.all():
             raise Stop(NOT_FINITE)
         if 1 - self.value <= self._loss_target:
