@@ -46,6 +46,16 @@ def overlay(fixed: Image, moving: Image, mask: Mask | None = None) -> Float[NDAr
     return np.where(inside[..., None], light + (1 - light.max(-1, keepdims=True)) * grey[..., None], 0.0)
 
 
+def composite(fixed: Image, moving: Image, mask: Mask | None = None) -> Float[NDArray, "H W 3"]:
+    """The X-ray in red, the DRR in cyan: grey where they agree, coloured where one is brighter.
+
+    Both are standardised first, so that another tube voltage is no disagreement.
+    """
+    (x, y), inside = _checked("composite", mask, fixed=fixed, moving=moving)
+    reds, cyans = (_windowed(_standardised(image, inside), inside) for image in (x, y))
+    return np.stack([reds, cyans, cyans], -1)
+
+
 def checkerboard(fixed: Image, moving: Image, mask: Mask | None = None, *, squares: int = 8) -> Float[NDArray, "H W 3"]:
     """The two images in turn on a checkerboard with `squares` squares along the shorter side; the X-ray is at the upper left."""
     (x, y), inside = _checked("checkerboard", mask, fixed=fixed, moving=moving)

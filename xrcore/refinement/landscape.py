@@ -29,8 +29,9 @@ from xrcore.threads import for_rendering
 from xrcore.xray.image import Xray
 
 COARSE = PYRAMID[1]  # 64 pixels on 8 mm
-REACH = (30.0, 30.0, 30.0, 90.0, 90.0, 150.0)  # half-widths [deg, mm]: twice or more of what is commonly searched
+REACH = (60.0, 60.0, 60.0, 120.0, 120.0, 120.0)  # half-widths [deg, mm]: four times what is commonly searched
 TOLERANCE = 0.02
+_GATHERED = 1.5  # power that sets the samples of a line closer to its middle, where a similarity bends most
 _BATCH = 64  # poses rendered at a time: 1 MB at 64 pixels
 
 
@@ -38,8 +39,8 @@ _BATCH = 64  # poses rendered at a time: 1 MB at 64 pixels
 class Profiles:
     """Similarities along lines through a pose, one a number.
 
-    center: the pose, one. offsets: (6, N), added to one of its numbers [deg, mm], ascending, 0 in the middle. values: by similarity's name,
-    (6, N). level: pixels and voxels they were found with.
+    center: the pose, one. offsets: (6, N), added to one of its numbers [deg, mm], ascending, 0 in the middle and closest there.
+    values: by similarity's name, (6, N). level: pixels and voxels they were found with.
     """
 
     center: Pose
@@ -69,7 +70,8 @@ class Profiles:
 class Plane:
     """Similarities over two of the six numbers.
 
-    axes: their names, first that of the rows. offsets: (2, N), of the rows and of the columns. values: by name, (N, N). The rest as in `Profiles`.
+    axes: their names, first that of the rows. offsets: (2, N), of the rows and of the columns. values: by similarity's name, (N, N).
+    The rest as in `Profiles`.
     """
 
     center: Pose
@@ -101,7 +103,8 @@ def profiles(
     level: pixels and voxels; its similarity and iterations do not count.
     """
     reach = check_lines("profiles", center, reach, samples, 6)
-    offsets = np.linspace(-1, 1, samples) * np.array(reach)[:, None]
+    even = evenly(samples)
+    offsets = np.sign(even) * np.abs(even) ** _GATHERED * np.array(reach)[:, None]
     changes = np.zeros((6, samples, 6))
     for axis in range(6):
         changes[axis, :, axis] = offsets[axis]
@@ -125,9 +128,8 @@ def plane(
     if len(axes) != 2 or axes[0] == axes[1] or set(axes) - set(NAMES):
         raise XrcoreError(f"plane: axes must be two different ones of {', '.join(NAMES)}, got {axes!r}")
     places = [NAMES.index(axis) for axis in axes]
-    reach = tuple(REACH[place] for place in places) if reach is None else reach  # type: ignore[assignment]
-    sides = check_lines("plane", center, reach, samples, 2)
-    offsets = np.linspace(-1, 1, samples) * np.array(sides)[:, None]
+    sides = check_lines("plane", center, [REACH[place] for place in places] if reach is None else reach, samples, 2)
+    offsets = evenly(samples) * np.array(sides)[:, None]
     changes = np.zeros((samples, samples, 6))
     changes[..., places[0]] = offsets[0][:, None]
     changes[..., places[1]] = offsets[1][None, :]
@@ -135,9 +137,7 @@ def plane(
     return Plane(center.detach(), (axes[0], axes[1]), offsets, {name: v.reshape(samples, samples) for name, v in values.items()}, level)
 
 
-def capture_range(
-    offsets: Float[ndarray, "N"], values: Float[ndarray, "N"], *, tolerance: float = TOLERANCE
-) -> tuple[float, float]:
+def capture_range(offsets: Float[ndarray, "N"], values: Float[ndarray, "N"], *, tolerance: float = TOLERANCE) -> tuple[float, float]:
     """How far a similarity falls below and above its highest sample before it turns to rise again, two lengths.
 
     tolerance: a rise that stays below this share of the line's span of values is noise, and does not end the range.
@@ -164,10 +164,17 @@ def _vertex(offsets: Float[ndarray, "N"], values: Float[ndarray, "N"]) -> float:
     best = int(values.argmax())
     if not 0 < best < len(values) - 1:
         return float(offsets[best])
-    left, middle, right = (float(v) for v in values[best - 1 : best + 2])
-    bend = left - 2 * middle + right
-    step = float(offsets[best + 1] - offsets[best])
-    return float(offsets[best]) + (0.5 * step * (left - right) / bend if bend < 0 else 0.0)
+    left, right = (float(offsets[i] - offsets[best]) for i in (best - 1, best + 1))
+    fall, drop = (float(values[best] - values[i]) for i in (best - 1, best + 1))
+    # through (left, -fall), (0, 0), (right, -drop)
+    bend = left * drop - right * fall
+    return float(offsets[best]) + (0.5 * (left**2 * drop - right**2 * fall) / bend if bend else 0.0)
+
+
+def evenly(samples: int) -> Float[ndarray, "N"]:
+    """From -1 to 1, with an exact 0 in the middle."""
+    half = samples // 2
+    return np.arange(-half, half + 1) / half
 
 
 def check_lines(caller: str, center: Pose, reach: Sequence[float], samples: int, count: int) -> tuple[float, ...]:

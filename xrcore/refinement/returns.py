@@ -18,7 +18,7 @@ from xrcore.geometry import Pose
 from xrcore.geometry.rigid import apply
 from xrcore.metrics import mtre
 from xrcore.refinement.gauss_newton import descend
-from xrcore.refinement.landscape import REACH, check_lines
+from xrcore.refinement.landscape import REACH, check_lines, evenly
 from xrcore.refinement.multistart import corners
 from xrcore.refinement.problem import Problem
 from xrcore.refinement.settings import PYRAMID, Settings
@@ -37,8 +37,8 @@ class Returns:
     """Where descents ended that started along lines through a pose.
 
     center: the pose, one. home: where they should come back to. similarity: what they climbed. offsets: (6, N), of the starts [deg, mm].
-    distance: (6, N), mean distance of points in the CT from where they are at home, once a descent has ended [mm]. near: below it, it came back.
-    evaluations: DRRs rendered.
+    distance: (6, N), how far points in the CT are on average from where they are at home, once a descent has ended [mm].
+    near: below it, a descent came back. evaluations: DRRs rendered.
     """
 
     center: Pose
@@ -84,12 +84,12 @@ def returns(
     lengths = check_lines("returns", center, reach, samples, 6)
     home = center if home is None else home
     settings = replace(settings, similarity=similarity)
-    offsets = np.linspace(-1, 1, samples) * np.array(lengths)[:, None]
+    offsets = evenly(samples) * np.array(lengths)[:, None]
     numbers = center.numbers.detach().double().repeat(6, samples, 1)
     for axis in range(6):
         numbers[axis, :, axis] += torch.from_numpy(offsets[axis])
     poses, evaluations = _descend(xray, volume, Pose(numbers.reshape(-1, 6)), settings, Beam() if beam is None else beam)
-    distance = mtre(poses, home, corners(volume), xray.carm, volume.isocenter).reshape(6, samples).numpy()
+    distance = mtre(poses, center, corners(volume), xray.carm, volume.isocenter).reshape(6, samples).numpy()
     return Returns(center.detach(), home.detach(), similarity, offsets, distance, near, evaluations)
 
 

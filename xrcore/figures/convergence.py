@@ -1,0 +1,50 @@
+"""How a registration went: similarity, and where the truth is known the error, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from xrcore.figures.marks import INK, OURS, PALE, QUIET, SECOND, logarithmic, quiet
+from xrcore.refinement.result import Step
+
+
+def convergence_figure(
+    history: Sequence[Step], errors: Sequence[float] | None = None, *, at: int | None = None, width: float = 4.4, height: float = 2.9
+) -> Figure:
+    """Similarity over steps, each level of the pyramid a band; below it the errors [mm] on a log scale, where there are any.
+
+    at: the step to mark, default the last. Levels compare other images by other similarities, so the curve is broken between them.
+    width, height: [inches].
+    """
+    figure = Figure(figsize=(width, height), dpi=100, facecolor="white", layout=ConstrainedLayoutEngine(w_pad=0.05, h_pad=0.04))
+    rows = 1 if errors is None else 2
+    panels = list(figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0])
+    steps = np.arange(len(history))
+    levels = np.array([step.level for step in history], dtype=int)
+    starts = [0, *(np.flatnonzero(np.diff(levels)) + 1), len(history)] if len(history) else [0]
+    curves = [("similarity", [step.similarity for step in history], OURS)]
+    if errors is not None:
+        curves.append(("mTRE [mm]", list(errors), SECOND))
+    mark = len(history) - 1 if at is None else at
+    for axes, (title, values, colour) in zip(panels, curves, strict=True):
+        quiet(axes, grid="y")
+        axes.set_title(title, loc="left", fontsize=9.5, color=INK)
+        for number, (first, last) in enumerate(pairwise(starts)):
+            if number % 2:
+                axes.axvspan(first - 0.5, last - 0.5, color=PALE, alpha=0.15, linewidth=0)
+            axes.plot(steps[first:last], values[first:last], color=colour, linewidth=1.5, marker=".", markersize=4)
+        if 0 <= mark < len(values):
+            axes.plot(mark, values[mark], marker="o", markersize=7, markerfacecolor="none", markeredgecolor=INK)
+        axes.margins(y=0.15)
+        axes.set_xlim(-0.5, max(len(history), 10) - 0.5)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.tick_params(labelsize=8.5)
+        if title != "similarity" and len(values) and min(values) > 0:
+            logarithmic(axes, "y")
+    panels[-1].set_xlabel("round of images", fontsize=9, color=QUIET)
+    return figure

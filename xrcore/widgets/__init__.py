@@ -1,0 +1,62 @@
+"""Instruments for notebooks: each is an ipywidget usable alone in three lines, and several can share one state.
+
+    import xrcore as xr
+    from xrcore.widgets import PoseExplorer
+    PoseExplorer(xr.phantom.pelvis())
+
+State (`ViewState`, `Session`) knows no widget; views observe a state and change it. They need the extra `notebooks`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from xrcore.errors import XrcoreError
+
+if TYPE_CHECKING:
+    from xrcore.widgets.attention import AttentionViewer
+    from xrcore.widgets.cockpit import RegistrationCockpit
+    from xrcore.widgets.explorer import PoseExplorer
+    from xrcore.widgets.landscape import LandscapeViewer
+    from xrcore.widgets.scene import CArmScene
+    from xrcore.widgets.session import Session
+    from xrcore.widgets.state import ViewState
+
+# Where each lives; they load when first used, so that one widget does not ask for what only another needs.
+_HOME = {
+    "AttentionViewer": "attention",
+    "CArmScene": "scene",
+    "LandscapeViewer": "landscape",
+    "PoseExplorer": "explorer",
+    "RegistrationCockpit": "cockpit",
+    "Session": "session",
+    "ViewState": "state",
+}
+
+__all__ = [
+    "AttentionViewer",
+    "CArmScene",
+    "LandscapeViewer",
+    "PoseExplorer",
+    "RegistrationCockpit",
+    "Session",
+    "ViewState",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("xrcore"):
+            raise
+        raise XrcoreError(
+            f"{name} needs the package {error.name}; install xrcore with its notebooks: pip install 'xrcore[notebooks]'"
+        ) from None
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

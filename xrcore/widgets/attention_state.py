@@ -1,0 +1,106 @@
+"""A model and an X-ray: what the network says and looks at, and what refinement makes of it. No widget in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+from torch import Tensor
+from traitlets import Any as AnyTrait
+from traitlets import HasTraits, Instance
+
+from xrcore.beam import Beam
+from xrcore.ct import Volume
+from xrcore.errors import XrcoreError
+from xrcore.geometry import Pose
+from xrcore.metrics import mtre, ncc
+from xrcore.models import PoseRegressor
+from xrcore.models.view import seen_by
+from xrcore.refinement.result import Registration
+from xrcore.registration import register
+from xrcore.renderer import render
+from xrcore.simulate import Acquisition, simulate
+from xrcore.xray import Xray
+
+# A ray a pixel, in place of four, is enough to look at and takes a quarter of the time.
+ACQUIRED = Acquisition(oversample=1)
+
+
+class AttentionState(HasTraits):
+    """Traits `xray` and its `truth`, if known; `prediction`; `attention`, (heads, h, w), each head's map summing to 1; `refined`.
+
+    The last three are None until `predict` and `refine`; attention stays None where the network has none.
+    """
+
+    volume = Instance(Volume)
+    model = Instance(PoseRegressor)
+    beam = Instance(Beam, ())
+    xray = Instance(Xray, allow_none=True)
+    truth = Instance(Pose, allow_none=True)
+    prediction = Instance(Pose, allow_none=True)
+    attention = AnyTrait(None, allow_none=True)
+    refined = Instance(Registration, allow_none=True)
+
+    _landmarks: tuple[Volume, Float[Tensor, "n 3"]] | None = None
+
+    def look_at(self, xray: Xray, truth: Pose | None = None) -> None:
+        """Another X-ray; what was found in the one before is forgotten."""
+        with self.hold_trait_notifications():
+            self.prediction, self.attention, self.refined = None, None, None
+            self.xray, self.truth = xray, truth
+
+    def simulate(self, truth: Pose, *, seed: int = 0, acquired: bool = True) -> None:
+        """Look at an X-ray of the CT by the model's C-arm. acquired: with another beam, noise, scatter and blur; else a bare DRR."""
+        carm = self.model.carm
+        if acquired:
+            xray = simulate(self.volume, carm, truth, settings=ACQUIRED, seed=seed)
+        else:
+            xray = Xray(image=self._render(truth, carm), carm=carm)
+        self.look_at(xray, truth)
+
+    def predict(self) -> None:
+        """Ask the network. Raises XrcoreError where the X-ray's geometry or the CT is not what it was trained for."""
+        xray, model = self._xray(), self.model
+        model.check(xray.carm, self.volume)
+        image, mask = seen_by(xray, model.view)
+        numbers, weights = model.predict_batch(image, mask, attention=True)
+        with self.hold_trait_notifications():
+            self.prediction = Pose(numbers)
+            self.attention = None if weights is None else _maps(weights[0])
+
+    def refine(self) -> None:
+        """Register from the prediction."""
+        self.refined = register(self._xray(), self.volume, self.model, beam=self.beam)
+
+    def drr(self, pose: Pose) -> Float[Tensor, "H W"]:
+        """What the X-ray would look like from a pose."""
+        return self._render(pose, self._xray().carm)
+
+    def measures(self, pose: Pose, image: Float[Tensor, "H W"]) -> dict[str, float]:
+        """Of a pose and the DRR there: "NCC", and "mTRE" [mm] where the truth is known."""
+        xray = self._xray()
+        found = {"NCC": float(ncc(xray.image, image, xray.mask))}
+        if self.truth is not None:
+            if self._landmarks is None or self._landmarks[0] is not self.volume:
+                self._landmarks = self.volume, self.volume.surface_points()
+            found["mTRE"] = float(mtre(pose, self.truth, self._landmarks[1], xray.carm, self.volume.isocenter))
+        return found
+
+    def _render(self, pose: Pose, carm: Any) -> Float[Tensor, "H W"]:
+        with torch.no_grad():
+            return render(self.volume, carm, pose, self.beam)[0]
+
+    def _xray(self) -> Xray:
+        if self.xray is None:
+            raise XrcoreError("there is no X-ray yet; simulate one, or give one")
+        return self.xray
+
+
+def _maps(weights: Float[Tensor, "heads N N"]) -> Float[ndarray, "heads h w"]:
+    """How much each place is looked at: the mean over all that look."""
+    share = weights.mean(1).cpu()
+    side = round(share.shape[1] ** 0.5)
+    maps: ndarray = share.reshape(-1, side, side).double().numpy()
+    return maps

@@ -1,0 +1,96 @@
+"""X-ray and DRR in one canvas, compared in the way that is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import ipywidgets as ipw
+import torch
+from numpy.typing import NDArray
+
+from xrcore.figures import checkerboard, composite, difference, display_image, overlay
+from xrcore.refinement.problem import shrink
+from xrcore.renderer import render
+from xrcore.widgets.canvas import Canvas
+from xrcore.widgets.gestures import HINT
+from xrcore.widgets.session import Session
+from xrcore.xray import Xray
+
+PIXELS = 256  # along the longer side of what is shown, at most
+_DRAFT_PIXELS, _DRAFT_SPACING = 128, 4.0
+
+# name -> picture of (X-ray, DRR, mask); "split" shows both, with a line to move
+VIEWS: dict[str, Callable[..., NDArray]] = {
+    "edges": overlay,
+    "overlay": composite,
+    "checkerboard": checkerboard,
+    "difference": difference,
+    "split": lambda fixed, moving, mask: display_image(fixed, mask),
+    "X-ray": lambda fixed, moving, mask: display_image(fixed, mask),
+    "DRR": lambda fixed, moving, mask: display_image(moving, mask),
+}
+LEGEND = {
+    "edges": "red: edges of the X-ray · blue: of the DRR · purple: both agree",
+    "overlay": "red: the X-ray is brighter · cyan: the DRR is · grey: both agree",
+    "checkerboard": "the X-ray at the upper left, then in turn",
+    "difference": "red: the X-ray is brighter · blue: the DRR is · white: both agree",
+    "split": "left of the line the X-ray, right of it the DRR; drag the line",
+    "X-ray": "",
+    "DRR": "",
+}
+
+
+class Comparison(ipw.VBox):
+    """A canvas, buttons for the ways to compare, and a legend."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._small: tuple[Xray, int, Xray] | None = None
+        self.canvas = Canvas("X-ray and DRR", hint=HINT)
+        self.view = ipw.ToggleButtons(options=list(VIEWS), style={"button_width": "auto"}, layout=ipw.Layout(max_width="540px"))
+        self.view.add_class("xr-view")
+        self.legend = ipw.HTML()
+        super().__init__([self.view, self.canvas, self.legend])
+        self.view.observe(lambda _: self.draw(), names="value")
+
+    def picture(self, *, draft: bool = False) -> tuple[NDArray, NDArray]:
+        """What is compared in the chosen way, and the DRR, (h, w) or (h, w, 3) in [0, 1]; without an X-ray both are the DRR."""
+        session = self._session
+        pixels = _DRAFT_PIXELS if draft else PIXELS
+        xray = self._shrunk(pixels)
+        carm = session.carm if xray is None else xray.carm
+        if xray is None and max(carm.shape) > pixels:
+            rows, cols = carm.shape
+            carm = carm.resized((max(1, round(rows * pixels / max(rows, cols))), max(1, round(cols * pixels / max(rows, cols)))))
+        with torch.no_grad():
+            drr = render(session.volume.coarser(_DRAFT_SPACING) if draft else session.volume, carm, session.pose, session.beam)[0]
+        if xray is None:
+            alone = display_image(drr)
+            return alone, alone
+        return VIEWS[self.view.value](xray.image, drr, xray.mask), display_image(drr, xray.mask)
+
+    def draw(self, *, draft: bool = False) -> None:
+        """Show the picture; drafts have half the pixels."""
+        front, back = self.picture(draft=draft)
+        if self.view.value == "split" and self._session.xray is not None:
+            if self.canvas.split is None:
+                self.canvas.split = 0.5
+            self.canvas.show(front, back)
+        else:
+            self.canvas.split = None
+            self.canvas.show(front)
+        text = LEGEND[self.view.value] if self._session.xray is not None else "the DRR; there is no X-ray yet"
+        self.legend.value = f'<span style="color:#666">{text}</span>'
+
+    def _shrunk(self, pixels: int) -> Any:
+        """The X-ray (bone bright) at about so many pixels, kept for the next frame."""
+        xray = self._session.xray
+        if xray is None:
+            return None
+        result = self._session.result
+        if result is not None and result.inverted:
+            xray = xray.negative()
+        if self._small is None or self._small[1] != pixels or self._small[0] is not xray:
+            self._small = xray, pixels, shrink(xray, pixels)
+        return self._small[2]

@@ -1,0 +1,63 @@
+"""Panel: what every instrument is. A box of widgets that can show an error in the page and a still where no kernel runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html import escape
+from typing import Any
+
+import ipywidgets as ipw
+
+from xrcore.errors import XrcoreError
+from xrcore.widgets.watching import Watching
+
+_CALM, _ALARM = "#555555", "#b3261e"
+
+
+class Panel(Watching, ipw.VBox):
+    """A column of widgets; the last row is a line for remarks and errors, class `xr-note`."""
+
+    def __init__(self, *rows: ipw.Widget, name: str) -> None:
+        self.note = ipw.HTML().add_class("xr-note")
+        super().__init__([*rows, self.note])
+        self.add_class("xr-panel")
+        self.add_class(f"xr-{name}")
+
+    def say(self, text: str) -> None:
+        """A remark in the last line; "" clears it."""
+        self.note.value = _line(text, _CALM, "status")
+
+    def complain(self, text: str) -> None:
+        """An error in the last line."""
+        self.note.value = _line(text, _ALARM, "alert")
+
+    @contextmanager
+    def reporting(self) -> Iterator[None]:
+        """Bad input inside shows in the page: from a callback, an exception would only reach a log that nobody reads.
+
+        What is not meant for the user is shown too, and raised, since it is a defect.
+        """
+        try:
+            yield
+        except XrcoreError as error:
+            self.complain(str(error))
+        except Exception as error:
+            self.complain(f"unexpected {type(error).__name__}: {error}")
+            raise
+
+    def still(self) -> bytes | None:
+        """A PNG of what there is to see now, for pages without a kernel; None for nothing."""
+        return None
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        bundle = super()._repr_mimebundle_(**kwargs)
+        picture = self.still()
+        if bundle is None or picture is None:
+            return bundle
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+        return {**data, "image/png": picture}, metadata
+
+
+def _line(text: str, colour: str, role: str) -> str:
+    return f'<span role="{role}" style="color:{colour}">{escape(text)}</span>' if text else ""

@@ -1,0 +1,171 @@
+"""CArmScene: where source and detector stand around the patient, in three dimensions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import k3d
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from skimage.measure import marching_cubes
+
+from xrcore.ct import Volume
+from xrcore.figures import display_image
+from xrcore.geometry import CArm
+from xrcore.geometry.presets import PAPER_CARM
+from xrcore.renderer import render
+from xrcore.widgets.panel import Panel
+from xrcore.widgets.pictures import png
+from xrcore.widgets.pulse import Pulse
+from xrcore.widgets.state import ViewState
+
+_GRID = 4.0  # [mm], of the bone's surface and of the picture on the detector
+_SKIN_GRID = 8.0  # [mm]: it is only a hint, and every triangle costs a computer without a graphics card
+_PIXELS = 128
+_BONE, _SKIN, _BEAM, _SOURCE = 0xE8DCC0, 0xC99B86, 0x0072B2, 0xD55E00
+_AXES = {"left": (0xD55E00, (1, 0, 0)), "back": (0x009E73, (0, 1, 0)), "head": (0x0072B2, (0, 0, 1))}
+_AXIS = 120.0  # [mm]
+
+
+class CArmScene(Panel):
+    """The CT's bone and skin, the source, the beam's four edges, and the detector with its DRR on it; all move with `state.numbers`.
+
+    volume: default that of `state`. state: to share, so that the scene follows a `PoseExplorer` or a cockpit. height: [pixels].
+    `plot` is the k3d plot, to add to.
+    """
+
+    def __init__(self, volume: Volume | None = None, carm: CArm = PAPER_CARM, *, state: ViewState | None = None, height: int = 420) -> None:
+        if state is None:
+            from xrcore.phantom import pelvis
+
+            state = ViewState(pelvis() if volume is None else volume, carm)
+        self.state = state
+        self.plot = k3d.plot(
+            height=height, grid_visible=False, camera_auto_fit=False, menu_visibility=False, camera_mode="orbit", antialias=0
+        )
+        self.plot.layout.width = "760px"
+        self._patient: list[Any] = []
+        self._carm: list[Any] = []
+        self._detector: Any = None
+        self._follow = Pulse(self._place)
+        super().__init__(self.plot, self._follow, name="scene")
+        self.watch(state, self._new_patient, "volume")
+        self.watch(state, self._new_carm, "carm")
+        self.watch(state, self._moved, "numbers", "beam")
+        self._new_patient()
+
+    def _new_patient(self, _: Any = None) -> None:
+        volume = self.state.volume
+        for thing in self._patient:
+            self.plot -= thing
+        grid = volume.coarser(_GRID)
+        hard = [i for i, name in enumerate(grid.materials) if name not in ("soft", "air")]
+        self._patient = []
+        coarse = volume.coarser(_SKIN_GRID)
+        for name, part, on, colour, opacity in (
+            ("bone", grid.density[hard], grid, _BONE, 1.0),
+            ("skin", coarse.density, coarse, _SKIN, 0.12),
+        ):
+            found = surface(part.sum(0), on)
+            if found is not None:
+                self._patient.append(
+                    k3d.mesh(
+                        *found, color=colour, opacity=opacity, flat_shading=False, side="double" if opacity == 1 else "front", name=name
+                    )
+                )
+        isocenter = volume.isocenter.numpy()
+        for name, (colour, direction) in _AXES.items():
+            tip = isocenter + _AXIS * np.array(direction)
+            self._patient.append(k3d.line(_floats([isocenter, tip]), color=colour, width=2.5, shader="mesh", name=name))
+            self._patient.append(k3d.text(name, position=tip.tolist(), color=colour, size=0.9, label_box=False, is_html=True))
+        for thing in self._patient:
+            self.plot += thing
+        self._look()
+        self._new_carm()
+
+    def _look(self) -> None:
+        """From the patient's left, front and above, far enough to see source and detector."""
+        isocenter = self.state.volume.isocenter.numpy()
+        eye = isocenter + self.state.carm.source_to_detector * 0.62 * np.array([1.1, -0.75, 0.5])
+        self.plot.camera = [*eye.tolist(), *isocenter.tolist(), 0, 0, 1]
+
+    def _new_carm(self, _: Any = None) -> None:
+        """Everything that moves with the C-arm, in the camera frame: one matrix places it all."""
+        for thing in self._carm:
+            self.plot -= thing
+        carm = self.state.carm
+        corners = detector_corners(carm)
+        source = np.zeros(3)
+        ends = _floats([source, *corners])
+        edges = _indices([[0, 1], [0, 2], [0, 3], [0, 4], [1, 2], [2, 3], [3, 4], [4, 1]])
+        self._detector = k3d.mesh(
+            _floats(corners),
+            _indices([[0, 1, 2], [0, 2, 3]]),
+            uvs=_floats([[0, 1], [1, 1], [1, 0], [0, 0]]),  # textures count from the lower edge
+            texture=self._picture(),
+            texture_file_format="png",
+            side="double",
+            name="detector",
+        )
+        self._carm = [
+            self._detector,
+            k3d.points(_floats([source]), point_size=36.0, color=_SOURCE, shader="3d", name="source"),
+            k3d.lines(ends, edges, indices_type="segment", color=_BEAM, width=4.0, shader="mesh", name="beam"),
+        ]
+        for thing in self._carm:
+            self.plot += thing
+        self._place()
+
+    def _moved(self, _: Any = None) -> None:
+        with self.reporting():
+            self._follow()
+
+    def _place(self) -> None:
+        """One matrix for all that moves, the new picture, one frame."""
+        state = self.state
+        matrix = _floats(state.pose.world_from_camera(state.carm, state.volume.isocenter)[0].numpy())
+        for thing in self._carm:
+            thing.model_matrix = matrix
+        self._detector.texture = self._picture()
+        self.plot.render()
+
+    def _picture(self) -> bytes:
+        state = self.state
+        rows, cols = state.carm.shape
+        longer = max(rows, cols)
+        carm = state.carm.resized((max(1, round(rows * _PIXELS / longer)), max(1, round(cols * _PIXELS / longer))))
+        with torch.no_grad():
+            return png(display_image(render(state.volume.coarser(_GRID), carm, state.pose, state.beam)))
+
+
+def detector_corners(carm: CArm) -> Float[NDArray, "4 3"]:
+    """The detector's outer corners in the camera frame [mm]: upper left, upper right, lower right, lower left as the image is shown."""
+    rows, cols = carm.shape
+    (row_step, col_step), (row, col) = carm.spacing, carm.center
+    pixels = [(-0.5, -0.5), (-0.5, cols - 0.5), (rows - 0.5, cols - 0.5), (rows - 0.5, -0.5)]
+    return np.array([((c - col) * col_step, (r - row) * row_step, carm.source_to_detector) for r, c in pixels])
+
+
+def surface(density: Float[torch.Tensor, "D H W"], volume: Volume) -> tuple[Float[NDArray, "n 3"], Int[NDArray, "m 3"]] | None:
+    """Vertices in the world [mm] and triangles of the surface at half the density that is usual inside; None where there is nothing.
+
+    Source: Lewiner et al., "Efficient implementation of marching cubes cases with topological guarantees", 2003 (scikit-image).
+    """
+    values = np.pad(density.numpy(), 1)  # closed where the CT ends
+    inside = values[values > 0.05]
+    if not len(inside):
+        return None
+    vertices, triangles, _, _ = marching_cubes(values, 0.5 * float(np.median(inside)))
+    index = vertices[:, ::-1] - 1  # (x, y, z) of the unpadded grid
+    matrix = volume.world_from_voxel.numpy()
+    return _floats(index @ matrix[:3, :3].T + matrix[:3, 3]), _indices(triangles)
+
+
+def _floats(values: Any) -> NDArray[np.float32]:
+    return np.asarray(values, dtype=np.float32)
+
+
+def _indices(values: Any) -> NDArray[np.uint32]:
+    return np.asarray(values, dtype=np.uint32)

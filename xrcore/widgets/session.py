@@ -1,0 +1,242 @@
+"""Session: one registration as it goes on. No widget in it; scripts may use it as well."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float as Floats
+from torch import Tensor
+from traitlets import Any as AnyTrait
+from traitlets import Bool, Float, Instance, Tuple, Unicode
+
+from xrcore.beam import Beam
+from xrcore.ct import Volume
+from xrcore.ct.remarks import remarks
+from xrcore.errors import XrcoreError
+from xrcore.files import check_writable, fingerprint
+from xrcore.geometry import CArm, Pose
+from xrcore.geometry.presets import PAPER_CARM
+from xrcore.metrics import mpd, mtre
+from xrcore.record import FILES, write_registration
+from xrcore.refinement.result import Registration, Step
+from xrcore.registration import register
+from xrcore.simulate import Acquisition, simulate
+from xrcore.widgets.choices import SPACING, CtFile, CtSource, Given
+from xrcore.widgets.reports import Reports
+from xrcore.widgets.state import ViewState
+from xrcore.xray import Xray, read_xray
+
+_FINER = 0.75  # of the voxel size: a simulated X-ray comes from a finer patient than the one that is registered
+_FRAME = 0.1  # [s] between two looks at a registration that runs
+
+
+class Session(ViewState):
+    """A CT and an X-ray, the pose that is shown, how to register, and what came of it.
+
+    Beside the traits of `ViewState`: `xray`; `truth`, the pose of a simulated X-ray; `method` and `similarity`, as for `xrcore.register`,
+    "auto" being the method's own; `running`; `stage`, in words; `history`, the steps so far; `result`. pace: seconds that each better
+    pose stays, for those who watch; it does not count as the registration's time.
+    """
+
+    patient = AnyTrait()
+    xray = Instance(Xray, allow_none=True)
+    truth = Instance(Pose, allow_none=True)
+    method = Unicode("gauss-newton")
+    similarity = Unicode("auto")
+    running = Bool(False)
+    stage = Unicode("")
+    history: Any = Tuple(())
+    result = Instance(Registration, allow_none=True)
+    pace = Float(0.0, min=0.0)
+
+    def __init__(
+        self,
+        volume: Volume | CtSource,
+        xray: Xray | None = None,
+        *,
+        carm: CArm = PAPER_CARM,
+        beam: Beam | None = None,
+        pose: Pose | None = None,
+    ) -> None:
+        patient: CtSource = Given(volume) if isinstance(volume, Volume) else volume
+        super().__init__(patient.volume(SPACING), carm, beam=beam, pose=pose)
+        self.patient = patient
+        self.notes: tuple[str, ...] = ()
+        self.start = self.pose
+        self._files: dict[str, Any] = {}
+        self._simulated: dict[str, Any] = {}
+        self._landmarks: tuple[Volume, Floats[Tensor, "n 3"]] | None = None
+        self._stopping = False
+        if xray is not None:
+            self._take(xray)
+
+    # What is registered
+
+    def choose(self, patient: CtSource) -> None:
+        """Another patient; the X-ray is gone, since it was somebody else's. Raises XrcoreError where the CT cannot be read."""
+        self._refuse_while_running()
+        with remarks() as notes:
+            volume = patient.volume(SPACING)
+        self.notes = tuple(notes)
+        self.patient = patient
+        self._forget()
+        with self.hold_trait_notifications():
+            self.xray = None
+            self.volume = volume
+
+    def read_ct(self, path: str | os.PathLike[str], **options: Any) -> None:
+        """The CT in a file or folder. options: of `xrcore.read_ct`. An X-ray that was there stays: it may be this patient's."""
+        xray = self.xray if not self._simulated else None
+        files = {name: value for name, value in self._files.items() if name != "ct"}
+        self.choose(CtFile(Path(path), options))
+        self._files = {**files, "ct": fingerprint(path)}
+        if xray is not None:
+            self._take(xray)
+
+    def read_xray(self, path: str | os.PathLike[str], carm: str | os.PathLike[str] | None = None, **options: Any) -> None:
+        """The X-ray in a file. options: of `xrcore.read_xray`; carm: a carm.yaml. The pose goes to where the file says, else stays."""
+        self._refuse_while_running()
+        xray = read_xray(path, carm, **options)
+        files = {"xray": fingerprint(path)} | ({"carm": fingerprint(carm)} if carm else {})
+        self._simulated = {}
+        self._take(xray)
+        self._files |= files
+
+    def receive_xray(self, contents: Mapping[str, bytes]) -> None:
+        """The X-ray among uploaded files (name: content), of which one may be a carm.yaml."""
+        yaml = [name for name in contents if Path(name).suffix.lower() in (".yaml", ".yml")]
+        images = [name for name in contents if name not in yaml]
+        if len(images) != 1 or len(yaml) > 1:
+            raise XrcoreError(f"expected one X-ray and at most one carm.yaml, got {', '.join(contents) or 'nothing'}")
+        with tempfile.TemporaryDirectory() as folder:
+            paths = {name: Path(folder) / Path(name).name for name in contents}
+            for name, path in paths.items():
+                path.write_bytes(contents[name])
+            try:
+                self.read_xray(paths[images[0]], paths[yaml[0]] if yaml else None)
+            except XrcoreError as error:
+                raise XrcoreError(str(error).replace(f"{folder}{os.sep}", "")) from None
+        self._files = {k: v | {"path": Path(v["path"]).name} if v["path"].startswith(folder) else v for k, v in self._files.items()}
+
+    def simulate(self, truth: Pose | None = None, *, settings: Acquisition | None = None, seed: int = 0) -> None:
+        """An X-ray of the patient, from voxels finer than those registered where there are any.
+
+        truth: default a pose drawn from the paper's ranges by `seed`, which also draws the noise. The pose shown becomes zero.
+        """
+        self._refuse_while_running()
+        truth = Pose.random(generator=torch.Generator().manual_seed(seed)) if truth is None else truth
+        settings = Acquisition() if settings is None else settings
+        finer = self.patient.volume(_FINER * SPACING)
+        xray = simulate(finer, self.carm, truth, settings=settings, seed=seed)
+        self._simulated = {"truth": truth.to_dict(), "seed": seed, "kilovolts": settings.kilovolts, "photons": settings.photons}
+        self._files = {name: value for name, value in self._files.items() if name == "ct"}
+        self._take(xray, truth)
+        self.pose = Pose.zero()
+
+    # Registering
+
+    async def run(self) -> Registration | None:
+        """Register from the pose shown; `numbers` and `history` follow. Returns None when `stop` ended it: the pose then stays.
+
+        Other coroutines run in between: this is what keeps a notebook's buttons alive. Raises XrcoreError as `xrcore.register` does.
+        """
+        xray, volume, beam = self.xray, self.volume, self.beam
+        if xray is None:
+            raise XrcoreError("there is no X-ray yet; simulate one, or read one from a file")
+        self._refuse_while_running()
+        self._forget()
+        self.start, self._stopping, self.running = self.pose, False, True
+        similarity = None if self.similarity == "auto" else self.similarity
+
+        def work(report: Any) -> Registration:
+            return register(xray, volume, self.start, self.method, similarity=similarity, beam=beam, progress=report, watch=report)
+
+        history: list[Step] = []
+        shown = 0.0
+        try:
+            with Reports[str | Step, Registration](work) as reports:
+                for report in reports:
+                    better = False
+                    if isinstance(report, str):
+                        self.stage = report
+                    else:
+                        better = not history or report.similarity != history[-1].similarity
+                        history.append(report)
+                    if isinstance(report, str) or time.perf_counter() - shown > _FRAME or (better and self.pace):
+                        self._show(history)
+                        # never 0: messages that just arrived take more than one turn of the loop
+                        await asyncio.sleep(max(0.001, self.pace * better))
+                        shown = time.perf_counter()
+                    if self._stopping:
+                        self._show(history)
+                        self.stage = "stopped"
+                        return None
+                result = reports.result
+            self.stage = ""
+            with self.hold_trait_notifications():
+                self.history, self.result, self.pose = tuple(history), result, result.pose
+            return result
+        except BaseException:
+            self.stage = ""
+            raise
+        finally:
+            self.running = False
+
+    def stop(self) -> None:
+        """End a running registration at its next step."""
+        self._stopping = True
+
+    def errors(self, pose: Pose) -> tuple[float, float] | None:
+        """(mTRE, mPD) [mm] of a pose, where the truth is known."""
+        if self.truth is None:
+            return None
+        if self._landmarks is None or self._landmarks[0] is not self.volume:
+            self._landmarks = self.volume, self.volume.surface_points()
+        points = self._landmarks[1]
+        return tuple(float(measure(pose, self.truth, points, self.carm, self.volume.isocenter)) for measure in (mtre, mpd))  # type: ignore[return-value]
+
+    def save(self, folder: str | os.PathLike[str]) -> list[Path]:
+        """Write what `xrcore register` writes, whole or not at all; returns the files."""
+        if self.result is None or self.xray is None:
+            raise XrcoreError("there is no result to save yet; register first")
+        if not str(folder).strip():
+            raise XrcoreError("name a folder to save into")
+        check_writable(folder)
+        inputs = self._files or {"ct": {"path": None}}
+        file = getattr(self.patient, "file", None)
+        if "ct" not in inputs and file is not None:
+            inputs = {"ct": fingerprint(file), **inputs}
+        options = {"spacing": SPACING, "kilovolts": self.beam.kilovolts, **({"simulated": self._simulated} if self._simulated else {})}
+        write_registration(folder, self.result, self.xray, self.volume, self.beam, inputs=inputs, options=options)
+        return [Path(folder) / name for name in FILES]
+
+    def _show(self, history: list[Step]) -> None:
+        if history:
+            with self.hold_trait_notifications():
+                self.history, self.pose = tuple(history), history[-1].pose
+
+    def _take(self, xray: Xray, truth: Pose | None = None) -> None:
+        """An X-ray brings its geometry, and if it knows it, its pose."""
+        self._forget()
+        self.notes = xray.notes
+        with self.hold_trait_notifications():
+            self.truth = truth
+            self.carm = xray.carm
+            self.xray = xray
+            if xray.pose is not None:
+                self.pose = xray.pose
+
+    def _forget(self) -> None:
+        with self.hold_trait_notifications():
+            self.result, self.history, self.stage = None, (), ""
+
+    def _refuse_while_running(self) -> None:
+        if self.running:
+            raise XrcoreError("a registration is running; stop it first")

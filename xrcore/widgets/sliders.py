@@ -1,0 +1,65 @@
+"""Six sliders on a pose."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ipywidgets as ipw
+
+from xrcore.geometry.pose import NAMES
+from xrcore.widgets.state import ViewState
+from xrcore.widgets.watching import Watching
+
+# name -> what it means, half-width of the slider, step
+_SLIDERS = {
+    "rx": ("head / feet", 90.0, 0.1),
+    "ry": ("left / right", 180.0, 0.1),
+    "rz": ("roll", 180.0, 0.1),
+    "tx": ("left", 150.0, 0.1),
+    "ty": ("feet", 150.0, 0.1),
+    "tz": ("depth", 150.0, 0.1),
+}
+
+
+class PoseSliders(Watching, ipw.VBox):
+    """Shows and changes the pose of a state, in both directions; a number beyond its slider widens it.
+
+    Sliders have the classes `xr-rx` to `xr-tz`; they move with the mouse, and with the arrow keys once focused.
+    """
+
+    def __init__(self, state: ViewState) -> None:
+        self._state = state
+        self.sliders = {name: self._slider(name) for name in NAMES}
+        rows = [ipw.HBox([self.sliders[name], ipw.HTML(f'<span style="color:#666">{_SLIDERS[name][0]}</span>')]) for name in NAMES]
+        super().__init__(rows)
+        self._show()
+        for slider in self.sliders.values():
+            slider.observe(self._slid, names="value")
+        self.watch(state, self._show, "numbers")
+
+    def _slider(self, name: str) -> ipw.FloatSlider:
+        _, reach, step = _SLIDERS[name]
+        slider = ipw.FloatSlider(
+            description=f"{name} [{'deg' if name[0] == 'r' else 'mm'}]",
+            min=-reach,
+            max=reach,
+            step=step,
+            readout_format=".1f",
+            continuous_update=True,
+            style={"description_width": "62px"},
+            layout=ipw.Layout(width="330px"),
+        )
+        return slider.add_class(f"xr-{name}")
+
+    def _slid(self, change: Any) -> None:
+        name = next(name for name, slider in self.sliders.items() if slider is change["owner"])
+        if change["new"] != round(self._state.numbers[NAMES.index(name)], 3):
+            self._state.set(**{name: change["new"]})
+
+    def _show(self, _: Any = None) -> None:
+        for (name, slider), number in zip(self.sliders.items(), self._state.numbers, strict=True):
+            value = round(number, 3)  # what it shows; the state keeps the exact number
+            reach = max(abs(value), _SLIDERS[name][1])
+            if reach > slider.max:
+                slider.min, slider.max = -reach, reach
+            slider.value = value

@@ -1,0 +1,67 @@
+"""What is looked at: a CT, a C-arm, a beam and a pose. Views share it by observing it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from traitlets import HasTraits, Instance, Tuple, validate
+
+from xrcore.beam import Beam
+from xrcore.ct import Volume
+from xrcore.errors import XrcoreError
+from xrcore.geometry import CArm, Pose
+from xrcore.geometry.pose import NAMES
+from xrcore.geometry.presets import PAPER_CARM
+
+
+class ViewState(HasTraits):
+    """Traits `volume`, `carm`, `beam` and `numbers`, the six of the pose [deg, mm]; `observe` them as any traitlets' traits.
+
+    Raises XrcoreError for numbers that are no pose, and keeps those from before.
+    """
+
+    volume = Instance(Volume)
+    carm = Instance(CArm)
+    beam = Instance(Beam, ())
+    numbers = Tuple((0.0,) * 6)
+
+    def __init__(self, volume: Volume, carm: CArm = PAPER_CARM, *, beam: Beam | None = None, pose: Pose | None = None) -> None:
+        for name, value, kind in (("volume", volume, Volume), ("carm", carm, CArm)):
+            if not isinstance(value, kind):
+                raise XrcoreError(f"ViewState: {name} must be a {kind.__name__}, got {type(value).__name__}")
+        super().__init__(volume=volume, carm=carm, beam=Beam() if beam is None else beam)
+        if pose is not None:
+            self.pose = pose
+
+    @property
+    def pose(self) -> Pose:
+        """The pose, float64; set it with one pose."""
+        return Pose(list(self.numbers))
+
+    @pose.setter
+    def pose(self, pose: Pose) -> None:
+        if len(pose) != 1:
+            raise XrcoreError(f"ViewState: expected one pose, got a batch of {len(pose)}")
+        self.numbers = tuple(pose.numbers.detach()[0].double().tolist())
+
+    def set(self, **numbers: float) -> None:
+        """Change some of the six numbers by name."""
+        if unknown := numbers.keys() - set(NAMES):
+            raise XrcoreError(f"ViewState: a pose has no {sorted(unknown)[0]!r}; it has {', '.join(NAMES)}")
+        self.numbers = tuple(numbers.get(name, value) for name, value in zip(NAMES, self.numbers, strict=True))
+
+    @validate("numbers")
+    def _six(self, proposal: Any) -> tuple[float, ...]:
+        try:
+            numbers = tuple(float(v) for v in proposal["value"])
+        except (TypeError, ValueError):
+            numbers = ()
+        if len(numbers) != 6 or not all(map(math.isfinite, numbers)):
+            raise XrcoreError(f"ViewState: a pose is six finite numbers, {', '.join(NAMES)}, got {proposal['value']!r}")
+        return numbers
+
+    def code(self) -> str:
+        """The pose as Python: `xr.Pose(rx=..., ...)`, rounded to a thousandth, which no registration reaches; zeros are left out."""
+        parts = [f"{name}={value:g}" for name, value in zip(NAMES, (round(v, 3) for v in self.numbers), strict=True) if value]
+        return f"xr.Pose({', '.join(parts)})" if parts else "xr.Pose.zero()"
