@@ -47,6 +47,8 @@ class Reader(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        if tag == "a":
+            assert "a" not in self.open, f"a link within a link: {attrs}"
         if tag not in {"meta", "link", "img", "br", "hr", "input"}:
             self.open.append(tag)
 
@@ -106,7 +108,7 @@ def sources(tmp_path: Path) -> Sources:
     (laptop / "odd.json").write_text("[not json")
     (folders["figures"] / "laptop").mkdir()
     (folders["figures"] / "laptop" / "01_first.pdf").write_bytes(b"%PDF-1.4")
-    return Sources(**folders, citation=ROOT / "CITATION.cff")
+    return Sources(**folders, citation=ROOT / "CITATION.cff", package=None)
 
 
 def check(site: Path) -> dict[str, Reader]:
@@ -115,7 +117,8 @@ def check(site: Path) -> dict[str, Reader]:
     for name, page in pages.items():
         assert not page.open, f"{name}: not closed: {page.open}"
         for tag, attributes in page.elements:
-            assert tag != "script"
+            if tag == "script":  # the reference's search, beside the pages
+                assert attributes == {"src": "search.js", "defer": ""}
             assert not any(attribute.startswith("on") for attribute in attributes)
             for attribute in ("href", "src", "data", "srcset", "poster"):
                 if attribute not in attributes:
@@ -130,6 +133,11 @@ def check(site: Path) -> dict[str, Reader]:
                 assert target.resolve().is_relative_to(site.resolve())
                 if parts.fragment:
                     assert parts.fragment in pages[target.name].anchors, f"{name}: no anchor {parts.fragment} in {target.name}"
+    for script in site.glob("*.js"):
+        code = script.read_text(encoding="utf-8").partition(";\n//")[2]  # after the names, which may say anything
+        assert len(code) > 100
+        for word in ("fetch", "XMLHttpRequest", "import(", "eval", "innerHTML", "http:", "https:"):
+            assert word not in code, word
     style = (site / "style.css").read_text()
     assert "url(" not in style
     assert "@import" not in style
@@ -169,7 +177,7 @@ def test_a_page_shows_prose_and_results_and_folds_code_away(sources, tmp_path):
     build(sources, tmp_path / "site")
     page = check(tmp_path / "site")["01_first.html"]
     assert page.text.count("Three ways & one more") >= 2  # title and heading
-    folded = [attributes for tag, attributes in page.elements if tag == "details"]
+    folded = [attributes for tag, attributes in page.elements if tag == "details" and attributes.get("class") == "source"]
     assert len(folded) == 6  # five of code, one of messages
     assert not any("open" in attributes for attributes in folded)
     assert 'seed = 3  # "quoted" <b>' in page.text
@@ -212,7 +220,22 @@ def test_tables_keep_their_words_and_lose_everything_else():
 
 
 @pytest.mark.parametrize(
-    "text", ["12", "-0.5", "−0.5", "< 0.001", "2.67 ± 1.2", "97.5 %", "3.01 mm", "5.4 (2.7)", "12/50", "1e-3", "[1.2, 3.4]", "–"]
+    "text",
+    [
+        "98.7 (97.1 to 99.0)",
+        "12",
+        "-0.5",
+        "−0.5",
+        "< 0.001",
+        "2.67 ± 1.2",
+        "97.5 %",
+        "3.01 mm",
+        "5.4 (2.7)",
+        "12/50",
+        "1e-3",
+        "[1.2, 3.4]",
+        "–",
+    ],
 )
 def test_numbers_stand_right(text):
     assert 'class="number"' in clean(f"<table><tr><td>{text.replace('<', '&lt;')}</td></tr></table>")
@@ -291,16 +314,77 @@ def test_no_notebooks_and_two_of_a_name_are_refused(sources, tmp_path):
 def test_notebooks_alone_make_a_site(sources, tmp_path):
     for name in ("results", "figures"):
         getattr(sources, name).rename(tmp_path / f"not-{name}")
-    build(Sources(sources.notebooks, sources.results, sources.figures, sources.docs, tmp_path / "absent.cff"), tmp_path / "site")
+    build(replace(sources, citation=tmp_path / "absent.cff"), tmp_path / "site")
     front = check(tmp_path / "site")["index.html"]
     assert "theirs" in front.text
     assert "Where the numbers come from" not in front.text
     assert "Files" not in front.text
 
 
-def test_the_repositorys_own_notebooks_and_documents(tmp_path):
+def test_guides_come_in_their_order_and_lead_with_their_first_paragraph(sources, tmp_path):
+    (sources.docs / "guide_zebra.md").write_text("<!-- order: 1 -->\n# Zebras first\n\nAll about *stripes*.\n\nAnd more.\n")
+    (sources.docs / "guide_ant.md").write_text("# Ants last\n\nSmall.\n")
+    (sources.docs / "guide_bee.md").write_text("<!-- order: 2 -->\n# Bees\n\nBusy.\n")
+    build(sources, tmp_path / "site")
+    front = check(tmp_path / "site")["index.html"]
+    main, _, contents = front.text.partition("Not a medical device.")
+    for text, titles in (
+        (main, ("Three ways", "Zebras first", "Bees", "Ants last", "Words")),
+        (contents, ("Three ways", "Zebras first", "Words")),
+    ):
+        places = [text.index(title) for title in titles]
+        assert places == sorted(places)
+    assert [contents.index(title) for title in ("Notebooks", "Guides", "Reference")] == sorted(
+        contents.index(title) for title in ("Notebooks", "Guides", "Reference")
+    )
+    assert "All about stripes." in main
+    assert "And more" not in front.text
+    turned = [a["href"] for tag, a in check(tmp_path / "site")["guide_bee.html"].elements if a.get("rel") in ("prev", "next")]
+    assert turned == ["guide_zebra.html", "guide_ant.html"]
+
+
+def test_the_still_of_a_widget_is_shown(sources, tmp_path):
+    view = {"application/vnd.jupyter.widget-view+json": {"model_id": "1", "version_major": 2, "version_minor": 0}}
+    still = new_output("display_data", view | {"image/png": picture(), "text/plain": "Box(children=(Slider(),))"})
+    bare = new_output("display_data", view | {"text/plain": "Box(children=(Slider(),))"})
+    cells = [new_markdown_cell("# Play"), cell("box", still), cell("box", bare)]
+    nbformat.write(new_notebook(cells=cells), sources.notebooks / "03_play.ipynb")
+    build(sources, tmp_path / "site")
+    page = check(tmp_path / "site")["03_play.html"]
+    shown_as = [attributes["alt"] for tag, attributes in page.elements if tag == "img"]
+    assert shown_as == ["figure"]
+    assert "in the notebook itself it can be played with" in page.text
+    assert page.text.count("It needs the notebook itself") == 1  # of the one without a still
+    front = check(tmp_path / "site")["index.html"]
+    assert sum(tag == "img" for tag, _ in front.elements) == 2
+
+
+def test_columns_of_sentences_have_room():
+    rows = "<tr><td>a</td><td>1.5</td><td>what one writes where much is to be said</td></tr><tr><td>b</td><td>2</td><td>short</td></tr>"
+    page = Reader(clean(f"<table>{rows}</table>"))
+    assert [a.get("class") for tag, a in page.elements if tag == "td"] == [None, "number", "words"] * 2
+
+
+def test_the_repositorys_own_notebooks_documents_and_reference(tmp_path):
     build(Sources(*(ROOT / name for name in ("notebooks", "results", "figures", "docs", "CITATION.cff"))), tmp_path / "site")
     pages = check(tmp_path / "site")
-    assert {"index.html", "01_quickstart.html", "conventions.html"} <= pages.keys()
+    assert {"index.html", "01_quickstart.html", "conventions.html", "api.html", "api_geometry.html"} <= pages.keys()
     assert "Where was this X-ray taken from?" in pages["01_quickstart.html"].text
     assert "world_from_camera" in pages["conventions.html"].text
+    assert "xr.read_ct" in pages["api.html"].text
+    for page in pages.values():  # every page can search
+        assert {"search", "found"} <= page.anchors
+    index = (tmp_path / "site" / "search.js").read_text(encoding="utf-8")
+    rows = json.loads(index[index.index("[") : index.index(";\n//")])
+    for name, address, _ in rows:
+        file, _, anchor = address.partition("#")
+        assert anchor in pages[file].anchors, name
+    assert {"Pose", "Volume.coarser", "read_ct"} <= {name for name, _, _ in rows}
+
+
+def test_the_same_sources_make_the_same_site(tmp_path):
+    sources = Sources(*(ROOT / name for name in ("notebooks", "results", "figures", "docs", "CITATION.cff")))
+    for name in ("once", "again"):
+        build(sources, tmp_path / name)
+    once, again = ({p.relative_to(f): p.read_bytes() for p in f.rglob("*") if p.is_file()} for f in (tmp_path / "once", tmp_path / "again"))
+    assert once == again

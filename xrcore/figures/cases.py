@@ -13,14 +13,13 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
-from scipy.ndimage import zoom
 
+from xrcore.figures.attention import attention_overlay, spread_over
 from xrcore.figures.blends import FIXED, MOVING, Image, Mask, display_image, edges
 from xrcore.figures.marks import INK, OURS, PALE, PAPER, QUIET, SECOND, THIRD, canvas, paper_key, quiet
 
 _MEASURES = {"ncc": "NCC", "ssim": "SSIM", "css": "CSS"}
 _COLOURS = (PALE, SECOND, THIRD, OURS)
-_ATTENTION = "magma"
 
 
 def error_map(fixed: Image, moving: Image, mask: Mask | None = None) -> Float[NDArray, "H W 3"]:
@@ -73,24 +72,23 @@ def attention_figure(images: Mapping[str, Any], rows: Sequence[tuple[int, str]],
     for place, (line, (case, remark)) in enumerate(zip(grid, rows, strict=True)):
         fixed, moving, mask = (images[name][case] for name in ("fixed", "moving", "mask"))
         grey = display_image(fixed, mask)
-        pictures = [grey, None, *(error_map(fixed, moving[kept.index(name)], mask) for name in (initial, final))]
+        looked = attention_overlay(grey, spread_over(images["attention"][case], mask), mask)
+        pictures = [grey, looked, *(error_map(fixed, moving[kept.index(name)], mask) for name in (initial, final))]
         for axes, shown, title in zip(line, pictures, titles, strict=True):
-            picture(axes, grey if shown is None else shown, "" if place else title)
-            if shown is None:
-                weight = _enlarged(images["attention"][case], mask)
-                axes.imshow(weight, cmap=_ATTENTION, alpha=np.where(mask, 0.15 + 0.5 * weight, 0.0), interpolation="bilinear")
+            picture(axes, shown, "" if place else title)
         line[0].set_ylabel(remark, fontsize=10, color=INK)
     key(figure, "simulated X-ray")
     return figure
 
 
-def _enlarged(attention: NDArray, mask: NDArray) -> NDArray:
-    """The attention grid over the whole image, (H, W) in [0, 1]."""
-    grid = attention.astype(np.float64)
-    factors = [full / size for full, size in zip(mask.shape, grid.shape, strict=True)]
-    full = zoom(grid, factors, order=1, mode="nearest", grid_mode=True)
-    low, high = full[mask].min(), full[mask].max()
-    return np.clip((full - low) / max(high - low, 1e-12), 0, 1)
+def case_figure(panels: Sequence[tuple[str, str, NDArray | None]], fixed: str = "X-ray") -> Figure:
+    """One case, a panel a picture, as the first row of Fig. 2: (title, remark, picture or None for an empty place)."""
+    figure = canvas(3.2)
+    for axes, (title, remark, shown) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        picture(axes, np.ones((8, 8)) if shown is None else shown, title)
+        _remark(axes, remark)
+    key(figure, fixed)
+    return figure
 
 
 def picture(axes: Axes, image: NDArray, title: str) -> None:

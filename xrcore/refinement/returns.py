@@ -89,7 +89,7 @@ def returns(
     for axis in range(6):
         numbers[axis, :, axis] += torch.from_numpy(offsets[axis])
     poses, evaluations = _descend(xray, volume, Pose(numbers.reshape(-1, 6)), settings, Beam() if beam is None else beam)
-    distance = mtre(poses, center, corners(volume), xray.carm, volume.isocenter).reshape(6, samples).numpy()
+    distance = mtre(poses, home, corners(volume), xray.carm, volume.isocenter).reshape(6, samples).numpy()
     return Returns(center.detach(), home.detach(), similarity, offsets, distance, near, evaluations)
 
 

@@ -30,7 +30,7 @@ def execute(places: Places, name: str) -> Path:
 
 def execute_all(places: Places) -> None:
     """Run every notebook into `places.pages`, also those that need no results, unless a copy there is newer than what it reads."""
-    for source in sorted((places.root / "notebooks").glob("[0-9]*.ipynb")):
+    for source in sorted((places.root / "notebooks").glob("*.ipynb")):
         needed = [places.result(study) for study in NOTEBOOKS.get(source.stem, ())]
         for path in needed:
             if not path.exists():

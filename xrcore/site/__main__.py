@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from xrcore.errors import XrcoreError
-from xrcore.site.build import Sources, build
+from xrcore.site.build import PACKAGE, Sources, build
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -18,10 +18,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--docs", type=Path, default=Path("docs"), help="folder of Markdown pages (default: %(default)s)")
     parser.add_argument("--citation", type=Path, default=Path("CITATION.cff"), help="how to cite (default: %(default)s)")
     parser.add_argument("--kept", type=Path, default=Path("notebooks"), help="where they lay before they ran (default: %(default)s)")
+    parser.add_argument("--package", type=Path, default=PACKAGE, help="package of the reference (default: this one)")
     parser.add_argument("--out", type=Path, default=Path("site"), help="folder to write (default: %(default)s)")
     given = parser.parse_args(arguments)
     try:
-        index = build(Sources(given.notebooks, given.results, given.figures, given.docs, given.citation, given.kept), given.out)
+        folders = (given.notebooks, given.results, given.figures, given.docs, given.citation, given.kept, given.package)
+        index = build(Sources(*folders), given.out)
     except XrcoreError as error:
         print(f"xrcore: {error}", file=sys.stderr)
         return 2

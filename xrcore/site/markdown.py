@@ -23,15 +23,22 @@ class Markdown:
     """Turns the Markdown of one source file into HTML and gathers its headings.
 
     pages: which file becomes which page, by resolved path. kept: links count from the source's folder or, of what is not there, from
-    this one: where an executed notebook was before it ran.
+    this one: where an executed notebook was before it ran. codes: the address of what a code span names, None where it has none.
     """
 
-    def __init__(self, source: Path, assets: Assets, pages: Mapping[Path, str], kept: Path | None = None) -> None:
+    def __init__(
+        self,
+        source: Path,
+        assets: Assets,
+        pages: Mapping[Path, str],
+        kept: Path | None = None,
+        codes: Callable[[str], str | None] | None = None,
+    ) -> None:
         self.title = ""
         self.headings: list[Heading] = []
         self._taken: set[str] = set()
         self._convert: Callable[[str], Any] = mistune.create_markdown(
-            renderer=_Renderer(self, source, assets, pages, kept), plugins=_PLUGINS
+            renderer=_Renderer(self, source, assets, pages, kept, codes), plugins=_PLUGINS
         )
 
     def __call__(self, text: str) -> str:
@@ -54,19 +61,33 @@ class Markdown:
 
 
 class _Renderer(mistune.HTMLRenderer):
-    def __init__(self, markdown: Markdown, source: Path, assets: Assets, pages: Mapping[Path, str], kept: Path | None) -> None:
+    def __init__(
+        self,
+        markdown: Markdown,
+        source: Path,
+        assets: Assets,
+        pages: Mapping[Path, str],
+        kept: Path | None,
+        codes: Callable[[str], str | None] | None,
+    ) -> None:
         super().__init__(escape=True)
+        self._codes = codes or (lambda _: None)
         self._markdown, self._source, self._assets, self._pages = markdown, source, assets, pages
         self._folders = (source.parent, kept or source.parent)
 
     def heading(self, text: str, level: int, **attrs: Any) -> str:
-        return self._markdown.heading(text, level)
+        return self._markdown.heading(_unlinked(text), level)
+
+    def codespan(self, text: str) -> str:
+        address = self._codes(unescape(text))
+        code = super().codespan(text)
+        return f'<a class="name" href="{escape(address)}">{code}</a>' if address else code
 
     def block_code(self, code: str, info: str | None = None) -> str:
         return highlight(code, (info or "text").split()[0])
 
     def link(self, text: str, url: str, title: str | None = None) -> str:
-        return f'<a href="{escape(self._address(url))}">{text}</a>'
+        return f'<a href="{escape(self._address(url))}">{_unlinked(text)}</a>'
 
     def image(self, text: str, url: str, title: str | None = None) -> str:
         if urlsplit(url).scheme or url.startswith("//"):
@@ -100,3 +121,8 @@ class _Renderer(mistune.HTMLRenderer):
     def _find(self, path: str) -> Path:
         here, kept = ((folder / path).resolve() for folder in self._folders)
         return kept if kept in self._pages or (kept.exists() and not here.exists() and here not in self._pages) else here
+
+
+def _unlinked(html: str) -> str:
+    """Without the links of code spans, for there are no links in links, and headings are quiet."""
+    return re.sub(r'<a class="name" href="[^"]*">(.*?)</a>', r"\1", html)

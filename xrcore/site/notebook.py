@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from xrcore.site.assets import Assets
 from xrcore.site.highlight import highlight
 from xrcore.site.markdown import Markdown
 from xrcore.site.outputs import blocks_of
-from xrcore.site.page import Block, Page
+from xrcore.site.page import Block, Page, first_paragraph
 
 TABLE_TAGS = ("table", "nbval-check-output")  # whose table is the notebook's result, the first tag before the second
 FIGURE_TAG = "figure"  # whose figure stands for the notebook; otherwise its first one does
@@ -44,10 +43,16 @@ def read(path: Path) -> nbformat.NotebookNode:
     return notebook
 
 
-def page(path: Path, assets: Assets, pages: Mapping[Path, str], kept: Path | None = None) -> Page:
-    """The notebook at `path`; its pictures go to `assets`. pages, kept: as for `Markdown`."""
+def page(
+    path: Path,
+    assets: Assets,
+    pages: Mapping[Path, str],
+    kept: Path | None = None,
+    codes: Callable[[str], str | None] | None = None,
+) -> Page:
+    """The notebook at `path`; its pictures go to `assets`. pages, kept, codes: as for `Markdown`."""
     notebook = read(path)
-    markdown = Markdown(path, assets, pages, kept)
+    markdown = Markdown(path, assets, pages, kept, codes)
     language = notebook.metadata.get("language_info", {}).get("name", "python")
     blocks: list[Block] = []
     essence: dict[str, list[Block]] = {tag: [] for tag in (*TABLE_TAGS, FIGURE_TAG)}
@@ -59,7 +64,7 @@ def page(path: Path, assets: Assets, pages: Mapping[Path, str], kept: Path | Non
             continue
         if cell.cell_type == "markdown":
             html = markdown(cell.source)
-            lead = lead or _first_paragraph(html)
+            lead = lead or first_paragraph(html)
             blocks.append(Block("prose", html))
         elif cell.cell_type == "code" and cell.source.strip():
             blocks.append(Block("parameters" if "parameters" in tags else "code", highlight(cell.source, language)))
@@ -92,11 +97,6 @@ def _executed(notebook: Any, ran: bool) -> bool:
 
 def _first(kind: str, blocks: list[Block]) -> str:
     return next((block.html for block in blocks if block.kind == kind), "")
-
-
-def _first_paragraph(html: str) -> str:
-    found = re.search(r"<p>(.*?)</p>", html, re.DOTALL)
-    return found[1] if found else ""
 
 
 def _first_line(text: str) -> str:

@@ -17,6 +17,7 @@ from xrcore.site.tables import clean, has_table
 _PICTURES = {"image/png": "png", "image/jpeg": "jpg", "image/gif": "gif"}
 _SHARP = 1.5  # pixels of a figure to one of the page: readable, and not blurred on a good screen
 _WIDGET = "application/vnd.jupyter.widget-view+json"
+_STILL = "A still: in the notebook itself it can be played with."
 
 
 def blocks_of(outputs: Iterable[Any], assets: Assets, markdown: Callable[[str], str]) -> list[Block]:
@@ -30,6 +31,8 @@ def blocks_of(outputs: Iterable[Any], assets: Assets, markdown: Callable[[str], 
             block = _of_bundle(output.data, assets, markdown)
             if block is not None:
                 blocks.append(block)
+                if _WIDGET in output.data and block.kind == "figure":
+                    blocks.append(Block("prose", f'<p class="caption">{_STILL}</p>'))
     return blocks
 
 
@@ -37,7 +40,8 @@ def _of_bundle(data: Any, assets: Assets, markdown: Callable[[str], str]) -> Blo
     """The richest form that needs no script."""
     for mime, suffix in _PICTURES.items():
         if mime in data:
-            return Block("figure", _picture(base64.b64decode(data[mime], validate=False), suffix, data.get("text/plain", ""), assets))
+            text = "" if _WIDGET in data else data.get("text/plain", "")  # a widget's names all its parts
+            return Block("figure", _picture(base64.b64decode(data[mime], validate=False), suffix, text, assets))
     if "image/svg+xml" in data:
         return Block("figure", _image(assets.image(data["image/svg+xml"].encode(), "svg"), "figure", None))
     if _WIDGET in data:

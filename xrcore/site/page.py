@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 
@@ -29,14 +30,20 @@ class Page:
 
     name: str  # of the file, without .html
     title: str
-    kind: str  # "notebook" or "document"
+    kind: str  # "notebook", "guide", "document" or "api"
     blocks: tuple[Block, ...]
     headings: tuple[Heading, ...] = ()  # second level
     lead: str = ""  # HTML
     figure: str = ""  # HTML
     table: str = ""  # HTML; of a notebook that prints its result instead, the text
     notes: tuple[str, ...] = field(default=())
+    label: str = ""  # in the contents, where the title is too long for them
 
     @property
     def file(self) -> str:
         return f"{self.name}.html"
+
+
+def first_paragraph(html: str) -> str:
+    found = re.search(r"<p>(.*?)</p>", html, re.DOTALL)
+    return found[1] if found else ""

@@ -11,10 +11,11 @@ _ALLOWED = {
     *("code", "pre", "ul", "ol", "li", "span"),
 }
 _GONE = ("style", "script", "iframe", "object", "embed", "link", "meta", "template", "svg", "img", "form")
+_SENTENCE = 30  # characters: what is longer wants a column that one can read
 _KEPT = ("colspan", "rowspan", "scope")
-# 12, -0.5, < 0.001, 2.67 ± 1.2, 97.5 %, 3.01 mm, 5.4 (2.7), 12/50, 1e-3, [1.2, 3.4], –
+# 12, -0.5, < 0.001, 2.67 ± 1.2, 97.5 %, 3.01 mm, 5.4 (2.7), 98 (97 to 99), 12/50, 1e-3, [1.2, 3.4], –
 _NUMBER = re.compile(
-    r"[<>≤≥~≈(\[]?\s*[-+−]?\d[\d.,\s]*(e[-+]?\d+)?([\s±+\-–−/×()\[\],:%°.\d*]|mm|deg|ms|s|min|h|MB|GB)*|[-–—]|nan|None|",
+    r"[<>≤≥~≈(\[]?\s*[-+−]?\d[\d.,\s]*(e[-+]?\d+)?([\s±+\-–−/×()\[\],:%°.\d*]|to|mm|deg|ms|s|min|h|MB|GB)*|[-–—]|nan|None|",
     re.IGNORECASE,
 )
 
@@ -64,9 +65,12 @@ def _align(table: Tag) -> None:
         values = [cells[column] for cells in body if column < len(cells)]
         filled = [text for cell in values if (text := cell.get_text(strip=True))]
         numeric = bool(filled) and sum(bool(_NUMBER.fullmatch(text)) for text in filled) > 0.5 * len(filled)
+        words = not numeric and max(map(len, filled), default=0) > _SENTENCE
         for cells in rows:
             if column < len(cells):
                 _mark(cells[column], numeric and all(cell.name == "td" for cell in values))
+                if words and column > 0:
+                    cells[column]["class"] = "words"
 
 
 def _mark(cell: Tag, numeric: bool) -> None:

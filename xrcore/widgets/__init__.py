@@ -16,6 +16,7 @@ from xrcore.errors import XrcoreError
 
 if TYPE_CHECKING:
     from xrcore.widgets.attention import AttentionViewer
+    from xrcore.widgets.choices import CtFile
     from xrcore.widgets.cockpit import RegistrationCockpit
     from xrcore.widgets.explorer import PoseExplorer
     from xrcore.widgets.landscape import LandscapeViewer
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _HOME = {
     "AttentionViewer": "attention",
     "CArmScene": "scene",
+    "CtFile": "choices",
     "LandscapeViewer": "landscape",
     "PoseExplorer": "explorer",
     "RegistrationCockpit": "cockpit",
@@ -37,6 +39,7 @@ _HOME = {
 __all__ = [
     "AttentionViewer",
     "CArmScene",
+    "CtFile",
     "LandscapeViewer",
     "PoseExplorer",
     "RegistrationCockpit",

@@ -70,7 +70,7 @@ class LandscapeViewer(Panel):
 
     def compute(self) -> None:
         """Profiles and map about the state's `center`."""
-        with self._timed("5 similarities of the same DRRs"):
+        with self._timed(f"{len(SIMILARITIES)} similarities of the same DRRs"):
             self.state.compute()
 
     def look_here(self) -> None:

@@ -40,7 +40,7 @@ def _line(name: str, profiles: Profiles, found: Returns | None, *, bold: bool) -
             lines.append(f"↩ {_pair(back[axis], back[axis] >= found.offsets[axis, -1])}")
         lines.append(f'<span style="color:{_QUIET}">at {round(optimum[axis], 1) + 0.0:+.1f}</span>')
         cells.append(f'<td style="{_CELL}">{"<br>".join(lines)}</td>'.replace("at -", "at −"))
-    head = f'<th style="text-align:left;color:{colour(name)};font-weight:{"bold" if bold else "normal"}">{name}</th>'
+    head = f'<th style="text-align:left;font-weight:{"bold" if bold else "normal"}"><span style="color:{colour(name)}">■</span> {name}</th>'
     return f'<tr style="border-top:1px solid #ddd">{head}{"".join(cells)}</tr>'
 
 

@@ -10,15 +10,18 @@ from xrcore.geometry.pose import NAMES
 from xrcore.widgets.state import ViewState
 from xrcore.widgets.watching import Watching
 
-# name -> what it means, half-width of the slider, step
+# name -> what it means, half-width of the slider
 _SLIDERS = {
-    "rx": ("head / feet", 90.0, 0.1),
-    "ry": ("left / right", 180.0, 0.1),
-    "rz": ("roll", 180.0, 0.1),
-    "tx": ("left", 150.0, 0.1),
-    "ty": ("feet", 150.0, 0.1),
-    "tz": ("depth", 150.0, 0.1),
+    "rx": ("head / feet", 90.0),
+    "ry": ("left / right", 180.0),
+    "rz": ("roll", 180.0),
+    "tx": ("left", 150.0),
+    "ty": ("feet", 150.0),
+    "tz": ("depth", 150.0),
 }
+_STEP = 0.1  # [deg] or [mm] of a press of an arrow key
+# Browsers round what they are sent to the slider's step, and may send that back: what moves less than half a step is no hand.
+_SAME = 0.501 * _STEP
 
 
 class PoseSliders(Watching, ipw.VBox):
@@ -38,12 +41,12 @@ class PoseSliders(Watching, ipw.VBox):
         self.watch(state, self._show, "numbers")
 
     def _slider(self, name: str) -> ipw.FloatSlider:
-        _, reach, step = _SLIDERS[name]
+        _, reach = _SLIDERS[name]
         slider = ipw.FloatSlider(
             description=f"{name} [{'deg' if name[0] == 'r' else 'mm'}]",
             min=-reach,
             max=reach,
-            step=step,
+            step=_STEP,
             readout_format=".1f",
             continuous_update=True,
             style={"description_width": "62px"},
@@ -53,13 +56,15 @@ class PoseSliders(Watching, ipw.VBox):
 
     def _slid(self, change: Any) -> None:
         name = next(name for name, slider in self.sliders.items() if slider is change["owner"])
-        if change["new"] != round(self._state.numbers[NAMES.index(name)], 3):
+        if abs(change["new"] - self._state.numbers[NAMES.index(name)]) > _SAME:
             self._state.set(**{name: change["new"]})
 
     def _show(self, _: Any = None) -> None:
         for (name, slider), number in zip(self.sliders.items(), self._state.numbers, strict=True):
-            value = round(number, 3)  # what it shows; the state keeps the exact number
+            value = round(number, 3)
             reach = max(abs(value), _SLIDERS[name][1])
             if reach > slider.max:
                 slider.min, slider.max = -reach, reach
-            slider.value = value
+            # the slider that the hand is on must not be sent back to where it was a moment ago, not by a rounding error either
+            if abs(slider.value - value) > 1e-6:
+                slider.value = value

@@ -1,0 +1,56 @@
+"""The pictures of the pages beside this file: `python docs/draw.py` draws all, `python docs/draw.py frames` some, into pictures/.
+
+Nothing is placed by hand that the package can compute: where a source is comes from `Pose`, what a view shows from `render`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from drawings.carms import cones
+from drawings.flips import flips
+from drawings.frames import frames
+from drawings.pixels import pixels
+from drawings.verdicts import not_trusted, trusted
+from drawings.views import numbers, views
+from matplotlib.figure import Figure
+from PIL import Image
+
+from xrcore.figures import save_figure
+
+FOLDER = Path(__file__).parent / "pictures"
+PICTURES: dict[str, Callable[[], Figure]] = {
+    "frames": frames,
+    "numbers": numbers,
+    "views": views,
+    "pixels": pixels,
+    "flips": flips,
+    "trusted": trusted,
+    "not_trusted": not_trusted,
+    "cones": cones,
+}
+
+
+def draw(name: str, folder: Path = FOLDER) -> Path:
+    """One picture as a PNG of at most 256 colours, a third of the size and to the eye the same."""
+    path = save_figure(PICTURES[name](), folder / f"{name}.png")
+    with Image.open(path) as image:
+        small = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    small.save(path, optimize=True)
+    return path
+
+
+def main(names: list[str]) -> None:
+    for name in names or PICTURES:
+        if name not in PICTURES:
+            sys.exit(f"no picture {name!r}; choose from {', '.join(PICTURES)}")
+        print(draw(name), flush=True)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)  # sums, and so pixels, come out the same on every machine
+    FOLDER.mkdir(exist_ok=True)
+    main(sys.argv[1:])

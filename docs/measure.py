@@ -1,0 +1,272 @@
+"""The measured tables of the pages beside this file: `python docs/measure.py` writes them between their marks.
+
+Everything is measured on the built-in phantom: a few minutes of one core, no data.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.optimize import least_squares
+from torch import Tensor
+
+import xrcore as xr
+from xrcore.geometry import rigid
+from xrcore.geometry.presets import PAPER_CARM
+
+HERE = Path(__file__).parent
+POSE = xr.Pose(rx=5, ry=-8, rz=3, tx=6, ty=-10, tz=15)
+RAS_FROM_LPS = torch.diag(torch.tensor([-1.0, -1.0, 1.0, 1.0], dtype=torch.float64))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A registration, and by how much it misplaces the CT's landmarks [mm]: in all, along the view and across it."""
+
+    result: xr.Registration
+    whole: float
+    along: float
+    across: float
+
+    @property
+    def verdict(self) -> str:
+        return "trusted" if self.result.trusted else "**not trusted**"
+
+
+@cache
+def volume(implant: bool = False) -> xr.Volume:
+    """The patient, on 2 mm."""
+    return xr.phantom.pelvis(0, 2.0, implant=implant)
+
+
+@cache
+def acquired(implant: bool = False, pose: tuple[float, ...] = tuple(POSE.numbers[0].tolist())) -> xr.Xray:
+    """An X-ray as acquired, from a finer patient: noise, scatter, blur, another tube voltage, a round field."""
+    return xr.simulate(xr.phantom.pelvis(0, 1.5, implant=implant), PAPER_CARM, xr.Pose(list(pose)), seed=1)
+
+
+@cache
+def clean() -> Tensor:
+    """The same view without noise, by the registration's own renderer, so that nothing but geometry is wrong: (H, W)."""
+    return xr.render(volume(), PAPER_CARM, POSE)[0]
+
+
+def ask(xray: xr.Xray, ct: xr.Volume, *, truth: xr.Pose = POSE, landmarks: Tensor | None = None, **options: object) -> Answer:
+    """Register, and compare landmarks in the camera frame with where the right CT and the right C-arm put them."""
+    right = volume()
+    points = right.surface_points() if landmarks is None else landmarks
+    result = xr.register(xray, ct, **options)  # type: ignore[arg-type]
+    found = rigid.apply(result.pose.camera_from_world(xray.carm, ct.isocenter), points)[0]
+    true = rigid.apply(truth.camera_from_world(PAPER_CARM, right.isocenter), points)[0]
+    apart = (found - true).abs()
+    return Answer(result, *(float(v.mean()) for v in (apart.norm(dim=1), apart[:, 2], apart[:, :2].norm(dim=1))))
+
+
+def halves() -> str:
+    """Half voxels, half pixels and what comes of `align_corners`."""
+    ct, carm = volume(), PAPER_CARM
+    row, col = carm.center
+    shift = torch.eye(4, dtype=torch.float64)
+    shift[:3, 3] = 0.5
+    quarter = carm.resized((64, 64))
+    image = clean()[None, None]
+    mean = F.avg_pool2d(image, 4)[0, 0]
+    stretched = F.interpolate(image, size=(64, 64), mode="bilinear", align_corners=True)[0, 0]
+    cases = [
+        ("nothing", xr.Xray(image=clean(), carm=carm), ct),
+        ("voxel (0, 0, 0) is taken to start at the origin: half a voxel of 2 mm", xr.Xray(image=clean(), carm=carm), _moved(ct, shift)),
+        (
+            "principal point counted from the image's edge: + 0.5 pixel",
+            _xray(clean(), replace(carm, principal_point=(row + 0.5, col + 0.5))),
+            ct,
+        ),
+        ("256 pixels shrunk to 64 by averaging, with `carm.resized`: right", _xray(mean, quarter), ct),
+        ("the same, principal point divided by 4", _xray(mean, replace(quarter, principal_point=(row / 4, col / 4))), ct),
+        ("shrunk by taking every fourth pixel, `image[::4, ::4]`", _xray(clean()[::4, ::4], quarter), ct),
+        ("shrunk with `align_corners=True`", _xray(stretched, quarter), ct),
+    ]
+    rows = [(name, f"{a.whole:.2f}", f"{a.across:.2f}", f"{a.along:.2f}", a.verdict) for name, a in ((n, ask(x, v)) for n, x, v in cases)]
+    return table(("what is wrong", "mTRE [mm]", "across the view", "along it", "verdict"), rows)
+
+
+def flips() -> str:
+    """What `register` says when something is turned over."""
+    ct, seen = volume(), acquired()
+    world = ct.world_from_voxel
+    cases = [
+        ("nothing", seen, ct),
+        ("CT: z direction ignored", seen, replace(ct, density=ct.density.flip(1))),
+        ("CT: x direction ignored", seen, replace(ct, density=ct.density.flip(3))),
+        ("CT: RAS taken for LPS", seen, replace(ct, world_from_voxel=RAS_FROM_LPS @ world, isocenter=RAS_FROM_LPS[:3, :3] @ ct.isocenter)),
+        (
+            "CT: array axes (x, y, z) taken for (z, y, x)",
+            seen,
+            replace(ct, density=ct.density.permute(0, 3, 2, 1).contiguous(), isocenter=None),
+        ),
+        ("image: left and right exchanged", _turned(seen, lambda i: i.flip(1)), ct),
+        ("image: up and down exchanged", _turned(seen, lambda i: i.flip(0)), ct),
+        ("image: rows and columns exchanged", _turned(seen, lambda i: i.T), ct),
+        ("image: grey inverted", seen.negative(), ct),
+    ]
+    rows = []
+    for name, xray, patient in cases:
+        a = ask(xray, patient)
+        assert a.result.evidence is not None
+        note = ", turned over by itself" if a.result.inverted else ""
+        share = a.result.evidence.local / a.result.evidence.attainable
+        rows.append((name, f"{a.whole:.1f}", f"{a.result.evidence.zncc:.2f}", f"{share:.2f}", a.verdict + note))
+    return table(("what is turned over", "mTRE [mm]", "ZNCC", "share of the attainable local ZNCC", "verdict"), rows)
+
+
+def wrong_carm() -> str:
+    """What an error of each number of the C-arm costs."""
+    carm = PAPER_CARM
+    row, col = carm.center
+    cases = [
+        ("nothing", carm),
+        ("`source_to_detector` + 1 % (12.6 mm)", replace(carm, source_to_detector=1.01 * carm.source_to_detector)),
+        ("`source_to_detector` + 5 %", replace(carm, source_to_detector=1.05 * carm.source_to_detector)),
+        ("`source_to_detector` + 20 %", replace(carm, source_to_detector=1.2 * carm.source_to_detector)),
+        ("`pixel_spacing` + 1 %", replace(carm, pixel_spacing=1.01 * carm.spacing[0])),
+        ("`source_to_isocenter` + 20 mm", replace(carm, source_to_isocenter=carm.source_to_isocenter + 20)),
+        ("`principal_point` off by 6 columns (10 mm)", replace(carm, principal_point=(row, col + 6))),
+    ]
+    rows = []
+    for name, wrong in cases:
+        a = ask(_xray(clean(), wrong), volume())
+        numbers = (a.result.pose.numbers - POSE.numbers)[0].tolist()
+        moved = ", ".join(f"{n} {v:+.1f}" for n, v in zip(("rx", "ry", "rz", "tx", "ty", "tz"), numbers, strict=True) if abs(v) >= 0.05)
+        rows.append((name, f"{a.whole:.1f}", f"{a.across:.2f}", f"{a.along:.1f}", moved or "none", a.verdict))
+    return table(("what is wrong", "mTRE [mm]", "across the view", "along it", "changes of the pose [deg, mm]", "verdict"), rows)
+
+
+def far() -> str:
+    """How far from the start a view may be."""
+    rows = []
+    for name, turned in FAR.items():
+        truth = xr.Pose(**turned, tx=8, ty=-5, tz=12)
+        near = xr.Pose(**{axis: angle - 10 for axis, angle in turned.items()})
+        seen = acquired(pose=tuple(truth.numbers[0].tolist()))
+        cells = []
+        for start in (xr.Pose.zero(), near):
+            a = ask(seen, volume(), truth=truth, initial=start)
+            searches = f"{a.result.attempts} search" + ("es" if a.result.attempts > 1 else "")
+            cells.append(f"{a.whole:.1f} mm, {a.verdict}, {searches}")
+        rows.append((name, *cells))
+    return table(("the view", "started from AP", "started 10° from it in each angle"), rows)
+
+
+def beads(depth: float) -> tuple[Tensor, Tensor]:
+    """A bead phantom of 190 x 190 x `depth` mm, LPS, and where a detector finds its 45 beads, to 0.2 pixels rms."""
+    generator = torch.Generator().manual_seed(0)
+    side, levels = torch.linspace(-95, 85, 3, dtype=torch.float64), torch.linspace(-0.5, 0.5, 5, dtype=torch.float64) * depth
+    points = torch.cartesian_prod(side, levels, side)
+    points = points + torch.rand(points.shape, generator=generator, dtype=torch.float64) * torch.tensor(
+        [10.0, 0.0, 10.0], dtype=torch.float64
+    )
+    camera = rigid.apply(POSE.camera_from_world(PAPER_CARM, torch.zeros(3)), points[None])
+    pixels = PAPER_CARM.project(camera)[0]
+    return points, pixels + 0.2 * torch.randn(pixels.shape, generator=generator, dtype=torch.float64)
+
+
+def left_over(carm: xr.CArm, points: Tensor, pixels: Tensor) -> float:
+    """Rms distance [pixels] of the beads from where the best pose puts them."""
+
+    def residual(numbers: np.ndarray) -> np.ndarray:
+        camera = rigid.apply(xr.Pose(numbers.tolist()).camera_from_world(carm, torch.zeros(3)), points[None])
+        return (carm.project(camera)[0] - pixels).flatten().numpy()
+
+    best = least_squares(residual, np.zeros(6), x_scale=[1, 1, 1, 10, 10, 10])
+    return float(np.sqrt(2 * best.cost / len(points)))
+
+
+def known_object() -> str:
+    """What a known object betrays of a wrong C-arm."""
+    carm = PAPER_CARM
+    row, col = carm.center
+    cases = [
+        ("nothing", carm),
+        ("`source_to_detector` + 1 %", replace(carm, source_to_detector=1.01 * carm.source_to_detector)),
+        ("`source_to_detector` + 5 %", replace(carm, source_to_detector=1.05 * carm.source_to_detector)),
+        ("`pixel_spacing` + 5 %", replace(carm, pixel_spacing=1.05 * carm.spacing[0])),
+        ("`pixel_spacing` + 1 % of columns only", replace(carm, pixel_spacing=(carm.spacing[0], 1.01 * carm.spacing[1]))),
+        ("`principal_point` off by 6 columns", replace(carm, principal_point=(row, col + 6))),
+        ("image mirrored", carm),
+    ]
+    rows = []
+    for name, wrong in cases:
+        cells = []
+        for depth in (0.0, 200.0):
+            points, pixels = beads(depth)
+            seen = pixels if name != "image mirrored" else pixels * torch.tensor([1.0, -1.0]) + torch.tensor([0.0, carm.shape[1] - 1.0])
+            cells.append(f"{left_over(wrong, points, seen):.2f}")
+        rows.append((name, *cells))
+    return table(("what is wrong", "left over, flat object [pixels]", "left over, 200 mm deep [pixels]"), rows)
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """Markdown, numbers to the right."""
+    numeric = [all(re.fullmatch(r"[-+]?\d+(\.\d+)?", row[i]) for row in rows) for i in range(len(head))]
+    rule = ["---:" if right else "---" for right in numeric]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, rule, *rows))
+
+
+def _xray(image: Tensor, carm: xr.CArm) -> xr.Xray:
+    return xr.Xray(image=image, carm=carm)
+
+
+def _turned(xray: xr.Xray, turn: Callable[[Tensor], Tensor]) -> xr.Xray:
+    return replace(xray, image=turn(xray.image), mask=turn(xray.mask), pose=None)
+
+
+def _moved(ct: xr.Volume, shift: Tensor) -> xr.Volume:
+    return replace(ct, world_from_voxel=ct.world_from_voxel @ shift, isocenter=ct.isocenter)
+
+
+# views to be found, by what they are turned by from AP [deg]
+FAR = {
+    "45° oblique, `ry = 45`": {"ry": 45},
+    "lateral, `ry = 90`": {"ry": 90},
+    "outlet and beyond, `rx = 60`": {"rx": 60},
+    "lateral and rolled, `ry = 90, rz = 30`": {"ry": 90, "rz": 30},
+    "past lateral, `ry = 120`": {"ry": 120},
+    "from behind, `ry = 180`": {"ry": 180},
+    "detector turned by a quarter, `rz = 90`": {"rz": 90},
+}
+TABLES: dict[str, Callable[[], str]] = {
+    "halves": halves,
+    "flips": flips,
+    "wrong-carm": wrong_carm,
+    "known-object": known_object,
+    "far": far,
+}
+
+
+def between(name: str) -> re.Pattern[str]:
+    """What stands between the marks of a table."""
+    return re.compile(rf"(?<=<!-- measured {name} -->\n\n).*?(?=\n\n<!-- /measured -->)", re.DOTALL)
+
+
+def main(names: list[str]) -> None:
+    for path in sorted(HERE.glob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        for name, make in TABLES.items():
+            if f"<!-- measured {name} -->" in text and (not names or name in names):
+                print(f"{path.name}: {name}", flush=True)
+                made = make()
+                print(made)
+                text = between(name).sub(lambda _, made=made: made, text)
+        path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main(sys.argv[1:])
