@@ -2,8 +2,9 @@
 # make test        every test, the notebooks included
 # make lint        style and types
 # make lab         the notebooks in JupyterLab
+# make explore     the explore notebook as a page of its own, without JupyterLab
 # make reproduce   every table and figure of the paper; PROFILE=smoke (minutes), laptop (hours) or paper (a GPU)
-# make site        the executed notebooks as a website, in site/
+# make site        the executed notebooks, the guides and the API reference as a website, in site/
 # make bench       speed on this machine
 # make clean       remove what these made, but for build/: trained models are hours of work
 
@@ -16,7 +17,7 @@ SNAKEMAKE ?=
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SETTINGS := pyproject.toml constraints.txt
 
-.PHONY: demo test lint lab reproduce site bench clean
+.PHONY: demo test lint lab explore reproduce site bench clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.core
@@ -33,6 +34,9 @@ lint: $(VENV)/.dev
 
 lab: $(VENV)/.dev
 	@$(BIN)/jupyter lab notebooks
+
+explore: $(VENV)/.dev
+	@$(BIN)/voila notebooks/explore.ipynb
 
 reproduce: $(VENV)/.workflow
 	@$(BIN)/xrcore reproduce --profile $(PROFILE) -- $(SNAKEMAKE)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 CONDA_NAMES = {"torch": "pytorch"}  # besides capitals, which conda does not use
-PIP_ONLY = {"efficientnet-pytorch", "roma", "snakemake", "snakemake-executor-plugin-slurm"}  # not on conda-forge
+PIP_ONLY = {"efficientnet-pytorch", "griffelib", "k3d", "roma", "snakemake", "snakemake-executor-plugin-slurm"}  # not on conda-forge
 SECTIONS = {"": "the core", "notebooks": "the notebooks", "workflow": "the workflow", "site": "the site"}  # by extra, those that exist
 
 HEADER = """\

@@ -25,7 +25,10 @@ _READY = """() => {
   const panel = window.jupyterapp?.shell.currentWidget;
   return panel?.sessionContext?.session?.kernel?.status === 'idle' && panel?.content?.widgets?.length > 0;
 }"""
-_RUN = "() => { window.jupyterapp.commands.execute('notebook:run-all-cells') }"
+_RUN = """() => {
+  window.jupyterapp.commands.execute('application:toggle-left-area');
+  window.jupyterapp.commands.execute('notebook:run-all-cells');
+}"""
 _FINISHED = """() => {
   const panel = window.jupyterapp?.shell.currentWidget;
   const cells = panel?.content?.widgets?.filter((cell) => cell.model.type === 'code') ?? [];
@@ -64,7 +67,7 @@ def show(browser: Any, lab: str, root: Path) -> Iterator[Callable[..., Any]]:
     def run(name: str, *cells: str) -> Any:
         if cells:
             write(root / f"{name}.ipynb", *cells)
-        page = browser.new_page(viewport={"width": 1360, "height": 1100})
+        page = browser.new_page(viewport={"width": 1240, "height": 1500})
         page.set_default_timeout(_PATIENCE)
         pages.append(page)
         page.goto(lab.format(workspace=f"page{len(pages)}", notebook=f"{name}.ipynb"))

@@ -185,7 +185,7 @@ def test_what_is_saved_is_what_the_command_line_saves(cockpit, root):
 
 def test_every_way_to_compare_shows_something_else(cockpit):
     pictures = []
-    for view in ("edges", "overlay", "checkerboard", "difference", "split", "X-ray", "DRR"):
+    for view in ("edges", "overlay", "checkerboard", "difference", "split", "X-ray"):
         cockpit.locator(".xr-cockpit .xr-view button", has_text=re.compile(f"^{view}$")).click()
         cockpit.wait_for_timeout(300)
         pictures.append(settles(cockpit, ".xr-cockpit"))

@@ -90,6 +90,7 @@ class Volume:
 
     @cached_property
     def voxel_from_world(self) -> Float[Tensor, "4 4"]:
+        """4x4, the inverse of `world_from_voxel`."""
         return torch.linalg.inv(self.world_from_voxel)
 
     def surface_points(self, count: int = 64, material: str = "bone") -> Float[Tensor, "n 3"]:

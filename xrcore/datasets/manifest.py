@@ -42,6 +42,7 @@ class RemoteFile:
 
     @property
     def name(self) -> str:
+        """The last part of `path`."""
         return self.path.rpartition("/")[2]
 
 
@@ -70,6 +71,7 @@ class Entry:
 
     @property
     def verified(self) -> bool:
+        """Whether the checksum of every file is known."""
         return all(file.verified for file in self.files)
 
     @property
@@ -88,6 +90,7 @@ class Manifest:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
+        """Of all entries, in order."""
         return tuple(entry.name for entry in self.entries)
 
     def __getitem__(self, name: str) -> Entry:

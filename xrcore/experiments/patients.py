@@ -23,12 +23,18 @@ class Subject(Protocol):
     """What an experiment asks of a patient: `number` tells it from others in a table, `volume` is its CT at a spacing [mm]."""
 
     @property
-    def number(self) -> str: ...
+    def number(self) -> str:
+        """In tables."""
+        ...
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Of what it shows."""
+        ...
 
-    def volume(self, spacing: float) -> Volume: ...
+    def volume(self, spacing: float) -> Volume:
+        """The CT at `spacing` [mm]."""
+        ...
 
 
 def data_root(root: str | os.PathLike[str] | None = None) -> Path:
@@ -81,10 +87,12 @@ class Phantom:
 
     @property
     def number(self) -> str:
+        """The seed, and # for an implant."""
         return f"phantom-{self.seed}" + ("#" if self.implant else "")
 
     @property
     def name(self) -> str:
+        """The same for all."""
         return "phantom"
 
     def volume(self, spacing: float) -> Volume:

@@ -147,6 +147,7 @@ class Pose:
         return Pose(self.numbers[index].reshape(-1, 6))
 
     def detach(self) -> Pose:
+        """The same poses, outside the graph of gradients."""
         return Pose(self.numbers.detach())
 
     @classmethod

@@ -56,6 +56,7 @@ class PoseRegressor:
 
     @property
     def device(self) -> torch.device:
+        """Where the network's weights are."""
         return next(self.network.parameters()).device
 
     @property

@@ -62,6 +62,7 @@ class PatientNetwork(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Float[Tensor, "B 1 H W"], *, attention: bool = False) -> Output:
+        """Poses of images as `inputs.standardised` makes them; edges only while training, attention where asked for."""
         middle, last = self.encoder(images.contiguous(memory_format=torch.channels_last))
         bottleneck = self.bottleneck(last)
         edges = self.decoder(bottleneck).float() if self.decoder is not None and self.training else None

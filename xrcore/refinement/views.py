@@ -47,6 +47,7 @@ class View:
 
     @property
     def carm(self) -> CArm:
+        """The X-ray's C-arm."""
         return self.xray.carm
 
     def pose(self, rig_from_ct: Float[Tensor, "4 4"], volume: Volume) -> Pose:

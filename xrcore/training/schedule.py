@@ -50,6 +50,7 @@ class Schedule:
         self._order: tuple[tuple[int, int], np.ndarray] | None = None
 
     def stage(self, step: int) -> Stage:
+        """The stage that a step belongs to."""
         return next(stage for stage in self.stages if step < stage.last)
 
     def samples(self, step: int) -> list[tuple[int, int]]:

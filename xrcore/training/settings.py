@@ -104,9 +104,11 @@ class TrainingSettings:
 
     @property
     def steps(self) -> int:
+        """Optimiser steps in all."""
         return self.images // self.batch
 
     def to_dict(self) -> dict[str, Any]:
+        """For files: plain values, nested as the fields are."""
         return asdict(self)
 
     @classmethod

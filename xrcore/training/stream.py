@@ -40,6 +40,7 @@ class Batch:
     plain: Float[Tensor, "B H W"] | None = None
 
     def to(self, device: torch.device) -> Batch:
+        """The batch on another device."""
         plain = None if self.plain is None else self.plain.to(device)
         return Batch(self.images.to(device), self.masks.to(device), self.numbers.to(device), plain)
 

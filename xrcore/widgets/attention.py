@@ -100,7 +100,7 @@ class AttentionViewer(Panel):
 
     def _build(self) -> None:
         self.captions = {name: ipw.HTML(_caption(title)).add_class(f"xr-caption-{name}") for name, title in _TITLES.items()}
-        self.images = {name: ipw.Image(format="png", layout=ipw.Layout(width="244px")).add_class(f"xr-image-{name}") for name in _TITLES}
+        self.images = {name: ipw.Image(format="png", layout=ipw.Layout(width="216px")).add_class(f"xr-image-{name}") for name in _TITLES}
         self.opacity = ipw.FloatSlider(
             description="opacity", min=0, max=1, step=0.05, value=0.65, readout=False, layout=ipw.Layout(width="240px")
         ).add_class("xr-opacity")

@@ -56,6 +56,7 @@ class CtFile:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def volume(self, spacing: float) -> Volume:
+        """The CT at `spacing` [mm]; raises XrcoreError where it cannot be read."""
         return read_ct(self.file, spacing, **self.options)
 
 

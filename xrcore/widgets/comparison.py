@@ -28,7 +28,6 @@ VIEWS: dict[str, Callable[..., NDArray]] = {
     "difference": difference,
     "split": lambda fixed, moving, mask: display_image(fixed, mask),
     "X-ray": lambda fixed, moving, mask: display_image(fixed, mask),
-    "DRR": lambda fixed, moving, mask: display_image(moving, mask),
 }
 LEGEND = {
     "edges": "red: edges of the X-ray · blue: of the DRR · purple: both agree",
@@ -37,7 +36,6 @@ LEGEND = {
     "difference": "red: the X-ray is brighter · blue: the DRR is · white: both agree",
     "split": "left of the line the X-ray, right of it the DRR; drag the line",
     "X-ray": "",
-    "DRR": "",
 }
 
 
@@ -48,7 +46,7 @@ class Comparison(ipw.VBox):
         self._session = session
         self._small: tuple[Xray, int, Xray] | None = None
         self.canvas = Canvas("X-ray and DRR", hint=HINT)
-        self.view = ipw.ToggleButtons(options=list(VIEWS), style={"button_width": "auto"}, layout=ipw.Layout(max_width="540px"))
+        self.view = ipw.ToggleButtons(options=list(VIEWS), style={"button_width": "auto"}, layout=ipw.Layout(max_width="452px"))
         self.view.add_class("xr-view")
         self.legend = ipw.HTML()
         super().__init__([self.view, self.canvas, self.legend])
