@@ -155,6 +155,14 @@ class CArm:
         row, col = self.center
         return replace(self, shape=shape, principal_point=(row - top, col - left))
 
+    def corners(self) -> Float[Tensor, "4 3"]:
+        """The detector's outer corners in the camera frame [mm]: upper left, upper right, lower right, lower left of the image as shown."""
+        rows, cols = self.shape
+        (row_step, col_step), (row, col) = self.spacing, self.center
+        edges = [(-0.5, -0.5), (-0.5, cols - 0.5), (rows - 0.5, cols - 0.5), (rows - 0.5, -0.5)]
+        points = [((c - col) * col_step, (r - row) * row_step, self.source_to_detector) for r, c in edges]
+        return torch.tensor(points, dtype=torch.float64)
+
     def to_dict(self) -> dict[str, Any]:
         """For files: `CArm(**carm.to_dict()) == carm`."""
         return {

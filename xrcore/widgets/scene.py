@@ -13,11 +13,12 @@ from skimage.measure import marching_cubes
 
 from xrcore.ct import Volume
 from xrcore.figures import display_image
+from xrcore.figures.scene import ONLOOKER, scene_figure
 from xrcore.geometry import CArm
 from xrcore.geometry.presets import PAPER_CARM
 from xrcore.renderer import render
 from xrcore.widgets.panel import Panel
-from xrcore.widgets.pictures import png
+from xrcore.widgets.pictures import figure_png, png
 from xrcore.widgets.pulse import Pulse
 from xrcore.widgets.state import ViewState
 
@@ -56,6 +57,10 @@ class CArmScene(Panel):
         self.watch(state, self._moved, "numbers", "beam")
         self._new_patient()
 
+    def still(self) -> bytes:
+        state = self.state
+        return figure_png(scene_figure(state.volume, state.carm, state.pose, state.beam))
+
     def _new_patient(self, _: Any = None) -> None:
         volume = self.state.volume
         for thing in self._patient:
@@ -88,7 +93,7 @@ class CArmScene(Panel):
     def _look(self) -> None:
         """From the patient's left, front and above, far enough to see source and detector."""
         isocenter = self.state.volume.isocenter.numpy()
-        eye = isocenter + self.state.carm.source_to_detector * 0.62 * np.array([1.1, -0.75, 0.5])
+        eye = isocenter + self.state.carm.source_to_detector * 0.62 * np.array(ONLOOKER)
         self.plot.camera = [*eye.tolist(), *isocenter.tolist(), 0, 0, 1]
 
     def _new_carm(self, _: Any = None) -> None:
@@ -96,7 +101,7 @@ class CArmScene(Panel):
         for thing in self._carm:
             self.plot -= thing
         carm = self.state.carm
-        corners = detector_corners(carm)
+        corners = carm.corners().numpy()
         source = np.zeros(3)
         ends = _floats([source, *corners])
         edges = _indices([[0, 1], [0, 2], [0, 3], [0, 4], [1, 2], [2, 3], [3, 4], [4, 1]])
@@ -138,14 +143,6 @@ class CArmScene(Panel):
         carm = state.carm.resized((max(1, round(rows * _PIXELS / longer)), max(1, round(cols * _PIXELS / longer))))
         with torch.no_grad():
             return png(display_image(render(state.volume.coarser(_GRID), carm, state.pose, state.beam)))
-
-
-def detector_corners(carm: CArm) -> Float[NDArray, "4 3"]:
-    """The detector's outer corners in the camera frame [mm]: upper left, upper right, lower right, lower left as the image is shown."""
-    rows, cols = carm.shape
-    (row_step, col_step), (row, col) = carm.spacing, carm.center
-    pixels = [(-0.5, -0.5), (-0.5, cols - 0.5), (rows - 0.5, cols - 0.5), (rows - 0.5, -0.5)]
-    return np.array([((c - col) * col_step, (r - row) * row_step, carm.source_to_detector) for r, c in pixels])
 
 
 def surface(density: Float[torch.Tensor, "D H W"], volume: Volume) -> tuple[Float[NDArray, "n 3"], Int[NDArray, "m 3"]] | None:

@@ -32,7 +32,7 @@ def pose_table(session: Session) -> str:
         lines.append(_row(label, cells))
     deviation = session.result.standard_deviation if session.result else None
     if deviation is not None:
-        lines.append(_row("std. dev.", [f"{value:.3f}" for value in deviation]))
+        lines.append(_row("std. dev., at least", [f"{value:.3f}" for value in deviation]))
     return f'<table class="xr-poses">{"".join(lines)}</table>'
 
 
