@@ -38,6 +38,12 @@ BEAMS: dict[str, Beam] = {
 }
 
 
+def beams(given: Beam) -> list[tuple[str, Beam]]:
+    """Names and beams to choose from, the one given among them."""
+    known = list(BEAMS.items())
+    return known if given in BEAMS.values() else [("the beam given", given), *known]
+
+
 @dataclass(frozen=True, eq=False)
 class Given:
     """A volume that somebody handed over: it has the voxels it has."""

@@ -14,7 +14,7 @@ from xrcore.geometry import CArm
 from xrcore.geometry.presets import PAPER_CARM
 from xrcore.refinement.settings import PRESETS
 from xrcore.refinement.similarities import SIMILARITIES
-from xrcore.widgets.choices import Given
+from xrcore.widgets.choices import Given, beams
 from xrcore.widgets.comparison import Comparison
 from xrcore.widgets.gestures import PoseGestures
 from xrcore.widgets.panel import Panel
@@ -55,6 +55,7 @@ class RegistrationCockpit(Panel):
         self.method = ipw.Dropdown(options=list(PRESETS), value=session.method, description="method", style=_WIDE).add_class("xr-method")
         self.similarity = ipw.Dropdown(options=["auto", *SIMILARITIES], value=session.similarity, description="similarity", style=_WIDE)
         self.similarity.add_class("xr-similarity")
+        self.beam = ipw.Dropdown(options=beams(session.beam), value=session.beam, description="beam", style=_WIDE).add_class("xr-beam")
         self.go = ipw.Button(description="Register", button_style="primary", layout=ipw.Layout(width="110px")).add_class("xr-register")
         self.halt = ipw.Button(description="Stop", disabled=True, layout=ipw.Layout(width="80px")).add_class("xr-stop")
         self.again = ipw.Button(description="Back to the start", layout=ipw.Layout(width="130px")).add_class("xr-back")
@@ -69,7 +70,16 @@ class RegistrationCockpit(Panel):
         self.keep = ipw.Button(description="Save", disabled=True, layout=ipw.Layout(width="80px")).add_class("xr-save")
         self._refresh = Refresher(self._draw)
         right = ipw.VBox(
-            [self.sliders, self.method, self.similarity, ipw.HBox([self.go, self.halt, self.again]), self.stage, self.curve, self.step],
+            [
+                self.sliders,
+                self.method,
+                self.similarity,
+                self.beam,
+                ipw.HBox([self.go, self.halt, self.again]),
+                self.stage,
+                self.curve,
+                self.step,
+            ],
         )
         middle = ipw.HBox([self.comparison, right], layout=ipw.Layout(grid_gap="20px", flex_flow="row wrap"))
         super().__init__(self._sources, middle, self.table, self.outcome, ipw.HBox([self.folder, self.keep]), name="cockpit")
@@ -80,11 +90,12 @@ class RegistrationCockpit(Panel):
         self.keep.on_click(lambda _: self._save())
         self.method.observe(lambda change: setattr(session, "method", change["new"]), names="value")
         self.similarity.observe(lambda change: setattr(session, "similarity", change["new"]), names="value")
+        self.beam.observe(lambda change: setattr(session, "beam", change["new"]), names="value")
         self.step.observe(self._replay, names="value")
         self.watch(session, self._moved, "numbers", "volume", "carm", "beam", "xray")
         self.watch(session, self._told, "stage", "running", "result", "xray")
         self.watch(session, self._grown, "history")
-        self.watch(session, self._set, "method", "similarity")
+        self.watch(session, self._set, "method", "similarity", "beam")
         self._moved()
         self._told()
         self._grown()
@@ -126,7 +137,7 @@ class RegistrationCockpit(Panel):
     def _told(self, _: Any = None) -> None:
         session = self.session
         busy = session.running
-        for control in (self.go, self.again, self.method, self.similarity, *self.sliders.sliders.values()):
+        for control in (self.go, self.again, self.method, self.similarity, self.beam, *self.sliders.sliders.values()):
             control.disabled = busy
         self.go.disabled = busy or session.xray is None
         self.halt.disabled = not busy
@@ -167,7 +178,10 @@ class RegistrationCockpit(Panel):
         self._draw_curve(change["new"])
 
     def _set(self, _: Any) -> None:
-        self.method.value, self.similarity.value = self.session.method, self.session.similarity
+        session = self.session
+        self.method.value, self.similarity.value = session.method, session.similarity
+        if session.beam != self.beam.value:
+            self.beam.options, self.beam.value = beams(session.beam), session.beam
 
     def _save(self) -> None:
         with self.reporting():

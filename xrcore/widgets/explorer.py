@@ -14,7 +14,7 @@ from xrcore.geometry import CArm, Pose
 from xrcore.geometry.presets import PAPER_CARM
 from xrcore.renderer import render
 from xrcore.widgets.canvas import Canvas
-from xrcore.widgets.choices import BEAMS, SPACING, VIEWS, CtSource, patients
+from xrcore.widgets.choices import SPACING, VIEWS, CtSource, beams, patients
 from xrcore.widgets.copy_button import CopyButton
 from xrcore.widgets.gestures import HINT, PoseGestures, turned
 from xrcore.widgets.panel import Panel
@@ -54,7 +54,7 @@ class PoseExplorer(Panel):
         self.code = ipw.Text(disabled=True, layout=ipw.Layout(width="330px")).add_class("xr-code")
         self.copy = CopyButton(description="copy as code")
         self.patient = ipw.Dropdown(options=list(self._choices), description="patient").add_class("xr-patient")
-        self.beam = ipw.Dropdown(options=self._beams(), value=state.beam, description="beam").add_class("xr-beam")
+        self.beam = ipw.Dropdown(options=beams(state.beam), value=state.beam, description="beam").add_class("xr-beam")
         for box in (self.patient, self.beam):
             box.style.description_width = "62px"
         views = [self._button(name, lambda _, name=name: self.look(name)) for name in VIEWS]  # type: ignore[misc]
@@ -109,7 +109,7 @@ class PoseExplorer(Panel):
     def _changed(self, _: Any = None) -> None:
         self.code.value = self.copy.text = self.state.code()
         if self.state.beam != self.beam.value:
-            self.beam.options = self._beams()
+            self.beam.options = beams(self.state.beam)
             self.beam.value = self.state.beam
         self._refresh()
 
@@ -123,10 +123,6 @@ class PoseExplorer(Panel):
         with self.reporting():
             self.say(f"reading {change['new']} ...")
             self.state.volume = self._choices[change["new"]].volume(SPACING)
-
-    def _beams(self) -> list[tuple[str, Any]]:
-        beams = list(BEAMS.items())
-        return beams if self.state.beam in BEAMS.values() else [("the beam given", self.state.beam), *beams]
 
     @staticmethod
     def _button(name: str, act: Callable[[Any], None]) -> ipw.Button:

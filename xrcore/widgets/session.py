@@ -74,6 +74,7 @@ class Session(ViewState):
         self._simulated: dict[str, Any] = {}
         self._landmarks: tuple[Volume, Floats[Tensor, "n 3"]] | None = None
         self._stopping = False
+        self.observe(lambda _: self._forget(), names=["volume", "carm", "beam", "xray"])  # what was found for others is not theirs
         if xray is not None:
             self._take(xray)
 

@@ -17,8 +17,10 @@ _GOOD, _BAD, _QUIET = "#1b7f3b", "#b3261e", "#666"
 
 
 def pose_table(session: Session) -> str:
-    """Rows: true, start, now, and after a registration the standard deviations; with mTRE and mPD where the truth is known."""
+    """Rows: true, start, what a registration found with its standard deviations, now; with mTRE and mPD where the truth is known."""
     rows: list[tuple[str, Pose]] = [("start", session.start), ("now", session.pose)]
+    if session.result is not None:
+        rows.insert(1, ("found", session.result.pose))
     if session.truth is not None:
         rows.insert(0, ("true", session.truth))
     errors = session.truth is not None
@@ -30,9 +32,9 @@ def pose_table(session: Session) -> str:
             found = session.errors(pose) if label != "true" else None
             cells += [f"{value:.2f}" for value in found] if found else ["", ""]
         lines.append(_row(label, cells))
-    deviation = session.result.standard_deviation if session.result else None
-    if deviation is not None:
-        lines.append(_row("std. dev., at least", [f"{value:.3f}" for value in deviation]))
+        deviation = session.result.standard_deviation if session.result and label == "found" else None
+        if deviation is not None:
+            lines.append(_row("std. dev., at least", [f"{value:.3f}" for value in deviation]))
     return f'<table class="xr-poses">{"".join(lines)}</table>'
 
 
