@@ -25,7 +25,7 @@ demo: $(VENV)/.core
 
 # one thread a worker: two workers share the machine; loadscope keeps a notebook's cells together
 test: $(VENV)/.dev
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests notebooks -n 2 --dist loadscope --nbval-lax --nbval-current-env --nbval-cell-timeout=300
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests notebooks -rs -n 2 --dist loadscope --nbval-lax --nbval-current-env --nbval-cell-timeout=300
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check

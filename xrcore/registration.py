@@ -16,7 +16,7 @@ from xrcore.errors import XrcoreError
 from xrcore.geometry import CArm, Pose
 from xrcore.refinement.multistart import Found, SearchBox, search_down
 from xrcore.refinement.refine import refine
-from xrcore.refinement.result import Registration, Step, Watch
+from xrcore.refinement.result import Registration, Watch
 from xrcore.refinement.search import LIMIT, SMALL
 from xrcore.refinement.settings import PYRAMID, Settings, settings_for
 from xrcore.refinement.similarities import similarity as named_similarity
@@ -88,7 +88,7 @@ def register(
     clock = _Clock()
     began = clock()
     see = None if watch is None else clock.stopped_during(watch)
-    say = progress or (lambda _: None)
+    say = (lambda _: None) if progress is None else clock.stopped_during(progress)
     beam = Beam() if beam is None else beam
     settings = settings_for(method)
     if similarity is not None:
@@ -170,13 +170,13 @@ class _Clock:
     def __call__(self) -> float:
         return time.perf_counter() - self._elsewhere
 
-    def stopped_during(self, watch: Watch) -> Watch:
-        def see(step: Step) -> None:
+    def stopped_during(self, listener: Callable[[Any], None]) -> Callable[[Any], None]:
+        def told(news: Any) -> None:
             began = time.perf_counter()
-            watch(step)
+            listener(news)
             self._elsewhere += time.perf_counter() - began
 
-        return see
+        return told
 
 
 def _attempt(

@@ -13,10 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-nbformat = pytest.importorskip("nbformat", reason="the notebooks extra is not installed")
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
-import servers  # noqa: E402
+import servers
 
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 _OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
@@ -37,8 +34,10 @@ _FINISHED = """() => {
 }"""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # no longer: while it lives, an event loop runs in this thread, and other tests bring their own
 def browser() -> Iterator[Any]:
+    pytest.importorskip("nbformat", reason="the notebooks extra is not installed")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
     with playwright.sync_playwright() as driver:
@@ -83,6 +82,8 @@ def show(browser: Any, lab: str, root: Path) -> Iterator[Callable[..., Any]]:
 
 def write(path: Path, *cells: str) -> None:
     """A notebook of code cells."""
+    import nbformat
+
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},

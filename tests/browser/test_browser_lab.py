@@ -39,11 +39,12 @@ def changes(page: Any, panel: str, before: str) -> None:
 def settles(page: Any, panel: str) -> str:
     """Wait until the picture is sharp and no longer changes."""
     page.wait_for_function("selector => document.querySelector(selector).width === 256", arg=f"{panel} .xr-canvas canvas")
-    while True:
+    for _ in range(60):
         before = drawn(page, panel)
         page.wait_for_timeout(500)
         if drawn(page, panel) == before:
             return before
+    raise AssertionError("the picture never comes to rest")
 
 
 def readout(page: Any, panel: str, name: str) -> float:
@@ -151,20 +152,26 @@ def test_views_and_beams_are_a_click_away_and_the_pose_is_code(explorer):
     changes(explorer, ".xr-explorer", before)
 
 
-def mtre(page: Any) -> float:
-    row = page.locator(".xr-cockpit .xr-poses tr", has_text=re.compile("^now")).locator("td")
-    return float(row.nth(6).inner_text())
+def numbers(page: Any, row: str = "now") -> list[float]:
+    """Six numbers, and where the truth is known mTRE and mPD, of a row of the cockpit's table."""
+    cells = page.locator(".xr-cockpit .xr-poses tr", has_text=re.compile(f"^{row}")).locator("td").all_inner_texts()
+    return [float(text) for text in cells if text]
+
+
+def register(page: Any) -> None:
+    page.locator(".xr-cockpit .xr-register:enabled").click()
+    page.wait_for_selector(".xr-cockpit .xr-verdict")
 
 
 def test_a_registration_converges_to_the_truth_before_the_readers_eyes(cockpit, keep):
-    start = mtre(cockpit)
+    start = numbers(cockpit)[6]
     before = settles(cockpit, ".xr-cockpit")
     cockpit.locator(".xr-cockpit .xr-register").click()
     cockpit.wait_for_selector(".xr-cockpit .xr-stop:enabled")
     changes(cockpit, ".xr-cockpit", before)  # while it runs
     cockpit.wait_for_selector(".xr-cockpit .xr-verdict")
     assert start > 10
-    assert mtre(cockpit) < 1
+    assert numbers(cockpit, "found")[6] < 1
     assert cockpit.locator(".xr-cockpit .xr-verdict b").inner_text() == "trusted"
     assert cockpit.locator(".xr-cockpit .xr-correlations tr").count() == 7
     settles(cockpit, ".xr-cockpit")
@@ -172,9 +179,9 @@ def test_a_registration_converges_to_the_truth_before_the_readers_eyes(cockpit, 
 
 
 def test_what_is_saved_is_what_the_command_line_saves(cockpit, root):
-    found = [
-        float(text) for text in cockpit.locator(".xr-cockpit .xr-poses tr", has_text=re.compile("^now")).locator("td").all_inner_texts()
-    ]
+    if not cockpit.locator(".xr-cockpit .xr-verdict").count():
+        register(cockpit)
+    found = numbers(cockpit, "found")
     cockpit.locator(".xr-cockpit .xr-save").click()
     cockpit.wait_for_function("() => document.querySelector('.xr-cockpit .xr-note').textContent.includes('written')")
     assert sorted(path.name for path in (root / "result").iterdir()) == ["camera_from_ct.tfm", "overlay.png", "registration.json"]
@@ -220,7 +227,8 @@ def test_a_registration_can_be_stopped(cockpit):
 def test_a_bad_file_shows_its_error_in_the_page(cockpit, root):
     (root / "notes.png").write_text("not an image")
     (root / "carm.yaml").write_text("source_to_detector: 1259.65\n")
-    cockpit.locator(".xr-cockpit").get_by_text("Read files").click()
+    if not cockpit.locator(".xr-cockpit .xr-xray-path").is_visible():
+        cockpit.locator(".xr-cockpit").get_by_text("Read files").click()
     cockpit.locator(".xr-cockpit .xr-xray-path input").fill("notes.png")
     cockpit.locator(".xr-cockpit .xr-carm-path input").fill("carm.yaml")
     cockpit.locator(".xr-cockpit .xr-read-xray").click()
@@ -233,22 +241,20 @@ def test_a_bad_file_shows_its_error_in_the_page(cockpit, root):
 
 
 def test_an_uploaded_xray_is_registered(cockpit, tmp_path):
-    import torch
-
     import xrcore as xr
     from xrcore.geometry.presets import PAPER_CARM
 
     truth = xr.Pose(rx=-6, ry=9, tx=12, tz=-8)
     xr.write_xray(tmp_path / "fluoro.dcm", xr.simulate(xr.phantom.pelvis(0, spacing=2.0), PAPER_CARM, truth, seed=5))
     before = drawn(cockpit, ".xr-cockpit")
+    if not cockpit.locator(".xr-cockpit .xr-upload").is_visible():
+        cockpit.locator(".xr-cockpit").get_by_text("Read files").click()
     with cockpit.expect_file_chooser() as chooser:
         cockpit.locator(".xr-cockpit .xr-upload").click()
     chooser.value.set_files(tmp_path / "fluoro.dcm")
     changes(cockpit, ".xr-cockpit", before)
-    cockpit.locator(".xr-cockpit .xr-register").click()
-    cockpit.wait_for_selector(".xr-cockpit .xr-verdict")
-    cells = cockpit.locator(".xr-cockpit .xr-poses tr", has_text=re.compile("^now")).locator("td").all_inner_texts()
-    assert torch.tensor([float(c) for c in cells[:6]]).tolist() == pytest.approx(truth.numbers[0].tolist(), abs=1.5)
+    register(cockpit)
+    assert numbers(cockpit, "found") == pytest.approx(truth.numbers[0].tolist(), abs=1.5)
 
 
 def test_the_scene_follows_the_pose(show, tmp_path, keep):

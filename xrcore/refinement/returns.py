@@ -16,7 +16,6 @@ from xrcore.ct.volume import Volume
 from xrcore.errors import XrcoreError
 from xrcore.geometry import Pose
 from xrcore.geometry.rigid import apply
-from xrcore.metrics import mtre
 from xrcore.refinement.gauss_newton import descend
 from xrcore.refinement.landscape import REACH, check_lines, evenly
 from xrcore.refinement.multistart import corners
@@ -89,7 +88,8 @@ def returns(
     for axis in range(6):
         numbers[axis, :, axis] += torch.from_numpy(offsets[axis])
     poses, evaluations = _descend(xray, volume, Pose(numbers.reshape(-1, 6)), settings, Beam() if beam is None else beam)
-    distance = mtre(poses, home, corners(volume), xray.carm, volume.isocenter).reshape(6, samples).numpy()
+    ended, there = (apply(p.camera_from_world(xray.carm, volume.isocenter), corners(volume)) for p in (poses, home))
+    distance = (ended - there).norm(dim=-1).mean(-1).reshape(6, samples).numpy()
     return Returns(center.detach(), home.detach(), similarity, offsets, distance, near, evaluations)
 
 

@@ -66,8 +66,10 @@ function render({ model, el }) {
   }
 
   const hand = { press: 0, dx: 0, dy: 0, turn: false, roll: false, wheel: 0, keys: {} };
-  const before = model.get("gesture");
-  if (before && before.keys) Object.assign(hand, before, { keys: { ...before.keys } });
+  function recall() {
+    const known = model.get("gesture"); // counted on by every view of this canvas
+    if (known && known.keys) Object.assign(hand, known, { keys: { ...known.keys } });
+  }
   function report() {
     model.set("gesture", { ...hand, keys: { ...hand.keys } });
     model.save_changes(); // while the kernel is busy, only the newest waits
@@ -82,6 +84,7 @@ function render({ model, el }) {
   box.addEventListener("pointerdown", (event) => {
     held = nearLine(event) ? { line: true } : { line: false, x: event.clientX, y: event.clientY };
     if (!held.line) {
+      recall();
       Object.assign(hand, { press: hand.press + 1, dx: 0, dy: 0, turn: event.shiftKey, roll: event.altKey });
     }
     box.setPointerCapture(event.pointerId);
@@ -113,6 +116,7 @@ function render({ model, el }) {
     (event) => {
       if (document.activeElement !== box) return; // a page that is being scrolled past stays scrollable
       event.preventDefault();
+      recall();
       hand.wheel += event.deltaY === 0 ? 0 : Math.sign(event.deltaY);
       report();
     },
@@ -121,6 +125,7 @@ function render({ model, el }) {
   box.addEventListener("keydown", (event) => {
     if (!KEYS.has(event.key) || event.ctrlKey || event.metaKey) return;
     const name = (event.shiftKey && event.key.startsWith("Arrow") ? "Shift+" : "") + event.key;
+    recall();
     hand.keys[name] = (hand.keys[name] || 0) + 1;
     report();
     event.preventDefault();

@@ -18,7 +18,7 @@ class Canvas(anywidget.AnyWidget):
     gesture: what the reader's hand did, counted up from the page's start, so that a slow kernel may miss messages but no movement:
         {"press": number of the drag, "dx", "dy": its way as shares of the image's width, "turn": bool (shift was held), "roll": bool (alt),
         "wheel": notches, "keys": {name: presses}}.
-    frames: pictures that the browser has really drawn.
+    The element's `data-frames` counts the pictures that the browser has really drawn.
     """
 
     _esm = Path(__file__).parent / "canvas.js"

@@ -66,10 +66,9 @@ class CtFile:
         return read_ct(self.file, spacing, **self.options)
 
 
-def patients(given: Volume | None = None) -> dict[str, CtSource]:
-    """The patients at hand: the one given, two phantoms, and those of the paper's whose CTs were fetched."""
-    found: dict[str, CtSource] = {} if given is None else {"the CT given": Given(given)}
-    found |= {"phantom": Phantom(), "phantom with implant": Phantom(implant=True)}
+def patients() -> dict[str, CtSource]:
+    """The patients at hand: two phantoms, and those of the paper's whose CTs were fetched."""
+    found: dict[str, CtSource] = {"phantom": Phantom(), "phantom with implant": Phantom(implant=True)}
     for patient in PATIENTS:
         try:
             there = patient.file.exists()

@@ -9,12 +9,14 @@ from typing import Any
 import ipywidgets as ipw
 
 from xrcore.ct import Volume
+from xrcore.errors import XrcoreError
+from xrcore.experiments.patients import Phantom
 from xrcore.figures.convergence import convergence_figure
 from xrcore.geometry import CArm
 from xrcore.geometry.presets import PAPER_CARM
 from xrcore.refinement.settings import PRESETS
 from xrcore.refinement.similarities import SIMILARITIES
-from xrcore.widgets.choices import Given, beams
+from xrcore.widgets.choices import CtSource, beams
 from xrcore.widgets.comparison import Comparison
 from xrcore.widgets.gestures import PoseGestures
 from xrcore.widgets.panel import Panel
@@ -39,18 +41,20 @@ class RegistrationCockpit(Panel):
     """
 
     def __init__(
-        self, volume: Volume | None = None, xray: Xray | None = None, *, carm: CArm = PAPER_CARM, session: Session | None = None
+        self, volume: Volume | CtSource | None = None, xray: Xray | None = None, *, carm: CArm = PAPER_CARM, session: Session | None = None
     ) -> None:
-        self._sources = Sources(None if session is not None else volume)
         if session is None:
-            session = Session(self._sources.first if volume is None else Given(volume), xray, carm=carm)
+            session = Session(Phantom() if volume is None else volume, xray, carm=carm)
+        elif volume is not None or xray is not None or carm is not PAPER_CARM:
+            raise XrcoreError("RegistrationCockpit: give a volume, an X-ray and a C-arm, or a session, which has them")
         session.pace = session.pace or _PACE
         self.session = session
-        self._sources.attach(session, self)
+        self.sources = Sources(session, self)
         self._task: asyncio.Task[None] | None = None
         self._replaying, self._drawn = False, 0.0
+        self._curve_of: tuple[Any, ...] | None = None
         self.comparison = Comparison(session)
-        self._gestures = PoseGestures(self.comparison.canvas, session, self.back)
+        self.gestures = PoseGestures(self.comparison.canvas, session, self.back)
         self.sliders = PoseSliders(session)
         self.method = ipw.Dropdown(options=list(PRESETS), value=session.method, description="method", style=_WIDE).add_class("xr-method")
         self.similarity = ipw.Dropdown(options=["auto", *SIMILARITIES], value=session.similarity, description="similarity", style=_WIDE)
@@ -82,7 +86,7 @@ class RegistrationCockpit(Panel):
             ],
         )
         middle = ipw.HBox([self.comparison, right], layout=ipw.Layout(grid_gap="20px", flex_flow="row wrap"))
-        super().__init__(self._sources, middle, self.table, self.outcome, ipw.HBox([self.folder, self.keep]), name="cockpit")
+        super().__init__(self.sources, middle, self.table, self.outcome, ipw.HBox([self.folder, self.keep]), name="cockpit")
 
         self.go.on_click(lambda _: self.register())
         self.halt.on_click(lambda _: session.stop())
@@ -91,6 +95,7 @@ class RegistrationCockpit(Panel):
         self.method.observe(lambda change: setattr(session, "method", change["new"]), names="value")
         self.similarity.observe(lambda change: setattr(session, "similarity", change["new"]), names="value")
         self.beam.observe(lambda change: setattr(session, "beam", change["new"]), names="value")
+        self.comparison.view.observe(lambda _: self._draw(draft=False), names="value")
         self.step.observe(self._replay, names="value")
         self.watch(session, self._moved, "numbers", "volume", "carm", "beam", "xray")
         self.watch(session, self._told, "stage", "running", "result", "xray")
@@ -121,14 +126,18 @@ class RegistrationCockpit(Panel):
         return png(self.comparison.picture()[0])
 
     def close(self) -> None:
-        self.session.stop()
-        self._refresh.cancel()
-        self.sliders.close()
+        if "_refresh" in self.__dict__:
+            if self._task is not None and not self._task.done():
+                self.session.stop()
+            self._refresh.cancel()
+            for part in (self.sources, self.gestures, self.sliders):
+                part.close()
         super().close()
 
     def _moved(self, _: Any = None) -> None:
         self._refresh()
-        self.table.value = pose_table(self.session)
+        with self.reporting():
+            self.table.value = pose_table(self.session)
 
     def _draw(self, draft: bool) -> None:
         with self.reporting():
@@ -144,7 +153,8 @@ class RegistrationCockpit(Panel):
         self.keep.disabled = session.result is None
         self.stage.value = f'<span style="color:#666">{session.stage}</span>' if session.stage else ""
         self.outcome.value = verdict(session.result)
-        self.table.value = pose_table(session)
+        with self.reporting():
+            self.table.value = pose_table(session)
         if not busy:
             self._grown()
 
@@ -154,13 +164,16 @@ class RegistrationCockpit(Panel):
         if session.running and time.perf_counter() - self._drawn < _CURVE:
             return
         steps = len(session.history)
+        known = (session.history, session.truth)
         self.step.disabled = session.running or steps < 2
         self._replaying = True  # the slider follows, it does not lead
         self.step.max = max(steps - 1, 1)
         self.step.value = max(steps - 1, 0)
         self._replaying = False
-        self._draw_curve()
-        self._drawn = time.perf_counter()
+        if self._curve_of is None or any(a is not b for a, b in zip(known, self._curve_of, strict=True)):
+            self._curve_of = known
+            self._draw_curve()
+            self._drawn = time.perf_counter()
 
     def _draw_curve(self, at: int | None = None) -> None:
         history = self.session.history

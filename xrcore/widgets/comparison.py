@@ -44,13 +44,12 @@ class Comparison(ipw.VBox):
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._small: tuple[Xray, int, Xray] | None = None
+        self._small: tuple[Xray, bool, int, Xray] | None = None
         self.canvas = Canvas("X-ray and DRR", hint=HINT)
         self.view = ipw.ToggleButtons(options=list(VIEWS), style={"button_width": "auto"}, layout=ipw.Layout(max_width="452px"))
         self.view.add_class("xr-view")
         self.legend = ipw.HTML()
         super().__init__([self.view, self.canvas, self.legend])
-        self.view.observe(lambda _: self.draw(), names="value")
 
     def picture(self, *, draft: bool = False) -> tuple[NDArray, NDArray]:
         """What is compared in the chosen way, and the DRR, (h, w) or (h, w, 3) in [0, 1]; without an X-ray both are the DRR."""
@@ -87,8 +86,7 @@ class Comparison(ipw.VBox):
         if xray is None:
             return None
         result = self._session.result
-        if result is not None and result.inverted:
-            xray = xray.negative()
-        if self._small is None or self._small[1] != pixels or self._small[0] is not xray:
-            self._small = xray, pixels, shrink(xray, pixels)
-        return self._small[2]
+        inverted = result is not None and result.inverted
+        if self._small is None or self._small[0] is not xray or self._small[1:3] != (inverted, pixels):
+            self._small = xray, inverted, pixels, shrink(xray.negative() if inverted else xray, pixels)
+        return self._small[3]

@@ -9,15 +9,17 @@ import ipywidgets as ipw
 import torch
 
 from xrcore.ct import Volume
+from xrcore.errors import XrcoreError
 from xrcore.figures import display_image
 from xrcore.geometry import CArm, Pose
 from xrcore.geometry.presets import PAPER_CARM
 from xrcore.renderer import render
 from xrcore.widgets.canvas import Canvas
-from xrcore.widgets.choices import SPACING, VIEWS, CtSource, beams, patients
+from xrcore.widgets.choices import VIEWS, CtSource, beams, patients
 from xrcore.widgets.copy_button import CopyButton
 from xrcore.widgets.gestures import HINT, PoseGestures, turned
 from xrcore.widgets.panel import Panel
+from xrcore.widgets.patient_choice import PatientChoice
 from xrcore.widgets.pictures import png
 from xrcore.widgets.refresh import Refresher
 from xrcore.widgets.sliders import PoseSliders
@@ -36,24 +38,26 @@ class PoseExplorer(Panel):
 
     def __init__(
         self,
-        volume: Volume | None = None,
+        volume: Volume | CtSource | None = None,
         carm: CArm = PAPER_CARM,
         *,
         state: ViewState | None = None,
         choices: Mapping[str, CtSource] | None = None,
     ) -> None:
-        self._choices = dict(patients(volume if state is None else state.volume) if choices is None else choices)
+        if state is not None and (volume is not None or carm is not PAPER_CARM):
+            raise XrcoreError("PoseExplorer: give a volume and a C-arm, or a state, which has them")
+        choices = dict(patients() if choices is None else choices)
         if state is None:
-            state = ViewState(next(iter(self._choices.values())).volume(SPACING) if volume is None else volume, carm)
+            state = ViewState(next(iter(choices.values())) if volume is None else volume, carm)
         self.state = state
         self.canvas = Canvas("DRR at the pose of the sliders", hint=HINT)
-        self._gestures = PoseGestures(self.canvas, state, self.reset)
+        self.gestures = PoseGestures(self.canvas, state, self.reset)
         self._sliders = PoseSliders(state)
         self._home = state.pose
         self._refresh = Refresher(self._draw)
         self.code = ipw.Text(disabled=True, layout=ipw.Layout(width="330px")).add_class("xr-code")
         self.copy = CopyButton(description="copy as code")
-        self.patient = ipw.Dropdown(options=list(self._choices), description="patient").add_class("xr-patient")
+        self.patient = PatientChoice(state, self, choices)
         self.beam = ipw.Dropdown(options=beams(state.beam), value=state.beam, description="beam").add_class("xr-beam")
         for box in (self.patient, self.beam):
             box.style.description_width = "62px"
@@ -70,7 +74,6 @@ class PoseExplorer(Panel):
             ]
         )
         super().__init__(ipw.HBox([self.canvas, controls], layout=ipw.Layout(grid_gap="16px", flex_flow="row wrap")), name="explorer")
-        self.patient.observe(self._choose, names="value")
         self.beam.observe(lambda change: setattr(state, "beam", change["new"]), names="value")
         self.watch(state, self._changed, "numbers", "volume", "carm", "beam")
         self._changed()
@@ -102,8 +105,10 @@ class PoseExplorer(Panel):
         return png(self.picture())
 
     def close(self) -> None:
-        self._refresh.cancel()
-        self._sliders.close()
+        for part in (
+            (self._refresh.cancel, self._sliders.close, self.gestures.close, self.patient.close) if "patient" in self.__dict__ else ()
+        ):
+            part()
         super().close()
 
     def _changed(self, _: Any = None) -> None:
@@ -118,11 +123,6 @@ class PoseExplorer(Panel):
             self.canvas.show(self.picture(draft=draft))
             rows, cols = self.state.carm.shape
             self.say(f"{rows} × {cols} pixels{', half as many each way while moving' if draft else ''}")
-
-    def _choose(self, change: Any) -> None:
-        with self.reporting():
-            self.say(f"reading {change['new']} ...")
-            self.state.volume = self._choices[change["new"]].volume(SPACING)
 
     @staticmethod
     def _button(name: str, act: Callable[[Any], None]) -> ipw.Button:

@@ -11,6 +11,7 @@ from xrcore.geometry import CArm, Pose
 from xrcore.geometry.pose import NAMES
 from xrcore.widgets.canvas import Canvas
 from xrcore.widgets.state import ViewState
+from xrcore.widgets.watching import Watching
 
 HINT = (
     "Drag: shift · Shift+drag: rotate · Alt+drag: roll · click, then wheel or + −: depth · "
@@ -52,14 +53,16 @@ def turned(pose: Pose, **change: float) -> Pose:
     return Pose(numbers)
 
 
-class PoseGestures:
-    """Lets a canvas move a state's pose. home: what the Home key does."""
+class PoseGestures(Watching):
+    """Lets a canvas move a state's pose, while nothing else does. home: what the Home key does."""
 
     def __init__(self, canvas: Canvas, state: ViewState, home: Callable[[], None]) -> None:
         self._canvas, self._state, self._home = canvas, state, home
         self._press, self._held = 0, state.pose
         self._wheel, self._keys = 0.0, dict[str, int]()
+        self._ended = 0  # the drag that no longer counts
         canvas.observe(self._moved, names="gesture")
+        self.watch(state, self._interrupted, "running")
 
     def _moved(self, change: Any) -> None:
         hand = change["new"]
@@ -69,8 +72,13 @@ class PoseGestures:
             self._press, self._held = hand["press"], pose
         elif not (hand["dx"] or hand["dy"]):
             self._held = pose
+        if state.running:
+            self._ended, self._wheel, self._keys = self._press, hand["wheel"], dict(hand["keys"])
+            return
         before = change["old"] or {}
-        if (hand["press"], hand["dx"], hand["dy"]) != tuple(before.get(name, 0) for name in ("press", "dx", "dy")):
+        if self._press != self._ended and (hand["press"], hand["dx"], hand["dy"]) != tuple(
+            before.get(name, 0) for name in ("press", "dx", "dy")
+        ):
             pose = self._dragged(hand)
         pose = turned(pose, tz=-_NOTCH * (hand["wheel"] - self._wheel))
         self._wheel = hand["wheel"]
@@ -89,6 +97,10 @@ class PoseGestures:
                 pose = turned(pose, **{number: times * by for number, by in _KEYS.get(name, {}).items()})
         self._keys = dict(hand["keys"])
         state.pose = pose
+
+    def _interrupted(self, _: Any) -> None:
+        """A drag does not go on after a computation has moved the pose."""
+        self._ended = self._press
 
     def _dragged(self, hand: dict[str, Any]) -> Pose:
         """From where the drag began, so that no message that was skipped on the way is missed."""

@@ -58,6 +58,8 @@ class LandscapeViewer(Panel):
         self.state.observe(self._draw_plane, names=["selected", "plane"])
         self.state.observe(self._reached, names=["rotation", "translation"])
         self.state.observe(self._turned, names="pair")
+        self.state.observe(self._enable, names=["selected", "xray"])
+        self._enable()
         if session is None:
             self._take(xray, volume, pose, beam, truth)
         else:
@@ -177,6 +179,9 @@ class LandscapeViewer(Panel):
         if self.state.profiles is not None:
             self._try(self.compute)
 
+    def _enable(self, _: Any = None) -> None:
+        self.descend.disabled = not self.state.descendable or self.state.xray is None
+
     def _draw_profiles(self, _: Any = None) -> None:
         state = self.state
         shown = (state.profiles, state.returns.get(state.selected), state.selected)
@@ -184,7 +189,6 @@ class LandscapeViewer(Panel):
             return
         self._shown = shown
         self.similarity.value = state.selected
-        self.descend.disabled = not state.descendable or state.xray is None
         self.profiles.layout.visibility = "hidden" if state.profiles is None else "visible"
         with self.reporting():
             if state.profiles is None:

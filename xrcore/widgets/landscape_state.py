@@ -54,11 +54,12 @@ class LandscapeState(HasTraits):
         xray, volume = self._subjects()
         found = profiles(xray, volume, self.center, reach=self.reach, beam=self.beam)
         with self.hold_trait_notifications():
-            self.profiles, self.returns, self.plane = found, {}, self._plane(xray, volume)
+            self.profiles, self.returns, self.plane = found, {}, self._plane(xray, volume, self.center)
 
     def compute_plane(self) -> None:
         """The map alone, about the pose of the profiles."""
-        self.plane = self._plane(*self._subjects())
+        xray, volume = self._subjects()
+        self.plane = self._plane(xray, volume, self.center if self.profiles is None else self.profiles.center)
 
     def descend(self) -> Returns:
         """From where along the lines descents on the selected similarity come back."""
@@ -77,10 +78,10 @@ class LandscapeState(HasTraits):
         with self.hold_trait_notifications():
             self.profiles, self.plane, self.returns = None, None, {}
 
-    def _plane(self, xray: Xray, volume: Volume) -> Plane:
+    def _plane(self, xray: Xray, volume: Volume, center: Pose) -> Plane:
         first, second = self.pair
         reach = dict(zip(NAMES, self.reach, strict=True))
-        return plane(xray, volume, self.center, (first, second), reach=(reach[first], reach[second]), beam=self.beam)
+        return plane(xray, volume, center, (first, second), reach=(reach[first], reach[second]), beam=self.beam)
 
     def _subjects(self) -> tuple[Xray, Volume]:
         if self.xray is None or self.volume is None:

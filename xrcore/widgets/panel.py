@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from html import escape
 from typing import Any
@@ -20,17 +20,25 @@ class Panel(Watching, ipw.VBox):
 
     def __init__(self, *rows: ipw.Widget, name: str) -> None:
         self.note = ipw.HTML().add_class("xr-note")
+        self._alarmed = False
         super().__init__([*rows, self.note])
         self.add_class("xr-panel")
         self.add_class(f"xr-{name}")
 
     def say(self, text: str) -> None:
         """A remark in the last line; "" clears it."""
+        self._alarmed = False
         self.note.value = _line(text, _CALM, "status")
 
     def complain(self, text: str) -> None:
         """An error in the last line."""
+        self._alarmed = True
         self.note.value = _line(text, _ALARM, "alert")
+
+    def settle(self, text: str) -> None:
+        """A remark at the end of something, unless something went wrong meanwhile."""
+        if not self._alarmed:
+            self.say(text)
 
     @contextmanager
     def reporting(self) -> Iterator[None]:
@@ -45,6 +53,15 @@ class Panel(Watching, ipw.VBox):
         except Exception as error:
             self.complain(f"unexpected {type(error).__name__}: {error}")
             raise
+
+    def _reporting(self, act: Callable[[], None]) -> Callable[[Any], None]:
+        """`act` as an observer of a trait, its errors shown in the page."""
+
+        def observer(_: Any) -> None:
+            with self.reporting():
+                act()
+
+        return observer
 
     def still(self) -> bytes | None:
         """A PNG of what there is to see now, for pages without a kernel; None for nothing."""

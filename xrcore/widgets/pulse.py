@@ -37,21 +37,33 @@ class Pulse(anywidget.AnyWidget):
 
     def __call__(self) -> None:
         waiting = self._timer is not None or self.asked != self.answered
-        if waiting and time.monotonic() - self._since < _PATIENCE:
-            self._due = True
-        else:
+        left = self._since + _PATIENCE - time.monotonic()
+        if not waiting or left <= 0:
             self._now()
+            return
+        self._due = True
+        if self._timer is None:
+            self._wait(left)
 
     def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        if "_timer" in self.__dict__:
+            self._cancel()
         super().close()
 
     def _drawn(self, _: Any) -> None:
+        self._wait(_SHARE * (time.monotonic() - self._since))
+
+    def _wait(self, seconds: float) -> None:
+        self._cancel()
         try:
-            self._timer = asyncio.get_running_loop().call_later(_SHARE * (time.monotonic() - self._since), self._rested)
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._rested)
         except RuntimeError:  # no event loop, so nobody else to wait for
             self._rested()
+
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _rested(self) -> None:
         self._timer = None

@@ -50,21 +50,25 @@ class CArmScene(Panel):
         self._patient: list[Any] = []
         self._carm: list[Any] = []
         self._detector: Any = None
-        self._follow = Pulse(self._place)
+        self._follow = Pulse(lambda: self._reporting(self._place)(None))
         super().__init__(self.plot, self._follow, name="scene")
-        self.watch(state, self._new_patient, "volume")
-        self.watch(state, self._new_carm, "carm")
+        self.watch(state, self._reporting(self._new_patient), "volume")
+        self.watch(state, self._reporting(self._new_carm), "carm")
         self.watch(state, self._moved, "numbers", "beam")
         self._new_patient()
+
+    def close(self) -> None:
+        if "_follow" in self.__dict__:
+            self._follow.close()
+        super().close()
 
     def still(self) -> bytes:
         state = self.state
         return figure_png(scene_figure(state.volume, state.carm, state.pose, state.beam))
 
-    def _new_patient(self, _: Any = None) -> None:
+    def _new_patient(self) -> None:
         volume = self.state.volume
-        for thing in self._patient:
-            self.plot -= thing
+        self._remove(self._patient)
         grid = volume.coarser(_GRID)
         hard = [i for i, name in enumerate(grid.materials) if name not in ("soft", "air")]
         self._patient = []
@@ -90,16 +94,20 @@ class CArmScene(Panel):
         self._look()
         self._new_carm()
 
+    def _remove(self, things: list[Any]) -> None:
+        for thing in things:
+            self.plot -= thing
+            thing.close()
+
     def _look(self) -> None:
         """From the patient's left, front and above, far enough to see source and detector."""
         isocenter = self.state.volume.isocenter.numpy()
         eye = isocenter + self.state.carm.source_to_detector * 0.62 * np.array(ONLOOKER)
         self.plot.camera = [*eye.tolist(), *isocenter.tolist(), 0, 0, 1]
 
-    def _new_carm(self, _: Any = None) -> None:
+    def _new_carm(self) -> None:
         """Everything that moves with the C-arm, in the camera frame: one matrix places it all."""
-        for thing in self._carm:
-            self.plot -= thing
+        self._remove(self._carm)
         carm = self.state.carm
         corners = carm.corners().numpy()
         source = np.zeros(3)
@@ -124,8 +132,7 @@ class CArmScene(Panel):
         self._place()
 
     def _moved(self, _: Any = None) -> None:
-        with self.reporting():
-            self._follow()
+        self._follow()
 
     def _place(self) -> None:
         """One matrix for all that moves, the new picture, one frame."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import tempfile
 import time
 from collections.abc import Mapping
@@ -13,12 +14,10 @@ from typing import Any
 import torch
 from jaxtyping import Float as Floats
 from torch import Tensor
-from traitlets import Any as AnyTrait
-from traitlets import Bool, Float, Instance, Tuple, Unicode
+from traitlets import Float, Instance, Tuple, Unicode, validate
 
 from xrcore.beam import Beam
 from xrcore.ct import Volume
-from xrcore.ct.remarks import remarks
 from xrcore.errors import XrcoreError
 from xrcore.files import check_writable, fingerprint
 from xrcore.geometry import CArm, Pose
@@ -28,12 +27,14 @@ from xrcore.record import FILES, write_registration
 from xrcore.refinement.result import Registration, Step
 from xrcore.registration import register
 from xrcore.simulate import Acquisition, simulate
-from xrcore.widgets.choices import SPACING, CtFile, CtSource, Given
+from xrcore.widgets.choices import SPACING, CtFile, CtSource
 from xrcore.widgets.reports import Reports
 from xrcore.widgets.state import ViewState
 from xrcore.xray import Xray, read_xray
 
 _FINER = 0.75  # of the voxel size: a simulated X-ray comes from a finer patient than the one that is registered
+_SUBJECTS = ("volume", "carm", "beam", "xray")  # what a registration is about
+_SUFFIX = re.compile(r"[^.\w]")
 _FRAME = 0.1  # [s] between two looks at a registration that runs
 
 
@@ -41,16 +42,14 @@ class Session(ViewState):
     """A CT and an X-ray, the pose that is shown, how to register, and what came of it.
 
     Beside the traits of `ViewState`: `xray`; `truth`, the pose of a simulated X-ray; `method` and `similarity`, as for `xrcore.register`,
-    "auto" being the method's own; `running`; `stage`, in words; `history`, the steps so far; `result`. pace: seconds that each better
+    "auto" being the method's own; `stage`, in words; `history`, the steps so far; `result`. pace: seconds that each better
     pose stays, for those who watch; it does not count as the registration's time.
     """
 
-    patient = AnyTrait()
     xray = Instance(Xray, allow_none=True)
     truth = Instance(Pose, allow_none=True)
     method = Unicode("gauss-newton")
     similarity = Unicode("auto")
-    running = Bool(False)
     stage = Unicode("")
     history: Any = Tuple(())
     result = Instance(Registration, allow_none=True)
@@ -65,16 +64,13 @@ class Session(ViewState):
         beam: Beam | None = None,
         pose: Pose | None = None,
     ) -> None:
-        patient: CtSource = Given(volume) if isinstance(volume, Volume) else volume
-        super().__init__(patient.volume(SPACING), carm, beam=beam, pose=pose)
-        self.patient = patient
-        self.notes: tuple[str, ...] = ()
-        self.start = self.pose
         self._files: dict[str, Any] = {}
         self._simulated: dict[str, Any] = {}
         self._landmarks: tuple[Volume, Floats[Tensor, "n 3"]] | None = None
         self._stopping = False
-        self.observe(lambda _: self._forget(), names=["volume", "carm", "beam", "xray"])  # what was found for others is not theirs
+        super().__init__(volume, carm, beam=beam, pose=pose)
+        self.start = self.pose
+        self.observe(lambda _: self._forget(), names=list(_SUBJECTS))  # what was found for others is not theirs
         if xray is not None:
             self._take(xray)
 
@@ -83,32 +79,31 @@ class Session(ViewState):
     def choose(self, patient: CtSource) -> None:
         """Another patient; the X-ray is gone, since it was somebody else's. Raises XrcoreError where the CT cannot be read."""
         self._refuse_while_running()
-        with remarks() as notes:
-            volume = patient.volume(SPACING)
-        self.notes = tuple(notes)
-        self.patient = patient
-        self._forget()
+        volume = self._volume_of(patient)
+        self._read, self._files, self._simulated = volume, {}, {}
         with self.hold_trait_notifications():
-            self.xray = None
-            self.volume = volume
+            self.patient, self.volume, self.xray, self.truth = patient, volume, None, None
+        self.start = self.pose
 
     def read_ct(self, path: str | os.PathLike[str], **options: Any) -> None:
-        """The CT in a file or folder. options: of `xrcore.read_ct`. An X-ray that was there stays: it may be this patient's."""
-        xray = self.xray if not self._simulated else None
+        """The CT in a file or folder. options: of `xrcore.read_ct`. An X-ray that was read from a file stays: it may be this patient's."""
+        file = _named(path, "CT")
+        xray = None if self._simulated else self.xray
         files = {name: value for name, value in self._files.items() if name != "ct"}
-        self.choose(CtFile(Path(path), options))
-        self._files = {**files, "ct": fingerprint(path)}
+        self.choose(CtFile(file, options))
         if xray is not None:
             self._take(xray)
+            self._files = files
 
     def read_xray(self, path: str | os.PathLike[str], carm: str | os.PathLike[str] | None = None, **options: Any) -> None:
         """The X-ray in a file. options: of `xrcore.read_xray`; carm: a carm.yaml. The pose goes to where the file says, else stays."""
         self._refuse_while_running()
-        xray = read_xray(path, carm, **options)
-        files = {"xray": fingerprint(path)} | ({"carm": fingerprint(carm)} if carm else {})
+        file = _named(path, "X-ray")
+        yaml = _named(carm, "C-arm") if carm and str(carm).strip() else None
+        xray = read_xray(file, yaml, **options)
+        self._files = {"xray": fingerprint(file)} | ({"carm": fingerprint(yaml)} if yaml else {})
         self._simulated = {}
         self._take(xray)
-        self._files |= files
 
     def receive_xray(self, contents: Mapping[str, bytes]) -> None:
         """The X-ray among uploaded files (name: content), of which one may be a carm.yaml."""
@@ -117,14 +112,19 @@ class Session(ViewState):
         if len(images) != 1 or len(yaml) > 1:
             raise XrcoreError(f"expected one X-ray and at most one carm.yaml, got {', '.join(contents) or 'nothing'}")
         with tempfile.TemporaryDirectory() as folder:
-            paths = {name: Path(folder) / Path(name).name for name in contents}
+            # under names of our own: those that come with an upload may be anything
+            paths = {name: Path(folder) / f"{number}{_SUFFIX.sub('', Path(name).suffix)}" for number, name in enumerate(contents)}
             for name, path in paths.items():
                 path.write_bytes(contents[name])
             try:
                 self.read_xray(paths[images[0]], paths[yaml[0]] if yaml else None)
             except XrcoreError as error:
-                raise XrcoreError(str(error).replace(f"{folder}{os.sep}", "")) from None
-        self._files = {k: v | {"path": Path(v["path"]).name} if v["path"].startswith(folder) else v for k, v in self._files.items()}
+                text = str(error)
+                for name, path in paths.items():
+                    text = text.replace(str(path), name)
+                raise XrcoreError(text) from None
+        for key, name in (("xray", images[0]), *(("carm", name) for name in yaml)):
+            self._files[key]["path"] = name
 
     def simulate(self, truth: Pose | None = None, *, settings: Acquisition | None = None, seed: int = 0) -> None:
         """An X-ray of the patient, from voxels finer than those registered where there are any.
@@ -137,9 +137,9 @@ class Session(ViewState):
         finer = self.patient.volume(_FINER * SPACING)
         xray = simulate(finer, self.carm, truth, settings=settings, seed=seed)
         self._simulated = {"truth": truth.to_dict(), "seed": seed, "kilovolts": settings.kilovolts, "photons": settings.photons}
-        self._files = {name: value for name, value in self._files.items() if name == "ct"}
+        self._files = {}
         self._take(xray, truth)
-        self.pose = Pose.zero()
+        self.pose = self.start = Pose.zero()
 
     # Registering
 
@@ -210,11 +210,14 @@ class Session(ViewState):
         if not str(folder).strip():
             raise XrcoreError("name a folder to save into")
         check_writable(folder)
-        inputs = self._files or {"ct": {"path": None}}
         file = getattr(self.patient, "file", None)
-        if "ct" not in inputs and file is not None:
-            inputs = {"ct": fingerprint(file), **inputs}
-        options = {"spacing": SPACING, "kilovolts": self.beam.kilovolts, **({"simulated": self._simulated} if self._simulated else {})}
+        inputs = {"ct": {"path": None} if file is None else fingerprint(file), **self._files}
+        read = {
+            name: str(value) if isinstance(value, os.PathLike) else value for name, value in getattr(self.patient, "options", {}).items()
+        }
+        options = {"spacing": round(self.volume.spacing[0], 4), **read, "kilovolts": self.beam.kilovolts}
+        if self._simulated:
+            options["simulated"] = self._simulated
         write_registration(folder, self.result, self.xray, self.volume, self.beam, inputs=inputs, options=options)
         return [Path(folder) / name for name in FILES]
 
@@ -233,11 +236,26 @@ class Session(ViewState):
             self.xray = xray
             if xray.pose is not None:
                 self.pose = xray.pose
+        self.start = self.pose
 
     def _forget(self) -> None:
         with self.hold_trait_notifications():
             self.result, self.history, self.stage = None, (), ""
 
+    @validate(*_SUBJECTS)
+    def _unchanged(self, proposal: Any) -> Any:
+        if proposal["value"] is not getattr(self, proposal["trait"].name, None):
+            self._refuse_while_running()
+        return proposal["value"]
+
     def _refuse_while_running(self) -> None:
         if self.running:
             raise XrcoreError("a registration is running; stop it first")
+
+
+def _named(path: str | os.PathLike[str] | None, what: str) -> Path:
+    """A path as people type it; nothing at all would be the folder that the kernel works in."""
+    text = str(path or "").strip()
+    if not text:
+        raise XrcoreError(f"name the file of the {what}")
+    return Path(text).expanduser()

@@ -7,22 +7,22 @@ from typing import Any
 
 import ipywidgets as ipw
 
-from xrcore.ct import Volume
 from xrcore.simulate import Acquisition
-from xrcore.widgets.choices import CtSource, patients
+from xrcore.widgets.choices import patients
 from xrcore.widgets.panel import Panel
+from xrcore.widgets.patient_choice import PatientChoice
 from xrcore.widgets.session import Session
+from xrcore.widgets.watching import Watching
 
 _LABEL = {"description_width": "72px"}
 _FIELD = ipw.Layout
 
 
-class Sources(ipw.Accordion):
-    """Two drawers: simulate an X-ray of a patient, or read files. Attach it to a session and to the panel that shows errors."""
+class Sources(Watching, ipw.Accordion):
+    """Two drawers: simulate an X-ray of a patient, or read files. panel: where errors show."""
 
-    def __init__(self, given: Volume | None = None) -> None:
-        self._patients = patients(given)
-        self.patient = ipw.Dropdown(options=list(self._patients), description="patient", style=_LABEL).add_class("xr-patient")
+    def __init__(self, session: Session, panel: Panel) -> None:
+        self.patient = PatientChoice(session, panel, patients(), style=_LABEL)
         self.kilovolts = ipw.Dropdown(options=[60, 90, 120], value=120, description="tube [kV]", style=_LABEL, layout=_FIELD(width="160px"))
         self.photons = ipw.FloatLogSlider(
             value=20_000, min=2, max=5.5, description="photons", readout_format=".0f", continuous_update=False, style=_LABEL
@@ -50,20 +50,16 @@ class Sources(ipw.Accordion):
         )
         super().__init__([simulated, files], titles=("Simulate an X-ray", "Read files"), selected_index=0)
 
-    @property
-    def first(self) -> CtSource:
-        """The first patient to choose from."""
-        return next(iter(self._patients.values()))
+        self._attach(session, panel)
 
-    def attach(self, session: Session, panel: Panel) -> None:
-        """Buttons act on the session; what goes wrong shows in the panel."""
+    def _attach(self, session: Session, panel: Panel) -> None:
 
         def doing(what: str, act: Callable[[], None]) -> Callable[[Any], None]:
             def handler(_: Any) -> None:
                 with panel.reporting():
                     panel.say(f"{what} ...")
                     act()
-                    panel.say(" · ".join(session.notes))
+                    panel.settle(" · ".join(session.notes))
 
             return handler
 
@@ -76,10 +72,16 @@ class Sources(ipw.Accordion):
         self.make.on_click(doing("simulating", lambda: self._simulate(session)))
         self.load_ct.on_click(doing("reading the CT", lambda: session.read_ct(self.ct.value)))
         self.load_xray.on_click(doing("reading the X-ray", lambda: session.read_xray(self.xray.value, self.carm.value or None)))
-        self.patient.observe(
-            lambda change: doing("reading the CT", lambda: session.choose(self._patients[change["new"]]))(None), names="value"
-        )
         self.upload.observe(upload, names="value")
+        self.watch(session, self._busy, "running")
+
+    def close(self) -> None:
+        self.patient.close()
+        super().close()
+
+    def _busy(self, change: Any) -> None:
+        for control in (self.patient, self.make, self.load_ct, self.load_xray, self.upload):
+            control.disabled = change["new"]
 
     def _simulate(self, session: Session) -> None:
         settings = Acquisition(kilovolts=self.kilovolts.value, photons=float(round(self.photons.value)))

@@ -5,19 +5,24 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from traitlets import HasTraits, Instance, Tuple, validate
+from traitlets import Any as AnyTrait
+from traitlets import Bool, HasTraits, Instance, Tuple, observe, validate
 
 from xrcore.beam import Beam
 from xrcore.ct import Volume
+from xrcore.ct.remarks import remarks
 from xrcore.errors import XrcoreError
 from xrcore.geometry import CArm, Pose
 from xrcore.geometry.pose import NAMES
 from xrcore.geometry.presets import PAPER_CARM
+from xrcore.widgets.choices import SPACING, CtSource, Given
 
 
 class ViewState(HasTraits):
     """Traits `volume`, `carm`, `beam` and `numbers`, the six of the pose [deg, mm]; `observe` them as any traitlets' traits.
 
+    volume: a Volume, or where volumes of a patient come from (`CtFile`, `xrcore.experiments.Phantom`); the trait `patient` is the latter.
+    running: whether a computation moves the pose, so that hands should leave it. notes: what reading the CT had to say.
     Raises XrcoreError for numbers that are no pose, and keeps those from before.
     """
 
@@ -25,14 +30,37 @@ class ViewState(HasTraits):
     carm = Instance(CArm)
     beam = Instance(Beam, ())
     numbers = Tuple((0.0,) * 6)
+    patient = AnyTrait()
+    running = Bool(False)
 
-    def __init__(self, volume: Volume, carm: CArm = PAPER_CARM, *, beam: Beam | None = None, pose: Pose | None = None) -> None:
-        for name, value, kind in (("volume", volume, Volume), ("carm", carm, CArm)):
-            if not isinstance(value, kind):
-                raise XrcoreError(f"ViewState: {name} must be a {kind.__name__}, got {type(value).__name__}")
-        super().__init__(volume=volume, carm=carm, beam=Beam() if beam is None else beam)
+    def __init__(self, volume: Volume | CtSource, carm: CArm = PAPER_CARM, *, beam: Beam | None = None, pose: Pose | None = None) -> None:
+        if not isinstance(volume, Volume) and not hasattr(volume, "volume"):
+            raise XrcoreError(f"{type(self).__name__}: expected a Volume, or a CtFile to read one, got {type(volume).__name__}")
+        if not isinstance(carm, CArm):
+            raise XrcoreError(f"{type(self).__name__}: carm must be a CArm, got {type(carm).__name__}")
+        self.notes: tuple[str, ...] = ()
+        patient: CtSource = Given(volume) if isinstance(volume, Volume) else volume
+        self._read = self._volume_of(patient)
+        super().__init__(volume=self._read, patient=patient, carm=carm, beam=Beam() if beam is None else beam)
         if pose is not None:
             self.pose = pose
+
+    def choose(self, patient: CtSource) -> None:
+        """Another patient. Raises XrcoreError where the CT cannot be read, and keeps the one from before."""
+        self._read = self._volume_of(patient)
+        with self.hold_trait_notifications():
+            self.patient, self.volume = patient, self._read
+
+    def _volume_of(self, patient: CtSource) -> Volume:
+        with remarks() as notes:
+            volume = patient.volume(SPACING)
+        self.notes = tuple(notes)
+        return volume
+
+    @observe("volume")
+    def _given(self, change: Any) -> None:
+        if change["new"] is not self._read:
+            self.patient = Given(change["new"])
 
     @property
     def pose(self) -> Pose:

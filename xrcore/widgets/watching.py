@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ipywidgets import Widget
 from traitlets import HasTraits
 
 
 class Watching:
-    """To be mixed into a widget, before it: a state outlives its views, so they let go of it when they close."""
+    """To be mixed into a widget, before it, or into what serves one: a state outlives its views, so they let go of it when they close."""
 
     _watched: list[tuple[HasTraits, Callable[[Any], None], list[str]]]
 
@@ -21,4 +22,5 @@ class Watching:
     def close(self) -> None:
         for subject, handler, names in self.__dict__.pop("_watched", []):
             subject.unobserve(handler, names=names)
-        super().close()  # type: ignore[misc]
+        if isinstance(self, Widget):
+            super().close()  # type: ignore[misc]
