@@ -1,4 +1,8 @@
-"""The pages in docs/ keep their word: their code runs, their links and pictures are there, their tables are what is measured."""
+"""The pages in docs/ keep their word: code runs, links and pictures are there, tables and pictures are what is measured and drawn.
+
+Those that need many registrations, the tables `flips` and `far` and the pictures of verdicts, take minutes: they are only looked at
+for completeness.
+"""
 
 from __future__ import annotations
 
