@@ -75,7 +75,7 @@ def register(
     similarity: replaces the method's own. beam: the one assumed; default 90 kV.
     search: the box of starts judged about `initial`; default the paper's ranges, or as far about a prediction as the model
         errs. retries: wider searches while in doubt.
-    progress: called with a line of text as stages begin. watch: called with the best `Step` so far after every round of images; what
+    progress: called with a line of text as stages begin. watch: called with the best `Step` of its level so far, after each iteration; what
         it raises ends the registration. `seconds` do not count what it took.
 
     "gauss-newton" searches the box and descends coarse to fine. The other methods refine from `initial` alone, as their

@@ -44,7 +44,7 @@ def refine(
     """Move `start` to where a DRR of `volume` looks most like `xray`.
 
     start: one pose. settings: a preset's name (see `settings_for`) or Settings. beam: default the paper's, 90 kV.
-    watch: called with the best `Step` so far after every round of images; what it raises ends the refinement.
+    watch: called with the best `Step` of its level so far, after each iteration; what it raises ends the refinement.
     "gauss-newton" walks the levels from coarse to fine; the other methods work on the last level alone, where similarity "auto"
     means ZNCC, since nothing coarser has brought them within reach of a sharper one. Settings with a `first` start where it ends;
     the history is then the last one's.
@@ -58,7 +58,7 @@ def refine(
         raise XrcoreError(f"refine: expected one start, got a batch of {len(start)}; refine them one by one")
     if settings.first is not None:
         before = refine(xray, volume, start, settings.first, beam, watch=watch)
-        after = refine(xray, volume, before.pose, replace(settings, first=None), beam, watch=watch)
+        after = refine(xray, volume, before.pose, replace(settings, first=None), beam, watch=_after(watch, settings.first))
         return replace(
             after, initial=before.initial, evaluations=before.evaluations + after.evaluations, seconds=time.perf_counter() - began
         )
@@ -70,6 +70,14 @@ def refine(
         problem = Problem(xray, volume.coarser(level.spacing), beam, similarity, pixels=level.pixels)
         result = _SINGLE_LEVEL[settings.method](problem, start, settings, watch)
     return replace(result, seconds=time.perf_counter() - began)
+
+
+def _after(watch: Watch | None, first: Settings | None) -> Watch | None:
+    """`watch` for a refinement whose levels come after those of the ones before it."""
+    by = 0
+    while first is not None:
+        by, first = by + len(first.levels), first.first
+    return None if watch is None else lambda step: watch(replace(step, level=step.level + by))
 
 
 def _refine_gauss_newton(xray: Xray, volume: Volume, start: Pose, settings: Settings, beam: Beam, watch: Watch | None) -> Registration:

@@ -20,7 +20,7 @@ class Step:
     similarity: float
 
 
-# Called with the best step so far after every round of images; what it raises ends the refinement.
+# Called with the best step of its level so far, after each iteration; what it raises ends the refinement.
 Watch = Callable[[Step], None]
 
 
@@ -28,7 +28,14 @@ def on_level(watch: Watch | None, level: int) -> Callable[[Pose, float], None] |
     """`watch` for a descent that knows poses and similarities, but not which level it is on."""
     if watch is None:
         return None
-    return lambda pose, similarity: watch(Step(level=level, pose=pose, similarity=similarity))
+    best: list[Step] = []
+
+    def see(pose: Pose, similarity: float) -> None:
+        if not best or similarity > best[0].similarity:  # a level may try several descents
+            best[:] = [Step(level=level, pose=pose, similarity=similarity)]
+        watch(best[0])
+
+    return see
 
 
 @dataclass(frozen=True, kw_only=True)

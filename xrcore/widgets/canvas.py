@@ -15,7 +15,7 @@ class Canvas(anywidget.AnyWidget):
     """Shows `front`, and where `split` is not None, `back` to the right of it: the share of the width at which the line stands.
 
     width: [CSS pixels]. label: what a screen reader says.
-    gesture: what the reader's hand did, counted up from the page's start, so that a slow kernel may miss messages but no movement:
+    gesture: what the reader's hand did, counted up from the page's start, so that a slow kernel may miss messages but hardly a movement:
         {"press": number of the drag, "dx", "dy": its way as shares of the image's width, "turn": bool (shift was held), "roll": bool (alt),
         "wheel": notches, "keys": {name: presses}}.
     The element's `data-frames` counts the pictures that the browser has really drawn.

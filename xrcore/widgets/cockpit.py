@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from html import escape
 from typing import Any
 
 import ipywidgets as ipw
@@ -151,7 +152,7 @@ class RegistrationCockpit(Panel):
         self.go.disabled = busy or session.xray is None
         self.halt.disabled = not busy
         self.keep.disabled = session.result is None
-        self.stage.value = f'<span style="color:#666">{session.stage}</span>' if session.stage else ""
+        self.stage.value = f'<span style="color:#666">{escape(session.stage)}</span>' if session.stage else ""
         self.outcome.value = verdict(session.result)
         with self.reporting():
             self.table.value = pose_table(session)
@@ -194,7 +195,8 @@ class RegistrationCockpit(Panel):
         session = self.session
         self.method.value, self.similarity.value = session.method, session.similarity
         if session.beam != self.beam.value:
-            self.beam.options, self.beam.value = beams(session.beam), session.beam
+            given = session.beam
+            self.beam.options, self.beam.value = beams(given), given
 
     def _save(self) -> None:
         with self.reporting():

@@ -114,8 +114,8 @@ class PoseExplorer(Panel):
     def _changed(self, _: Any = None) -> None:
         self.code.value = self.copy.text = self.state.code()
         if self.state.beam != self.beam.value:
-            self.beam.options = beams(self.state.beam)
-            self.beam.value = self.state.beam
+            given = self.state.beam
+            self.beam.options, self.beam.value = beams(given), given
         self._refresh()
 
     def _draw(self, draft: bool) -> None:

@@ -25,8 +25,8 @@ _KEYS = {
     "Shift+ArrowRight": {"ry": 1.0},
     "Shift+ArrowUp": {"rx": 1.0},
     "Shift+ArrowDown": {"rx": -1.0},
-    "[": {"rz": -1.0},
-    "]": {"rz": 1.0},
+    "[": {"rz": 1.0},
+    "]": {"rz": -1.0},
     "-": {"tz": -_NOTCH},
     "+": {"tz": _NOTCH},
     "=": {"tz": _NOTCH},
@@ -40,8 +40,9 @@ def shifted(pose: Pose, carm: CArm, dx: float, dy: float) -> Pose:
 
     Exact in the plane of the isocentre: the camera moves the other way, along its own axes.
     """
-    width = carm.shape[1] * carm.spacing[1] / carm.magnification  # [mm] in the isocentre's plane
-    twist = torch.tensor([[-dx * width, -dy * width, 0.0, 0.0, 0.0, 0.0]], dtype=torch.float64)
+    depth = float(pose.camera_from_world(carm, torch.zeros(3))[0, 2, 3])  # of the isocentre, wherever it is [mm]
+    down, right = (carm.shape[1] * step * depth / carm.source_to_detector for step in carm.spacing)  # of the width, in its plane [mm]
+    twist = torch.tensor([[-dx * right, -dy * down, 0.0, 0.0, 0.0, 0.0]], dtype=torch.float64)
     return pose.moved(twist, carm)
 
 
@@ -58,7 +59,7 @@ class PoseGestures(Watching):
 
     def __init__(self, canvas: Canvas, state: ViewState, home: Callable[[], None]) -> None:
         self._canvas, self._state, self._home = canvas, state, home
-        self._press, self._held = 0, state.pose
+        self._press, self._held, self._from = 0, state.pose, (0.0, 0.0)
         self._wheel, self._keys = 0.0, dict[str, int]()
         self._ended = 0  # the drag that no longer counts
         canvas.observe(self._moved, names="gesture")
@@ -69,9 +70,7 @@ class PoseGestures(Watching):
         state = self._state
         pose = state.pose
         if hand["press"] != self._press:
-            self._press, self._held = hand["press"], pose
-        elif not (hand["dx"] or hand["dy"]):
-            self._held = pose
+            self._press, self._held, self._from = hand["press"], pose, (0.0, 0.0)
         if state.running:
             self._ended, self._wheel, self._keys = self._press, hand["wheel"], dict(hand["keys"])
             return
@@ -80,6 +79,7 @@ class PoseGestures(Watching):
             before.get(name, 0) for name in ("press", "dx", "dy")
         ):
             pose = self._dragged(hand)
+        dragged = pose
         pose = turned(pose, tz=-_NOTCH * (hand["wheel"] - self._wheel))
         self._wheel = hand["wheel"]
         for name, count in hand["keys"].items():
@@ -89,6 +89,7 @@ class PoseGestures(Watching):
             if name == "Home":
                 self._keys = dict(hand["keys"])
                 self._home()
+                self._held, self._from = state.pose, (hand["dx"], hand["dy"])
                 return
             if name in _SHIFTS:
                 dx, dy = (_KEY_SHIFT * times * step for step in _SHIFTS[name])
@@ -96,6 +97,8 @@ class PoseGestures(Watching):
             else:
                 pose = turned(pose, **{number: times * by for number, by in _KEYS.get(name, {}).items()})
         self._keys = dict(hand["keys"])
+        if pose != dragged:  # the drag goes on from there
+            self._held, self._from = pose, (hand["dx"], hand["dy"])
         state.pose = pose
 
     def _interrupted(self, _: Any) -> None:
@@ -104,9 +107,9 @@ class PoseGestures(Watching):
 
     def _dragged(self, hand: dict[str, Any]) -> Pose:
         """From where the drag began, so that no message that was skipped on the way is missed."""
-        dx, dy = hand["dx"], hand["dy"]
+        dx, dy = hand["dx"] - self._from[0], hand["dy"] - self._from[1]
         if hand["turn"]:
             return turned(self._held, ry=_TURN * dx, rx=-_TURN * dy)
         if hand["roll"]:
-            return turned(self._held, rz=_TURN * dx)
+            return turned(self._held, rz=-_TURN * dx)
         return shifted(self._held, self._state.carm, dx, dy)

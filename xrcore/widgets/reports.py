@@ -40,6 +40,7 @@ class Reports(Generic[Report, Result]):
         if self._coroutine.dead:
             raise StopIteration
         self._coroutine.parent = getcurrent()
+        self._outside = torch.is_grad_enabled()
         report = self._coroutine.switch()
         if report is _DONE:
             raise StopIteration
@@ -47,7 +48,7 @@ class Reports(Generic[Report, Result]):
 
     def close(self) -> None:
         """End the work where it stands."""
-        if self._coroutine and not self._coroutine.dead:
+        if not self._coroutine.dead:
             self._coroutine.parent = getcurrent()
             self._coroutine.throw()  # GreenletExit, which nothing on the way catches
 
@@ -58,7 +59,10 @@ class Reports(Generic[Report, Result]):
         self.close()
 
     def _run(self) -> Any:
-        self.result = self._work(self._report)
+        try:
+            self.result = self._work(self._report)
+        except StopIteration as error:  # it would look like the end of the iteration
+            raise RuntimeError("the work raised StopIteration") from error
         return _DONE
 
     def _report(self, report: Report) -> None:

@@ -164,6 +164,8 @@ def surface(density: Float[torch.Tensor, "D H W"], volume: Volume) -> tuple[Floa
     vertices, triangles, _, _ = marching_cubes(values, 0.5 * float(np.median(inside)))
     index = vertices[:, ::-1] - 1  # (x, y, z) of the unpadded grid
     matrix = volume.world_from_voxel.numpy()
+    if np.linalg.det(matrix[:3, :3]) < 0:  # a mirrored grid turns triangles inside out
+        triangles = triangles[:, ::-1]
     return _floats(index @ matrix[:3, :3].T + matrix[:3, 3]), _indices(triangles)
 
 

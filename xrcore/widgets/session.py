@@ -92,8 +92,9 @@ class Session(ViewState):
         files = {name: value for name, value in self._files.items() if name != "ct"}
         self.choose(CtFile(file, options))
         if xray is not None:
+            notes = self.notes
             self._take(xray)
-            self._files = files
+            self.notes, self._files = (*notes, *xray.notes), files
 
     def read_xray(self, path: str | os.PathLike[str], carm: str | os.PathLike[str] | None = None, **options: Any) -> None:
         """The X-ray in a file. options: of `xrcore.read_xray`; carm: a carm.yaml. The pose goes to where the file says, else stays."""

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from traitlets import Any as AnyTrait
-from traitlets import Bool, HasTraits, Instance, Tuple, observe, validate
+from traitlets import Bool, HasTraits, Instance, TraitType, observe
 
 from xrcore.beam import Beam
 from xrcore.ct import Volume
@@ -16,6 +16,19 @@ from xrcore.geometry import CArm, Pose
 from xrcore.geometry.pose import NAMES
 from xrcore.geometry.presets import PAPER_CARM
 from xrcore.widgets.choices import SPACING, CtSource, Given
+
+
+class _Six(TraitType[Any, Any]):
+    """Six finite numbers, checked as they are set: what is refused is never held, not even while notifications are."""
+
+    def validate(self, obj: Any, value: Any) -> tuple[float, ...]:
+        try:
+            numbers = tuple(float(v) for v in value)
+        except (TypeError, ValueError):
+            numbers = ()
+        if len(numbers) != 6 or not all(map(math.isfinite, numbers)):
+            raise XrcoreError(f"ViewState: a pose is six finite numbers, {', '.join(NAMES)}, got {value!r}")
+        return numbers
 
 
 class ViewState(HasTraits):
@@ -29,7 +42,7 @@ class ViewState(HasTraits):
     volume = Instance(Volume)
     carm = Instance(CArm)
     beam = Instance(Beam, ())
-    numbers = Tuple((0.0,) * 6)
+    numbers = _Six((0.0,) * 6)
     patient = AnyTrait()
     running = Bool(False)
 
@@ -79,17 +92,7 @@ class ViewState(HasTraits):
             raise XrcoreError(f"ViewState: a pose has no {sorted(unknown)[0]!r}; it has {', '.join(NAMES)}")
         self.numbers = tuple(numbers.get(name, value) for name, value in zip(NAMES, self.numbers, strict=True))
 
-    @validate("numbers")
-    def _six(self, proposal: Any) -> tuple[float, ...]:
-        try:
-            numbers = tuple(float(v) for v in proposal["value"])
-        except (TypeError, ValueError):
-            numbers = ()
-        if len(numbers) != 6 or not all(map(math.isfinite, numbers)):
-            raise XrcoreError(f"ViewState: a pose is six finite numbers, {', '.join(NAMES)}, got {proposal['value']!r}")
-        return numbers
-
     def code(self) -> str:
         """The pose as Python: `xr.Pose(rx=..., ...)`, rounded to a thousandth, which no registration reaches; zeros are left out."""
-        parts = [f"{name}={value:g}" for name, value in zip(NAMES, (round(v, 3) for v in self.numbers), strict=True) if value]
+        parts = [f"{name}={value:.10g}" for name, value in zip(NAMES, (round(v, 3) for v in self.numbers), strict=True) if value]
         return f"xr.Pose({', '.join(parts)})" if parts else "xr.Pose.zero()"

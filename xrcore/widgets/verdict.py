@@ -43,7 +43,7 @@ def verdict(result: Registration | None) -> str:
     if result is None:
         return ""
     colour, word = (_GOOD, "trusted") if result.trusted else (_BAD, "not trusted")
-    parts = (f"{result.similarity_name} {result.similarity:.4f}", f"{result.seconds:.2f} s", f"{result.evaluations} images")
+    parts = (f"{escape(result.similarity_name)} {result.similarity:.4f}", f"{result.seconds:.2f} s", f"{result.evaluations} images")
     facts = " · ".join((*parts, escape(result.stop_reason)))
     lines = [
         f'<div class="xr-verdict" role="status"><b style="color:{colour}">{word}</b> <span style="color:{_QUIET}">{facts}</span></div>'
