@@ -348,7 +348,7 @@ def test_home_goes_home_once():
     assert hand(press=1, dx=0.1, keys={"Home": 1}) == Pose.zero()
     assert hand.homes == 1
     assert close(hand(press=1, dx=0.1, keys={"Home": 1, "]": 1}), Pose(rz=-1.0))
-    assert close(hand(press=2, dx=0.1, keys={"Home": 1, "]": 1}), shifted(Pose(rz=1.0), CARM, 0.1, 0.0))
+    assert close(hand(press=2, dx=0.1, keys={"Home": 1, "]": 1}), shifted(Pose(rz=-1.0), CARM, 0.1, 0.0))
     assert hand.homes == 1
     assert hand(press=2, dx=0.1, keys={"Home": 2, "]": 1}) == Pose.zero()
 
@@ -1010,8 +1010,8 @@ def test_the_detector_stands_where_its_pixels_are(carm: CArm):
     outer = torch.tensor([(-0.5, -0.5), (-0.5, cols - 0.5), (rows - 0.5, cols - 0.5), (rows - 0.5, -0.5)], dtype=torch.float64)
     torch.testing.assert_close(carm.project(corners), outer, atol=1e-4, rtol=0)
     torch.testing.assert_close(corners[:, 2], torch.full((4,), carm.source_to_detector, dtype=torch.float64))
-    # and the picture the right way up: its texture's v counts from the lower edge
-    assert np.array(detector.uvs).tolist() == [[0, 1], [1, 1], [1, 0], [0, 0]]
+    # and the picture the right way up: k3d counts its v down the picture, as seen in a browser
+    assert np.array(detector.uvs).tolist() == [[0, 0], [1, 0], [1, 1], [0, 1]]
     scene.close()
 
 

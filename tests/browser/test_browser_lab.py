@@ -290,4 +290,12 @@ def test_the_explore_notebook_runs_and_shows_every_instrument(show, root, keep):
         page.wait_for_timeout(1500)
         panel.screenshot(path=keep / f"explore-{name}.png")
     assert page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.error']").count() == 0
+    # after a registration that a cell ran, hands are heard as before
+    before = numbers(page)[3]
+    page.locator(".xr-cockpit .xr-tx .noUi-handle").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("() => !document.querySelector('.xr-cockpit .xr-tx .widget-readout').textContent.startsWith('25.2')")
+    page.wait_for_timeout(1000)
+    assert numbers(page)[3] == pytest.approx(before + 0.2, abs=0.06)
     assert page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr']").count() == 0

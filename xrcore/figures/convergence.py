@@ -12,21 +12,36 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from xrcore.figures.marks import INK, OURS, PALE, QUIET, SECOND, logarithmic, quiet
 from xrcore.refinement.result import Step
 
+_LEAST_RANGE = 0.05  # of the similarity's axis: less is no climb to be looked at
+
 
 def convergence_figure(
-    history: Sequence[Step], errors: Sequence[float] | None = None, *, at: int | None = None, width: float = 4.4, height: float = 2.9
+    history: Sequence[Step],
+    errors: Sequence[float] | None = None,
+    *,
+    at: int | None = None,
+    levels: Sequence[str] = (),
+    width: float = 4.4,
+    height: float = 2.9,
 ) -> Figure:
     """Similarity over steps, each level of the pyramid a band; below it the errors [mm] on a log scale, where there are any.
 
-    at: the step to mark, default the last. Levels compare other images by other similarities, so the curve is broken between them.
+    at: the step to mark, default the last. levels: what each level compares, to be written on its band: levels compare other images by
+    other similarities, so the curve is broken between them.
     width, height: [inches].
     """
     figure = Figure(figsize=(width, height), dpi=100, facecolor="white", layout=ConstrainedLayoutEngine(w_pad=0.05, h_pad=0.04))
     rows = 1 if errors is None else 2
     panels = list(figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0])
     steps = np.arange(len(history))
-    levels = np.array([step.level for step in history], dtype=int)
-    starts = [0, *(np.flatnonzero(np.diff(levels)) + 1), len(history)] if len(history) else [0]
+    rungs = np.array([step.level for step in history], dtype=int)
+    starts = [0, *(np.flatnonzero(np.diff(rungs)) + 1), len(history)] if len(history) else [0]
+    if not len(history):
+        panels[0].set_axis_off()
+        panels[0].text(0.5, 0.5, "nothing registered yet", ha="center", va="center", color=QUIET, fontsize=10)
+        for axes in panels[1:]:
+            axes.set_axis_off()
+        return figure
     curves = [("similarity", [step.similarity for step in history], OURS)]
     if errors is not None:
         curves.append(("mTRE [mm]", list(errors), SECOND))
@@ -44,6 +59,21 @@ def convergence_figure(
         axes.set_xlim(-0.5, max(len(history), 10) - 0.5)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.tick_params(labelsize=8.5)
+        if title == "similarity":
+            low, high = axes.get_ylim()
+            middle, half = (low + high) / 2, max((high - low) / 2, _LEAST_RANGE / 2)
+            axes.set_ylim(middle - half, middle + half)
+            for first in starts[:-1]:
+                if (rung := int(rungs[first])) < len(levels):
+                    axes.annotate(
+                        levels[rung],
+                        (first - 0.4, 0.04),
+                        xycoords=("data", "axes fraction"),
+                        fontsize=7,
+                        color=QUIET,
+                        rotation=90,
+                        va="bottom",
+                    )
         if title != "similarity" and len(values) and min(values) > 0:
             logarithmic(axes, "y")
     panels[-1].set_xlabel("round of images", fontsize=9, color=QUIET)

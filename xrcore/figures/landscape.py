@@ -169,7 +169,7 @@ def _explain(figure: Figure, order: list[str], selected: str, returns: Returns |
         ours = colour(returns.similarity)
         marks += [
             Patch(facecolor=ours, edgecolor=ours, label="descents come back"),
-            Patch(facecolor="white", edgecolor=PALE, label="end elsewhere"),
+            Patch(facecolor="white", edgecolor=PALE, label="end away from the centre pose"),
         ]
     figure.legend(
         handles=marks, frameon=False, ncols=len(marks), columnspacing=2.5, loc="lower center", bbox_to_anchor=(0.5, 0.03), fontsize=10

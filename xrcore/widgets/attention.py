@@ -23,6 +23,7 @@ from xrcore.widgets.attention_table import poses_table
 from xrcore.widgets.panel import Panel
 from xrcore.widgets.pictures import figure_png, png
 from xrcore.widgets.refresh import Refresher
+from xrcore.widgets.session import Session
 from xrcore.widgets.sliders import PoseSliders
 from xrcore.widgets.state import ViewState
 from xrcore.widgets.verdict import verdict
@@ -41,7 +42,7 @@ class AttentionViewer(Panel):
     """X-ray, attention over it, and error maps at the network's pose and at the refined one.
 
     model: a PoseRegressor, or the folder of one. volume: the CT that it was trained on. xray: default one that is simulated, by the model's
-    C-arm from the pose of the sliders. truth: the pose of `xray`, if known. beam: assumed, default 90 kV.
+    C-arm from the pose of the sliders. truth: the pose of `xray`, if known. beam: assumed, default 90 kV. session: to be followed, instead.
     A model that does not fit X-ray or CT says so in the page. `state` holds X-ray and results; `source` is from where X-rays are simulated.
     """
 
@@ -53,12 +54,17 @@ class AttentionViewer(Panel):
     def __init__(
         self,
         model: PoseRegressor | str | os.PathLike[str],
-        volume: Volume,
+        volume: Volume | None = None,
         xray: Xray | None = None,
         *,
         truth: Pose | None = None,
         beam: Beam | None = None,
+        session: Session | None = None,
     ) -> None:
+        if session is not None:
+            if volume is not None or xray is not None:
+                raise XrcoreError("AttentionViewer: give a volume and an X-ray, or a session, which has them")
+            volume, xray, truth, beam = session.volume, session.xray, session.truth, session.beam
         for name, value, kind in (("volume", volume, Volume), ("xray", xray, Xray)):
             if not isinstance(value, kind) and (value is not None or name == "volume"):
                 raise XrcoreError(f"AttentionViewer: {name} must be a {kind.__name__}, got {type(value).__name__}")
@@ -77,6 +83,12 @@ class AttentionViewer(Panel):
             self.state.observe(self._seen, names="xray")
             self.state.observe(self._predicted, names="prediction")
             self.state.observe(self._found, names="refined")
+            if session is not None:
+                self.watch(session, self._follow, "xray", "volume", "beam")
+            if session is not None and xray is None:
+                self.say("no X-ray yet")
+                return
+            assert volume is not None
             if xray is None:
                 below.children = (self._simulating(volume, model), results)
             else:
@@ -127,6 +139,18 @@ class AttentionViewer(Panel):
         self.protocol.observe(self._moved, names="value")
         self.watch(self.source, self._moved, "numbers")
         return ipw.VBox([ipw.HBox([self.seed, self.protocol]), self._sliders])
+
+    def _follow(self, change: Any) -> None:
+        """The session has another X-ray, CT or beam."""
+        session, state = change["owner"], self.state
+        if state is None or self._refresh is None:
+            return
+        state.volume, state.beam = session.volume, session.beam
+        state.look_at(session.xray, session.truth)
+        if session.xray is not None:
+            self._refresh()
+        else:
+            self.say("no X-ray yet")
 
     # From the page to the state
 

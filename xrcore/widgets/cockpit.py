@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from html import escape
 from typing import Any
 
@@ -15,7 +16,7 @@ from xrcore.experiments.patients import Phantom
 from xrcore.figures.convergence import convergence_figure
 from xrcore.geometry import CArm
 from xrcore.geometry.presets import PAPER_CARM
-from xrcore.refinement.settings import PRESETS
+from xrcore.refinement.settings import PRESETS, Settings, settings_for
 from xrcore.refinement.similarities import SIMILARITIES
 from xrcore.widgets.choices import CtSource, beams
 from xrcore.widgets.comparison import Comparison
@@ -38,7 +39,7 @@ class RegistrationCockpit(Panel):
     """Load or simulate an X-ray, set or drag a start, register, watch, stop, compare, save.
 
     volume: default the built-in phantom. session: the state, to share with other views, or to drive from code; it then brings the rest.
-    `await cockpit.session.run()` registers as the button does; `cockpit.session.result` is the `Registration`.
+    `cockpit.session.register()` registers as the button does, and returns the `Registration`.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class RegistrationCockpit(Panel):
             ],
         )
         middle = ipw.HBox([self.comparison, right], layout=ipw.Layout(grid_gap="20px", flex_flow="row wrap"))
-        super().__init__(self.sources, middle, self.table, self.outcome, ipw.HBox([self.folder, self.keep]), name="cockpit")
+        super().__init__(self.sources, middle, self.table, self.outcome, ipw.HBox([self.folder, self.keep]), name="cockpit", note_at=1)
 
         self.go.on_click(lambda _: self.register())
         self.halt.on_click(lambda _: session.stop())
@@ -177,10 +178,10 @@ class RegistrationCockpit(Panel):
             self._drawn = time.perf_counter()
 
     def _draw_curve(self, at: int | None = None) -> None:
-        history = self.session.history
-        truth = self.session.truth
-        errors = None if truth is None else [found[0] for step in history if (found := self.session.errors(step.pose))]
-        self.curve.value = figure_png(convergence_figure(history, errors, at=at))
+        session = self.session
+        history = session.history
+        errors = None if session.truth is None else [found[0] for step in history if (found := session.errors(step.pose))]
+        self.curve.value = figure_png(convergence_figure(history, errors, at=at, levels=_levels(session.method, session.similarity)))
 
     def _replay(self, change: Any) -> None:
         history = self.session.history
@@ -202,3 +203,18 @@ class RegistrationCockpit(Panel):
         with self.reporting():
             files = self.session.save(self.folder.value)
             self.say("written: " + ", ".join(map(str, files)))
+
+
+def _levels(method: str, similarity: str) -> list[str]:
+    """What each level of a method's refinements compares."""
+    names: list[str] = []
+    settings: Settings | None = settings_for(method)
+    while settings is not None:
+        several = settings.method == "gauss-newton"
+        rungs = settings.levels if several else settings.levels[-1:]
+        chosen = settings if similarity == "auto" else replace(settings, similarity=similarity)
+        for level in rungs:
+            means = chosen.similarity_at(level) if several or chosen.similarity != "auto" else "zncc"
+            names.insert(rungs.index(level), f"{means}, {level.pixels}")
+        settings = settings.first
+    return names

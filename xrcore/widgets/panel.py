@@ -16,22 +16,23 @@ _CALM, _ALARM = "#555555", "#b3261e"
 
 
 class Panel(Watching, ipw.VBox):
-    """A column of widgets; the last row is a line for remarks and errors, class `xr-note`."""
+    """A column of widgets, and among them a line for remarks and errors, class `xr-note`: the last row, or the one that note_at says."""
 
-    def __init__(self, *rows: ipw.Widget, name: str) -> None:
+    def __init__(self, *rows: ipw.Widget, name: str, note_at: int | None = None) -> None:
         self.note = ipw.HTML().add_class("xr-note")
         self._alarmed = False
-        super().__init__([*rows, self.note])
+        at = len(rows) if note_at is None else note_at
+        super().__init__([*rows[:at], self.note, *rows[at:]])
         self.add_class("xr-panel")
         self.add_class(f"xr-{name}")
 
     def say(self, text: str) -> None:
-        """A remark in the last line; "" clears it."""
+        """A remark in that line; "" clears it."""
         self._alarmed = False
         self.note.value = _line(text, _CALM, "status")
 
     def complain(self, text: str) -> None:
-        """An error in the last line."""
+        """An error in that line."""
         self._alarmed = True
         self.note.value = _line(text, _ALARM, "alert")
 

@@ -27,7 +27,7 @@ _SKIN_GRID = 8.0  # [mm]: it is only a hint, and every triangle costs a computer
 _PIXELS = 128
 _BONE, _SKIN, _BEAM, _SOURCE = 0xE8DCC0, 0xC99B86, 0x0072B2, 0xD55E00
 _AXES = {"left": (0xD55E00, (1, 0, 0)), "back": (0x009E73, (0, 1, 0)), "head": (0x0072B2, (0, 0, 1))}
-_AXIS = 120.0  # [mm]
+_AXIS = 170.0  # [mm]
 
 
 class CArmScene(Panel):
@@ -44,7 +44,7 @@ class CArmScene(Panel):
             state = ViewState(pelvis() if volume is None else volume, carm)
         self.state = state
         self.plot = k3d.plot(
-            height=height, grid_visible=False, camera_auto_fit=False, menu_visibility=False, camera_mode="orbit", antialias=0
+            height=height, grid_visible=False, camera_auto_fit=False, menu_visibility=False, camera_mode="orbit", axes_helper=0, antialias=0
         )
         self.plot.layout.width = "760px"
         self._patient: list[Any] = []
@@ -116,7 +116,7 @@ class CArmScene(Panel):
         self._detector = k3d.mesh(
             _floats(corners),
             _indices([[0, 1, 2], [0, 2, 3]]),
-            uvs=_floats([[0, 1], [1, 1], [1, 0], [0, 0]]),  # textures count from the lower edge
+            uvs=_floats([[0, 0], [1, 0], [1, 1], [0, 1]]),  # across and down, as k3d takes pictures
             texture=self._picture(),
             texture_file_format="png",
             side="double",

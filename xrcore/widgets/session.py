@@ -7,7 +7,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ _FINER = 0.75  # of the voxel size: a simulated X-ray comes from a finer patient
 _SUBJECTS = ("volume", "carm", "beam", "xray")  # what a registration is about
 _SUFFIX = re.compile(r"[^.\w]")
 _FRAME = 0.1  # [s] between two looks at a registration that runs
+_WORK = 2.0  # at least as long as the last look took, times this: onlookers must not make it wait
+_PATIENCE = 4.0  # [s], of all pauses together
 
 
 class Session(ViewState):
@@ -43,7 +45,7 @@ class Session(ViewState):
 
     Beside the traits of `ViewState`: `xray`; `truth`, the pose of a simulated X-ray; `method` and `similarity`, as for `xrcore.register`,
     "auto" being the method's own; `stage`, in words; `history`, the steps so far; `result`. pace: seconds that each better
-    pose stays, for those who watch; it does not count as the registration's time.
+    pose stays, for those who watch, up to some seconds in all; it does not count as the registration's time.
     """
 
     xray = Instance(Xray, allow_none=True)
@@ -147,8 +149,23 @@ class Session(ViewState):
     async def run(self) -> Registration | None:
         """Register from the pose shown; `numbers` and `history` follow. Returns None when `stop` ended it: the pose then stays.
 
-        Other coroutines run in between: this is what keeps a notebook's buttons alive. Raises XrcoreError as `xrcore.register` does.
+        Other coroutines run in between: this is what keeps a notebook's buttons alive. For callbacks; in a cell use `register`, because
+        while a cell awaits, kernels leave messages of the page without their answer, and sliders then go deaf.
+        Raises XrcoreError as `xrcore.register` does.
         """
+        for pause in self._registering():
+            # never 0: messages that just arrived take more than one turn of the loop
+            await asyncio.sleep(max(0.001, pause))
+        return self.result
+
+    def register(self) -> Registration | None:
+        """As `run`, but at once, while the caller waits."""
+        for _ in self._registering():
+            pass
+        return self.result
+
+    def _registering(self) -> Iterator[float]:
+        """Work, in pieces; yields how long each may be looked at [s]."""
         xray, volume, beam = self.xray, self.volume, self.beam
         if xray is None:
             raise XrcoreError("there is no X-ray yet; simulate one, or read one from a file")
@@ -161,7 +178,7 @@ class Session(ViewState):
             return register(xray, volume, self.start, self.method, similarity=similarity, beam=beam, progress=report, watch=report)
 
         history: list[Step] = []
-        shown = 0.0
+        shown = looked = paused = 0.0
         try:
             with Reports[str | Step, Registration](work) as reports:
                 for report in reports:
@@ -171,20 +188,22 @@ class Session(ViewState):
                     else:
                         better = not history or report.similarity != history[-1].similarity
                         history.append(report)
-                    if isinstance(report, str) or time.perf_counter() - shown > _FRAME or (better and self.pace):
+                    pause = self.pace if better and paused < _PATIENCE else 0.0
+                    if isinstance(report, str) or pause or time.perf_counter() - shown > max(_FRAME, _WORK * looked):
+                        began = time.perf_counter()
                         self._show(history)
-                        # never 0: messages that just arrived take more than one turn of the loop
-                        await asyncio.sleep(max(0.001, self.pace * better))
+                        looked = time.perf_counter() - began
+                        yield pause
+                        paused += pause
                         shown = time.perf_counter()
                     if self._stopping:
                         self._show(history)
                         self.stage = "stopped"
-                        return None
+                        return
                 result = reports.result
             self.stage = ""
             with self.hold_trait_notifications():
                 self.history, self.result, self.pose = tuple(history), result, result.pose
-            return result
         except BaseException:
             self.stage = ""
             raise
@@ -194,6 +213,16 @@ class Session(ViewState):
     def stop(self) -> None:
         """End a running registration at its next step."""
         self._stopping = True
+
+    def describe(self) -> str:
+        """What is to be registered, in a line."""
+        z, y, x = self.volume.shape
+        parts = [f"CT {x} × {y} × {z}, {' + '.join(self.volume.materials)}"]
+        if self.xray is not None:
+            rows, cols = self.xray.carm.shape
+            distance = self.xray.carm.source_to_detector
+            parts.append(f"X-ray {rows} × {cols}, source to detector {distance:g} mm")
+        return " · ".join((*parts, *self.notes))
 
     def errors(self, pose: Pose) -> tuple[float, float] | None:
         """(mTRE, mPD) [mm] of a pose, where the truth is known."""
@@ -256,7 +285,7 @@ class Session(ViewState):
 
 def _named(path: str | os.PathLike[str] | None, what: str) -> Path:
     """A path as people type it; nothing at all would be the folder that the kernel works in."""
-    text = str(path or "").strip()
+    text = str(path or "").strip().strip("\"'")
     if not text:
         raise XrcoreError(f"name the file of the {what}")
-    return Path(text).expanduser()
+    return Path(text).expanduser().absolute()  # so that an error says where it looked

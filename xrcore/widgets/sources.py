@@ -37,8 +37,8 @@ class Sources(Watching, ipw.Accordion):
         self.upload = ipw.FileUpload(
             multiple=True,
             accept=".dcm,.ima,.png,.tif,.tiff,.yaml,.yml",
-            description="or upload it (with its carm.yaml)",
-            layout=_FIELD(width="auto"),
+            description="or upload it, with its carm.yaml",
+            layout=_FIELD(width="260px"),
         ).add_class("xr-upload")
         simulated = ipw.HBox([self.patient, self.kilovolts, self.photons, self.seed, self.make], layout=_FIELD(flex_flow="row wrap"))
         files = ipw.VBox(
@@ -59,7 +59,7 @@ class Sources(Watching, ipw.Accordion):
                 with panel.reporting():
                     panel.say(f"{what} ...")
                     act()
-                    panel.settle(" · ".join(session.notes))
+                    panel.settle(session.describe())
 
             return handler
 

@@ -48,6 +48,10 @@ def verdict(result: Registration | None) -> str:
     lines = [
         f'<div class="xr-verdict" role="status"><b style="color:{colour}">{word}</b> <span style="color:{_QUIET}">{facts}</span></div>'
     ]
+    if (seen := result.evidence) is not None:
+        share = f"{100 * seen.local / seen.attainable:.0f} % of the details that the noise leaves" if seen.attainable > 0 else ""
+        parts = (f"ZNCC {seen.zncc:.3f}", share, f"the image's halves agree within {seen.disagreement:.1f} mm")
+        lines.append(f'<div style="color:{_QUIET}">evidence: {" · ".join(part for part in parts if part)}</div>')
     lines += [f'<div style="color:{_QUIET}">{escape(text)}</div>' for text in (*result.reasons, *result.notes)]
     if result.covariance is not None:
         lines.append(f"<details><summary>correlations of the six numbers</summary>{_correlations(result)}</details>")
