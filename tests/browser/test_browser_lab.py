@@ -291,6 +291,8 @@ def test_the_explore_notebook_runs_and_shows_every_instrument(show, root, keep):
         panel.screenshot(path=keep / f"explore-{name}.png")
     assert page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.error']").count() == 0
     # after a registration that a cell ran, hands are heard as before
+    assert numbers(page)[:6] == numbers(page, "found")[:6]
+    page.wait_for_timeout(4000)
     before = numbers(page)[3]
     page.locator(".xr-cockpit .xr-tx .noUi-handle").focus()
     page.keyboard.press("ArrowRight")

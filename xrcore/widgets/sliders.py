@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 import ipywidgets as ipw
@@ -20,7 +21,8 @@ _SLIDERS = {
     "tz": ("depth", 150.0),
 }
 _STEP = 0.1  # [deg] or [mm] of a press of an arrow key
-# Browsers round what they are sent to the slider's step, and may send that back: what moves less than half a step is no hand.
+# Browsers round what they are sent to the slider's step, and may send that back, late and in this order: what is within half a step of
+# what the slider was told before is no hand.
 _SAME = 0.501 * _STEP
 
 
@@ -32,6 +34,8 @@ class PoseSliders(Watching, ipw.VBox):
 
     def __init__(self, state: ViewState) -> None:
         self._state = state
+        self._told: dict[str, deque[float]] = {name: deque(maxlen=64) for name in NAMES}
+        self._telling = False
         self.sliders = {name: self._slider(name) for name in NAMES}
         rows = [ipw.HBox([self.sliders[name], ipw.HTML(f'<span style="color:#666">{_SLIDERS[name][0]}</span>')]) for name in NAMES]
         super().__init__(rows)
@@ -56,7 +60,20 @@ class PoseSliders(Watching, ipw.VBox):
 
     def _slid(self, change: Any) -> None:
         name = next(name for name, slider in self.sliders.items() if slider is change["owner"])
-        if abs(change["new"] - self._state.numbers[NAMES.index(name)]) > _SAME:
+        number, told = self._state.numbers[NAMES.index(name)], self._told[name]
+        if self._telling:
+            return
+        if abs(change["new"] - number) <= _SAME:
+            told.clear()  # it has caught up
+            return
+        late = next((value for value in told if abs(change["new"] - value) <= _SAME), None)
+        if late is not None:
+            while told.popleft() != late:
+                pass
+        if late is not None or self._state.running:
+            self._tell(name, number)
+        else:
+            told.clear()
             self._state.set(**{name: change["new"]})
 
     def _show(self, _: Any = None) -> None:
@@ -67,4 +84,10 @@ class PoseSliders(Watching, ipw.VBox):
                 slider.min, slider.max = -reach, reach
             # the slider that the hand is on must not be sent back to where it was a moment ago, not by a rounding error either
             if abs(slider.value - value) > 1e-6:
-                slider.value = value
+                self._tell(name, value)
+
+    def _tell(self, name: str, value: float) -> None:
+        self._told[name].append(value)
+        self._telling = True
+        self.sliders[name].value = round(value, 3)
+        self._telling = False
