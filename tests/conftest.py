@@ -7,10 +7,10 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import torch
+from commands import Done
 
 from xrcore.cli import main
 
@@ -22,12 +22,6 @@ def shared_data() -> Path:
     if not (root / "registry.csv").is_file():
         pytest.skip(f"real data not found: {root.name!r} beside the repository is absent and XRCORE_DATA_MIRROR is not set")
     return root
-
-
-class Done(NamedTuple):
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 import yaml
-from conftest import Done
+from commands import Done
 from PIL import Image
 
 import xrcore

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from conftest import Done
+from commands import Done
 
 from xrcore.geometry import CArm, Pose
 from xrcore.phantom import pelvis, pelvis_hu

@@ -203,9 +203,9 @@ def test_runs_where_gradients_are_switched_off(method, xray, volume):
 def test_gauss_newton_is_content_with_less_on_coarse_levels(monkeypatch, xray, volume):
     asked = []
 
-    def spy(problem, start, *, iterations, tolerance):
+    def spy(problem, start, *, iterations, tolerance, **rest):
         asked.append((problem.carm.shape[0], iterations, tolerance))
-        return dispatcher_descend(problem, start, iterations=iterations, tolerance=tolerance)
+        return dispatcher_descend(problem, start, iterations=iterations, tolerance=tolerance, **rest)
 
     dispatcher_descend = dispatcher.descend
     monkeypatch.setattr(dispatcher, "descend", spy)
