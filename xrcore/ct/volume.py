@@ -97,8 +97,14 @@ class Volume:
         """Landmarks for evaluation: well-spread points of one material, LPS [mm], the same for the same volume.
 
         Farthest-point sampling (Gonzalez 1985) over the voxels denser than half the material's 99th percentile;
-        a volume without that material gives points of whatever it holds.
+        a volume without that material gives points of whatever it holds. Kept with the volume once found.
         """
+        kept: dict[tuple[int, str], Tensor] = self.__dict__.setdefault("_surface_points", {})
+        if (count, material) not in kept:
+            kept[count, material] = self._surface_points_of(count, material)
+        return kept[count, material].clone()
+
+    def _surface_points_of(self, count: int, material: str) -> Tensor:
         density = self.material(material) if material in self.materials else self.density.sum(0)
         if not (density > 0).any():
             density = self.density.sum(0)

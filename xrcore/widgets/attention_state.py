@@ -43,8 +43,6 @@ class AttentionState(HasTraits):
     attention = AnyTrait(None, allow_none=True)
     refined = Instance(Registration, allow_none=True)
 
-    _landmarks: tuple[Volume, Float[Tensor, "n 3"]] | None = None
-
     def look_at(self, xray: Xray, truth: Pose | None = None) -> None:
         """Another X-ray; what was found in the one before is forgotten."""
         with self.hold_trait_notifications():
@@ -83,9 +81,7 @@ class AttentionState(HasTraits):
         xray = self._xray()
         found = {"NCC": float(ncc(xray.image, image, xray.mask))}
         if self.truth is not None:
-            if self._landmarks is None or self._landmarks[0] is not self.volume:
-                self._landmarks = self.volume, self.volume.surface_points()
-            found["mTRE"] = float(mtre(pose, self.truth, self._landmarks[1], xray.carm, self.volume.isocenter))
+            found["mTRE"] = float(mtre(pose, self.truth, self.volume.surface_points(), xray.carm, self.volume.isocenter))
         return found
 
     def _render(self, pose: Pose, carm: Any) -> Float[Tensor, "H W"]:

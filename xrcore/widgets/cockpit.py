@@ -105,7 +105,6 @@ class RegistrationCockpit(Panel):
         self.watch(session, self._set, "method", "similarity", "beam")
         self._moved()
         self._told()
-        self._grown()
 
     def register(self) -> None:
         """What the button does: register in the event loop, so that the page stays alive; without one, at once."""

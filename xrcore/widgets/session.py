@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float as Floats
-from torch import Tensor
 from traitlets import Float, Instance, Tuple, Unicode, validate
 
 from xrcore.beam import Beam
@@ -68,7 +66,6 @@ class Session(ViewState):
     ) -> None:
         self._files: dict[str, Any] = {}
         self._simulated: dict[str, Any] = {}
-        self._landmarks: tuple[Volume, Floats[Tensor, "n 3"]] | None = None
         self._stopping = False
         super().__init__(volume, carm, beam=beam, pose=pose)
         self.start = self.pose
@@ -228,9 +225,7 @@ class Session(ViewState):
         """(mTRE, mPD) [mm] of a pose, where the truth is known."""
         if self.truth is None:
             return None
-        if self._landmarks is None or self._landmarks[0] is not self.volume:
-            self._landmarks = self.volume, self.volume.surface_points()
-        points = self._landmarks[1]
+        points = self.volume.surface_points()
         return tuple(float(measure(pose, self.truth, points, self.carm, self.volume.isocenter)) for measure in (mtre, mpd))  # type: ignore[return-value]
 
     def save(self, folder: str | os.PathLike[str]) -> list[Path]:
