@@ -130,13 +130,12 @@ def chosen(numbers: str | None = None, root: str | os.PathLike[str] | None = Non
 
 
 class Loaded:
-    """A subject whose volumes and landmarks are kept once made."""
+    """A subject whose volumes, and with them their landmarks, are kept once made."""
 
     def __init__(self, subject: Subject) -> None:
         self.number, self.name = subject.number, subject.name
         self._subject = subject
         self._volumes: dict[float, Volume] = {}
-        self._landmarks: dict[tuple[float, int], Float[Tensor, "n 3"]] = {}
 
     def volume(self, spacing: float) -> Volume:
         if spacing not in self._volumes:
@@ -145,7 +144,4 @@ class Loaded:
 
     def landmarks(self, spacing: float, count: int) -> Float[Tensor, "n 3"]:
         """`Volume.surface_points` of the volume at `spacing` [mm]."""
-        key = (spacing, count)
-        if key not in self._landmarks:
-            self._landmarks[key] = self.volume(spacing).surface_points(count)
-        return self._landmarks[key]
+        return self.volume(spacing).surface_points(count)

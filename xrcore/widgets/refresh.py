@@ -20,7 +20,6 @@ class Refresher:
         self._draw = draw
         self._sharp_seconds = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self.seconds = 0.0  # of the last frame
 
     def __call__(self) -> None:
         self.cancel()
@@ -47,7 +46,7 @@ class Refresher:
     def _now(self, draft: bool) -> None:
         began = time.perf_counter()
         self._draw(draft)
-        self.seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - began
         if not draft:
             # a first frame that compiled or packed says nothing about the next: trust the faster of it and the running mean
-            self._sharp_seconds = min(self.seconds, 0.5 * (self._sharp_seconds + self.seconds))
+            self._sharp_seconds = min(seconds, 0.5 * (self._sharp_seconds + seconds))
