@@ -10,11 +10,13 @@ from typing import Any
 from xrcore.bench.machine import describe
 
 
-def publish(out: Path, rows: list[dict[str, Any]], table: list[dict[str, Any]], *, digits: int) -> None:
-    """Print `table` as Markdown; write every case to OUT.csv, floats rounded, and table and machine to OUT.json."""
+def publish(out: Path | None, rows: list[dict[str, Any]], table: list[dict[str, Any]], *, digits: int) -> None:
+    """Print `table` as Markdown; with OUT, write every case to OUT.csv, floats rounded, and table and machine to OUT.json."""
     print("\n| " + " | ".join(table[0]) + " |\n|" + "---|" * len(table[0]))
     for line in table:
         print("| " + " | ".join(str(v) for v in line.values()) + " |")
+    if out is None:
+        return
     out.parent.mkdir(parents=True, exist_ok=True)
     with open(out.with_suffix(".csv"), "w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])

@@ -14,6 +14,9 @@ from commands import Done
 
 from xrcore.cli import main
 
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # before the kernels are imported
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -385,7 +386,8 @@ def environment(tmp_path: Path) -> dict[str, str]:
 def test_a_killed_fetch_leaves_nothing_whole_and_is_continued(site, tmp_path, number):
     write_manifest(tmp_path / "manifest.yaml", x=single(site))
     site.slow = 0.2
-    process = subprocess.Popen(command(tmp_path, "fetch", "x"), env=environment(tmp_path), stdout=subprocess.DEVNULL)
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs are deaf to it, and so are their children
+    process = subprocess.Popen(command(tmp_path, "fetch", "x"), env=environment(tmp_path), stdout=subprocess.DEVNULL, preexec_fn=heard)
     part = tmp_path / "data/.downloads/x/data.bin.part"
     for _ in range(3000):
         if part.exists() and part.stat().st_size:

@@ -34,7 +34,11 @@ def pins() -> dict[str, str]:
 
 def test_each_requirement_is_pinned_within_its_limits():
     pinned = pins()
+    # torch's CUDA builds ask for one version of Triton, each for another, which a pin would contradict
+    assert "triton" not in pinned
     for name, requirement in requirements(*PROJECT["optional-dependencies"]).items():
+        if name == "triton":
+            continue
         assert name in pinned, f"constraints.txt lacks {name}"
         assert requirement.specifier.contains(pinned[name]), f"{requirement} excludes the pinned {pinned[name]}"
 

@@ -534,7 +534,7 @@ def test_errors_name_the_obstacle(draw):
     volume = patient()
     with pytest.raises(XrcoreError, match="unknown backend 'gpu'; choose from auto, reference, cpu"):
         draw(volume, CARM, Pose(), backend="gpu")
-    with pytest.raises(XrcoreError, match="float64, not float32; use backend="):
+    with pytest.raises(XrcoreError, match="float64, not float32; or use backend="):
         draw(in_double(volume), CARM, Pose(), backend="cpu")
     with pytest.raises(XrcoreError, match="gradient with respect to the volume"):
         draw(replace(volume, density=volume.density.clone().requires_grad_()), CARM, Pose(), backend="cpu")

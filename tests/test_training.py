@@ -18,6 +18,7 @@ from torch.testing import assert_close
 
 from xrcore import phantom
 from xrcore.ct.volume import Volume
+from xrcore.devices import named_device
 from xrcore.errors import XrcoreError
 from xrcore.geometry import CArm, Pose
 from xrcore.metrics import mtre
@@ -26,7 +27,6 @@ from xrcore.networks.methods import method_named
 from xrcore.networks.methods.psss import Psss
 from xrcore.renderer import render
 from xrcore.training import TrainingSettings, checkpoint, profile
-from xrcore.training.distributed import named_device
 from xrcore.training.log import COLUMNS, Log, read_log
 from xrcore.training.optimisation import average, half_precision
 from xrcore.training.schedule import Schedule

@@ -66,6 +66,24 @@ class Volume:
             raise XrcoreError(f"Volume: no material {name!r}; it has {', '.join(self.materials)}")
         return self.density[self.materials.index(name)]
 
+    def to(self, device: torch.device | str) -> Volume:
+        """The volume with its densities on another device, where it is then rendered; geometry stays with the processor.
+
+        Kept with the volume once made, so that going to a GPU twice copies once.
+        """
+        device = torch.device(device)
+        if device == self.density.device or (device.type == self.density.device.type and device.index is None):
+            return self
+        kept: dict[torch.device, Volume] = self.__dict__.setdefault("_on_device", {})
+        if device not in kept:
+            kept[device] = replace(self, density=self.density.to(device))
+        return kept[device]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the densities are."""
+        return self.density.device
+
     def coarser(self, spacing: float) -> Volume:
         """A copy on a grid coarsened by whole factors to about `spacing` [mm], by averaging blocks of voxels.
 
@@ -105,9 +123,9 @@ class Volume:
         return kept[count, material].clone()
 
     def _surface_points_of(self, count: int, material: str) -> Tensor:
-        density = self.material(material) if material in self.materials else self.density.sum(0)
+        density = (self.material(material) if material in self.materials else self.density.sum(0)).cpu()
         if not (density > 0).any():
-            density = self.density.sum(0)
+            density = self.density.sum(0).cpu()
         if not (density > 0).any():
             raise XrcoreError("Volume: it is empty, so it has no landmarks")
         level = torch.quantile(density[density > 0].flatten()[:: max(1, int((density > 0).sum()) // 100_000)].double(), 0.99)

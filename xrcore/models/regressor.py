@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xrcore.ct.volume import Volume
+from xrcore.devices import named_device
 from xrcore.errors import XrcoreError
 from xrcore.files import check_writable
 from xrcore.geometry import CArm, Pose
@@ -20,7 +21,6 @@ from xrcore.models.identity import CtIdentity
 from xrcore.models.tensors import fill, read_json, read_tensors, write_pair
 from xrcore.models.view import check_geometry, seen_by
 from xrcore.networks.methods import method_named
-from xrcore.training.distributed import named_device
 from xrcore.training.settings import TrainingSettings
 from xrcore.training.stream import Batch
 from xrcore.versions import versions

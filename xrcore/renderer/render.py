@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
+from xrcore.devices import say_once, triton_installed
 from xrcore.errors import XrcoreError
 from xrcore.geometry import CArm, Pose
 from xrcore.renderer import reference
 
-BACKENDS = ("auto", "reference", "cpu")
+BACKENDS = ("auto", "reference", "cpu", "cuda")
 
 
 def render(
@@ -21,17 +25,19 @@ def render(
     """Digitally reconstructed radiographs: attenuation images, -log(I / I0), bone bright.
 
     Differentiable in `pose.numbers` on every backend (the gradient is the exact one, per degree and per mm), and in
-    `volume.density` on "reference". backend: "reference" (plain torch, any device, float64 if the volume is), "cpu"
-    (fused kernels, float32), or "auto": "cpu" unless the volume is float64, needs a gradient or lives elsewhere.
+    `volume.density` on "reference". The image is on the volume's device.
+    backend: "reference" (plain torch, any device, float64 if the volume is), "cpu" or "cuda" (fused kernels, float32, for a volume that is
+    there: `volume.to("cuda")`), or "auto": the fused one of the volume's device, unless the volume is float64 or needs a gradient.
 
     Model: I(pixel) = sum_E p(E) E exp(-sum_m mu_m(E) A_m) for area densities A_m [g/cm2]; Unberath et al., *DeepDRR*,
     MICCAI 2018, as differentiated by Zhang et al., MICCAI 2023.
     """
     pose = pose if isinstance(pose, Pose) else Pose(pose)
     beam = Beam() if beam is None else beam
-    if choose_backend(volume, backend) == "reference":
+    backend = choose_backend(volume, backend)
+    if backend == "reference":
         return reference.render(volume, carm, pose, beam)
-    return _Render.apply(pose.numbers, volume, carm, beam)
+    return _Render.apply(pose.numbers, volume, carm, beam, backend)
 
 
 def render_with_jacobian(
@@ -43,11 +49,10 @@ def render_with_jacobian(
     """
     pose = pose if isinstance(pose, Pose) else Pose(pose)
     beam = Beam() if beam is None else beam
-    if choose_backend(volume, backend) == "reference":
+    backend = choose_backend(volume, backend)
+    if backend == "reference":
         return reference.render_with_jacobian(volume, carm, pose, beam)
-    from xrcore.renderer import cpu
-
-    image, jacobian = cpu.render(volume, carm, pose, beam, with_jacobian=True)
+    image, jacobian = _fused(backend)(volume, carm, pose, beam, with_jacobian=True)
     assert jacobian is not None
     return image, jacobian
 
@@ -56,34 +61,57 @@ def choose_backend(volume: Volume, backend: str = "auto") -> str:
     """The backend that `render` uses; raises XrcoreError where the one asked for cannot render this volume."""
     if backend not in BACKENDS:
         raise XrcoreError(f"render: unknown backend {backend!r}; choose from {', '.join(BACKENDS)}")
-    density = volume.density
-    if density.device.type != "cpu":
-        obstacle = f"the volume is on {density.device}"
-    elif density.dtype != torch.float32:
-        obstacle = f"the volume is {str(density.dtype).removeprefix('torch.')}, not float32"
-    elif density.requires_grad:
-        obstacle = "a gradient with respect to the volume is asked for"
-    else:
-        return "cpu" if backend == "auto" else backend
-    if backend == "cpu":
-        raise XrcoreError(f'render: backend "cpu" cannot serve here: {obstacle}; use backend="reference"')
+    if backend == "reference":
+        return backend
+    fused = backend if backend != "auto" else "cuda" if volume.device.type == "cuda" else "cpu"
+    obstacle = _obstacle(volume, fused)
+    if not obstacle:
+        return fused
+    if backend != "auto":
+        raise XrcoreError(f'render: backend "{backend}" cannot serve here: {obstacle}; or use backend="reference"')
+    if fused == "cuda" and not triton_installed():
+        say_once(f"rendering on {volume.device} with plain torch, slowly: {obstacle}")
     return "reference"
+
+
+def _obstacle(volume: Volume, fused: str) -> str:
+    """Why this volume cannot be rendered by that backend, or nothing."""
+    density = volume.density
+    if fused == "cuda" and not triton_installed():
+        return "Triton is not installed; pip install -e '.[gpu]'"
+    interpreted = fused == "cuda" and os.environ.get("TRITON_INTERPRET") == "1"
+    if density.device.type != fused and not (interpreted and density.device.type == "cpu"):
+        there = "a GPU" if fused == "cuda" else "the CPU"
+        return f'the volume is on {density.device}, not on {there}; move it there with volume.to("{fused}")'
+    if density.dtype != torch.float32:
+        return f"the volume is {str(density.dtype).removeprefix('torch.')}, not float32"
+    if density.requires_grad:
+        return "a gradient with respect to the volume is asked for"
+    return ""
+
+
+def _fused(backend: str) -> Callable[..., tuple[Tensor, Tensor | None]]:
+    if backend == "cuda":
+        from xrcore.renderer import cuda
+
+        return cuda.render
+    from xrcore.renderer import cpu
+
+    return cpu.render
 
 
 class _Render(torch.autograd.Function):
     """The image with its Jacobian kept, so that the backward pass is one contraction."""
 
     @staticmethod
-    def forward(ctx, numbers, volume, carm, beam):
-        from xrcore.renderer import cpu
-
-        image, jacobian = cpu.render(volume, carm, Pose(numbers), beam, with_jacobian=ctx.needs_input_grad[0])
+    def forward(ctx, numbers, volume, carm, beam, backend):
+        image, jacobian = _fused(backend)(volume, carm, Pose(numbers), beam, with_jacobian=ctx.needs_input_grad[0])
         ctx.save_for_backward(jacobian)
-        ctx.dtype = numbers.dtype
+        ctx.numbers = numbers.device, numbers.dtype
         return image
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad):
         (jacobian,) = ctx.saved_tensors
-        return torch.einsum("bhw,bhwi->bi", grad, jacobian).to(ctx.dtype), None, None, None
+        return torch.einsum("bhw,bhwi->bi", grad, jacobian).to(*ctx.numbers), None, None, None, None

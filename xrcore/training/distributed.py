@@ -12,8 +12,6 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from xrcore.errors import XrcoreError
-
 
 @dataclass(frozen=True)
 class Team:
@@ -35,18 +33,6 @@ class Team:
     def wait(self) -> None:
         if self.size > 1:
             dist.barrier()
-
-
-def named_device(name: str | torch.device) -> torch.device:
-    """The device, for processes of a team the one of their own; raises XrcoreError where there is none of this name."""
-    try:
-        device = torch.device(name)
-        if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:
-            device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise XrcoreError(f"device {name!s}: not available here ({str(error).splitlines()[0]})") from None
-    return device
 
 
 @contextmanager

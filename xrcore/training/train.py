@@ -16,6 +16,7 @@ from torch import nn
 
 from xrcore.bench.machine import describe
 from xrcore.ct.volume import Volume
+from xrcore.devices import named_device
 from xrcore.errors import XrcoreError
 from xrcore.files import check_writable
 from xrcore.geometry import CArm, Pose
@@ -28,7 +29,7 @@ from xrcore.threads import for_rendering
 from xrcore.training import checkpoint
 from xrcore.training.checkpoint import State
 from xrcore.training.checks import check_patient
-from xrcore.training.distributed import Team, named_device, team
+from xrcore.training.distributed import Team, team
 from xrcore.training.log import Log
 from xrcore.training.optimisation import average, half_precision, optimiser_for
 from xrcore.training.schedule import Schedule

@@ -47,6 +47,10 @@ class Xray:
         if float(seen.max() - seen.min()) <= 1e-6 * float(seen.abs().max()):
             raise XrcoreError("Xray: the image is constant, so there is nothing to register")
 
+    def to(self, device: torch.device | str) -> Xray:
+        """The same with image and mask on another device."""
+        return replace(self, image=self.image.to(device), mask=self.mask.to(device))
+
     def negative(self) -> Xray:
         """The same with bone and air exchanged."""
         return replace(self, image=-self.image)

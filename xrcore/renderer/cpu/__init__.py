@@ -20,7 +20,7 @@ from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
 from xrcore.renderer.cpu import kernels
-from xrcore.renderer.cpu.packing import PAD_LOW, pack
+from xrcore.renderer.packing import PAD_LOW, pack
 from xrcore.threads import rendering_threads
 
 _WORTH_A_THREAD = 1 << 18  # samples; below it, handing work over costs more than it saves
@@ -31,6 +31,8 @@ def render(
 ) -> tuple[Float[Tensor, "B H W"], Float[Tensor, "B H W 6"] | None]:
     """Attenuation images, and their Jacobian by the six pose numbers [1/deg, 1/mm] if asked for; float32."""
     packed = pack(volume)
+    words_zyx, words_zxy = (words.numpy().view(np.uint32) for words in (packed.words_zyx, packed.words_zxy))
+    size, scale, occupied = np.array(packed.size), packed.scale.numpy(), packed.occupied.numpy()
     pose = pose.detach()
     weights, attenuation = _lines(beam, volume.materials)
     voxel_from_world = volume.voxel_from_world.clone()
@@ -44,11 +46,11 @@ def render(
 
     def work(first: int, step: int) -> None:
         kernels.render_bands(
-            packed.words,
-            packed.words_x,
-            packed.size,
-            packed.scale,
-            packed.occupied,
+            words_zyx,
+            words_zxy,
+            size,
+            scale,
+            occupied,
             views,
             twists,
             camera,

@@ -14,9 +14,9 @@ import numpy as np
 from numba import njit
 
 from xrcore.renderer.cpu.intrinsics import add, bit_and, bits_to_float, load_u32, multiply, shift_left, shift_right, to_float, truncate
+from xrcore.renderer.packing import BLOCK
 
-# Compiled code is cached by this file alone: after a change of intrinsics.py, save this file too.
-BLOCK = 8  # voxels along the edge of an occupancy block
+# Compiled code is cached by this file alone: after a change of intrinsics.py or of BLOCK, save this file too.
 BAND = 8  # image rows a thread takes at a time
 _SEGMENT = 8  # neighbouring rays that share one search for the body
 _STRIDE = 4  # slices between two looks at the occupancy map

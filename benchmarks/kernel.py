@@ -1,0 +1,87 @@
+"""What the GPU renderer's kernel compiles to: registers, spills, and instructions of its inner loop, for GPUs that need not be here.
+
+Triton compiles for any architecture, and its own disassembler reads the result, so this needs no GPU and measures no time. "a sample" is
+one slice of one ray: the 4 reads, both materials, and with the Jacobian its 8 sums.
+
+    pip install -e '.[gpu]'
+    python benchmarks/kernel.py [--architecture 80 90] [--out results/kernel]
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+import triton
+from tables import publish
+from triton.backends import nvidia
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from xrcore.renderer import cuda
+from xrcore.renderer.cuda import kernel
+from xrcore.renderer.packing import BLOCK
+
+TOOLS = Path(nvidia.__file__).parent / "bin"
+POINTERS = {"words": "*i32", "occupied": "*u8", "scale": "*fp64"}
+FLOATS = ("fx", "fy", "cx", "cy", "middle", "depth")
+CASES = [(1, False), (1, True), (2, False), (2, True), (3, False), (3, True)]  # materials, with the Jacobian
+
+
+def compiled(architecture: int, materials: int, jacobian: bool) -> bytes:
+    """The machine code."""
+    constants = {
+        "MATERIALS": materials, "PLANES": (materials + 1) // 2, "JACOBIAN": jacobian, "TILE_ROWS": cuda.TILE[0], "TILE_COLS": cuda.TILE[1],
+        "BLOCK": BLOCK, "STRIDE": cuda.STRIDE, "UNROLL": cuda.UNROLL,
+    }  # fmt: skip
+    names = kernel.render.arg_names
+    first_size = names.index("nx")
+    signature = {
+        name: "constexpr" if name in constants else POINTERS.get(name, "*fp32") if i < first_size else "fp32" if name in FLOATS else "i32"
+        for i, name in enumerate(names)
+    }
+    source = ASTSource(fn=kernel.render, signature=signature, constexprs=constants)
+    options = {"num_warps": cuda.WARPS, "enable_fp_fusion": True}
+    return triton.compile(source, target=GPUTarget("cuda", architecture, 32), options=options).asm["cubin"]
+
+
+def inspected(code: bytes) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "kernel.cubin"
+        file.write_bytes(code)
+        usage = subprocess.run([TOOLS / "cuobjdump", "--dump-resource-usage", file], capture_output=True, text=True, check=True).stdout
+        listing = subprocess.run([TOOLS / "nvdisasm", "-c", file], capture_output=True, text=True, check=True).stdout
+    used = {name: int(value) for name, value in re.findall(r"(REG|STACK|LOCAL):(\d+)", usage)}
+    return {"registers": used["REG"], "spilled bytes": used["STACK"] + used["LOCAL"], "instructions a sample": a_sample(listing)}
+
+
+def a_sample(listing: str) -> float:
+    """Instructions of the unrolled march by samples: of the loop that reads most, a sample being 4 reads."""
+    most, found = 0, float("nan")
+    for block in re.split(r"\n\.L_x_\d+:", listing):
+        instructions = re.findall(r"/\*[0-9a-f]{4,}\*/\s+(.*?);", block)
+        reads = sum("LDG" in text for text in instructions)
+        loops = any("BRA" in text for text in instructions) and not any("STG" in text or "MUFU" in text for text in instructions)
+        if loops and reads > most:
+            most, found = reads, 4 * len(instructions) / reads
+    return round(found, 1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--architecture", type=int, nargs="+", default=[80, 90], help="compute capability, without its dot")
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    rows = []
+    for architecture in args.architecture:
+        for materials, jacobian in CASES:
+            label = f"{materials} material{'s' if materials > 1 else ''}" + (", Jacobian" if jacobian else "")
+            rows.append({"for": f"sm_{architecture}", "renders": label} | inspected(compiled(architecture, materials, jacobian)))
+    publish(args.out, rows, rows, digits=1)
+
+
+if __name__ == "__main__":
+    main()

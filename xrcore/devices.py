@@ -1,0 +1,105 @@
+"""Where work runs: the processor or a GPU, said in one line, and smaller portions where its memory does not suffice."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+from xrcore.errors import XrcoreError
+
+T = TypeVar("T")
+
+AUTO = "auto"
+OUT_OF_MEMORY: type[BaseException] = torch.OutOfMemoryError
+
+_said: set[str] = set()
+
+
+def triton_installed() -> bool:
+    """Whether the GPU renderer's compiler is there; torch's CUDA builds for Linux bring it."""
+    return importlib.util.find_spec("triton") is not None
+
+
+def named_device(name: str | torch.device, work: str = "", *, always_say: bool = False) -> torch.device:
+    """The device of that name; "auto" is a GPU with all that xrcore needs on it, or else the processor.
+
+    In a process of a team (torchrun) "cuda" is the one of its own. work: such as "training"; with it, "auto" says on stderr in one line
+    what was chosen and why: where there was a choice, once for each line; or always_say.
+    Raises XrcoreError where there is no device of this name.
+    """
+    if name == AUTO:
+        device, why = _chosen()
+        if work and (always_say or torch.cuda.is_available()):
+            say_once(f"{work} on {in_words(device)}" + (f" ({why})" if why else ""))
+        return device
+    try:
+        device = torch.device(name)
+        if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:
+            device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise XrcoreError(f"device {name!s}: not available here ({str(error).splitlines()[0]})") from None
+    return device
+
+
+def _chosen() -> tuple[torch.device, str]:
+    """What "auto" means on this machine, and why it is not a GPU."""
+    cpu = torch.device("cpu")
+    if not torch.cuda.is_available():
+        return cpu, "torch sees no CUDA device"
+    if not triton_installed():
+        return cpu, "a GPU is there, but Triton, which renders on it, is not installed: pip install -e '.[gpu]'"
+    return named_device("cuda"), ""
+
+
+def in_words(device: torch.device) -> str:
+    """Such as "cuda:0 (NVIDIA H100), rendering included" or "the CPU, 4 threads"."""
+    if device.type == "cpu":
+        threads = torch.get_num_threads()
+        return f"the CPU, {threads} thread{'s' if threads > 1 else ''}"
+    name = f" ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else ""
+    return f"{device}{name}, rendering included"
+
+
+def say_once(line: str) -> None:
+    """A line on stderr, the first time it is said by this process."""
+    if line not in _said:
+        _said.add(line)
+        print(f"xrcore: {line}", file=sys.stderr, flush=True)
+
+
+class Portions:
+    """Work on a batch in as few portions as memory allows: in one, until a device runs out of memory; from then on in more.
+
+    work: what it is called in the line that says so.
+    """
+
+    def __init__(self, work: str) -> None:
+        self.work = work
+        self.pieces = 1
+
+    def run(self, count: int, function: Callable[[slice], T], begin: Callable[[], None] = lambda: None) -> list[T]:
+        """`function` of slices that together cover `count`; after running out of memory all over again, with `begin` before.
+
+        Raises XrcoreError where one item at a time is still too much.
+        """
+        while True:
+            begin()
+            pieces = max(1, min(self.pieces, count))
+            try:
+                return [function(slice(count * i // pieces, count * (i + 1) // pieces)) for i in range(pieces)]
+            except OUT_OF_MEMORY:
+                if pieces >= count:
+                    raise XrcoreError(
+                        f"{self.work}: the GPU's memory does not suffice even for one image at a time; --device cpu, or a coarser spacing"
+                    ) from None
+            # outside the handler, whose traceback still holds what was allocated
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            self.pieces = min(2 * pieces, count)
+            say_once(f"{self.work}: out of GPU memory, going on in {self.pieces} portions of {-(-count // self.pieces)}")

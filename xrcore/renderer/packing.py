@@ -1,0 +1,95 @@
+"""A Volume as the fast renderers read it: two materials to a 32-bit word, padded, with a map of where it is empty."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float64, Int32, UInt8
+from torch import Tensor
+
+from xrcore.ct.volume import Volume
+from xrcore.errors import XrcoreError
+
+LEVELS = 65535  # 16 bits a material
+PAD_LOW, PAD_HIGH = 1, 2  # zeros around the grid: bilinear samples fade out over one voxel, one more for rounding
+BLOCK = 8  # voxels along the edge of an occupancy block
+
+
+@dataclass(frozen=True)
+class PackedVolume:
+    """All on the volume's device.
+
+    words: int32 bits of two 16-bit counts; first one padded grid (z, y, x) per pair of materials, then each again as (z, x, y), for rays
+    along x. size: padded (x, y, z). scale: (2 * planes,) g/cm3 per count, float64. occupied: 1 where a block or a neighbour of it
+    holds anything.
+    """
+
+    words: Int32[Tensor, " n"]
+    size: tuple[int, int, int]
+    scale: Float64[Tensor, " m"]
+    occupied: UInt8[Tensor, "p bz by bx"]
+
+    @property
+    def planes(self) -> int:
+        """Pairs of materials."""
+        return self.occupied.shape[0]
+
+    @property
+    def words_zyx(self) -> Int32[Tensor, " half"]:
+        """The grids as (z, y, x)."""
+        return self.words[: len(self.words) // 2]
+
+    @property
+    def words_zxy(self) -> Int32[Tensor, " half"]:
+        """The grids as (z, x, y)."""
+        return self.words[len(self.words) // 2 :]
+
+
+_packed: WeakKeyDictionary[Volume, PackedVolume] = WeakKeyDictionary()
+
+
+def pack(volume: Volume) -> PackedVolume:
+    """Pack once per Volume; the result is kept as long as the Volume lives.
+
+    Raises XrcoreError for densities that are negative or not finite, and for a grid with more words than 31 bits can count.
+    """
+    if volume not in _packed:
+        _packed[volume] = _pack(volume)
+    return _packed[volume]
+
+
+def _pack(volume: Volume) -> PackedVolume:
+    density = volume.density.detach()
+    materials = density.shape[0]
+    planes = (materials + 1) // 2
+    shape = [n + PAD_LOW + PAD_HIGH for n in volume.shape]
+    if planes * math.prod(shape) >= 2**31:
+        raise XrcoreError(f"Volume: {volume} is too large for the fast renderers; read it at a coarser spacing")
+    top = density.amax(dim=(1, 2, 3)).double()
+    if not bool(torch.isfinite(top).all()) or bool((density.amin(dim=(1, 2, 3)) < 0).any()):
+        raise XrcoreError("Volume: densities must be finite and not negative")
+    scale = torch.ones(2 * planes, dtype=torch.float64, device=density.device)
+    scale[:materials] = torch.where(top > 0, top / LEVELS, 1.0)
+    words = torch.zeros((2, planes, math.prod(shape)), dtype=torch.int32, device=density.device)
+    occupied = []
+    for plane in range(planes):
+        zyx = words[0, plane].view(shape)
+        inner = zyx[PAD_LOW:-PAD_HIGH, PAD_LOW:-PAD_HIGH, PAD_LOW:-PAD_HIGH]
+        for half, m in enumerate(range(2 * plane, min(2 * plane + 2, materials))):
+            counts = torch.round(density[m] * float(1 / scale[m])).clamp_(0, LEVELS).to(torch.int32)
+            inner |= counts << (16 * half)
+        words[1, plane].view(shape[0], shape[2], shape[1]).copy_(zyx.transpose(1, 2))
+        occupied.append(_occupied(zyx))
+    x, y, z = reversed(shape)
+    return PackedVolume(words.flatten(), (x, y, z), scale, torch.stack(occupied))
+
+
+def _occupied(words: Int32[Tensor, "z y x"]) -> UInt8[Tensor, "bz by bx"]:
+    filled = F.pad((words != 0).to(torch.uint8), [v for n in reversed(words.shape) for v in (0, -n % BLOCK)])
+    z, y, x = (n // BLOCK for n in filled.shape)
+    blocks = filled.view(z, BLOCK, y, BLOCK, x, BLOCK).amax((1, 3, 5)).float()
+    return F.max_pool3d(blocks[None, None], 3, 1, 1)[0, 0].to(torch.uint8)  # dilated by one block, also diagonally
