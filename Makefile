@@ -6,6 +6,7 @@
 # make reproduce   every table and figure of the paper; PROFILE=smoke (minutes), laptop (hours) or paper (a GPU)
 # make site        the executed notebooks, the guides and the API reference as a website, in site/
 # make bench       speed on this machine
+# make gpu         on a machine with a CUDA GPU: its tests, and README's table of its speed
 # make clean       remove what these made, but for build/: trained models are hours of work
 
 PYTHON ?= python3
@@ -17,7 +18,7 @@ SNAKEMAKE ?=
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SETTINGS := pyproject.toml constraints.txt
 
-.PHONY: demo test lint lab explore reproduce site bench clean
+.PHONY: demo test lint lab explore reproduce site bench gpu clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.core
@@ -48,6 +49,11 @@ site: $(VENV)/.workflow
 bench: $(VENV)/.core
 	@$(BIN)/xrcore bench
 
+gpu: $(VENV)/.gpu
+	@$(BIN)/python -m pytest tests/test_renderer_cuda.py tests/test_refinement_cuda.py -rs
+	@$(BIN)/python benchmarks/gpu.py --out results/gpu
+	@$(BIN)/python benchmarks/readme.py
+
 clean:
 	rm -rf $(VENV) demo site dist .snakemake results/smoke figures/smoke *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
@@ -68,6 +74,11 @@ $(VENV)/.dev: $(SETTINGS) | $(BIN)/python
 	@echo "Installing xrcore with its tests and notebooks into $(VENV) (a few minutes the first time: PyTorch is large) ..."
 	@$(INSTALL) -e '.[dev,notebooks,workflow]'
 	@touch $@ $(VENV)/.core
+
+# apart, because beside a CPU build of torch Triton is another gigabyte
+$(VENV)/.gpu: $(VENV)/.dev
+	@$(INSTALL) -e '.[gpu]'
+	@touch $@
 
 $(VENV)/.workflow: $(SETTINGS) | $(BIN)/python
 	@echo "Installing xrcore with its notebooks and workflow into $(VENV) (a few minutes the first time: PyTorch is large) ..."

@@ -1,4 +1,4 @@
-"""What the GPU renderer's kernel compiles to: registers, spills, and instructions of its inner loop, for GPUs that need not be here.
+"""What the GPU kernels compile to: registers, spills, and instructions of its inner loop, for GPUs that need not be here.
 
 Triton compiles for any architecture, and its own disassembler reads the result, so this needs no GPU and measures no time. "a sample" is
 one slice of one ray: the 4 reads, both materials, and with the Jacobian its 8 sums.
@@ -14,6 +14,7 @@ import re
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import triton
 from tables import publish
@@ -21,6 +22,7 @@ from triton.backends import nvidia
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from xrcore.refinement.cuda import kernel as refinement
 from xrcore.renderer import cuda
 from xrcore.renderer.cuda import kernel
 from xrcore.renderer.packing import BLOCK
@@ -28,23 +30,32 @@ from xrcore.renderer.packing import BLOCK
 TOOLS = Path(nvidia.__file__).parent / "bin"
 POINTERS = {"words": "*i32", "occupied": "*u8", "scale": "*fp64"}
 FLOATS = ("fx", "fy", "cx", "cy", "middle", "depth")
+STEPS = {"first step": (True, False), "step": (False, False), "last step": (False, True), "only step": (True, True)}
 CASES = [(1, False), (1, True), (2, False), (2, True), (3, False), (3, True)]  # materials, with the Jacobian
 
 
-def compiled(architecture: int, materials: int, jacobian: bool) -> bytes:
-    """The machine code."""
+def renderer(architecture: int, materials: int, jacobian: bool) -> bytes:
+    """Machine code of `xrcore.renderer.cuda.kernel.render`."""
     constants = {
         "MATERIALS": materials, "PLANES": (materials + 1) // 2, "JACOBIAN": jacobian, "TILE_ROWS": cuda.TILE[0], "TILE_COLS": cuda.TILE[1],
         "BLOCK": BLOCK, "STRIDE": cuda.STRIDE, "UNROLL": cuda.UNROLL,
     }  # fmt: skip
     names = kernel.render.arg_names
     first_size = names.index("nx")
-    signature = {
-        name: "constexpr" if name in constants else POINTERS.get(name, "*fp32") if i < first_size else "fp32" if name in FLOATS else "i32"
-        for i, name in enumerate(names)
-    }
-    source = ASTSource(fn=kernel.render, signature=signature, constexprs=constants)
-    options = {"num_warps": cuda.WARPS, "enable_fp_fusion": True}
+    types = {name: POINTERS.get(name, "*fp32") if i < first_size else "fp32" if name in FLOATS else "i32" for i, name in enumerate(names)}
+    return compiled(kernel.render, types, constants, cuda.WARPS, architecture)
+
+
+def refinement_step(architecture: int, first: bool, last: bool) -> bytes:
+    """Machine code of `xrcore.refinement.cuda.kernel.step`."""
+    names = refinement.step.arg_names
+    types = {name: "*fp32" if name == "views" else "*fp64" if i < names.index("middle") else "fp32" for i, name in enumerate(names)}
+    return compiled(refinement.step, types, {"FIRST": first, "LAST": last}, 1, architecture)
+
+
+def compiled(function: triton.JITFunction, types: dict[str, str], constants: dict[str, Any], warps: int, architecture: int) -> bytes:
+    source = ASTSource(fn=function, signature=types | dict.fromkeys(constants, "constexpr"), constexprs=constants)
+    options = {"num_warps": warps, "enable_fp_fusion": True}
     return triton.compile(source, target=GPUTarget("cuda", architecture, 32), options=options).asm["cubin"]
 
 
@@ -79,7 +90,10 @@ def main() -> None:
     for architecture in args.architecture:
         for materials, jacobian in CASES:
             label = f"{materials} material{'s' if materials > 1 else ''}" + (", Jacobian" if jacobian else "")
-            rows.append({"for": f"sm_{architecture}", "renders": label} | inspected(compiled(architecture, materials, jacobian)))
+            rows.append({"for": f"sm_{architecture}", "kernel": f"image, {label}"} | inspected(renderer(architecture, materials, jacobian)))
+        for label, ends in STEPS.items():
+            step = inspected(refinement_step(architecture, *ends)) | {"instructions a sample": ""}
+            rows.append({"for": f"sm_{architecture}", "kernel": f"{label} of the refinement"} | step)
     publish(args.out, rows, rows, digits=1)
 
 

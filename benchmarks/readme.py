@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import readme_gpu
 import readme_paper
 
 ROOT = Path(__file__).parents[1]
@@ -139,12 +140,18 @@ lines.append("\n![Time against pixels, voxels, batch and threads](figures/scalin
 lines.append(
     "On this machine the image is bound by memory, which other tenants share: repeats of the same call differ by a factor of two, peers' alike. Ratios within a run hold better than times."
 )
+
+
+def placed(text: str, name: str, section: list[str]) -> str:
+    """The text with its block between <!-- name --> and <!-- /name --> replaced."""
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    if begin not in text or end not in text:
+        raise SystemExit(f"README.md: no block {begin} ... {end}")
+    return text[: text.index(begin)] + begin + "\n" + "\n".join(section) + "\n" + text[text.index(end) :]
+
+
 p = ROOT / "README.md"
-x = p.read_text()
-BEGIN, END = "<!-- measured -->", "<!-- /measured -->"
-body = BEGIN + "\n" + "\n".join(lines) + "\n" + END
-x = x[: x.index(BEGIN)] + body + x[x.index(END) + len(END) :]
-BEGIN, END = "<!-- paper -->", "<!-- /paper -->"
-body = BEGIN + "\n" + "\n".join(readme_paper.section(RESULTS / "laptop")) + "\n" + END
-x = x[: x.index(BEGIN)] + body + x[x.index(END) + len(END) :]
+x = placed(p.read_text(), "measured", lines)
+x = placed(x, "gpu", readme_gpu.section(RESULTS))
+x = placed(x, "paper", readme_paper.section(RESULTS / "laptop"))
 p.write_text(x)

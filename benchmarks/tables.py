@@ -10,11 +10,16 @@ from typing import Any
 from xrcore.bench.machine import describe
 
 
-def publish(out: Path | None, rows: list[dict[str, Any]], table: list[dict[str, Any]], *, digits: int) -> None:
-    """Print `table` as Markdown; with OUT, write every case to OUT.csv, floats rounded, and table and machine to OUT.json."""
+def publish(out: Path | None, rows: list[dict[str, Any]], table: list[dict[str, Any]], *, digits: int, note: str = "") -> None:
+    """Print `table` as Markdown; with OUT, write every case to OUT.csv, floats rounded, and table and machine to OUT.json.
+
+    None is an empty cell. note: a line under the table, and in OUT.json.
+    """
     print("\n| " + " | ".join(table[0]) + " |\n|" + "---|" * len(table[0]))
     for line in table:
-        print("| " + " | ".join(str(v) for v in line.values()) + " |")
+        print("| " + " | ".join("" if v is None else str(v) for v in line.values()) + " |")
+    if note:
+        print(f"\n{note}")
     if out is None:
         return
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -22,4 +27,5 @@ def publish(out: Path | None, rows: list[dict[str, Any]], table: list[dict[str, 
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows({k: round(v, digits) if isinstance(v, float) else v for k, v in row.items()} for row in rows)
-    out.with_suffix(".json").write_text(json.dumps({"machine": describe(), "table": table}, indent=1) + "\n")
+    kept = {"machine": describe()} | ({"note": note} if note else {}) | {"table": table}
+    out.with_suffix(".json").write_text(json.dumps(kept, indent=1) + "\n")

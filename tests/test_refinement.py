@@ -16,8 +16,8 @@ from xrcore.errors import XrcoreError
 from xrcore.geometry import CArm, Pose, rigid
 from xrcore.metrics import mtre
 from xrcore.phantom import pelvis
+from xrcore.refinement import gauss_newton, search
 from xrcore.refinement import refine as dispatcher
-from xrcore.refinement import search
 from xrcore.refinement.adam import refine_adam
 from xrcore.refinement.derivative_free import refine_cma_es, refine_powell
 from xrcore.refinement.lbfgs import refine_lbfgs
@@ -106,6 +106,9 @@ class Bowl:
         self.evaluations += len(pose)
         value = self.peak - ((numbers - self.centre) @ self.a.T).square().sum(1) / 2
         return torch.where(torch.tensor(self.evaluations > self.sick), math.nan, value)
+
+    def descend(self, start: Pose, **how) -> gauss_newton.Descent:
+        return gauss_newton.descend(self, start, **how)
 
     def value_and_gradient(self, pose: Pose) -> tuple[torch.Tensor, torch.Tensor]:
         value = self.value(pose)
@@ -205,10 +208,10 @@ def test_gauss_newton_is_content_with_less_on_coarse_levels(monkeypatch, xray, v
 
     def spy(problem, start, *, iterations, tolerance, **rest):
         asked.append((problem.carm.shape[0], iterations, tolerance))
-        return dispatcher_descend(problem, start, iterations=iterations, tolerance=tolerance, **rest)
+        return descend(problem, start, iterations=iterations, tolerance=tolerance, **rest)
 
-    dispatcher_descend = dispatcher.descend
-    monkeypatch.setattr(dispatcher, "descend", spy)
+    descend = Problem.descend
+    monkeypatch.setattr(Problem, "descend", spy)
     refine(xray, volume, START, tuned("gauss-newton", tolerance=0.03), BEAM)
     assert asked == [(32, 15, pytest.approx(0.06)), (64, 15, 0.03)]
 

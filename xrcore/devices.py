@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -15,7 +16,7 @@ from xrcore.errors import XrcoreError
 T = TypeVar("T")
 
 AUTO = "auto"
-OUT_OF_MEMORY: type[BaseException] = torch.OutOfMemoryError
+OUT_OF_MEMORY: type[BaseException] = torch.cuda.OutOfMemoryError
 
 _said: set[str] = set()
 
@@ -71,6 +72,41 @@ def say_once(line: str) -> None:
     if line not in _said:
         _said.add(line)
         print(f"xrcore: {line}", file=sys.stderr, flush=True)
+
+
+class Stopwatch:
+    """Seconds spent inside `with stopwatch:`, on a GPU those that its own queue took, which the processor does not wait for."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._on_gpu = device.type == "cuda"
+        self._seconds = 0.0
+        self._marks: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
+        self._began: Any = None
+
+    def _now(self) -> Any:
+        if not self._on_gpu:
+            return time.perf_counter()
+        mark = torch.cuda.Event(enable_timing=True)
+        mark.record()
+        return mark
+
+    def __enter__(self) -> None:
+        self._began = self._now()
+
+    def __exit__(self, *_: object) -> None:
+        if self._on_gpu:
+            self._marks.append((self._began, self._now()))
+        else:
+            self._seconds += self._now() - self._began
+
+    @property
+    def seconds(self) -> float:
+        """So far; waits for what is under way."""
+        for began, ended in self._marks:
+            ended.synchronize()
+            self._seconds += began.elapsed_time(ended) / 1e3
+        self._marks.clear()
+        return self._seconds
 
 
 class Portions:

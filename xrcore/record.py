@@ -52,7 +52,7 @@ def write_registration(
     seen = xray.negative() if result.inverted else xray
     small = shrink(seen, _PANEL)
     with torch.no_grad():
-        initial, final = render(volume, small.carm, Pose.cat([result.initial, result.pose]), beam)
+        initial, final = render(volume, small.carm, Pose.cat([result.initial, result.pose]), beam).cpu()
     with staged(folder) as temporary:
         (temporary / FILES[0]).write_text(to_json(record), encoding="utf-8")
         try:

@@ -12,6 +12,7 @@ import torch
 
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
+from xrcore.devices import named_device
 from xrcore.errors import XrcoreError
 from xrcore.geometry import CArm, Pose
 from xrcore.refinement.multistart import Found, SearchBox, search_down
@@ -66,6 +67,7 @@ def register(
     retries: int = len(_RETRIES),
     progress: Callable[[str], None] | None = None,
     watch: Watch | None = None,
+    device: str | torch.device | None = None,
 ) -> Registration:
     """Find the pose of an X-ray in a CT's space, and say whether to trust it.
 
@@ -77,6 +79,8 @@ def register(
         errs. retries: wider searches while in doubt.
     progress: called with a line of text as stages begin. watch: called with the best `Step` of its level so far, after each iteration; what
         it raises ends the registration. `seconds` do not count what it took.
+    device: where to render and refine: "cpu", "cuda", or "auto", a GPU where there is one, which is then said on stderr; default where
+        the volume is. The first registration on a GPU copies the volume there, and it stays with the volume.
 
     "gauss-newton" searches the box and descends coarse to fine. The other methods refine from `initial` alone, as their
     authors do; if that answer is not trusted, a coarse search gives them another start. A model's last retry covers all it was trained for.
@@ -89,6 +93,8 @@ def register(
     began = clock()
     see = None if watch is None else clock.stopped_during(watch)
     say = (lambda _: None) if progress is None else clock.stopped_during(progress)
+    if device is not None:
+        volume = volume.to(named_device(device, "registering"))
     beam = Beam() if beam is None else beam
     settings = settings_for(method)
     if similarity is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,11 @@ _PACKAGES = ("xrcore", "torch", "numba", "numpy", "itk-rtk", "nanodrr")
 
 
 def describe() -> dict[str, Any]:
-    """Processor, cores this program may use, threads it does use, memory [GB], system, versions, and load before the run."""
-    return {
+    """Processor, cores this program may use, threads it does use, memory [GB], system, versions, and load before the run.
+
+    Where torch sees a GPU also "gpu": its name, memory, driver, and the versions of CUDA, torch and Triton.
+    """
+    described = {
         "cpu": _cpu(),
         "cores": cores(),
         "threads": torch.get_num_threads(),
@@ -25,6 +29,7 @@ def describe() -> dict[str, Any]:
         "packages": {name: v for name in _PACKAGES if (v := _version(name))},
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     }
+    return described | ({"gpu": _gpu()} if torch.cuda.is_available() else {})
 
 
 def cores() -> int:
@@ -35,9 +40,42 @@ def in_words(machine: dict[str, Any]) -> str:
     """One line, and a second where other programs were running."""
     text = f"{machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads, {machine['system']}, Python {machine['python']}"
     text += "".join(f", {name} {v}" for name, v in machine["packages"].items())
+    if "gpu" in machine:
+        text += f"\n{gpu_in_words(machine['gpu'])}"
     if machine["load"] is not None and machine["load"] > 0.3 * machine["cores"]:
         text += f"\nOther programs were running (load {machine['load']:.1f} on {machine['cores']} cores), so these times are too long."
     return text
+
+
+def gpu_in_words(gpu: dict[str, Any]) -> str:
+    """One line; what is not known is left out."""
+    named = {"driver": "driver", "CUDA": "cuda", "torch": "torch", "Triton": "triton"}
+    known = [f"{name} {gpu[key]}" for name, key in named.items() if gpu[key]]
+    return f"{gpu['name']} ({gpu['memory_gb']:g} GB), {', '.join(known)}"
+
+
+def _gpu() -> dict[str, Any]:
+    index = torch.cuda.current_device()
+    seen = torch.cuda.get_device_properties(index)
+    return {
+        "name": seen.name,
+        "memory_gb": round(seen.total_memory / 1e9, 1),
+        "capability": f"{seen.major}.{seen.minor}",
+        "driver": _driver(),
+        "cuda": torch.version.cuda,
+        "torch": torch.__version__,
+        "triton": _version("triton"),
+    }
+
+
+def _driver() -> str | None:
+    """NVIDIA's, which torch does not tell."""
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return next(iter(answer.split()), None)
 
 
 def _cpu() -> str:

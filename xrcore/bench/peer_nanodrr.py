@@ -22,15 +22,15 @@ def installed() -> str | None:
         return None
 
 
-def projector(volume: Volume, carm: CArm) -> Callable[[Pose], Tensor]:
+def projector(volume: Volume, carm: CArm, *, device: torch.device | str = "cpu") -> Callable[[Pose], Tensor]:
     """A function that projects a volume of one material: area densities (B, H, W) [g/cm2], differentiable in the pose.
 
-    As many samples a ray as the grid's longest side has voxels, where ours and RTK take one a slice.
+    As many samples a ray as the grid's longest side has voxels, where ours and RTK take one a slice. device: where it renders.
     """
     from nanodrr.data import Subject
     from nanodrr.drr import render
 
-    density = volume.density[None]
+    density = volume.density.to(device)[None]
     subject = Subject(
         density,
         torch.zeros_like(density),
@@ -40,14 +40,14 @@ def projector(volume: Volume, carm: CArm) -> Callable[[Pose], Tensor]:
         volume.isocenter.float(),
         max_label=0,
         convert_to_mu=False,
-    )
+    ).to(device)
     intrinsics = carm.K.clone()
     intrinsics[:2, 2] += 0.5  # its pixel centres are at half integers
-    k_inv = torch.linalg.inv(intrinsics).float()[None]
-    depth = torch.tensor([carm.source_to_detector])
+    k_inv = torch.linalg.inv(intrinsics).float()[None].to(device)
+    depth = torch.tensor([carm.source_to_detector], device=device)
 
     def project(pose: Pose) -> Tensor:
-        world_from_camera = pose.world_from_camera(carm, volume.isocenter).float()
+        world_from_camera = pose.world_from_camera(carm, volume.isocenter).to(device, torch.float32)
         image = render(subject, k_inv, world_from_camera, depth, *carm.shape, n_samples=max(volume.shape))
         return image[:, 0] / 10  # mm to cm
 

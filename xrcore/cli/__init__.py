@@ -35,6 +35,10 @@ def main() -> NoReturn:
         code = 1
     except OSError as error:
         code = _complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, of a GPU
+            raise
+        code = _complain("not enough GPU memory; --device cpu, or a larger --spacing, needs less")
     except MemoryError:
         code = _complain("not enough memory; a larger --spacing needs less")
     except (KeyboardInterrupt, typer.Abort):

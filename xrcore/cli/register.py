@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xrcore.cli.options import Background, Ct, Keep, Kilovolts, Labels, Series, Spacing, load_ct, tell
+from xrcore.cli.options import Background, Ct, Device, Keep, Kilovolts, Labels, Series, Spacing, load_ct, tell
 
 if TYPE_CHECKING:
     from xrcore.geometry import Pose
@@ -43,6 +43,7 @@ def register(
     detector: Annotated[str, typer.Option(help="Side that DICOM angles count from: posterior or anterior.")] = "posterior",
     kilovolts: Kilovolts = 90,
     frame: Annotated[int | None, typer.Option(help="Of a multi-frame file, counted from 0.", show_default=False)] = None,
+    device: Device = "auto",
 ) -> None:
     """Find the pose of an X-ray in a CT.
 
@@ -58,6 +59,7 @@ def register(
     """
     from xrcore.beam import Beam
     from xrcore.cli.text import line, pose_table, verdict
+    from xrcore.devices import named_device
     from xrcore.files import check_writable, fingerprint
     from xrcore.models import PoseRegressor
     from xrcore.record import FILES, read_pose, write_registration
@@ -65,6 +67,7 @@ def register(
     from xrcore.xray import read_xray
 
     check_writable(out)
+    where = named_device(device, "registering", always_say=True)
     beam = Beam(kilovolts=kilovolts)
     image = read_xray(xray, carm, detector=detector, frame=frame)
     tell(image.notes)
@@ -73,7 +76,8 @@ def register(
     start: Pose | PoseRegressor | None = None
     if initial is not None:
         start = PoseRegressor.load(initial) if Path(initial).is_dir() else read_pose(initial, image.carm, volume.isocenter)
-    result = find(image, volume, initial=start, method=method, similarity=None if similarity == "auto" else similarity, beam=beam)
+    wanted = None if similarity == "auto" else similarity
+    result = find(image, volume, initial=start, method=method, similarity=wanted, beam=beam, device=where)
     tell(tuple(note for note in result.notes if note not in (*image.notes, *notes)))
 
     inputs = {"ct": fingerprint(ct), "xray": fingerprint(xray)}

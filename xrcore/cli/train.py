@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xrcore.cli.options import Background, Ct, Keep, Labels, Series, default_carm, load_ct, tell
+from xrcore.cli.options import Background, Ct, Device, Keep, Labels, Series, default_carm, load_ct, tell
 from xrcore.errors import XrcoreError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def train(
     settings: Settings = [],  # noqa: B006
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in DIR, if there is one.")] = False,
     start: Start = None,
-    device: Annotated[str, typer.Option(help="cpu, or a torch device such as cuda.")] = "cpu",
+    device: Device = "auto",
     background: Background = None,
     labels: Labels = None,
     keep: Keep = None,
@@ -59,12 +59,14 @@ def train(
       xrcore train ct.nii.gz --method salehi --protocol paper --out salehi
       xrcore train ct.nii.gz --set autoencoder=false --set attention=false --out encoder-only
     """
+    from xrcore.devices import named_device
     from xrcore.files import check_writable
     from xrcore.models import PoseRegressor
     from xrcore.training.train import train as learn
     from xrcore.xray import read_carm
 
     check_writable(out)
+    where = named_device(device, "training", always_say=True)
     changes: dict[str, Any] = {"seed": seed}
     if rotation is not None:
         changes["rotation"] = _three("--rotation", rotation)
@@ -83,7 +85,7 @@ def train(
     volume, notes = load_ct(ct, config.spacing, background, labels, keep, series)
     tell(notes)
     first = None if start is None else PoseRegressor.load(start)
-    model = learn(volume, geometry, config, out=out, resume=resume, start=first, device=device, progress=True)
+    model = learn(volume, geometry, config, out=out, resume=resume, start=first, device=where, progress=True)
     _report(out, model)
 
 

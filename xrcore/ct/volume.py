@@ -71,8 +71,8 @@ class Volume:
 
         Kept with the volume once made, so that going to a GPU twice copies once.
         """
-        device = torch.device(device)
-        if device == self.density.device or (device.type == self.density.device.type and device.index is None):
+        device = torch.empty(0, device=device).device  # "cuda" is one of several
+        if device == self.density.device:
             return self
         kept: dict[torch.device, Volume] = self.__dict__.setdefault("_on_device", {})
         if device not in kept:

@@ -16,8 +16,8 @@ from torch import Tensor
 from xrcore.geometry import CArm, Pose
 from xrcore.refinement.similarities.base import NormalEquations
 
-_FIRST_DAMPING = 1e-3
-_LARGEST_STEP = (10.0, 30.0)  # deg, mm: beyond it the linearisation means nothing
+FIRST_DAMPING = 1e-3
+LARGEST_STEP = (10.0, 30.0)  # deg, mm: beyond it the linearisation means nothing
 
 
 class Linearised(Protocol):
@@ -60,7 +60,7 @@ def descend(
     value, gradient, hessian, count = problem.normal_equations(start)
     pose = Pose(start.numbers.detach().double())
     batch = len(pose)
-    damping = torch.full((batch,), _FIRST_DAMPING, dtype=torch.float64)
+    damping = torch.full((batch,), FIRST_DAMPING, dtype=torch.float64)
     growth = torch.full((batch,), 2.0, dtype=torch.float64)
     converged = torch.zeros(batch, dtype=torch.bool)
     steps = [(pose[int(value.argmax())], float(value.max()))]
@@ -112,7 +112,7 @@ def step(gradient: Tensor, hessian: Tensor, damping: Tensor) -> tuple[Float[Tens
     damped = hessian + torch.diag_embed(damping.unsqueeze(-1) * scale)
     change = -torch.linalg.solve_ex(damped, gradient.unsqueeze(-1))[0].squeeze(-1)
     change = torch.nan_to_num(change, nan=0.0, posinf=0.0, neginf=0.0)
-    limit = change.new_tensor([_LARGEST_STEP[0]] * 3 + [_LARGEST_STEP[1]] * 3)
+    limit = change.new_tensor([LARGEST_STEP[0]] * 3 + [LARGEST_STEP[1]] * 3)
     change = change / (change.abs() / limit).amax(-1, keepdim=True).clamp_min(1)
     predicted = -(gradient * change).sum(-1) - 0.5 * torch.einsum("bi,bij,bj->b", change, hessian, change)
     return change, predicted

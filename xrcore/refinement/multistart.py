@@ -17,7 +17,7 @@ from xrcore.ct.volume import Volume
 from xrcore.errors import XrcoreError
 from xrcore.geometry import Pose
 from xrcore.geometry.rigid import apply
-from xrcore.refinement.gauss_newton import Descent, descend
+from xrcore.refinement.gauss_newton import Descent
 from xrcore.refinement.problem import Problem
 from xrcore.refinement.result import Step, Watch, on_level
 from xrcore.refinement.settings import Level, Settings
@@ -141,7 +141,7 @@ def corners(volume: Volume) -> Tensor:
 
 def _descend(problem: Problem, poses: Pose, level: Level, settings: Settings, watch: Callable[[Pose, float], None] | None) -> Descent:
     tolerance = settings.tolerance * level.spacing / settings.levels[-1].spacing
-    return descend(problem, poses, iterations=level.iterations, tolerance=tolerance, watch=watch)
+    return problem.descend(poses, iterations=level.iterations, tolerance=tolerance, watch=watch)
 
 
 def _distinct(poses: Pose, problem: Problem, landmarks: Tensor, distance: float) -> Pose:

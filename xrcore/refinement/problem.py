@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -9,21 +11,27 @@ from torch import Tensor
 
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
+from xrcore.devices import Portions
 from xrcore.geometry import CArm, Pose
+from xrcore.refinement import gauss_newton
+from xrcore.refinement.gauss_newton import Descent
 from xrcore.refinement.similarities import similarity as named_similarity
 from xrcore.refinement.similarities.base import NormalEquations, Similarity
-from xrcore.renderer import render, render_with_jacobian
+from xrcore.renderer import choose_backend, render, render_with_jacobian
 from xrcore.xray.image import Xray
+
+_portions = Portions("registering")
 
 
 class Problem:
     """An X-ray at some pixel count against a volume at some voxel size.
 
-    Evaluations take batches of poses; `evaluations` counts the images rendered.
+    Evaluations take batches of poses and run where the volume is; their results are on the processor. `evaluations` counts the images
+    rendered.
     """
 
     def __init__(self, xray: Xray, volume: Volume, beam: Beam, similarity: str | Similarity, *, pixels: int | None = None) -> None:
-        xray = xray if pixels is None else shrink(xray, pixels)
+        xray = (xray if pixels is None else shrink(xray, pixels)).to(volume.device)
         self.xray = xray
         self.carm = xray.carm
         self.volume = volume
@@ -36,7 +44,11 @@ class Problem:
     def value(self, pose: Pose) -> Float[Tensor, "B"]:
         """Similarity of each pose; higher is better."""
         self.evaluations += len(pose)
-        return self.fitted.value(render(self.volume, self.carm, pose, self.beam))
+
+        def of(part: slice) -> Tensor:
+            return self.fitted.value(render(self.volume, self.carm, pose[part], self.beam))
+
+        return torch.cat(_portions.run(len(pose), of)).cpu()
 
     def value_and_gradient(self, pose: Pose) -> tuple[Float[Tensor, "B"], Float[Tensor, "B 6"]]:
         """Similarity and its derivative by the six numbers [1/deg, 1/mm]."""
@@ -46,14 +58,22 @@ class Problem:
             image.requires_grad_(True)
             value = self.fitted.value(image)
             (slope,) = torch.autograd.grad(value.sum(), image)
-        return value.detach(), torch.einsum("bhw,bhwi->bi", slope, jacobian.to(slope.dtype))
+        return value.detach().cpu(), torch.einsum("bhw,bhwi->bi", slope, jacobian.to(slope.dtype)).cpu()
 
     @torch.no_grad()
     def normal_equations(self, pose: Pose) -> NormalEquations:
         """Similarity, and gradient and Gauss-Newton Hessian of the cost 1 - similarity by the six numbers."""
         self.evaluations += len(pose)
         image, jacobian = render_with_jacobian(self.volume, self.carm, pose, self.beam)
-        return self.fitted.normal_equations(image, jacobian)
+        return self.fitted.normal_equations(image, jacobian).cpu()
+
+    def descend(self, start: Pose, *, iterations: int, tolerance: float, watch: Callable[[Pose, float], None] | None = None) -> Descent:
+        """Levenberg-Marquardt from each start, see `gauss_newton.descend`; all of it on the GPU where the volume is there."""
+        if choose_backend(self.volume) == "cuda":
+            from xrcore.refinement import cuda
+
+            return cuda.descend(self, start, iterations=iterations, tolerance=tolerance, watch=watch)
+        return gauss_newton.descend(self, start, iterations=iterations, tolerance=tolerance, watch=watch)
 
 
 def shrink(xray: Xray, pixels: int) -> Xray:

@@ -14,7 +14,6 @@ from xrcore.errors import XrcoreError
 from xrcore.geometry import Pose
 from xrcore.refinement.adam import refine_adam
 from xrcore.refinement.derivative_free import refine_cma_es, refine_powell
-from xrcore.refinement.gauss_newton import descend
 from xrcore.refinement.lbfgs import refine_lbfgs
 from xrcore.refinement.problem import Problem
 from xrcore.refinement.result import Registration, Step, Watch, on_level
@@ -95,7 +94,7 @@ def _refine_gauss_newton(xray: Xray, volume: Volume, start: Pose, settings: Sett
     for number, (level, similarity) in enumerate(zip(settings.levels, similarities, strict=True)):
         problem = Problem(xray, volume.coarser(level.spacing), beam, similarity, pixels=level.pixels)
         tolerance = settings.tolerance * level.spacing / settings.levels[-1].spacing
-        descent = descend(problem, pose, iterations=level.iterations, tolerance=tolerance, watch=on_level(watch, number))
+        descent = problem.descend(pose, iterations=level.iterations, tolerance=tolerance, watch=on_level(watch, number))
         pose = descent.pose
         evaluations += problem.evaluations
         history += [Step(level=number, pose=p, similarity=value) for p, value in descent.steps]

@@ -16,7 +16,6 @@ from xrcore.ct.volume import Volume
 from xrcore.errors import XrcoreError
 from xrcore.geometry import Pose
 from xrcore.geometry.rigid import apply
-from xrcore.refinement.gauss_newton import descend
 from xrcore.refinement.landscape import REACH, check_lines, evenly
 from xrcore.refinement.multistart import corners
 from xrcore.refinement.problem import Problem
@@ -103,7 +102,7 @@ def _descend(xray: Xray, volume: Volume, poses: Pose, settings: Settings, beam: 
         for level in settings.levels:
             problem = Problem(xray, volume.coarser(level.spacing), beam, settings.similarity_at(level), pixels=level.pixels)
             tolerance = settings.tolerance * level.spacing / settings.levels[-1].spacing
-            descent = descend(problem, poses, iterations=level.iterations, tolerance=tolerance)
+            descent = problem.descend(poses, iterations=level.iterations, tolerance=tolerance)
             evaluations += problem.evaluations
             order = descent.value.argsort(descending=True)
             places = apply(descent.pose[order].camera_from_world(problem.carm, volume.isocenter), points)

@@ -34,7 +34,7 @@ _BLOCKS = 8  # along the longer side
 
 def gather_evidence(xray: Xray, volume: Volume, pose: Pose, beam: Beam) -> Evidence:
     """Evidence for `pose`, one pose."""
-    small = shrink(xray, _PIXELS)
+    small = shrink(xray, _PIXELS).to(volume.device)
     grid = volume.coarser(_SPACING)
     image, jacobian = render_with_jacobian(grid, small.carm, pose, beam)
     zncc, gradient, local = (
@@ -43,7 +43,7 @@ def gather_evidence(xray: Xray, volume: Volume, pose: Pose, beam: Beam) -> Evide
     attainable = attainable_local_zncc(small)
     rows, cols = small.carm.shape
     block = max(2, max(rows, cols) // _BLOCKS)
-    even = (torch.arange(rows)[:, None] // block + torch.arange(cols) // block) % 2 == 0
+    even = ((torch.arange(rows)[:, None] // block + torch.arange(cols) // block) % 2 == 0).to(volume.device)
     points = corners(volume)
     answers = []
     for half in (even, ~even):
@@ -51,7 +51,7 @@ def gather_evidence(xray: Xray, volume: Volume, pose: Pose, beam: Beam) -> Evide
             fitted = similarity("gradient-zncc").fit(small.image, small.mask & half)
         except XrcoreError:  # a half without contrast has no answer of its own
             return Evidence(zncc=zncc, gradient=gradient, local=local, attainable=attainable, disagreement=float("inf"))
-        normal = fitted.normal_equations(image, jacobian)
+        normal = fitted.normal_equations(image, jacobian).cpu()
         change, _ = step(normal.gradient, normal.hessian, torch.full((1,), 1e-3, dtype=torch.float64))
         twist = (pose.twists(small.carm) @ change.unsqueeze(-1)).squeeze(-1)
         answers.append(apply(pose.moved(twist, small.carm).camera_from_world(small.carm, volume.isocenter), points))

@@ -136,7 +136,7 @@ class JointProblem:
         self.evaluations += len(pose) * len(self.views)
         return torch.stack(
             [
-                fitted.value(render(self.volume, view.carm, own, self.beam)).double()
+                fitted.value(render(self.volume, view.carm, own, self.beam)).double().cpu()
                 for view, fitted, own in zip(self.views, self.fitted, self.poses(pose), strict=True)
             ],
             1,
@@ -154,7 +154,7 @@ class JointProblem:
         parts = []
         for view, fitted, own, k_from_first in zip(self.views, self.fitted, self.poses(pose), self._from_first, strict=True):
             image, jacobian = render_with_jacobian(self.volume, view.carm, own, self.beam)
-            value, gradient, hessian, count = fitted.normal_equations(image, jacobian)
+            value, gradient, hessian, count = fitted.normal_equations(image, jacobian).cpu()
             # d own numbers / d first view's numbers
             change = torch.linalg.solve(own.twists(view.carm), _adjoint(k_from_first) @ twists)
             parts.append((value, (change.mT @ gradient.unsqueeze(-1)).squeeze(-1), change.mT @ hessian @ change, count))
@@ -211,6 +211,7 @@ def register_views(
         raise XrcoreError("register_views: start must be rig_from_ct, a rigid 4x4 matrix")
     box = SearchBox(candidates=1) if box is None else box
     poses = box.poses(views[0].pose(start, volume))
+    views = [replace(view, xray=view.xray.to(volume.device)) for view in views]
     views = [_cropped(view, volume, view.pose(views[0].rig_from_ct(poses, volume), volume), settings.levels[0].margin) for view in views]
     evaluations, converged = 0, False
     for number, level in enumerate(settings.levels):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import torch
-
 from xrcore.errors import XrcoreError
 from xrcore.geometry.presets import PAPER_CARM
 from xrcore.models import PoseRegressor
@@ -24,7 +22,7 @@ def make(plan: Plan, places: Places, name: str) -> PoseRegressor:
     _clear_unless_of(folder, training.setup)
     volume = training.subject.volume(training.settings.spacing)
     was_there = PoseRegressor.exists(folder)
-    model = train(volume, PAPER_CARM, training.settings, out=folder, resume=True, device=device_of(plan))
+    model = train(volume, PAPER_CARM, training.settings, out=folder, resume=True, device=plan.device)
     # the workflow removes its declared output before it calls; a model that was there came from where it came from
     kept = folder / "made.json"
     if not (was_there and kept.exists()):
@@ -41,12 +39,6 @@ def _clear_unless_of(folder: Path, setup: str) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         mark.write_text(setup, encoding="ascii")
-
-
-def device_of(plan: Plan) -> str:
-    if plan.device != "auto":
-        return plan.device
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def model_of(places: Places, name: str) -> PoseRegressor:

@@ -18,12 +18,18 @@ def rod(carm: CArm, diameter: float, generator: np.random.Generator) -> Float[ND
 
     diameter: [mm]. Its tip, direction and tilt are drawn from `generator`.
     """
+    tip, axis, length = placed(carm, generator)
+    return STEEL / 10 * chords(camera_rays(carm).numpy(), tip, axis, length, diameter / 2)
+
+
+def placed(carm: CArm, generator: np.random.Generator) -> tuple[Float[NDArray, "3"], Float[NDArray, "3"], float]:
+    """Tip [mm], direction and length [mm] of a rod in the camera's frame."""
     # half the field's smaller side, at the isocentre's depth
     reach = min(n * s for n, s in zip(carm.shape, carm.spacing, strict=True)) / 2 / carm.magnification
     tip = np.array([*generator.uniform(-0.4 * reach, 0.4 * reach, 2), carm.source_to_isocenter + generator.uniform(-50, 50)])
     turn, tilt = generator.uniform(0, 2 * math.pi), generator.uniform(-0.5, 0.5)
     axis = np.array([math.cos(turn) * math.cos(tilt), math.sin(turn) * math.cos(tilt), math.sin(tilt)])
-    return STEEL / 10 * chords(camera_rays(carm).numpy(), tip, axis, 4 * reach, diameter / 2)
+    return tip, axis, 4 * reach
 
 
 def chords(rays: Float[NDArray, "H W 3"], tip: NDArray, axis: NDArray, length: float, radius: float) -> Float[NDArray, "H W"]:

@@ -19,12 +19,14 @@ from xrcore.errors import XrcoreError
 from xrcore.geometry import CArm, Pose
 from xrcore.renderer import render
 from xrcore.simulate.acquisition import Acquisition
+from xrcore.simulate.batch import expose_batch, on_device, with_rods
 from xrcore.simulate.exposure import expose
 from xrcore.simulate.tool import rod
 from xrcore.threads import rendering_threads
 from xrcore.training.settings import TrainingSettings
 
 TRAINING, VALIDATION = 0, 1
+_FOR_SETTINGS, _FOR_NOISE, _FOR_TOOL = 0, 1, 2  # streams of random numbers of one acquisition
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,10 @@ class Batch:
 
 
 class DrrStream:
-    """Simulated X-rays of one patient, rendered when asked for.
+    """Simulated X-rays of one patient, rendered when asked for, on the volume's device, which they do not leave.
 
     The same (set, index) is the same pose for one seed. With domain randomisation its acquisition differs by its `turn`, such as the
-    step it is asked for in.
+    step it is asked for in. On a GPU the acquisitions are the processor's with other noise.
     """
 
     def __init__(self, volume: Volume, carm: CArm, settings: TrainingSettings, *, purpose: int = TRAINING) -> None:
@@ -61,7 +63,6 @@ class DrrStream:
         self.limits = np.array(settings.limits)
         if not (self.volume.density > 0).any():
             raise XrcoreError("train: the CT is empty, so there is nothing to learn")
-        self._everywhere = torch.ones((pixels, pixels), dtype=torch.bool)
 
     def pose(self, number: int, index: int) -> Float[np.ndarray, "6"]:
         """Pose of a sample, uniform within the ranges."""
@@ -70,29 +71,44 @@ class DrrStream:
     @torch.no_grad()
     def batch(self, samples: Sequence[tuple[int, int]], turns: Sequence[int] | None = None) -> Batch:
         """The samples (set, index); turns: draw other acquisitions of the same samples, default 0."""
-        numbers = torch.from_numpy(np.stack([self.pose(*sample) for sample in samples]))
+        poses = np.stack([self.pose(*sample) for sample in samples])
+        numbers = on_device(poses.astype(np.float32), self.volume.device)
         if not self.settings.acquired:
-            images = render(self.volume, self.carm, Pose(numbers))
-            return Batch(images, self._everywhere.expand_as(images), numbers.float(), images)
+            images = render(self.volume, self.carm, Pose(torch.from_numpy(poses)))
+            return Batch(images, torch.ones_like(images, dtype=torch.bool), numbers, images)
         turns = turns if turns is not None else [0] * len(samples)
         keys = [(self.settings.seed, self.purpose, *sample, turn) for sample, turn in zip(samples, turns, strict=True)]
-        return self._acquired(numbers, keys)
+        # each image as a random C-arm acquires it: other kilovolts, scatter, blur, noise, contrast, field, tool
+        settings = [Acquisition.random(torch.Generator().manual_seed(_seed((*key, _FOR_SETTINGS)) >> 1)) for key in keys]
+        primary = self._primary(poses, settings)
+        expose_all = self._together if in_one_batch(self.volume.device) else self._one_by_one
+        images, masks = expose_all(primary, settings, keys)
+        return Batch(images, masks, numbers, primary)
 
-    def _acquired(self, numbers: Tensor, keys: Sequence[tuple[int, ...]]) -> Batch:
-        """Each image as a random C-arm acquires it: other kilovolts, scatter, blur, noise, contrast, field, tool."""
-        settings = [Acquisition.random(torch.Generator().manual_seed(_seed(key))) for key in keys]
-        primary = torch.empty((len(numbers), *self.carm.shape))
+    def _primary(self, poses: Float[NDArray, "B 6"], settings: Sequence[Acquisition]) -> Float[Tensor, "B H W"]:
+        """Attenuation images, each under its own kilovolts, rendered tube by tube."""
         tubes: dict[float, list[int]] = defaultdict(list)
         for i, acquisition in enumerate(settings):
             tubes[acquisition.kilovolts].append(i)
-        for kilovolts in KILOVOLTS:
-            if chosen := tubes.get(kilovolts):
-                primary[chosen] = render(self.volume, self.carm, Pose(numbers[chosen]), Beam(kilovolts=kilovolts))
+        used = [kilovolts for kilovolts in KILOVOLTS if kilovolts in tubes]
+        images = [render(self.volume, self.carm, Pose(torch.from_numpy(poses[tubes[kv]])), Beam(kilovolts=kv)) for kv in used]
+        order = np.argsort(np.concatenate([tubes[kv] for kv in used]))
+        return torch.cat(images).float().index_select(0, on_device(order, self.volume.device))
+
+    def _together(
+        self, primary: Tensor, settings: Sequence[Acquisition], keys: Sequence[tuple[int, ...]]
+    ) -> tuple[Float[Tensor, "B H W"], Bool[Tensor, "B H W"]]:
+        intensity = with_rods(torch.exp(-primary), self.carm, settings, [(*key, _FOR_TOOL) for key in keys])
+        return expose_batch(intensity, self.carm, settings, [_seed((*key, _FOR_NOISE)) for key in keys])
+
+    def _one_by_one(
+        self, primary: Tensor, settings: Sequence[Acquisition], keys: Sequence[tuple[int, ...]]
+    ) -> tuple[Float[Tensor, "B H W"], Bool[Tensor, "B H W"]]:
         intensity = torch.exp(-primary).double().numpy()
         images, masks = torch.empty_like(primary), torch.empty(primary.shape, dtype=torch.bool)
 
         def fill(i: int) -> None:
-            for_noise, for_tool = (np.random.default_rng((*keys[i], n)) for n in (1, 2))
+            for_noise, for_tool = (np.random.default_rng((*keys[i], n)) for n in (_FOR_NOISE, _FOR_TOOL))
             if settings[i].tool > 0:
                 intensity[i] *= _shadow(rod(self.carm, settings[i].tool, for_tool), settings[i].beam)
             image, seen = expose(intensity[i], self.carm, settings[i], for_noise)
@@ -100,7 +116,12 @@ class DrrStream:
 
         with ThreadPoolExecutor(rendering_threads()) as pool:
             list(pool.map(fill, range(len(settings))))
-        return Batch(images, masks, numbers.float(), primary)
+        return images, masks
+
+
+def in_one_batch(device: torch.device) -> bool:
+    """Whether acquisitions are made for all images at once: on a GPU; the processor makes one a thread, which keeps it in its cache."""
+    return device.type != "cpu"
 
 
 def _shadow(steel: NDArray[np.float64], beam: Beam) -> NDArray[np.float64]:
@@ -112,4 +133,4 @@ def _shadow(steel: NDArray[np.float64], beam: Beam) -> NDArray[np.float64]:
 
 
 def _seed(key: tuple[int, ...]) -> int:
-    return int(np.random.SeedSequence((*key, 0)).generate_state(1, np.uint64)[0] >> 1)
+    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])

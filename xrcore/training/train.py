@@ -16,7 +16,7 @@ from torch import nn
 
 from xrcore.bench.machine import describe
 from xrcore.ct.volume import Volume
-from xrcore.devices import named_device
+from xrcore.devices import Portions, Stopwatch, named_device
 from xrcore.errors import XrcoreError
 from xrcore.files import check_writable
 from xrcore.geometry import CArm, Pose
@@ -48,7 +48,7 @@ def train(
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     start: PoseRegressor | None = None,
-    device: str = "cpu",
+    device: str | torch.device = "auto",
     progress: bool = False,
 ) -> PoseRegressor:
     """Train a model for one patient and one C-arm on DRRs rendered on the fly.
@@ -57,7 +57,8 @@ def train(
     resume: go on from `out`'s checkpoint, if there is one, to the same result as without the interruption (on the same machine, with the
     same number of threads); where the training was already finished, its model is returned.
     start: a model of the same architecture whose weights to begin with, of this patient or another: fine-tuning needs a fraction of
-    the images. Under torchrun the processes share each batch.
+    the images. device: where to render and learn, "cpu", "cuda", or "auto", a GPU where there is one, which is then said on stderr; a batch
+    that its memory cannot hold is cut in portions, which is said too. Under torchrun the processes share each batch.
     Raises XrcoreError for a CT that cannot be learnt from, a checkpoint of another training, a loss that is no longer finite, a full disk.
     Source: Zhang et al., MICCAI 2023, sections 2.2 and 2.3.
     """
@@ -65,7 +66,7 @@ def train(
     folder = None if out is None else Path(out)
     if folder is not None:
         check_writable(folder)
-    where = named_device(device)
+    where = named_device(device, "training")
     if folder is not None and (finished := _finished(folder, settings, carm, volume, resume)) is not None:
         return finished
     with torch.random.fork_rng(devices=[]), team(where) as crew:
@@ -95,12 +96,14 @@ class _Trainer:
         self.isocenter = volume.isocenter
         self.method: Method = method_named(settings.method)(settings)
         self.schedule = Schedule(settings)
-        self.stream = DrrStream(volume, carm, settings)
-        self.unseen = DrrStream(volume, carm, settings, purpose=VALIDATION)
+        there = volume.to(device)
+        self.stream = DrrStream(there, carm, settings)
+        self.unseen = DrrStream(there, carm, settings, purpose=VALIDATION)
         check_patient(volume, self.unseen)
         self.landmarks = volume.surface_points()
         self.validation = self._validation_set() if crew.leads else []
-        self.rendering = 0.0
+        self.rendering = Stopwatch(device)
+        self.portions = Portions("training")
 
     def run(self, resume: bool, start: PoseRegressor | None) -> PoseRegressor:
         state = self._start(resume, start)
@@ -143,6 +146,8 @@ class _Trainer:
         settings = self.settings
         torch.manual_seed(settings.seed)
         network = self.method.network().to(self.device)
+        if self.device.type == "cuda":
+            network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # what its convolutions are fastest at
         averaged = copy.deepcopy(network).eval().requires_grad_(False) if settings.ema else network
         state = State(network, averaged, optimiser_for(network, settings))
         if resume and self.folder is not None and checkpoint.exists(self.folder):
@@ -173,21 +178,28 @@ class _Trainer:
 
     def _step(self, shared: nn.Module, state: State, step: int) -> tuple[float, dict[str, float]]:
         settings, crew = self.settings, self.crew
-        # dropout and the like depend on the step alone, so that a resumed training draws the same
-        torch.manual_seed(settings.seed * 1_000_003 + step * crew.size + crew.rank)
-        tick = time.perf_counter()
         samples = self.schedule.samples(step)[crew.rank :: crew.size]
-        with for_rendering():
-            batch = self.stream.batch(samples, [step] * len(samples))
-        self.rendering += time.perf_counter() - tick
         state.network.train()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._half()):
-            loss, parts = self.method.loss(shared, batch.to(self.device), step / settings.steps)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise XrcoreError(self._stopped(f"the loss became {value}", step))
-        state.optimiser.zero_grad()
-        loss.backward()
+
+        def begin() -> None:
+            # dropout and the like depend on the step alone, so that a resumed training draws the same
+            torch.manual_seed(settings.seed * 1_000_003 + step * crew.size + crew.rank)
+            state.optimiser.zero_grad()
+
+        def learn(part: slice) -> dict[str, float]:
+            share = len(samples[part]) / len(samples)
+            with for_rendering(), self.rendering:
+                batch = self.stream.batch(samples[part], [step] * len(samples[part]))
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self._half()):
+                loss, parts = self.method.loss(shared, batch.to(self.device), step / settings.steps)
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                raise XrcoreError(self._stopped(f"the loss became {value}", step))
+            (loss * share).backward()
+            return {name: share * v for name, v in ({"loss": value} | parts).items()}
+
+        learnt = self.portions.run(len(samples), learn, begin)
+        sums = {name: sum(part[name] for part in learnt) for name in learnt[0]}
         norm = float(torch.nn.utils.clip_grad_norm_(state.network.parameters(), settings.clip))
         if not math.isfinite(norm):
             raise XrcoreError(self._stopped("the gradient is no longer finite", step))
@@ -197,7 +209,7 @@ class _Trainer:
         if settings.ema:
             # early on the average is short, so that it does not remember the first weights
             average(state.network, state.averaged, min(settings.ema, (1 + step) / (10 + step)))
-        return value, parts
+        return sums.pop("loss"), sums
 
     def _stopped(self, what: str, step: int) -> str:
         kept = "nothing was kept"
@@ -235,7 +247,7 @@ class _Trainer:
         row = {
             "images": state.step * self.settings.batch,
             "seconds": state.seconds,
-            "rendering_share": self.rendering / max(state.seconds - before, 1e-9),
+            "rendering_share": self.rendering.seconds / max(state.seconds - before, 1e-9),
             "learning_rate": self.schedule.learning_rate(state.step - 1),
             "loss": means["loss"],
             "parts": {k: v for k, v in means.items() if k != "loss"},

@@ -24,6 +24,10 @@ class NormalEquations(NamedTuple):
     hessian: Float[Tensor, "B 6 6"]
     effective_count: float
 
+    def cpu(self) -> NormalEquations:
+        """On the processor."""
+        return NormalEquations(self.value.cpu(), self.gradient.cpu(), self.hessian.cpu(), self.effective_count)
+
     def covariance(self) -> Float[Tensor, "B 6 6"]:
         """Of the six numbers, least squares' 2 (1 - value) / (N - 6) H^-1; a direction without curvature has variance 0."""
         variance = 2 * (1 - self.value).clamp_min(1e-12) / max(self.effective_count - 6, 1.0)

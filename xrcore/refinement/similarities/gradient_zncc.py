@@ -26,7 +26,7 @@ class _Gradients:
 
     def _smooth(self, image: Tensor) -> Tensor:
         """Gaussian-smoothed (B, H - 2 radius, W - 2 radius, ...)."""
-        taps = torch.arange(-self._radius, self._radius + 1, dtype=torch.float64)
+        taps = torch.arange(-self._radius, self._radius + 1, dtype=torch.float64, device=image.device)
         kernel = torch.softmax(-(taps**2) / (2 * self._sigma**2), 0).to(image)
         channels = 1 if image.ndim == 3 else image.shape[3]
         kernel = kernel.expand(channels, 1, -1)

@@ -6,7 +6,7 @@ tested where there is no GPU.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 
 import torch
@@ -30,56 +30,71 @@ def render(
 ) -> tuple[Float[Tensor, "B H W"], Float[Tensor, "B H W 6"] | None]:
     """Attenuation images, and their Jacobian by the six pose numbers [1/deg, 1/mm] if asked for; float32, on the volume's device."""
     pose = Pose(pose.numbers.detach().cpu())
-    twists = pose.twists(carm) if with_jacobian else None
-    return render_views(volume, carm, pose.world_from_camera(carm, volume.isocenter), twists, beam)
+    views = views_of(volume, carm, pose.world_from_camera(carm, volume.isocenter))
+    twists = pose.twists(carm).to(volume.device, torch.float32).contiguous() if with_jacobian else None
+    return render_views(volume, carm, views, twists, beam)
+
+
+def voxel_from_world(volume: Volume) -> Float[Tensor, "4 4"]:
+    """Into the padded voxels that the kernel counts in, float64, on the processor."""
+    matrix = volume.voxel_from_world.clone()
+    matrix[:3, 3] += PAD_LOW
+    return matrix
+
+
+def views_of(volume: Volume, carm: CArm, world_from_camera: Float[Tensor, "B 4 4"]) -> Float[Tensor, "B 5 3"]:
+    """Cameras as the kernel takes them, float32, on the volume's device.
+
+    In padded voxels: what one mm along each camera axis is, the source, and the camera axis' point at the isocentre's depth, where single
+    precision counts from.
+    """
+    views = (voxel_from_world(volume) @ world_from_camera)[:, :3].mT
+    point = views[:, 3] + carm.source_to_isocenter * views[:, 2]
+    return torch.cat([views, point[:, None]], 1).to(volume.device, torch.float32).contiguous()
 
 
 def render_views(
-    volume: Volume, carm: CArm, world_from_camera: Float[Tensor, "B 4 4"], twists: Float[Tensor, "B 6 6"] | None, beam: Beam
+    volume: Volume, carm: CArm, views: Float[Tensor, "B 5 3"], twists: Float[Tensor, "B 6 6"] | None, beam: Beam
 ) -> tuple[Float[Tensor, "B H W"], Float[Tensor, "B H W 6"] | None]:
-    """The same for cameras given as matrices, with the Jacobian by the coefficients of any six camera-frame twists (columns; mm, rad).
+    """`render` for cameras that are on the device already; waits for nothing.
 
-    Matrices that are on the device already (float64) stay there: nothing waits for anything.
+    twists: columns are camera-frame twists [mm, rad]; the Jacobian is by their coefficients. Both float32 and contiguous.
     """
     from xrcore.renderer.cuda import kernel
 
-    device = volume.density.device
+    device = volume.device
     packed = pack(volume)
     if len(packed.words) >= 2**31:
         raise XrcoreError(f"Volume: {volume} is too large for the GPU renderer; read it at a coarser spacing")
     weights, attenuation = _lines(beam, volume.materials, device)
-    k = carm.K
-    batch, (rows, cols) = len(world_from_camera), carm.shape
-    views = _views(volume, world_from_camera, carm.source_to_isocenter)
-    with_jacobian = twists is not None
-    turns = views if twists is None else twists.to(device, torch.float32).contiguous()
+    batch, (rows, cols) = len(views), carm.shape
     image = torch.empty((batch, rows, cols), dtype=torch.float32, device=device)
-    jacobian = torch.empty((batch, 6, rows, cols) if with_jacobian else (1,), dtype=torch.float32, device=device)
+    jacobian = None if twists is None else torch.empty((batch, 6, rows, cols), dtype=torch.float32, device=device)
     programs = batch * -(-rows // TILE[0]) * -(-cols // TILE[1])
-    with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+    with on(device):
         kernel.render[(programs,)](
             packed.words,
             packed.occupied,
             packed.scale,
             views,
-            turns,
+            views if twists is None else twists,
             weights,
             attenuation,
             image,
-            jacobian,
+            image if jacobian is None else jacobian,
             *packed.size,
             rows,
             cols,
-            float(k[0, 0]),
-            float(k[1, 1]),
-            float(k[0, 2]),
-            float(k[1, 2]),
+            carm.source_to_detector / carm.spacing[1],
+            carm.source_to_detector / carm.spacing[0],
+            carm.center[1],
+            carm.center[0],
             carm.source_to_isocenter,
             carm.source_to_detector,
             len(weights),
             MATERIALS=len(volume.materials),
             PLANES=packed.planes,
-            JACOBIAN=with_jacobian,
+            JACOBIAN=jacobian is not None,
             TILE_ROWS=TILE[0],
             TILE_COLS=TILE[1],
             BLOCK=BLOCK,
@@ -88,16 +103,12 @@ def render_views(
             num_warps=WARPS,
             enable_fp_fusion=True,
         )
-    return image, jacobian.permute(0, 2, 3, 1) if with_jacobian else None
+    return image, None if jacobian is None else jacobian.permute(0, 2, 3, 1)
 
 
-def _views(volume: Volume, world_from_camera: Tensor, middle: float) -> Float[Tensor, "B 5 3"]:
-    device = volume.density.device
-    voxel_from_world = volume.voxel_from_world.clone()
-    voxel_from_world[:3, 3] += PAD_LOW
-    views = (voxel_from_world.to(world_from_camera.device) @ world_from_camera)[:, :3].mT
-    point = views[:, 3] + middle * views[:, 2]
-    return torch.cat([views, point[:, None]], 1).to(device, torch.float32).contiguous()
+def on(device: torch.device) -> AbstractContextManager[object]:
+    """Triton launches on the current device."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 @cache

@@ -1,0 +1,173 @@
+"""Where work runs, and what is said of it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from xrcore import devices
+from xrcore.ct import Volume
+from xrcore.devices import OUT_OF_MEMORY, Portions, Stopwatch, named_device
+from xrcore.errors import XrcoreError
+from xrcore.phantom import pelvis
+
+
+@pytest.fixture(autouse=True)
+def nothing_said(monkeypatch):
+    monkeypatch.setattr(devices, "_said", set())
+
+
+def pretend_gpu(monkeypatch, *, triton: bool = True) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Some GPU")
+    monkeypatch.setattr(devices, "triton_installed", lambda: triton)
+    empty = torch.empty
+    monkeypatch.setattr(torch, "empty", lambda *size, device=None, **rest: empty(*size, **rest))  # nothing is allocated there
+
+
+def test_auto_is_the_processor_without_a_gpu(monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert named_device("auto", "training") == torch.device("cpu")
+    assert capsys.readouterr().err == ""  # there was no choice
+    named_device("auto", "training", always_say=True)
+    threads = torch.get_num_threads()
+    assert capsys.readouterr().err == (
+        f"xrcore: training on the CPU, {threads} thread{'s' if threads > 1 else ''} (torch sees no CUDA device)\n"
+    )
+
+
+def test_auto_is_a_gpu_and_says_so_once(monkeypatch, capsys):
+    pretend_gpu(monkeypatch)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    assert named_device("auto", "training") == torch.device("cuda")
+    assert capsys.readouterr().err == "xrcore: training on cuda (Some GPU), rendering included\n"
+    named_device("auto", "training")
+    assert capsys.readouterr().err == ""
+    named_device("auto", "registering")
+    assert capsys.readouterr().err.startswith("xrcore: registering on cuda")
+    named_device("auto")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert named_device("auto") == torch.device("cuda", 3)
+
+
+def test_auto_leaves_a_gpu_alone_that_cannot_render(monkeypatch, capsys):
+    pretend_gpu(monkeypatch, triton=False)
+    assert named_device("auto", "training") == torch.device("cpu")
+    said = capsys.readouterr().err
+    assert "a GPU is there, but Triton" in said
+    assert "pip install" in said
+    assert said.count("\n") == 1
+
+
+def test_a_device_that_is_not_there_is_refused():
+    with pytest.raises(XrcoreError, match="device warp: not available here"):
+        named_device("warp")
+
+
+# portions
+
+
+class Memory:
+    """A device that holds `room` items at a time."""
+
+    def __init__(self, room: int) -> None:
+        self.room, self.asked, self.begun = room, list[int](), 0
+
+    def begin(self) -> None:
+        self.begun += 1
+
+    def work(self, part: slice) -> list[int]:
+        self.asked.append(part.stop - part.start)
+        if part.stop - part.start > self.room:
+            raise OUT_OF_MEMORY("no room")
+        return list(range(part.start, part.stop))
+
+
+def test_a_batch_stays_whole_where_it_fits(capsys):
+    memory = Memory(10)
+    assert Portions("work").run(10, memory.work, memory.begin) == [list(range(10))]
+    assert memory.begun == 1
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("count", "room"), [(10, 5), (10, 3), (7, 1), (64, 10)])
+def test_out_of_memory_cuts_it_until_it_fits_and_says_so(capsys, count, room):
+    memory, portions = Memory(room), Portions("work")
+    found = portions.run(count, memory.work, memory.begin)
+    assert [item for part in found for item in part] == list(range(count))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == f"xrcore: work: out of GPU memory, going on in 2 portions of {-(-count // 2)}"
+    assert memory.begun == len(lines) + 1  # all over again each time, so that nothing counts twice
+    # and it does not try in vain again
+    memory.asked.clear()
+    portions.run(count, memory.work)
+    assert max(memory.asked) <= room
+    assert capsys.readouterr().err == ""
+
+
+def test_what_does_not_fit_at_all_ends_in_one_line():
+    with pytest.raises(XrcoreError, match=r"^work: the GPU's memory does not suffice even for one image at a time; --device cpu"):
+        Portions("work").run(4, Memory(0).work)
+
+
+def test_other_errors_pass():
+    def broken(part: slice) -> None:
+        raise RuntimeError("something else")
+
+    with pytest.raises(RuntimeError, match="something else"):
+        Portions("work").run(4, broken)
+
+
+def test_a_stopwatch_adds_up(monkeypatch):
+    now = iter([1.0, 3.0, 10.0, 14.5])
+    monkeypatch.setattr(devices.time, "perf_counter", lambda: next(now))
+    watch = Stopwatch(torch.device("cpu"))
+    with watch:
+        pass
+    with watch:
+        pass
+    assert watch.seconds == 6.5
+
+
+def test_a_stopwatch_of_a_gpu_reads_its_queue(monkeypatch):
+    clock = iter([10.0, 25.0, 100.0, 130.0])  # [ms]
+
+    class Event:
+        def __init__(self, enable_timing: bool) -> None:
+            self.waited = False
+
+        def record(self) -> None:
+            self.at = next(clock)
+
+        def synchronize(self) -> None:
+            self.waited = True
+
+        def elapsed_time(self, other: Event) -> float:
+            assert other.waited
+            return other.at - self.at
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    watch = Stopwatch(torch.device("cuda"))
+    for _ in range(2):
+        with watch:
+            pass
+    assert watch.seconds == pytest.approx(0.045)
+    assert watch.seconds == pytest.approx(0.045)
+
+
+# volumes
+
+
+def test_a_volume_goes_to_a_device_once():
+    volume = pelvis(spacing=10.0)
+    assert volume.to("cpu") is volume
+    there = volume.to("meta")
+    assert there.device == torch.device("meta")
+    assert volume.to("meta") is there
+    assert there.materials == volume.materials
+    assert torch.equal(there.world_from_voxel, volume.world_from_voxel)
+    assert there.world_from_voxel.device == torch.device("cpu")
+    assert torch.equal(there.isocenter, volume.isocenter)
+    assert isinstance(there.coarser(20.0), Volume)
+    assert there.coarser(20.0).device == torch.device("meta")

@@ -1,0 +1,99 @@
+"""Levenberg-Marquardt on the GPU: a level's iterations follow each other without the processor waiting once.
+
+The same method as `gauss_newton.descend`. There every pose that has converged is left out of the next render; here all are rendered to the
+end, which costs less than asking which. The six variables are turns [deg] about the isocentre and shifts [mm] along the camera's axes, the
+same for all poses, so that no Euler angle is needed on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from xrcore.geometry import CArm, Pose
+from xrcore.refinement.gauss_newton import FIRST_DAMPING, LARGEST_STEP, Descent
+from xrcore.refinement.similarities.base import NormalEquations
+from xrcore.renderer.cuda import on, render_views, views_of, voxel_from_world
+
+if TYPE_CHECKING:
+    from xrcore.refinement.problem import Problem
+
+
+def descend(
+    problem: Problem, start: Pose, *, iterations: int, tolerance: float, watch: Callable[[Pose, float], None] | None = None
+) -> Descent:
+    """As `gauss_newton.descend`; the result is on the processor. watch costs a wait an iteration."""
+    from xrcore.refinement.cuda import kernel
+
+    volume, carm, device = problem.volume, problem.carm, problem.volume.device
+    start = Pose(start.numbers.detach().cpu().double())
+    batch = len(start)
+    matrices = start.world_from_camera(carm, volume.isocenter)
+    basis = Pose.zero().twists(carm)[0]
+
+    state = torch.zeros(batch, kernel.SIZE, dtype=torch.float64)
+    state[:, kernel.CURRENT : kernel.CURRENT + 12] = state[:, kernel.TRIAL : kernel.TRIAL + 12] = matrices[:, :3].reshape(batch, 12)
+    state[:, kernel.DAMPING], state[:, kernel.GROWTH] = FIRST_DAMPING, 2.0
+    state = state.to(device)
+    views = views_of(volume, carm, matrices)
+    columns = basis.to(device)
+    twists = columns.float().expand(batch, 6, 6).contiguous()
+    voxels = voxel_from_world(volume)[:3].to(device).contiguous()
+    log = torch.empty(iterations + 1, batch, 13, dtype=torch.float64, device=device)
+    for i in range(iterations + 1):
+        image, jacobian = render_views(volume, carm, views, twists, problem.beam)
+        assert jacobian is not None
+        value, gradient, hessian, count = problem.fitted.normal_equations(image, jacobian)
+        with on(device):
+            kernel.step[(batch,)](
+                state,
+                value.contiguous(),
+                gradient.contiguous(),
+                hessian.contiguous(),
+                columns,
+                voxels,
+                views,
+                log[i],
+                carm.source_to_isocenter,
+                tolerance,
+                *LARGEST_STEP,
+                FIRST=i == 0,
+                LAST=i == iterations,
+                num_warps=1,
+                enable_fp_fusion=True,
+            )
+        if watch is not None and i > 0:
+            watch(*_best_so_far(log[: i + 1].cpu(), carm, volume.isocenter)[-1])
+    problem.evaluations += batch * (iterations + 1)
+    everything = torch.cat([state.flatten(), log.flatten()]).cpu()  # the one wait
+    ended, log = everything[: state.numel()].view(batch, -1), everything[state.numel() :].view(iterations + 1, batch, 13)
+
+    pose = _poses(ended[:, kernel.CURRENT : kernel.CURRENT + 12], carm, volume.isocenter)
+    value = ended[:, kernel.VALUE]
+    change = torch.linalg.solve(basis, pose.twists(carm))  # of the variables by the six numbers
+    gradient = (change.mT @ ended[:, kernel.GRADIENT : kernel.GRADIENT + 6].unsqueeze(-1)).squeeze(-1)
+    hessian = change.mT @ ended[:, kernel.HESSIAN : kernel.HESSIAN + 36].view(batch, 6, 6) @ change
+    steps = _best_so_far(log, carm, volume.isocenter)
+    best = int(value.argmax())
+    steps[-1] = (pose[best], float(value[best]))  # with the last small step
+    return Descent(pose, NormalEquations(value, gradient, hessian, count), ended[:, kernel.CONVERGED] != 0, steps)
+
+
+def _poses(matrices: Float[Tensor, "n 12"], carm: CArm, isocenter: Tensor) -> Pose:
+    last = matrices.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(len(matrices), 1, 4)
+    return Pose.from_world_from_camera(torch.cat([matrices.view(-1, 3, 4), last], 1), carm, isocenter)
+
+
+def _best_so_far(log: Float[Tensor, "n B 13"], carm: CArm, isocenter: Tensor) -> list[tuple[Pose, float]]:
+    """The best pose of the batch and its similarity after each iteration that found a better one."""
+    values, indices = log[:, :, 0].max(1)
+    found = [0]
+    for i in range(1, len(log)):
+        if values[i] > values[found[-1]]:
+            found.append(i)
+    poses = _poses(torch.stack([log[i, indices[i], 1:] for i in found]), carm, isocenter)
+    return [(poses[n], float(values[i])) for n, i in enumerate(found)]
