@@ -6,7 +6,7 @@
 # make reproduce   every table and figure of the paper; PROFILE=smoke (minutes), laptop (hours) or paper (a GPU)
 # make site        the executed notebooks, the guides and the API reference as a website, in site/
 # make bench       speed on this machine
-# make gpu         on a machine with a CUDA GPU: its tests, and README's table of its speed
+# make gpu         on a machine with a CUDA GPU: its tests, and the figures of README's table; GPU=--paper trains that profile too
 # make clean       remove what these made, but for build/: trained models are hours of work
 
 PYTHON ?= python3
@@ -15,6 +15,7 @@ BIN := $(VENV)/bin
 # laptop, smoke or paper; SNAKEMAKE: options of Snakemake's own, such as '--profile workflow/slurm'
 PROFILE ?= laptop
 SNAKEMAKE ?=
+GPU ?=
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SETTINGS := pyproject.toml constraints.txt
 
@@ -50,8 +51,8 @@ bench: $(VENV)/.core
 	@$(BIN)/xrcore bench
 
 gpu: $(VENV)/.gpu
-	@$(BIN)/python -m pytest tests/test_renderer_cuda.py tests/test_refinement_cuda.py -rs
-	@$(BIN)/python benchmarks/gpu.py --out results/gpu
+	@$(BIN)/python -m pytest tests/test_*_cuda.py tests/test_simulate_batch.py tests/test_bench_gpu.py -rs
+	@$(BIN)/python benchmarks/gpu.py $(GPU)
 	@$(BIN)/python benchmarks/readme.py
 
 clean:
@@ -77,7 +78,8 @@ $(VENV)/.dev: $(SETTINGS) | $(BIN)/python
 
 # apart, because beside a CPU build of torch Triton is another gigabyte
 $(VENV)/.gpu: $(VENV)/.dev
-	@$(INSTALL) -e '.[gpu]'
+	@echo "Installing Triton and the peers of the benchmarks into $(VENV) ..."
+	@$(INSTALL) -e '.[gpu,peers]'
 	@touch $@
 
 $(VENV)/.workflow: $(SETTINGS) | $(BIN)/python

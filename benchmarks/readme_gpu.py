@@ -38,7 +38,8 @@ def section(folder: Path) -> list[str]:
         )
     lines += ["| | median | aim | |", "|---|---:|---:|---|"]
     shown = {row.what for row in SHOWN}
-    lines += [f"| {row['what']} | {_value(row)} | {_aim(row)} | {_remark(row)} |" for row in table if row["what"] in shown]
+    rows = [row for row in table if row["what"] in shown and (row["aim"] or not empty)]
+    lines += [f"| {row['what']} | {_value(row)} | {_aim(row)} | {_remark(row)} |" for row in rows]
     return [*lines, "", *_precision(folder)]
 
 

@@ -27,6 +27,7 @@ from xrcore.networks.methods import method_named
 from xrcore.networks.methods.psss import Psss
 from xrcore.renderer import render
 from xrcore.training import TrainingSettings, checkpoint, profile
+from xrcore.training.distributed import Team
 from xrcore.training.log import COLUMNS, Log, read_log
 from xrcore.training.optimisation import average, half_precision
 from xrcore.training.schedule import Schedule
@@ -548,6 +549,34 @@ def test_half_precision_where_it_is_told_or_pays(monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda supported=supported: supported)
         assert half_precision("auto", torch.device("cuda")) is supported
     assert not half_precision("auto", torch.device("meta"))
+
+
+@pytest.mark.parametrize("room", [8, 4, 3])
+def test_a_batch_in_portions_teaches_the_same(monkeypatch, capfd, room):
+    # a loss without batch statistics: its gradient is the batch's mean, however the batch is cut
+    from xrcore import devices
+
+    monkeypatch.setattr(devices, "_said", set())
+    trainer = _Trainer(patient(), CARM, TINY.changed(acquired=False, clip=1e9), None, torch.device("cpu"), Team(), bar=False)
+    state = trainer._start(False, None)
+    weight = next(state.network.parameters())
+    whole = trainer.stream.batch(trainer.schedule.samples(0)).images
+    draw = trainer.stream.batch
+
+    def batch(samples, turns):
+        if len(samples) > room:
+            raise devices.OUT_OF_MEMORY("no room")
+        return draw(samples, turns)
+
+    monkeypatch.setattr(trainer.stream, "batch", batch)
+    monkeypatch.setattr(trainer.method, "loss", lambda network, batch, done: (weight.sum() * batch.images.mean(), {"part": 2.0}))
+    loss, parts = trainer._step(state.network, state, 0)
+    assert weight.grad is not None
+    assert_close(weight.grad, torch.full_like(weight, float(whole.mean())), rtol=1e-5, atol=0)
+    assert parts == {"part": pytest.approx(2.0)}
+    assert math.isfinite(loss)
+    said = [line for line in capfd.readouterr().err.splitlines() if "out of GPU memory" in line]
+    assert len(said) == {8: 0, 4: 1, 3: 2}[room]
 
 
 def test_each_process_has_a_gpu_of_its_own(monkeypatch):

@@ -41,6 +41,9 @@ class Batch:
     numbers: Float[Tensor, "B 6"]
     plain: Float[Tensor, "B H W"] | None = None
 
+    def __getitem__(self, part: slice) -> Batch:
+        return Batch(self.images[part], self.masks[part], self.numbers[part], None if self.plain is None else self.plain[part])
+
     def to(self, device: torch.device) -> Batch:
         """The batch on another device."""
         plain = None if self.plain is None else self.plain.to(device)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from xrcore.bench.machine import describe
 from xrcore.ct.volume import Volume
@@ -229,11 +229,18 @@ class _Trainer:
     def _validate(self, network: nn.Module) -> dict[str, Any]:
         """mTRE, success rate and spread of the errors on the validation set."""
         network.eval()
+
+        def predict(batch: Batch) -> list[Tensor]:
+            def of(part: slice) -> Tensor:
+                return self.method.predict(network, batch[part].to(self.device)).numbers.double().cpu()
+
+            return self.portions.run(len(batch.images), of)
+
         with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=self._half()):
-            numbers = torch.cat([self.method.predict(network, batch.to(self.device)).numbers.double().cpu() for batch in self.validation])
+            numbers = torch.cat([part for batch in self.validation for part in predict(batch)])
         if not torch.isfinite(numbers).all():
             return {"mtre": math.inf, "median": math.inf, "success": 0.0, "spread": list(self.settings.limits)}
-        truth = Pose(torch.cat([batch.numbers for batch in self.validation]).double())
+        truth = Pose(torch.cat([batch.numbers for batch in self.validation]).double().cpu())
         errors = mtre(Pose(numbers), truth, self.landmarks, self.carm, self.isocenter)
         spread = torch.quantile(pose_error(Pose(numbers), truth), 0.95, dim=0)
         return {

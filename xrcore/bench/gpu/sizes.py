@@ -12,7 +12,7 @@ from xrcore.training import TrainingSettings, profile
 class Sizes:
     """body: grid that `voxels` cubed are resampled from [mm]. poses: that single images rotate through. batch: images a launch.
 
-    registration: pixels, and the grids of X-ray and registration [mm]. steps: of a training, after two to warm up.
+    registration: pixels, and the grids of X-ray and registration [mm]. steps: of a training, after some to warm up.
     """
 
     pixels: int = 256
@@ -25,6 +25,7 @@ class Sizes:
     search: SearchBox | None = None
     retries: int | None = None
     registrations: int = 20
+    warm_up: int = 5
     steps: int = 30
     laptop: TrainingSettings = field(default_factory=lambda: profile("laptop"))
     paper: TrainingSettings = field(default_factory=lambda: profile("paper"))
@@ -37,6 +38,6 @@ _NETWORK = profile("smoke").changed(
 FULL = Sizes()
 # to run every line once
 TINY = Sizes(
-    pixels=8, voxels=8, body=8.0, poses=2, batch=2, rounds=1, registration=(64, 8.0, 8.0), search=SearchBox(candidates=16), retries=0,
-    registrations=1, steps=1, laptop=_NETWORK, paper=_NETWORK.changed(acquired=False, spacing=8.0),
+    pixels=8, voxels=8, body=8.0, poses=2, batch=1, rounds=1, registration=(64, 8.0, 8.0), search=SearchBox(candidates=16), retries=0,
+    registrations=1, warm_up=1, steps=1, laptop=_NETWORK, paper=_NETWORK.changed(acquired=False, spacing=8.0),
 )  # fmt: skip

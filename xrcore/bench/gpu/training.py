@@ -69,6 +69,12 @@ class Steps:
         self.rendering.clear()
 
     @property
+    def remark(self) -> str:
+        """Whether a batch did not fit the GPU's memory."""
+        pieces = self.trainer.portions.pieces
+        return f"each batch in {pieces} portions, for lack of memory" if pieces > 1 else ""
+
+    @property
     def share(self) -> float:
         """Of rendering [%]."""
         return 100 * statistics.median(self.rendering) / statistics.median(self.whole)
@@ -90,12 +96,12 @@ def _profile(
 ) -> Iterator[tuple[Row, Figure]]:
     clock.forget_peak()
     steps = Steps(clock, replace(case.body(settings.spacing)), settings)
-    for _ in range(2):
+    for _ in range(scene.sizes.warm_up):
         steps.step()
     steps.forget()
     for _ in range(scene.sizes.steps):
         steps.step()
-    yield speed, images_a_second(Timing(seconds=tuple(steps.whole)), settings.batch)
+    yield speed, images_a_second(Timing(seconds=tuple(steps.whole)), settings.batch, steps.remark)
     yield share, Figure(value=steps.share, repeats=scene.sizes.steps)
     if memory is not None:
         yield memory, Figure(value=clock.peak_mb())
