@@ -181,7 +181,7 @@ class Grimm(Method):
             with for_rendering():
                 batch = stream.batch([(number, i) for i in range(first, min(first + _CHUNK, count))])
             parts.append(peaks(net(self.inputs(batch).to(device))))
-            masks.append(batch.masks)
+            masks.append(batch.masks.cpu())
         pixels, confidence = (torch.cat(part).cpu().double() for part in zip(*parts, strict=True))
         numbers = torch.stack([torch.from_numpy(stream.pose(number, i)) for i in range(count)])
         return pixels, confidence, Pose(numbers), torch.cat(masks)
