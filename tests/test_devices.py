@@ -111,6 +111,14 @@ def test_what_does_not_fit_at_all_ends_in_one_line():
         Portions("work").run(4, Memory(0).work)
 
 
+def test_portions_have_a_least_size():
+    assert [len(part) for part in Portions("work", least=2).run(9, Memory(3).work)] == [2, 2, 2, 3]
+    memory = Memory(1)
+    with pytest.raises(XrcoreError, match="even for 2 images at a time"):
+        Portions("work", least=2).run(8, memory.work)
+    assert min(memory.asked) == 2
+
+
 def test_other_errors_pass():
     def broken(part: slice) -> None:
         raise RuntimeError("something else")

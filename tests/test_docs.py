@@ -33,6 +33,7 @@ SMALLER = {
     "images=36_000": "images=16, batch=8, validation=4, spacing=8.0",
     "TestSet(\"acquired\", poses=5)": "TestSet(\"acquired\", poses=1)",
     "spacing=2.0": "spacing=4.0",
+    "\"cuda\"": "\"cpu\"",
 }  # fmt: skip
 VIEW = xr.Pose(rx=3, ry=12, rz=-2, tx=5, ty=-8, tz=10)
 

@@ -18,6 +18,7 @@ from torch.testing import assert_close
 
 from xrcore import devices
 from xrcore.beam import Beam
+from xrcore.bench import case
 from xrcore.ct import Volume
 from xrcore.errors import XrcoreError
 from xrcore.geometry import CArm, Pose
@@ -148,16 +149,21 @@ def test_nothing_casts_no_shadow_and_much_casts_a_finite_one():
     assert 80 < image.max() < 100
 
 
-def test_nothing_is_read_beside_the_grid(monkeypatch):
-    # poison around the words shows wherever it is read
-    volume = there(patient())
+def test_nothing_is_read_that_is_not_the_volumes(monkeypatch):
+    """Poison shows wherever it is read. One of these rays leaves by the grid's first plane, where rounding may lead a plane below it."""
+    density = torch.ones(64, 128, 128)
+    volume = there(water(density, grid((64, 128, 128))))
+    carm = case.carm(256).cropped(216, 192, (8, 8))
+    pose = Pose([-14.128776887818077, 4.140862560725985, -2.917522558989263, -8.382380545680464, -27.26530197997698, 28.727329129448336])
+    image, jacobian = cuda(volume, carm, pose)
     whole = packing.pack(volume)
-    poison = torch.full((4096,), -1, dtype=torch.int32, device=whole.words.device)
-    between = torch.cat([poison, whole.words, poison])[4096:-4096]
-    image, jacobian = cuda(volume, SMALL, VIEWS[3])
+    owned = torch.tensor([], dtype=torch.int32, device=volume.device).set_(whole.words.untyped_storage())
+    poison = torch.full((1 << 20,), -1, dtype=torch.int32, device=volume.device)
+    first = len(poison) + whole.words.storage_offset()
     fenced = replace(volume)
-    monkeypatch.setitem(packing._packed, fenced, replace(whole, words=between))
-    again, its = cuda(fenced, SMALL, VIEWS[3])
+    words = torch.cat([poison, owned, poison])[first : first + len(whole.words)]
+    monkeypatch.setitem(packing._packed, fenced, replace(whole, words=words))
+    again, its = cuda(fenced, carm, pose)
     assert torch.equal(image, again)
     assert torch.equal(jacobian, its)
 

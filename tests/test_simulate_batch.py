@@ -23,7 +23,7 @@ from xrcore import phantom
 from xrcore.errors import XrcoreError
 from xrcore.geometry import CArm, camera_rays
 from xrcore.simulate import Acquisition, detector, tool
-from xrcore.simulate.batch import blur, expose_batch, exposure, noise, rods, transfer
+from xrcore.simulate.batch import blur, expose_batch, exposure, noise, rods
 from xrcore.simulate.exposure import expose
 from xrcore.training import stream as streams
 from xrcore.training.settings import TrainingSettings
@@ -461,7 +461,7 @@ def pretended_gpu(source: DrrStream, monkeypatch: pytest.MonkeyPatch) -> Iterato
     monkeypatch.setattr(streams, "Pose", lambda numbers: numbers)
     monkeypatch.setattr(streams, "render", lambda volume, carm, pose, *beam: torch.ones((len(pose), *carm.shape), device=volume.device))
     with FakeTensorMode(), _Waiting() as waiting, _Indexing():
-        monkeypatch.setattr(transfer, "_pinned", waiting.pin)
+        monkeypatch.setattr(devices, "_pinned", waiting.pin)
         object.__setattr__(there.volume, "density", torch.ones(source.volume.density.shape, device=gpu))
         yield there, gpu, waiting
 

@@ -551,6 +551,25 @@ def test_half_precision_where_it_is_told_or_pays(monkeypatch):
     assert not half_precision("auto", torch.device("meta"))
 
 
+def test_a_team_does_not_begin_again_alone(monkeypatch):
+    # the others would wait for ever for gradients of a pass that this one repeats
+    from xrcore import devices
+
+    trainer = _Trainer(patient(), CARM, TINY, None, torch.device("cpu"), Team(), bar=False)
+    state = trainer._start(False, None)
+    trainer.crew = Team(0, 2)
+    passes = []
+
+    def batch(samples, turns):
+        passes.append(len(samples))
+        raise devices.OUT_OF_MEMORY("no room")
+
+    monkeypatch.setattr(trainer.stream, "batch", batch)
+    with pytest.raises(devices.OUT_OF_MEMORY):
+        trainer._step(state.network, state, 0)
+    assert passes == [4]
+
+
 @pytest.mark.parametrize("room", [8, 4, 3])
 def test_a_batch_in_portions_teaches_the_same(monkeypatch, capfd, room):
     # a loss without batch statistics: its gradient is the batch's mean, however the batch is cut
@@ -577,6 +596,21 @@ def test_a_batch_in_portions_teaches_the_same(monkeypatch, capfd, room):
     assert math.isfinite(loss)
     said = [line for line in capfd.readouterr().err.splitlines() if "out of GPU memory" in line]
     assert len(said) == {8: 0, 4: 1, 3: 2}[room]
+
+
+def test_a_batch_prepared_ahead_is_the_steps_own_and_used_once():
+    trainer = _Trainer(patient(), CARM, TINY, None, torch.device("cpu"), Team(), bar=False)
+    whole = slice(0, TINY.batch)
+    ahead = trainer._drawn(1, whole)
+    trainer._ahead = 1, ahead
+    assert trainer._drawn(1, whole) is ahead
+    again = trainer._drawn(1, whole)
+    assert again is not ahead
+    assert torch.equal(again.images, ahead.images)
+    for step, part in ((2, whole), (1, slice(0, 4))):  # another step's, and a portion after memory ran out
+        trainer._ahead = 1, ahead
+        assert trainer._drawn(step, part) is not ahead
+        assert trainer._ahead is None
 
 
 def test_each_process_has_a_gpu_of_its_own(monkeypatch):

@@ -7,9 +7,13 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from xrcore.errors import XrcoreError
 
@@ -17,6 +21,8 @@ T = TypeVar("T")
 
 AUTO = "auto"
 OUT_OF_MEMORY: type[BaseException] = torch.cuda.OutOfMemoryError
+
+_MARKS = 64  # pairs of events that a stopwatch keeps before it reads them
 
 _said: set[str] = set()
 
@@ -59,7 +65,7 @@ def _chosen() -> tuple[torch.device, str]:
 
 
 def in_words(device: torch.device) -> str:
-    """Such as "cuda:0 (NVIDIA H100), rendering included" or "the CPU, 4 threads"."""
+    """Such as "cuda (NVIDIA H100), rendering included" or "the CPU, 4 threads"."""
     if device.type == "cpu":
         threads = torch.get_num_threads()
         return f"the CPU, {threads} thread{'s' if threads > 1 else ''}"
@@ -72,6 +78,25 @@ def say_once(line: str) -> None:
     if line not in _said:
         _said.add(line)
         print(f"xrcore: {line}", file=sys.stderr, flush=True)
+
+
+def on(device: torch.device) -> AbstractContextManager[object]:
+    """Make a GPU the current one, which events, generators and kernels of Triton go to; nothing for others."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+
+
+def on_device(table: NDArray, device: torch.device) -> Tensor:
+    """A small table of the processor's as a tensor there, without waiting.
+
+    `torch.tensor(..., device=...)` and a plain `.to` wait until all work under way on a GPU is done, and a copy from ordinary memory may.
+    From pinned memory it is put in the queue; torch keeps that memory until it was read.
+    """
+    here = torch.from_numpy(np.ascontiguousarray(table))
+    return (_pinned(here) if device.type == "cuda" else here).to(device, non_blocking=True)
+
+
+def _pinned(tensor: Tensor) -> Tensor:
+    return tensor.pin_memory()
 
 
 class Stopwatch:
@@ -96,46 +121,54 @@ class Stopwatch:
     def __exit__(self, *_: object) -> None:
         if self._on_gpu:
             self._marks.append((self._began, self._now()))
+            if len(self._marks) > _MARKS:
+                self._read()
         else:
             self._seconds += self._now() - self._began
 
     @property
     def seconds(self) -> float:
         """So far; waits for what is under way."""
+        self._read()
+        return self._seconds
+
+    def _read(self) -> None:
         for began, ended in self._marks:
             ended.synchronize()
             self._seconds += began.elapsed_time(ended) / 1e3
         self._marks.clear()
-        return self._seconds
 
 
 class Portions:
     """Work on a batch in as few portions as memory allows: in one, until a device runs out of memory; from then on in more.
 
-    work: what it is called in the line that says so.
+    work: what it is called in the line that says so. least: items of a portion.
     """
 
-    def __init__(self, work: str) -> None:
-        self.work = work
+    def __init__(self, work: str, *, least: int = 1) -> None:
+        self.work, self.least = work, least
         self.pieces = 1
 
     def run(self, count: int, function: Callable[[slice], T], begin: Callable[[], None] = lambda: None) -> list[T]:
         """`function` of slices that together cover `count`; after running out of memory all over again, with `begin` before.
 
-        Raises XrcoreError where one item at a time is still too much.
+        Raises XrcoreError where the smallest portion is still too much.
         """
+        most = max(1, count // self.least)
         while True:
             begin()
-            pieces = max(1, min(self.pieces, count))
+            pieces = min(self.pieces, most)
             try:
                 return [function(slice(count * i // pieces, count * (i + 1) // pieces)) for i in range(pieces)]
             except OUT_OF_MEMORY:
-                if pieces >= count:
+                if pieces >= most:
+                    at_once = -(-count // pieces)
+                    images = "one image" if at_once == 1 else f"{at_once} images"
                     raise XrcoreError(
-                        f"{self.work}: the GPU's memory does not suffice even for one image at a time; --device cpu, or a coarser spacing"
+                        f"{self.work}: the GPU's memory does not suffice even for {images} at a time; --device cpu, or a coarser spacing"
                     ) from None
             # outside the handler, whose traceback still holds what was allocated
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-            self.pieces = min(2 * pieces, count)
+            self.pieces = min(2 * pieces, most)
             say_once(f"{self.work}: out of GPU memory, going on in {self.pieces} portions of {-(-count // self.pieces)}")

@@ -38,7 +38,7 @@ def main() -> NoReturn:
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":  # torch's, of a GPU
             raise
-        code = _complain("not enough GPU memory; --device cpu, or a larger --spacing, needs less")
+        code = _complain("not enough GPU memory; a smaller batch, a larger --spacing, or --device cpu needs less")
     except MemoryError:
         code = _complain("not enough memory; a larger --spacing needs less")
     except (KeyboardInterrupt, typer.Abort):

@@ -49,7 +49,7 @@ def scene_figure(volume: Volume, carm: CArm, pose: Pose, beam: Beam | None = Non
     cells = carm.resized((_CELLS, _CELLS))
     with torch.no_grad():
         drr = render(volume.coarser(_GRID), cells, pose, beam)
-        bones = render(_bones(volume.coarser(_GRID)), onlooker, view)[0].numpy()
+        bones = render(_bones(volume.coarser(_GRID)), onlooker, view)[0].cpu().numpy()
     across, down = np.meshgrid(np.linspace(0, 1, _CELLS + 1), np.linspace(0, 1, _CELLS + 1))
     upper_left, upper_right, _, lower_left = corners
     grid = upper_left + across[..., None] * (upper_right - upper_left) + down[..., None] * (lower_left - upper_left)

@@ -195,7 +195,7 @@ def _evaluate(
 ) -> dict[str, Float[ndarray, "P"]]:
     """Every similarity of the X-ray and the DRR at each changed pose."""
     beam = Beam() if beam is None else beam
-    small, grid = shrink(xray, level.pixels), volume.coarser(level.spacing)
+    small, grid = shrink(xray, level.pixels).to(volume.device), volume.coarser(level.spacing)
     fitted = {name: named_similarity(name).fit(small.image, small.mask) for name in names}
     numbers = center.numbers.detach().double() + torch.from_numpy(changes)
     found: dict[str, list[Tensor]] = {name: [] for name in fitted}
@@ -203,5 +203,5 @@ def _evaluate(
         for part in numbers.split(_BATCH):
             images = render(grid, small.carm, Pose(part), beam)
             for name, fit in fitted.items():
-                found[name].append(fit.value(images).double())
+                found[name].append(fit.value(images).double().cpu())
     return {name: torch.cat(parts).numpy() for name, parts in found.items()}

@@ -34,13 +34,14 @@ _BLOCKS = 8  # along the longer side
 
 def gather_evidence(xray: Xray, volume: Volume, pose: Pose, beam: Beam) -> Evidence:
     """Evidence for `pose`, one pose."""
-    small = shrink(xray, _PIXELS).to(volume.device)
+    here = shrink(xray, _PIXELS)
+    small = here.to(volume.device)
     grid = volume.coarser(_SPACING)
     image, jacobian = render_with_jacobian(grid, small.carm, pose, beam)
     zncc, gradient, local = (
         float(similarity(name).fit(small.image, small.mask).value(image)) for name in ("zncc", "gradient-zncc", "local-zncc")
     )
-    attainable = attainable_local_zncc(small)
+    attainable = attainable_local_zncc(here)  # on the processor: a GPU's convolutions round to ten bits
     rows, cols = small.carm.shape
     block = max(2, max(rows, cols) // _BLOCKS)
     even = ((torch.arange(rows)[:, None] // block + torch.arange(cols) // block) % 2 == 0).to(volume.device)

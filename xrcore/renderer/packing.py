@@ -74,7 +74,9 @@ def _pack(volume: Volume) -> PackedVolume:
         raise XrcoreError("Volume: densities must be finite and not negative")
     scale = torch.ones(2 * planes, dtype=torch.float64, device=density.device)
     scale[:materials] = torch.where(top > 0, top / LEVELS, 1.0)
-    words = torch.zeros((2, planes, math.prod(shape)), dtype=torch.int32, device=density.device)
+    # Zeros before the first grid too: where a ray leaves by its first plane, rounding may read one plane below. In multiples of 16 bytes.
+    guard = -(-shape[1] * shape[2] // 4) * 4 + 4
+    words = torch.zeros(guard + 2 * planes * math.prod(shape), dtype=torch.int32, device=density.device)[guard:].view(2, planes, -1)
     occupied = []
     for plane in range(planes):
         zyx = words[0, plane].view(shape)

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from xrcore.beam import KILOVOLTS, Beam
 from xrcore.ct.volume import Volume
+from xrcore.devices import on_device
 from xrcore.errors import XrcoreError
 from xrcore.geometry import CArm, Pose
 from xrcore.renderer import render
 from xrcore.simulate.acquisition import Acquisition
-from xrcore.simulate.batch import expose_batch, on_device, with_rods
+from xrcore.simulate.batch import expose_batch, with_rods
 from xrcore.simulate.exposure import expose
 from xrcore.simulate.tool import rod
 from xrcore.threads import rendering_threads

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from xrcore.bench.machine import describe
 from xrcore.ct.volume import Volume
-from xrcore.devices import Portions, Stopwatch, named_device
+from xrcore.devices import Portions, Stopwatch, named_device, on
 from xrcore.errors import XrcoreError
 from xrcore.files import check_writable
 from xrcore.geometry import CArm, Pose
@@ -54,11 +54,12 @@ def train(
     """Train a model for one patient and one C-arm on DRRs rendered on the fly.
 
     config: default the laptop's profile. out: folder for model, checkpoints and log; without it nothing is written.
-    resume: go on from `out`'s checkpoint, if there is one, to the same result as without the interruption (on the same machine, with the
-    same number of threads); where the training was already finished, its model is returned.
+    resume: go on from `out`'s checkpoint, if there is one, to the same result as without the interruption (on the same processor, with
+    the same number of threads; a GPU does not repeat itself to the bit); where the training was already finished, its model is returned.
     start: a model of the same architecture whose weights to begin with, of this patient or another: fine-tuning needs a fraction of
-    the images. device: where to render and learn, "cpu", "cuda", or "auto", a GPU where there is one, which is then said on stderr; a batch
-    that its memory cannot hold is cut in portions, which is said too. Under torchrun the processes share each batch.
+    the images. device: where to render and learn, "cpu", "cuda", or "auto", a GPU where there is one, which is then said on stderr. A
+    batch that its memory cannot hold is cut in portions with batch statistics of their own, which is said too. Under torchrun the
+    processes share each batch; there memory must suffice.
     Raises XrcoreError for a CT that cannot be learnt from, a checkpoint of another training, a loss that is no longer finite, a full disk.
     Source: Zhang et al., MICCAI 2023, sections 2.2 and 2.3.
     """
@@ -69,7 +70,7 @@ def train(
     where = named_device(device, "training")
     if folder is not None and (finished := _finished(folder, settings, carm, volume, resume)) is not None:
         return finished
-    with torch.random.fork_rng(devices=[]), team(where) as crew:
+    with on(where), torch.random.fork_rng(devices=[where] if where.type == "cuda" else []), team(where) as crew:
         return _Trainer(volume, carm, settings, folder, where, crew, bar=progress and crew.leads).run(resume, start)
 
 
@@ -103,7 +104,8 @@ class _Trainer:
         self.landmarks = volume.surface_points()
         self.validation = self._validation_set() if crew.leads else []
         self.rendering = Stopwatch(device)
-        self.portions = Portions("training")
+        self.portions = Portions("training", least=2)  # of one image there are no batch statistics
+        self._ahead: tuple[int, Batch] | None = None
 
     def run(self, resume: bool, start: PoseRegressor | None) -> PoseRegressor:
         state = self._start(resume, start)
@@ -146,8 +148,6 @@ class _Trainer:
         settings = self.settings
         torch.manual_seed(settings.seed)
         network = self.method.network().to(self.device)
-        if self.device.type == "cuda":
-            network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # what its convolutions are fastest at
         averaged = copy.deepcopy(network).eval().requires_grad_(False) if settings.ema else network
         state = State(network, averaged, optimiser_for(network, settings))
         if resume and self.folder is not None and checkpoint.exists(self.folder):
@@ -178,7 +178,7 @@ class _Trainer:
 
     def _step(self, shared: nn.Module, state: State, step: int) -> tuple[float, dict[str, float]]:
         settings, crew = self.settings, self.crew
-        samples = self.schedule.samples(step)[crew.rank :: crew.size]
+        count = settings.batch // crew.size
         state.network.train()
 
         def begin() -> None:
@@ -187,18 +187,24 @@ class _Trainer:
             state.optimiser.zero_grad()
 
         def learn(part: slice) -> dict[str, float]:
-            share = len(samples[part]) / len(samples)
-            with for_rendering(), self.rendering:
-                batch = self.stream.batch(samples[part], [step] * len(samples[part]))
+            share = (part.stop - part.start) / count
+            batch = self._drawn(step, part)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self._half()):
                 loss, parts = self.method.loss(shared, batch.to(self.device), step / settings.steps)
+            (loss * share).backward()
+            if self.device.type == "cuda" and share == 1 and step + 1 < settings.steps:
+                # while the GPU is still learning, the processor prepares what it renders next
+                self._ahead = step + 1, self._drawn(step + 1, part)
             value = float(loss.detach())
             if not math.isfinite(value):
                 raise XrcoreError(self._stopped(f"the loss became {value}", step))
-            (loss * share).backward()
-            return {name: share * v for name, v in ({"loss": value} | parts).items()}
+            return {name: share * float(v) for name, v in ({"loss": value} | parts).items()}
 
-        learnt = self.portions.run(len(samples), learn, begin)
+        if crew.size == 1:
+            learnt = self.portions.run(count, learn, begin)
+        else:  # the others wait for this one's gradients, so that it cannot begin again
+            begin()
+            learnt = [learn(slice(0, count))]
         sums = {name: sum(part[name] for part in learnt) for name in learnt[0]}
         norm = float(torch.nn.utils.clip_grad_norm_(state.network.parameters(), settings.clip))
         if not math.isfinite(norm):
@@ -210,6 +216,16 @@ class _Trainer:
             # early on the average is short, so that it does not remember the first weights
             average(state.network, state.averaged, min(settings.ema, (1 + step) / (10 + step)))
         return sums.pop("loss"), sums
+
+    def _drawn(self, step: int, part: slice) -> Batch:
+        """Part of this process' share of a step's batch, unless it was prepared before."""
+        if self._ahead is not None and self._ahead[0] == step and part.stop - part.start == len(self._ahead[1].images):
+            batch, self._ahead = self._ahead[1], None
+            return batch
+        self._ahead = None
+        samples = self.schedule.samples(step)[self.crew.rank :: self.crew.size][part]
+        with for_rendering(), self.rendering:
+            return self.stream.batch(samples, [step] * len(samples))
 
     def _stopped(self, what: str, step: int) -> str:
         kept = "nothing was kept"

@@ -86,7 +86,7 @@ class AttentionState(HasTraits):
 
     def _render(self, pose: Pose, carm: Any) -> Float[Tensor, "H W"]:
         with torch.no_grad():
-            return render(self.volume, carm, pose, self.beam)[0]
+            return render(self.volume, carm, pose, self.beam)[0].cpu()
 
     def _xray(self) -> Xray:
         if self.xray is None:

@@ -157,7 +157,7 @@ def surface(density: Float[torch.Tensor, "D H W"], volume: Volume) -> tuple[Floa
 
     Source: Lewiner et al., "Efficient implementation of marching cubes cases with topological guarantees", 2003 (scikit-image).
     """
-    values = np.pad(density.numpy(), 1)  # closed where the CT ends
+    values = np.pad(density.cpu().numpy(), 1)  # closed where the CT ends
     inside = values[values > 0.05]
     if not len(inside):
         return None

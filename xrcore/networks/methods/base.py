@@ -37,7 +37,7 @@ class Method(ABC):
         """The network, its weights drawn from torch's generator."""
 
     @abstractmethod
-    def loss(self, network: nn.Module, batch: Batch, done: float) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: nn.Module, batch: Batch, done: float) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of a batch, and its parts for the log. done: share of the training behind us, 0 to 1."""
 
     @abstractmethod

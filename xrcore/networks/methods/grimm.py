@@ -124,7 +124,7 @@ class Grimm(Method):
         net.used.copy_(there)
         net.variances.fill_(1.0)
 
-    def loss(self, network: nn.Module, batch: Batch, done: float) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: nn.Module, batch: Batch, done: float) -> tuple[Tensor, dict[str, Tensor]]:
         images = self.inputs(batch)
         if self.settings.acquired:
             images = occluded(inverted(images, batch.masks, self.settings.architecture.normalisation))
@@ -136,7 +136,7 @@ class Grimm(Method):
         weights = net.used.to(losses).expand_as(losses)
         loss = (losses * weights).sum() / weights.sum().clamp_min(1)
         seen = visible.to(losses) * weights
-        return loss, {"visible": float((losses.detach() * seen).sum() / seen.sum().clamp_min(1))}
+        return loss, {"visible": (losses.detach() * seen).sum() / seen.sum().clamp_min(1)}
 
     def between(self, step: int, network: nn.Module, averaged: nn.Module, stream: DrrStream) -> None:
         if step != self.settings.steps // 2:

@@ -19,16 +19,16 @@ class Psss(Method):
     def network(self) -> nn.Module:
         return PatientNetwork(self.settings.architecture)
 
-    def loss(self, network: nn.Module, batch: Batch, done: float) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: nn.Module, batch: Batch, done: float) -> tuple[Tensor, dict[str, Tensor]]:
         images = self.inputs(batch)
         output: Output = network(images)
         pose = pose_loss(self._numbers(output), batch.numbers)
         if output.edges is None:
-            return pose, {"pose": float(pose.detach())}
+            return pose, {"pose": pose.detach()}
         # the patient's edges: not those of the collimator, of text, tools and noise
         plain = images if batch.plain is None else batch.plain[:, None]
         edges = structure_loss(output.edges, edge_image(plain, self.settings.architecture.edge_stride))
-        return pose + self.settings.edge_weight * edges, {"pose": float(pose.detach()), "edges": float(edges.detach())}
+        return pose + self.settings.edge_weight * edges, {"pose": pose.detach(), "edges": edges.detach()}
 
     def predict(self, network: nn.Module, batch: Batch, *, attention: bool = False) -> Prediction:
         output: Output = network(self.inputs(batch), attention=attention)

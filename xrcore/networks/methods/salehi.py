@@ -38,7 +38,7 @@ class Salehi(Method):
     def network(self) -> nn.Module:
         return SalehiNetwork()
 
-    def loss(self, network: nn.Module, batch: Batch, done: float) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: nn.Module, batch: Batch, done: float) -> tuple[Tensor, dict[str, Tensor]]:
         rotvec, translation = network(self.inputs(batch))
         truth = Pose(batch.numbers).matrix().float()
         translations = ((translation * self._ranges(translation) - truth[:, :3, 3]) / _TO_UNIT).square().mean()
@@ -46,7 +46,7 @@ class Salehi(Method):
             rotations = (rotvec - roma.rotmat_to_rotvec(truth[:, :3, :3])).square().mean()
         else:
             rotations = geodesic(roma.rotvec_to_rotmat(rotvec), truth[:, :3, :3]).mean()
-        return rotations + translations, {"rotation": float(rotations.detach()), "translation": float(translations.detach())}
+        return rotations + translations, {"rotation": rotations.detach(), "translation": translations.detach()}
 
     def predict(self, network: nn.Module, batch: Batch, *, attention: bool = False) -> Prediction:
         rotvec, translation = network(self.inputs(batch))

@@ -1,8 +1,8 @@
 """Levenberg-Marquardt on the GPU: a level's iterations follow each other without the processor waiting once.
 
 The same method as `gauss_newton.descend`. There every pose that has converged is left out of the next render; here all are rendered to the
-end, which costs less than asking which. The six variables are turns [deg] about the isocentre and shifts [mm] along the camera's axes, the
-same for all poses, so that no Euler angle is needed on the way.
+end, because asking which would be a wait an iteration. The six variables are turns [deg] about the isocentre and shifts [mm] along the
+camera's axes, the same for all poses, so that no Euler angle is needed on the way.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from xrcore.devices import on, on_device
 from xrcore.geometry import CArm, Pose
 from xrcore.refinement.gauss_newton import FIRST_DAMPING, LARGEST_STEP, Descent
 from xrcore.refinement.similarities.base import NormalEquations
-from xrcore.renderer.cuda import on, render_views, views_of, voxel_from_world
+from xrcore.renderer.cuda import render_views, views_of, voxel_from_world
 
 if TYPE_CHECKING:
     from xrcore.refinement.problem import Problem
@@ -38,12 +39,12 @@ def descend(
     state = torch.zeros(batch, kernel.SIZE, dtype=torch.float64)
     state[:, kernel.CURRENT : kernel.CURRENT + 12] = state[:, kernel.TRIAL : kernel.TRIAL + 12] = matrices[:, :3].reshape(batch, 12)
     state[:, kernel.DAMPING], state[:, kernel.GROWTH] = FIRST_DAMPING, 2.0
-    state = state.to(device)
+    state = on_device(state.numpy(), device)
     views = views_of(volume, carm, matrices)
-    columns = basis.to(device)
+    columns = on_device(basis.numpy(), device)
     twists = columns.float().expand(batch, 6, 6).contiguous()
-    voxels = voxel_from_world(volume)[:3].to(device).contiguous()
-    log = torch.empty(iterations + 1, batch, 13, dtype=torch.float64, device=device)
+    voxels = on_device(voxel_from_world(volume)[:3].numpy(), device)
+    log = torch.empty(iterations + 1, batch, kernel.LOGGED, dtype=torch.float64, device=device)
     for i in range(iterations + 1):
         image, jacobian = render_views(volume, carm, views, twists, problem.beam)
         assert jacobian is not None
@@ -70,7 +71,7 @@ def descend(
             watch(*_best_so_far(log[: i + 1].cpu(), carm, volume.isocenter)[-1])
     problem.evaluations += batch * (iterations + 1)
     everything = torch.cat([state.flatten(), log.flatten()]).cpu()  # the one wait
-    ended, log = everything[: state.numel()].view(batch, -1), everything[state.numel() :].view(iterations + 1, batch, 13)
+    ended, log = everything[: state.numel()].view(batch, -1), everything[state.numel() :].view(iterations + 1, batch, kernel.LOGGED)
 
     pose = _poses(ended[:, kernel.CURRENT : kernel.CURRENT + 12], carm, volume.isocenter)
     value = ended[:, kernel.VALUE]
@@ -88,12 +89,12 @@ def _poses(matrices: Float[Tensor, "n 12"], carm: CArm, isocenter: Tensor) -> Po
     return Pose.from_world_from_camera(torch.cat([matrices.view(-1, 3, 4), last], 1), carm, isocenter)
 
 
-def _best_so_far(log: Float[Tensor, "n B 13"], carm: CArm, isocenter: Tensor) -> list[tuple[Pose, float]]:
+def _best_so_far(log: Float[Tensor, "n B 14"], carm: CArm, isocenter: Tensor) -> list[tuple[Pose, float]]:
     """The best pose of the batch and its similarity after each iteration that found a better one."""
     values, indices = log[:, :, 0].max(1)
     found = [0]
     for i in range(1, len(log)):
         if values[i] > values[found[-1]]:
             found.append(i)
-    poses = _poses(torch.stack([log[i, indices[i], 1:] for i in found]), carm, isocenter)
+    poses = _poses(torch.stack([log[i, indices[i], 1:13] for i in found]), carm, isocenter)
     return [(poses[n], float(values[i])) for n, i in enumerate(found)]

@@ -20,6 +20,7 @@ GROWTH = 68
 PREDICTED = 69
 CONVERGED = 70
 SIZE = 72
+LOGGED = 14  # float64 of a pose and an iteration: value, matrix, and one that keeps all at multiples of 16 bytes
 
 _CURRENT = tl.constexpr(CURRENT)
 _TRIAL = tl.constexpr(TRIAL)
@@ -31,6 +32,7 @@ _GROWTH = tl.constexpr(GROWTH)
 _PREDICTED = tl.constexpr(PREDICTED)
 _CONVERGED = tl.constexpr(CONVERGED)
 _SIZE = tl.constexpr(SIZE)
+_LOGGED = tl.constexpr(LOGGED)
 
 
 @triton.jit
@@ -95,7 +97,7 @@ def step(
     """Judge the trial whose normal equations these are, note where the pose stands, and propose the next trial unless LAST.
 
     state (B, SIZE). value (B,), gradient (B, 6), hessian (B, 6, 6): of the trials, by the coefficients of `basis` (6, 6), whose columns
-    are camera-frame twists. views (B, 5, 3): written, the next trials for the renderer; middle: their reference depth. log (B, 13):
+    are camera-frame twists. views (B, 5, 3): written, the next trials for the renderer; middle: their reference depth. log (B, LOGGED):
     written, the value and the matrix after judging. FIRST: the trial is the start. All float64 but for the views. most_turn, most_shift:
     a step's limits [deg, mm].
     """
@@ -132,7 +134,7 @@ def step(
         g = tl.where(better, new_gradient, tl.load(s + _GRADIENT + i, mask=six, other=0.0))
         h = tl.where(better, new_hessian, tl.load(s + _HESSIAN + row * 6 + col, mask=square, other=0.0))
 
-    out = log + pose * 13
+    out = log + pose * _LOGGED
     tl.store(out, v)
     here = ()
     for n in tl.static_range(12):

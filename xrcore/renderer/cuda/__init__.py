@@ -6,7 +6,6 @@ tested where there is no GPU.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
+from xrcore.devices import on, on_device
 from xrcore.errors import XrcoreError
 from xrcore.geometry import CArm, Pose
 from xrcore.renderer.packing import BLOCK, PAD_LOW, pack
@@ -31,7 +31,7 @@ def render(
     """Attenuation images, and their Jacobian by the six pose numbers [1/deg, 1/mm] if asked for; float32, on the volume's device."""
     pose = Pose(pose.numbers.detach().cpu())
     views = views_of(volume, carm, pose.world_from_camera(carm, volume.isocenter))
-    twists = pose.twists(carm).to(volume.device, torch.float32).contiguous() if with_jacobian else None
+    twists = on_device(pose.twists(carm).float().numpy(), volume.device) if with_jacobian else None
     return render_views(volume, carm, views, twists, beam)
 
 
@@ -50,7 +50,7 @@ def views_of(volume: Volume, carm: CArm, world_from_camera: Float[Tensor, "B 4 4
     """
     views = (voxel_from_world(volume) @ world_from_camera)[:, :3].mT
     point = views[:, 3] + carm.source_to_isocenter * views[:, 2]
-    return torch.cat([views, point[:, None]], 1).to(volume.device, torch.float32).contiguous()
+    return on_device(torch.cat([views, point[:, None]], 1).float().numpy(), volume.device)
 
 
 def render_views(
@@ -104,11 +104,6 @@ def render_views(
             enable_fp_fusion=True,
         )
     return image, None if jacobian is None else jacobian.permute(0, 2, 3, 1)
-
-
-def on(device: torch.device) -> AbstractContextManager[object]:
-    """Triton launches on the current device."""
-    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 @cache

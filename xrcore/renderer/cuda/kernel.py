@@ -155,7 +155,7 @@ def _attenuation(area, line_weights, line_mu, lines, MATERIALS: tl.constexpr):
     return -tl.log(intensity), intensity, slope
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["nx", "ny", "nz", "rows", "cols", "lines"])
 def render(
     words,
     occupied,

@@ -6,6 +6,5 @@ those of the numpy code up to rounding; noise has a generator of its own, and th
 
 from xrcore.simulate.batch.exposure import expose_batch
 from xrcore.simulate.batch.rods import with_rods
-from xrcore.simulate.batch.transfer import on_device
 
-__all__ = ["expose_batch", "on_device", "with_rods"]
+__all__ = ["expose_batch", "with_rods"]

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from xrcore.devices import on_device
 from xrcore.geometry import CArm
-from xrcore.simulate.batch.transfer import on_device
 from xrcore.simulate.detector import SIGMA_PER_FWHM
 
 _TRUNCATE = 4.0  # standard deviations that scipy's kernel reaches

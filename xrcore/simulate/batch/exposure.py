@@ -13,13 +13,13 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from xrcore.devices import on_device
 from xrcore.errors import XrcoreError
 from xrcore.geometry import CArm
 from xrcore.simulate import detector
 from xrcore.simulate.acquisition import Acquisition
 from xrcore.simulate.batch.blur import blurred
 from xrcore.simulate.batch.noise import poisson, uniforms
-from xrcore.simulate.batch.transfer import on_device
 
 
 def expose_batch(

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xrcore.simulate.batch.transfer import on_device
+from xrcore.devices import on_device
 
 _LOW = 0xFFFFFFFF
 _ROUNDS = 10

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xrcore.beam import Beam
+from xrcore.devices import on_device
 from xrcore.geometry import CArm
 from xrcore.simulate import tool
 from xrcore.simulate.acquisition import Acquisition
-from xrcore.simulate.batch.transfer import on_device
 
 _ENERGIES = 16  # summed at once: all of them would need as many images
 
