@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch
 
 from xrcore.bench.timing import Timing, interleaved
+from xrcore.errors import XrcoreError
 
 Call = Callable[[], Any]
 
@@ -156,8 +157,10 @@ def _in_line(clock: Clock, calls: Sequence[Call]) -> list[float]:
             marks.append(clock.mark())
         late = clock.reached(marks[0])
         clock.wait()
-        if not late or sweeps >= _MOST_SWEEPS:
+        if not late:
             return [clock.seconds(first, last) for first, last in pairwise(marks)]
+        if sweeps >= _MOST_SWEEPS:
+            raise XrcoreError("benchmark: the processor queues kernels more slowly than the GPU runs them; try again when it is idle")
         sweeps *= 2
 
 
