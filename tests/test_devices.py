@@ -7,7 +7,7 @@ import torch
 
 from xrcore import devices
 from xrcore.ct import Volume
-from xrcore.devices import OUT_OF_MEMORY, Portions, Stopwatch, named_device
+from xrcore.devices import OUT_OF_MEMORY, Glance, Portions, Stopwatch, named_device
 from xrcore.errors import XrcoreError
 from xrcore.phantom import pelvis
 
@@ -162,6 +162,43 @@ def test_a_stopwatch_of_a_gpu_reads_its_queue(monkeypatch):
             pass
     assert watch.seconds == pytest.approx(0.045)
     assert watch.seconds == pytest.approx(0.045)
+
+
+# glances
+
+
+def test_a_glance_at_the_processor_is_one_question_late():
+    glance = Glance(torch.device("cpu"))
+    flags = torch.tensor([0.0, 1.0])
+    assert not glance.all(flags)
+    flags[0] = 1.0
+    assert not glance.all(flags)
+    assert glance.all(flags)
+
+
+def test_a_glance_at_a_gpu_does_not_wait(monkeypatch):
+    class Event:
+        done = False
+
+        def record(self) -> None:
+            self.done = False
+
+        def query(self) -> bool:
+            return self.done
+
+    empty = torch.empty
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch, "empty", lambda *size, pin_memory=False, **rest: empty(*size, **rest))
+    glance = Glance(torch.device("cuda"))
+    flags = torch.ones(2)
+    assert not glance.all(flags)
+    flags[0] = 0.0
+    assert not glance.all(flags)  # no answer yet, and none that is overwritten
+    assert glance._event is not None
+    glance._event.done = True
+    assert glance.all(flags)  # the answer to the first question
+    glance._event.done = True
+    assert not glance.all(flags)  # and to the second
 
 
 # volumes

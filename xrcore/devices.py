@@ -99,6 +99,30 @@ def _pinned(tensor: Tensor) -> Tensor:
     return tensor.pin_memory()
 
 
+class Glance:
+    """A question to a GPU whose answer is not waited for: it is of a moment ago."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._event = torch.cuda.Event() if device.type == "cuda" else None
+        self._copy: Tensor | None = None
+        self._asked = False
+
+    def all(self, flags: Tensor) -> bool:
+        """Whether all flags (not zero) were set when last heard of; False while nothing was heard. Asks again. The same shape each time."""
+        heard = False
+        if self._asked and (self._event is None or self._event.query()):
+            assert self._copy is not None
+            heard, self._asked = bool(self._copy.all()), False
+        if not self._asked:
+            if self._copy is None:
+                self._copy = torch.empty(flags.shape, dtype=flags.dtype, pin_memory=self._event is not None)
+            self._copy.copy_(flags, non_blocking=True)
+            if self._event is not None:
+                self._event.record()
+            self._asked = True
+        return heard
+
+
 class Stopwatch:
     """Seconds spent inside `with stopwatch:`, on a GPU those that its own queue took, which the processor does not wait for."""
 

@@ -1,8 +1,9 @@
 """Levenberg-Marquardt on the GPU: a level's iterations follow each other without the processor waiting once.
 
-The same method as `gauss_newton.descend`. There every pose that has converged is left out of the next render; here all are rendered to the
-end, because asking which would be a wait an iteration. The six variables are turns [deg] about the isocentre and shifts [mm] along the
-camera's axes, the same for all poses, so that no Euler angle is needed on the way.
+The same method as `gauss_newton.descend`. There every pose that has converged is left out of the next render; here all are rendered until
+the news that all have converged reaches the processor, an iteration or so late, because asking which would be a wait each time. The six
+variables are turns [deg] about the isocentre and shifts [mm] along the camera's axes, the same for all poses, so that no Euler angle is
+needed on the way.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xrcore.devices import on, on_device
+from xrcore.devices import Glance, on, on_device
 from xrcore.geometry import CArm, Pose
 from xrcore.refinement.gauss_newton import FIRST_DAMPING, LARGEST_STEP, Descent
 from xrcore.refinement.similarities.base import NormalEquations
@@ -45,6 +46,7 @@ def descend(
     twists = columns.float().expand(batch, 6, 6).contiguous()
     voxels = on_device(voxel_from_world(volume)[:3].numpy(), device)
     log = torch.empty(iterations + 1, batch, kernel.LOGGED, dtype=torch.float64, device=device)
+    glance = Glance(device)
     for i in range(iterations + 1):
         image, jacobian = render_views(volume, carm, views, twists, problem.beam)
         assert jacobian is not None
@@ -67,11 +69,15 @@ def descend(
                 num_warps=1,
                 enable_fp_fusion=True,
             )
+            converged = glance.all(state[:, kernel.CONVERGED])
         if watch is not None and i > 0:
             watch(*_best_so_far(log[: i + 1].cpu(), carm, volume.isocenter)[-1])
-    problem.evaluations += batch * (iterations + 1)
+        if converged:
+            break
+    log = log[: i + 1]
+    problem.evaluations += batch * len(log)
     everything = torch.cat([state.flatten(), log.flatten()]).cpu()  # the one wait
-    ended, log = everything[: state.numel()].view(batch, -1), everything[state.numel() :].view(iterations + 1, batch, kernel.LOGGED)
+    ended, log = everything[: state.numel()].view(batch, -1), everything[state.numel() :].view(-1, batch, kernel.LOGGED)
 
     pose = _poses(ended[:, kernel.CURRENT : kernel.CURRENT + 12], carm, volume.isocenter)
     value = ended[:, kernel.VALUE]
