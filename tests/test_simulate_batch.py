@@ -19,7 +19,7 @@ from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from xrcore import phantom
+from xrcore import devices, phantom
 from xrcore.errors import XrcoreError
 from xrcore.geometry import CArm, camera_rays
 from xrcore.simulate import Acquisition, detector, tool
