@@ -51,6 +51,7 @@ bench: $(VENV)/.core
 	@$(BIN)/xrcore bench
 
 gpu: $(VENV)/.gpu
+	@$(BIN)/python -c 'import sys, torch; sys.exit(None if torch.cuda.is_available() else "make gpu: torch sees no GPU here")'
 	@$(BIN)/python -m pytest tests/test_*_cuda.py tests/test_simulate_batch.py tests/test_bench_gpu.py -rs
 	@$(BIN)/python benchmarks/gpu.py $(GPU)
 	@$(BIN)/python benchmarks/readme.py

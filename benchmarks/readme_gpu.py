@@ -34,7 +34,7 @@ def section(folder: Path) -> list[str]:
     if empty:
         lines.append(
             "**Not measured**: no GPU was at hand, and none could be borrowed, so the rows are empty; nothing here is an estimate. `make gpu` on a machine "
-            "with one runs the GPU's tests and fills them in. Where there is none, the kernel's tests run in Triton's interpreter.\n"
+            "with one runs the GPU's tests and fills them in, the last row with `GPU=--paper`.\n"
         )
     lines += ["| | median | aim | |", "|---|---:|---:|---|"]
     shown = {row.what for row in SHOWN}

@@ -19,10 +19,9 @@ def nothing_said(monkeypatch):
 
 def pretend_gpu(monkeypatch, *, triton: bool = True) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Some GPU")
     monkeypatch.setattr(devices, "triton_installed", lambda: triton)
-    empty = torch.empty
-    monkeypatch.setattr(torch, "empty", lambda *size, device=None, **rest: empty(*size, **rest))  # nothing is allocated there
 
 
 def test_auto_is_the_processor_without_a_gpu(monkeypatch, capsys):
@@ -31,9 +30,7 @@ def test_auto_is_the_processor_without_a_gpu(monkeypatch, capsys):
     assert capsys.readouterr().err == ""  # there was no choice
     named_device("auto", "training", always_say=True)
     threads = torch.get_num_threads()
-    assert capsys.readouterr().err == (
-        f"xrcore: training on the CPU, {threads} thread{'s' if threads > 1 else ''} (torch sees no CUDA device)\n"
-    )
+    assert capsys.readouterr().err == (f"xrcore: training on the CPU, {threads} thread{'s' if threads > 1 else ''} ({devices.no_gpu()})\n")
 
 
 def test_auto_is_a_gpu_and_says_so_once(monkeypatch, capsys):
@@ -61,8 +58,24 @@ def test_auto_leaves_a_gpu_alone_that_cannot_render(monkeypatch, capsys):
 
 
 def test_a_device_that_is_not_there_is_refused():
-    with pytest.raises(XrcoreError, match="device warp: not available here"):
-        named_device("warp")
+    for name in ("warp", "gpu", "", "mps", "meta", "cuda:one"):
+        with pytest.raises(XrcoreError, match="not one of auto, cpu, cuda, cuda:0"):
+            named_device(name)
+
+
+def test_a_gpu_that_is_not_there_is_refused_with_the_reason(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", None)
+    with pytest.raises(XrcoreError, match=r"^device cuda: not available here \(this PyTorch is a build without CUDA\); use cpu$"):
+        named_device("cuda")
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    with pytest.raises(XrcoreError, match="torch sees no GPU"):
+        named_device("cuda:1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert named_device("cuda:1") == torch.device("cuda", 1)
+    with pytest.raises(XrcoreError, match=r"device cuda:2: not available here \(GPUs are counted from 0, and there are 2\)"):
+        named_device("cuda:2")
 
 
 # portions
@@ -207,9 +220,9 @@ def test_a_glance_at_a_gpu_does_not_wait(monkeypatch):
 def test_a_volume_goes_to_a_device_once():
     volume = pelvis(spacing=10.0)
     assert volume.to("cpu") is volume
-    there = volume.to("meta")
+    there = volume.to(torch.device("meta"))
     assert there.device == torch.device("meta")
-    assert volume.to("meta") is there
+    assert volume.to(torch.device("meta")) is there
     assert there.materials == volume.materials
     assert torch.equal(there.world_from_voxel, volume.world_from_voxel)
     assert there.world_from_voxel.device == torch.device("cpu")

@@ -181,14 +181,19 @@ def test_backward_is_the_jacobians_contraction():
 
 def test_what_the_backend_cannot_do_is_said(monkeypatch):
     volume = patient()
-    with pytest.raises(XrcoreError, match='float64, not float32; or use backend="reference"'):
+    with pytest.raises(XrcoreError, match='float64, not float32; or use backend="auto"'):
         choose_backend(there(in_double(volume)), "cuda")
     assert choose_backend(there(volume), "cuda") == "cuda"
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(XrcoreError, match=r"there is no GPU \(.*\); or use backend="):
+        choose_backend(volume, "cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     with pytest.raises(XrcoreError, match=r'the volume is on cpu, not on a GPU; move it there with volume.to\("cuda"\)'):
         choose_backend(volume, "cuda")
     assert choose_backend(volume) == "cpu"
     monkeypatch.setattr(sys.modules["xrcore.renderer.render"], "triton_installed", lambda: False)  # the function hides the module
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
     with pytest.raises(XrcoreError, match="Triton is not installed"):
         choose_backend(volume, "cuda")
 

@@ -533,7 +533,7 @@ def test_what_cannot_be_done_is_refused_before_the_work(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(XrcoreError, match="this is a file"):
         train(patient(), CARM, TINY, out=tmp_path / "file")
-    with pytest.raises(XrcoreError, match="device warp: not available here"):
+    with pytest.raises(XrcoreError, match=r"device .warp.: not one of auto, cpu, cuda"):
         train(patient(), CARM, TINY, device="warp")
     with pytest.raises(XrcoreError, match="multiple of 32"):
         train(patient(), CARM, TINY.changed(pixels=40))
@@ -614,7 +614,8 @@ def test_a_batch_prepared_ahead_is_the_steps_own_and_used_once():
 
 
 def test_each_process_has_a_gpu_of_its_own(monkeypatch):
-    monkeypatch.setattr(torch, "empty", lambda *_, **__: None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert named_device("cuda") == torch.device("cuda")
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert named_device("cuda") == torch.device("cuda", 1)

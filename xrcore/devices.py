@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -37,28 +38,38 @@ def named_device(name: str | torch.device, work: str = "", *, always_say: bool =
 
     In a process of a team (torchrun) "cuda" is the one of its own. work: such as "training"; with it, "auto" says on stderr in one line
     what was chosen and why: where there was a choice, once for each line; or always_say.
-    Raises XrcoreError where there is no device of this name.
+    Raises XrcoreError for another name, and where there is no such GPU. A torch.device is taken as it is, if it is there.
     """
     if name == AUTO:
         device, why = _chosen()
         if work and (always_say or torch.cuda.is_available()):
             say_once(f"{work} on {in_words(device)}" + (f" ({why})" if why else ""))
         return device
-    try:
-        device = torch.device(name)
-        if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:
+    if isinstance(name, str) and not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise XrcoreError(f"device {name!r}: not one of auto, cpu, cuda, cuda:0, cuda:1 and so on")
+    device = torch.device(name)
+    if device.type == "cuda":
+        if device.index is None and "LOCAL_RANK" in os.environ:
             device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise XrcoreError(f"device {name!s}: not available here ({str(error).splitlines()[0]})") from None
+        if not torch.cuda.is_available():
+            raise XrcoreError(f"device {name!s}: not available here ({no_gpu()}); use cpu")
+        if (device.index or 0) >= torch.cuda.device_count():
+            raise XrcoreError(f"device {device!s}: not available here (GPUs are counted from 0, and there are {torch.cuda.device_count()})")
     return device
+
+
+def no_gpu() -> str:
+    """Why torch sees no GPU."""
+    if torch.version.cuda is None:
+        return "this PyTorch is a build without CUDA"
+    return "torch sees no GPU: is one there, and its driver?"
 
 
 def _chosen() -> tuple[torch.device, str]:
     """What "auto" means on this machine, and why it is not a GPU."""
     cpu = torch.device("cpu")
     if not torch.cuda.is_available():
-        return cpu, "torch sees no CUDA device"
+        return cpu, no_gpu()
     if not triton_installed():
         return cpu, "a GPU is there, but Triton, which renders on it, is not installed: pip install -e '.[gpu]'"
     return named_device("cuda"), ""

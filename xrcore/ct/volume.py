@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from xrcore.devices import named_device
 from xrcore.errors import XrcoreError
 
 
@@ -69,9 +70,9 @@ class Volume:
     def to(self, device: torch.device | str) -> Volume:
         """The volume with its densities on another device, where it is then rendered; geometry stays with the processor.
 
-        Kept with the volume once made, so that going to a GPU twice copies once.
+        device: as for `devices.named_device`. Kept with the volume once made, so that going to a GPU twice copies once.
         """
-        device = torch.empty(0, device=device).device  # "cuda" is one of several
+        device = torch.empty(0, device=named_device(device)).device  # "cuda" is one of several
         if device == self.density.device:
             return self
         kept: dict[torch.device, Volume] = self.__dict__.setdefault("_on_device", {})

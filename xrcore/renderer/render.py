@@ -11,7 +11,7 @@ from torch import Tensor
 
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
-from xrcore.devices import say_once, triton_installed
+from xrcore.devices import no_gpu, say_once, triton_installed
 from xrcore.errors import XrcoreError
 from xrcore.geometry import CArm, Pose
 from xrcore.renderer import reference
@@ -68,7 +68,7 @@ def choose_backend(volume: Volume, backend: str = "auto") -> str:
     if not obstacle:
         return fused
     if backend != "auto":
-        raise XrcoreError(f'render: backend "{backend}" cannot serve here: {obstacle}; or use backend="reference"')
+        raise XrcoreError(f'render: backend "{backend}" cannot serve here: {obstacle}; or use backend="auto"')
     if fused == "cuda" and not triton_installed():
         say_once(f"rendering on {volume.device} with plain torch, slowly: {obstacle}")
     return "reference"
@@ -77,12 +77,14 @@ def choose_backend(volume: Volume, backend: str = "auto") -> str:
 def _obstacle(volume: Volume, fused: str) -> str:
     """Why this volume cannot be rendered by that backend, or nothing."""
     density = volume.density
-    if fused == "cuda" and not triton_installed():
-        return "Triton is not installed; pip install -e '.[gpu]'"
     interpreted = fused == "cuda" and os.environ.get("TRITON_INTERPRET") == "1"
     if density.device.type != fused and not (interpreted and density.device.type == "cpu"):
+        if fused == "cuda" and not torch.cuda.is_available():
+            return f"there is no GPU ({no_gpu()})"
         there = "a GPU" if fused == "cuda" else "the CPU"
         return f'the volume is on {density.device}, not on {there}; move it there with volume.to("{fused}")'
+    if fused == "cuda" and not triton_installed():
+        return "Triton is not installed; pip install -e '.[gpu]'"
     if density.dtype != torch.float32:
         return f"the volume is {str(density.dtype).removeprefix('torch.')}, not float32"
     if density.requires_grad:

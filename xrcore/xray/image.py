@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from xrcore.devices import named_device
 from xrcore.errors import XrcoreError
 from xrcore.geometry import CArm, Pose
 
@@ -49,6 +50,7 @@ class Xray:
 
     def to(self, device: torch.device | str) -> Xray:
         """The same with image and mask on another device."""
+        device = named_device(device)
         return replace(self, image=self.image.to(device), mask=self.mask.to(device))
 
     def negative(self) -> Xray:
