@@ -62,6 +62,13 @@ def pack(volume: Volume) -> PackedVolume:
     return _packed[volume]
 
 
+def padded_voxel_from_world(volume: Volume) -> Float64[Tensor, "4 4"]:
+    """Into the voxels that the kernels count in, on the processor."""
+    matrix = volume.voxel_from_world.clone()
+    matrix[:3, 3] += PAD_LOW
+    return matrix
+
+
 def _pack(volume: Volume) -> PackedVolume:
     density = volume.density.detach()
     materials = density.shape[0]

@@ -51,6 +51,8 @@ class Xray:
     def to(self, device: torch.device | str) -> Xray:
         """The same with image and mask on another device."""
         device = named_device(device)
+        if device == self.image.device == self.mask.device:
+            return self
         return replace(self, image=self.image.to(device), mask=self.mask.to(device))
 
     def negative(self) -> Xray:

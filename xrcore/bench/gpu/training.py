@@ -116,4 +116,4 @@ def trained(clock: Clock, scene: Scene) -> Iterator[tuple[Row, Figure]]:
     )
     yield TRAINED, Figure(value=seconds / 60, note=f"{settings.images:,} images, validation included")
     measured = models[0].training["validation"]
-    yield TRAINED_ERROR, Figure(value=measured["mtre"], note=f"{measured['images']} poses, {100 * measured['success']:.3g} % below 10 mm")
+    yield TRAINED_ERROR, Figure(value=measured["mtre"], note=f"{measured['images']} poses, {measured['success']:.3g} % below 10 mm")

@@ -19,7 +19,8 @@ from xrcore.devices import Glance, on, on_device
 from xrcore.geometry import CArm, Pose
 from xrcore.refinement.gauss_newton import FIRST_DAMPING, LARGEST_STEP, Descent
 from xrcore.refinement.similarities.base import NormalEquations
-from xrcore.renderer.cuda import render_views, views_of, voxel_from_world
+from xrcore.renderer.cuda import render_views, views_of
+from xrcore.renderer.packing import padded_voxel_from_world
 
 if TYPE_CHECKING:
     from xrcore.refinement.problem import Problem
@@ -44,7 +45,7 @@ def descend(
     views = views_of(volume, carm, matrices)
     columns = on_device(basis.numpy(), device)
     twists = columns.float().expand(batch, 6, 6).contiguous()
-    voxels = on_device(voxel_from_world(volume)[:3].numpy(), device)
+    voxels = on_device(padded_voxel_from_world(volume)[:3].numpy(), device)
     log = torch.empty(iterations + 1, batch, kernel.LOGGED, dtype=torch.float64, device=device)
     glance = Glance(device)
     for i in range(iterations + 1):

@@ -123,8 +123,7 @@ def step(
         gain = (new_value - old) / tl.maximum(tl.load(s + _PREDICTED), 1e-30)
         active = tl.load(s + _CONVERGED) == 0.0
         better = active & (gain > 0.0)
-        worse = active & (gain <= 0.0)
-        worse = worse | (active & (gain != gain))
+        worse = active & (better == 0)  # also where the gain is not a number
         cube = 2.0 * gain - 1.0
         eased = damping * tl.minimum(tl.maximum(1.0 - cube * cube * cube, 1.0 / 3.0), 2.0)
         damping = tl.where(better, eased, tl.where(worse, damping * growth, damping))

@@ -20,7 +20,7 @@ from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
 from xrcore.renderer.cpu import kernels
-from xrcore.renderer.packing import PAD_LOW, pack
+from xrcore.renderer.packing import pack, padded_voxel_from_world
 from xrcore.threads import rendering_threads
 
 _WORTH_A_THREAD = 1 << 18  # samples; below it, handing work over costs more than it saves
@@ -35,9 +35,7 @@ def render(
     size, scale, occupied = np.array(packed.size), packed.scale.numpy(), packed.occupied.numpy()
     pose = pose.detach()
     weights, attenuation = _lines(beam, volume.materials)
-    voxel_from_world = volume.voxel_from_world.clone()
-    voxel_from_world[:3, 3] += PAD_LOW
-    views = (voxel_from_world @ pose.world_from_camera(carm, volume.isocenter))[:, :3].contiguous().numpy()
+    views = (padded_voxel_from_world(volume) @ pose.world_from_camera(carm, volume.isocenter))[:, :3].contiguous().numpy()
     twists = pose.twists(carm).contiguous().numpy() if with_jacobian else np.zeros((len(pose), 6, 6))
     k = carm.K
     camera = np.array([k[0, 0], k[1, 1], k[0, 2], k[1, 2], carm.source_to_detector])

@@ -17,7 +17,7 @@ from xrcore.ct.volume import Volume
 from xrcore.devices import on, on_device
 from xrcore.errors import XrcoreError
 from xrcore.geometry import CArm, Pose
-from xrcore.renderer.packing import BLOCK, PAD_LOW, pack
+from xrcore.renderer.packing import BLOCK, pack, padded_voxel_from_world
 
 TILE = (8, 8)  # pixels a program renders
 WARPS = 2
@@ -35,20 +35,13 @@ def render(
     return render_views(volume, carm, views, twists, beam)
 
 
-def voxel_from_world(volume: Volume) -> Float[Tensor, "4 4"]:
-    """Into the padded voxels that the kernel counts in, float64, on the processor."""
-    matrix = volume.voxel_from_world.clone()
-    matrix[:3, 3] += PAD_LOW
-    return matrix
-
-
 def views_of(volume: Volume, carm: CArm, world_from_camera: Float[Tensor, "B 4 4"]) -> Float[Tensor, "B 5 3"]:
     """Cameras as the kernel takes them, float32, on the volume's device.
 
     In padded voxels: what one mm along each camera axis is, the source, and the camera axis' point at the isocentre's depth, where single
     precision counts from.
     """
-    views = (voxel_from_world(volume) @ world_from_camera)[:, :3].mT
+    views = (padded_voxel_from_world(volume) @ world_from_camera)[:, :3].mT
     point = views[:, 3] + carm.source_to_isocenter * views[:, 2]
     return on_device(torch.cat([views, point[:, None]], 1).float().numpy(), volume.device)
 

@@ -31,16 +31,26 @@ def _upper(word):
 
 
 @triton.jit
-def _slopes(a, b, c, d, wu, wv):
-    """d/du and d/dv of the bilinear function between corners a, b (next in u), c, d (next in v), given as bits with 2^23 in them.
+def _add(n, f, fu, kfu, fv, kfv, a, b, c, d, wu, wv, k, JACOBIAN: tl.constexpr):
+    """One material's sums with another slice: of the bilinear function between corners a, b (next in u), c, d (next in v).
 
-    The value is a + wu (b - a) + wv d/dv; the second result is b - a. Differences of counts are exact, and free of the 2^23.
+    The corners are given as bits with 2^23 in them: their differences are exact, and free of it. The value is a + wu (b - a) + wv df/dv;
+    its part that is a count, a, is summed as an integer, n: exact, and added to others three at a time.
     """
+    n += a
     a, b = a.to(tl.float32, bitcast=True), b.to(tl.float32, bitcast=True)
     c, d = c.to(tl.float32, bitcast=True), d.to(tl.float32, bitcast=True)
     across = b - a
     twist = (d - c) - across
-    return across + wv * twist, across, (c - a) + wu * twist
+    along_v = (c - a) + wu * twist
+    f = f + wu * across + wv * along_v
+    if JACOBIAN:
+        along_u = across + wv * twist
+        fu += along_u
+        kfu += k * along_u
+        fv += along_v
+        kfv += k * along_v
+    return n, f, fu, kfu, fv, kfv
 
 
 @triton.jit
@@ -50,7 +60,6 @@ def _march(words, start, hop, drop, count, u0, du, v0, dv, JACOBIAN: tl.constexp
     k counts from the first slice. start: the word of the first slice's origin; hop, drop: words to the next slice and to the next v.
     """
     zero = tl.zeros_like(u0)
-    # of each value the part that is a count is summed as an integer: exact, and added to others three at a time
     n0, f0, fu0, kfu0, fv0, kfv0 = tl.zeros_like(start), zero, zero, zero, zero, zero
     n1, f1, fu1, kfu1, fv1, kfv1 = tl.zeros_like(start), zero, zero, zero, zero, zero
     # half a voxel less, so that rounding to the nearest is rounding down
@@ -73,22 +82,8 @@ def _march(words, start, hop, drop, count, u0, du, v0, dv, JACOBIAN: tl.constexp
         b = tl.load(here + 1)
         c = tl.load(below)
         d = tl.load(below + 1)
-        n0 += _lower(a)
-        along_u, across, along_v = _slopes(_lower(a), _lower(b), _lower(c), _lower(d), wu, wv)
-        f0 = f0 + wu * across + wv * along_v
-        if JACOBIAN:
-            fu0 += along_u
-            kfu0 += k * along_u
-            fv0 += along_v
-            kfv0 += k * along_v
-        n1 += _upper(a)
-        along_u, across, along_v = _slopes(_upper(a), _upper(b), _upper(c), _upper(d), wu, wv)
-        f1 = f1 + wu * across + wv * along_v
-        if JACOBIAN:
-            fu1 += along_u
-            kfu1 += k * along_u
-            fv1 += along_v
-            kfv1 += k * along_v
+        n0, f0, fu0, kfu0, fv0, kfv0 = _add(n0, f0, fu0, kfu0, fv0, kfv0, _lower(a), _lower(b), _lower(c), _lower(d), wu, wv, k, JACOBIAN)
+        n1, f1, fu1, kfu1, fv1, kfv1 = _add(n1, f1, fu1, kfu1, fv1, kfv1, _upper(a), _upper(b), _upper(c), _upper(d), wu, wv, k, JACOBIAN)
         k += 1.0
         start += hop
     f0 += (n0 - longest * _TWO_23_BITS).to(tl.float32)
