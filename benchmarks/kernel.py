@@ -23,6 +23,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from xrcore.refinement.cuda import kernel as refinement
+from xrcore.refinement.cuda import normal, normal_kernel
 from xrcore.renderer import cuda
 from xrcore.renderer.cuda import kernel
 from xrcore.renderer.packing import BLOCK
@@ -31,6 +32,8 @@ TOOLS = Path(nvidia.__file__).parent / "bin"
 POINTERS = {"words": "*i32", "occupied": "*u8", "scale": "*fp64"}
 FLOATS = ("fx", "fy", "cx", "cy", "middle", "depth")
 STEPS = {"first step": (True, False), "step": (False, False), "last step": (False, True), "only step": (True, True)}
+SUMS = {"sums of the refinement": False, "sums of the refinement, masked": True}
+GROUPS = {"normal equations of the refinement": False, "normal equations of the refinement, contrast floor": True}
 CASES = [(1, False), (1, True), (2, False), (2, True), (3, False), (3, True)]  # materials, with the Jacobian
 
 
@@ -49,8 +52,24 @@ def renderer(architecture: int, materials: int, jacobian: bool) -> bytes:
 def refinement_step(architecture: int, first: bool, last: bool) -> bytes:
     """Machine code of `xrcore.refinement.cuda.kernel.step`."""
     names = refinement.step.arg_names
-    types = {name: "*fp32" if name == "views" else "*fp64" if i < names.index("middle") else "fp32" for i, name in enumerate(names)}
+    types = {name: "*fp32" if name == "views" else "*fp64" if i < names.index("blocks") else "fp32" for i, name in enumerate(names)}
+    types["blocks"] = "i32"
     return compiled(refinement.step, types, {"FIRST": first, "LAST": last}, 1, architecture)
+
+
+def refinement_sums(architecture: int, masked: bool) -> bytes:
+    """Machine code of `xrcore.refinement.cuda.normal_kernel.sums`."""
+    names = normal_kernel.sums.arg_names
+    types = {name: "*fp64" if name == "out" else "*fp32" if i < names.index("count") else "i32" for i, name in enumerate(names)}
+    constants = {"MASKED": masked, "LANES": normal.LANES, "ROUNDS": normal.ROUNDS}
+    return compiled(normal_kernel.sums, types, constants, normal.WARPS, architecture)
+
+
+def refinement_groups(architecture: int, floored: bool) -> bytes:
+    """Machine code of `xrcore.refinement.cuda.normal_kernel.standardised`."""
+    types = dict.fromkeys(normal_kernel.standardised.arg_names, "*fp64") | {"groups": "i32", "floor": "fp32", "tolerance": "fp32"}
+    constants = {"FLOORED": floored, "GROUPS": normal.GROUPS}
+    return compiled(normal_kernel.standardised, types, constants, 1, architecture)
 
 
 def compiled(function: triton.JITFunction, types: dict[str, str], constants: dict[str, Any], warps: int, architecture: int) -> bytes:
@@ -91,9 +110,11 @@ def main() -> None:
         for materials, jacobian in CASES:
             label = f"{materials} material{'s' if materials > 1 else ''}" + (", Jacobian" if jacobian else "")
             rows.append({"for": f"sm_{architecture}", "kernel": f"image, {label}"} | inspected(renderer(architecture, materials, jacobian)))
-        for label, ends in STEPS.items():
-            step = inspected(refinement_step(architecture, *ends)) | {"instructions a sample": ""}
-            rows.append({"for": f"sm_{architecture}", "kernel": f"{label} of the refinement"} | step)
+        refinements = {f"{label} of the refinement": refinement_step(architecture, *ends) for label, ends in STEPS.items()}
+        refinements |= {label: refinement_sums(architecture, masked) for label, masked in SUMS.items()}
+        refinements |= {label: refinement_groups(architecture, floored) for label, floored in GROUPS.items()}
+        for label, code in refinements.items():
+            rows.append({"for": f"sm_{architecture}", "kernel": label} | inspected(code) | {"instructions a sample": ""})
     publish(args.out, rows, rows, digits=1)
 
 

@@ -10,19 +10,25 @@ from torch.testing import assert_close
 
 from xrcore.beam import Beam
 from xrcore.bench import case
+from xrcore.devices import OUT_OF_MEMORY, Portions
 from xrcore.geometry import Pose, rigid
 from xrcore.metrics import mtre
 from xrcore.refinement import gauss_newton
+from xrcore.refinement.multistart import SearchBox
 from xrcore.refinement.problem import Problem
 from xrcore.refinement.refine import refine
 from xrcore.refinement.settings import Level, Settings
-from xrcore.refinement.similarities import similarity
+from xrcore.refinement.similarities import ZNCC, GradientZNCC, LocalZNCC, similarity
+from xrcore.refinement.similarities.base import Fitted, NormalEquations
 from xrcore.registration import register
 
 pytest.importorskip("triton", reason="Triton is not installed (the gpu extra)")
 
+from xrcore.bench.gpu import queued
 from xrcore.refinement import cuda
-from xrcore.refinement.cuda import kernel
+from xrcore.refinement.cuda import kernel, normal_kernel
+from xrcore.refinement.cuda.normal import normal_tiles
+from xrcore.renderer import cuda as renderer
 
 GPU = torch.cuda.is_available()
 WHERE = torch.device("cuda" if GPU else "cpu")
@@ -101,7 +107,7 @@ def test_refine_and_register_run_on_it(monkeypatch):
     assert result.similarity_name == "gradient-zncc"
     assert result.covariance is not None
     assert {step.level for step in result.history} == {0, 1}
-    found = register(XRAY, BODY.to(WHERE), method=Settings(levels=levels[:1]), retries=0)
+    found = register(XRAY, BODY.to(WHERE), method=Settings(levels=levels[:1]), search=SearchBox(candidates=8), retries=0)
     assert found.evidence is not None
     assert found.similarity > result.history[0].similarity
 
@@ -121,15 +127,12 @@ def stepped(
         state[:, kernel.DAMPING], state[:, kernel.GROWTH] = 1e-3, 2.0
     state = state.clone().to(WHERE)
     views, log = torch.zeros(1, 5, 3, device=WHERE), torch.zeros(1, 13, dtype=torch.float64, device=WHERE)
-    inputs = (
-        torch.tensor([value], dtype=torch.float64),
-        gradient[None],
-        hessian[None],
-        Pose.zero().twists(CARM)[0],
-        torch.eye(4).double()[:3],
-    )
+    tile = torch.zeros(8, 8, dtype=torch.float64)
+    tile[:6, :6], tile[6, :6], tile[7, 7] = hessian, gradient, value
+    parts = torch.stack([0.25 * tile, 0.75 * tile])  # they add up
+    inputs = (parts, Pose.zero().twists(CARM)[0], torch.eye(4).double()[:3])
     on_device = [t.contiguous().to(WHERE) for t in inputs]
-    arguments = (state, *on_device, views, log, CARM.source_to_isocenter, tolerance, *gauss_newton.LARGEST_STEP)
+    arguments = (state, *on_device, views, log, len(parts), CARM.source_to_isocenter, tolerance, *gauss_newton.LARGEST_STEP)
     kernel.step[(1,)](*arguments, FIRST=first, LAST=False, num_warps=1)
     return state.cpu(), views.cpu(), log.cpu()
 
@@ -166,7 +169,7 @@ def test_a_better_trial_is_taken_and_a_worse_one_is_not():
     taken, _, log = stepped(2 * hessian, -gradient, value=better, state=before)
     trial = before[0, kernel.TRIAL : kernel.TRIAL + 12]
     assert torch.equal(log[0, 1:], trial)
-    assert float(taken[0, kernel.VALUE]) == better
+    assert float(taken[0, kernel.VALUE]) == pytest.approx(better, abs=1e-15)
     assert float(taken[0, kernel.DAMPING]) == pytest.approx(1e-3 * (1 - (2 * gain - 1) ** 3))
     assert_close(taken[0, kernel.HESSIAN : kernel.HESSIAN + 36].view(6, 6), 2 * hessian)
     for worse in (0.4, float("nan")):
@@ -199,9 +202,79 @@ def test_without_information_it_stays():
         assert_close(state[0, kernel.CURRENT : kernel.CURRENT + 12].view(3, 4), TRUTH.world_from_camera(CARM, BODY.isocenter)[0, :3])
 
 
+# normal equations, against the similarities' own
+
+
+def moving(seed: int, shape: tuple[int, int] = (37, 42)) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A fixed image, its mask, and moving images with their Jacobians; the last moving image is flat."""
+    generator = torch.Generator().manual_seed(seed)
+    fixed = torch.rand(shape, generator=generator).cumsum(0)
+    mask = torch.rand(shape, generator=generator) > 0.02
+    mask[:, :5] = False
+    images = 0.7 * fixed + torch.rand(3, *shape, generator=generator)
+    images[-1] = 2.0
+    return fixed, mask, images, torch.randn(3, 6, *shape, generator=generator).cumsum(-1).permute(0, 2, 3, 1)
+
+
+def summed(fitted: Fitted, images: torch.Tensor, jacobian: torch.Tensor) -> NormalEquations:
+    tiles, count = normal_tiles(fitted, images.to(WHERE), jacobian.to(WHERE))
+    tile = tiles.sum(1).cpu()
+    assert tile.dtype == torch.float64
+    return NormalEquations(tile[:, 7, 7], tile[:, 6, :6], tile[:, :6, :6], count)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(
+    "chosen", [ZNCC(), GradientZNCC(), GradientZNCC(operator="central", sigma=0.8), LocalZNCC(), LocalZNCC(patch=9, overlap=False)], ids=str
+)
+def test_tiles_add_up_to_the_normal_equations(chosen, masked):
+    fixed, mask, images, jacobian = moving(0)
+    mask = mask if masked else torch.ones_like(mask)
+    found = summed(chosen.fit(fixed.to(WHERE), mask.to(WHERE)), images, jacobian)
+    expected = chosen.fit(fixed.double(), mask).normal_equations(images.double(), jacobian.double())
+    assert_close(found.value, expected.value, atol=1e-6, rtol=0)
+    assert found.value[-1] == 0
+    scale = expected.hessian.diagonal(dim1=1, dim2=2).sqrt().max()
+    assert_close(found.gradient, expected.gradient, atol=1e-6 * float(scale), rtol=0)
+    assert_close(found.hessian, expected.hessian, atol=1e-6 * float(scale) ** 2, rtol=0)
+    assert found.effective_count == pytest.approx(expected.effective_count, rel=1e-5)
+
+
+def test_pixels_outside_the_mask_count_for_nothing():
+    fixed, mask, images, jacobian = moving(1)
+    spoilt, spoilt_jacobian = images.clone(), jacobian.clone()
+    spoilt[:, ~mask], spoilt_jacobian[:, ~mask] = torch.nan, 1e12
+    fitted = ZNCC().fit(fixed.to(WHERE), mask.to(WHERE))
+    assert torch.equal(summed(fitted, spoilt, spoilt_jacobian).hessian, summed(fitted, images, jacobian).hessian)
+
+
+def test_a_similarity_of_another_kind_makes_its_own():
+    fixed, mask, images, jacobian = moving(2)
+    fitted = LocalZNCC().fit(fixed.to(WHERE), mask.to(WHERE))
+    found = summed(Another(fitted), images, jacobian)
+    for ours, theirs in zip(found, fitted.normal_equations(images.to(WHERE), jacobian.to(WHERE)).cpu(), strict=True):
+        assert_close(ours, theirs, atol=0, rtol=0)
+
+
+class Another(Fitted):
+    """A fitted similarity that is not known to compare standardised pixels."""
+
+    def __init__(self, fitted: Fitted) -> None:
+        self.fitted = fitted
+
+    def normal_equations(self, moving: torch.Tensor, jacobian: torch.Tensor) -> NormalEquations:
+        return self.fitted.normal_equations(moving, jacobian)
+
+
+# what a GPU waits for, and what it is asked for
+
+
+@pytest.mark.parametrize("own", [False, True])
 @pytest.mark.parametrize("name", ["zncc", "gradient-zncc", "local-zncc"])
-def test_normal_equations_wait_for_nothing(name):
+def test_normal_equations_wait_for_nothing(name, own, monkeypatch):
     # "meta" stands for a device that is not the processor: asking it for a number, or mixing it with the processor's tensors, raises
+    for function in ("sums", "standardised"):
+        monkeypatch.setattr(normal_kernel, function, queued.Unlaunched())
     generator = torch.Generator().manual_seed(0)
     mask = torch.ones(32, 32, dtype=torch.bool)
     mask[:3] = False
@@ -210,7 +283,32 @@ def test_normal_equations_wait_for_nothing(name):
         if isinstance(value, torch.Tensor):
             setattr(fitted, attribute, value.to("meta"))
     jacobian = torch.empty(2, 6, 32, 32, device="meta").permute(0, 2, 3, 1)
-    found = fitted.normal_equations(torch.empty(2, 32, 32, device="meta"), jacobian)
-    assert found.hessian.device.type == "meta"
+    found, _ = normal_tiles(Another(fitted) if own else fitted, torch.empty(2, 32, 32, device="meta"), jacobian)
+    assert (found.device.type, found.shape[0], found.shape[2:]) == ("meta", 2, (8, 8))
     with pytest.raises(RuntimeError):
-        float(found.value[0])
+        float(found[0, 0, 0, 0])
+
+
+def test_an_iteration_is_few_launches():
+    for row in queued.table():
+        assert row["kernels"] == 4
+        assert row["in all"] <= 30
+        assert 4 * row["in all"] < row["in all, without kernels of its own for normal equations"]
+
+
+def test_a_batch_that_does_not_fit_is_linearised_in_portions(monkeypatch, capsys):
+    starts = Pose.cat([Pose(), Pose(rx=6, ry=-10, rz=4, tx=10, ty=-15, tz=15)])
+    whole = cuda.descend(problem(), starts, iterations=1, tolerance=0.2)
+
+    def render_views(volume, carm, views, *arguments):
+        if len(views) > 1:
+            raise OUT_OF_MEMORY
+        return renderer.render_views(volume, carm, views, *arguments)
+
+    monkeypatch.setattr(cuda, "render_views", render_views)
+    tight = problem()
+    tight.portions = Portions("registering")
+    parts = cuda.descend(tight, starts, iterations=1, tolerance=0.2)
+    assert_close(parts.pose.numbers, whole.pose.numbers, atol=0, rtol=0)
+    assert_close(parts.normal.hessian, whole.normal.hessian, atol=0, rtol=0)
+    assert "registering: out of GPU memory, going on in 2 portions of 1" in capsys.readouterr().err

@@ -27,7 +27,7 @@ class Problem:
     """An X-ray at some pixel count against a volume at some voxel size.
 
     Evaluations take batches of poses and run where the volume is; their results are on the processor. `evaluations` counts the images
-    rendered.
+    rendered. `portions`: how many at once, all problems alike.
     """
 
     def __init__(self, xray: Xray, volume: Volume, beam: Beam, similarity: str | Similarity, *, pixels: int | None = None) -> None:
@@ -38,6 +38,7 @@ class Problem:
         self.beam = beam
         self.similarity = named_similarity(similarity)
         self.fitted = self.similarity.fit(xray.image, xray.mask)
+        self.portions = _portions
         self.evaluations = 0
 
     @torch.no_grad()
@@ -48,7 +49,7 @@ class Problem:
         def of(part: slice) -> Tensor:
             return self.fitted.value(render(self.volume, self.carm, pose[part], self.beam))
 
-        return torch.cat(_portions.run(len(pose), of)).cpu()
+        return torch.cat(self.portions.run(len(pose), of)).cpu()
 
     def value_and_gradient(self, pose: Pose) -> tuple[Float[Tensor, "B"], Float[Tensor, "B 6"]]:
         """Similarity and its derivative by the six numbers [1/deg, 1/mm]."""

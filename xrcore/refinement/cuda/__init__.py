@@ -17,6 +17,7 @@ from torch import Tensor
 
 from xrcore.devices import Glance, on, on_device
 from xrcore.geometry import CArm, Pose
+from xrcore.refinement.cuda.normal import normal_tiles
 from xrcore.refinement.gauss_newton import FIRST_DAMPING, LARGEST_STEP, Descent
 from xrcore.refinement.similarities.base import NormalEquations
 from xrcore.renderer.cuda import render_views, views_of
@@ -32,12 +33,43 @@ def descend(
     """As `gauss_newton.descend`; the result is on the processor. watch costs a wait an iteration."""
     from xrcore.refinement.cuda import kernel
 
-    volume, carm, device = problem.volume, problem.carm, problem.volume.device
+    carm, isocenter = problem.carm, problem.volume.isocenter
     start = Pose(start.numbers.detach().cpu().double())
+    batch, basis = len(start), Pose.zero().twists(carm)[0]
+    state, log, count = iterate(problem, start, basis, iterations=iterations, tolerance=tolerance, watch=watch)
+    problem.evaluations += batch * len(log)
+    everything = torch.cat([state.flatten(), log.flatten()]).cpu()  # the one wait
+    ended, log = everything[: state.numel()].view(batch, -1), everything[state.numel() :].view(-1, batch, kernel.LOGGED)
+
+    pose = _poses(ended[:, kernel.CURRENT : kernel.CURRENT + 12], carm, isocenter)
+    value = ended[:, kernel.VALUE]
+    change = torch.linalg.solve(basis, pose.twists(carm))  # of the variables by the six numbers
+    gradient = (change.mT @ ended[:, kernel.GRADIENT : kernel.GRADIENT + 6].unsqueeze(-1)).squeeze(-1)
+    hessian = change.mT @ ended[:, kernel.HESSIAN : kernel.HESSIAN + 36].view(batch, 6, 6) @ change
+    steps = _best_so_far(log, carm, isocenter)
+    best = int(value.argmax())
+    steps[-1] = (pose[best], float(value[best]))  # with the last small step
+    return Descent(pose, NormalEquations(value, gradient, hessian, count), ended[:, kernel.CONVERGED] != 0, steps)
+
+
+def iterate(
+    problem: Problem,
+    start: Pose,
+    basis: Float[Tensor, "6 6"],
+    *,
+    iterations: int,
+    tolerance: float,
+    watch: Callable[[Pose, float], None] | None = None,
+) -> tuple[Float[Tensor, "B s"], Float[Tensor, "n B 14"], float]:
+    """Queue a level's iterations, of variables whose camera-frame twists are the columns of `basis`.
+
+    Returns the state after the last iteration and what each logged, see `kernel`, and the normal equations' effective count.
+    """
+    from xrcore.refinement.cuda import kernel
+
+    volume, carm, device = problem.volume, problem.carm, problem.volume.device
     batch = len(start)
     matrices = start.world_from_camera(carm, volume.isocenter)
-    basis = Pose.zero().twists(carm)[0]
-
     state = torch.zeros(batch, kernel.SIZE, dtype=torch.float64)
     state[:, kernel.CURRENT : kernel.CURRENT + 12] = state[:, kernel.TRIAL : kernel.TRIAL + 12] = matrices[:, :3].reshape(batch, 12)
     state[:, kernel.DAMPING], state[:, kernel.GROWTH] = FIRST_DAMPING, 2.0
@@ -48,20 +80,24 @@ def descend(
     voxels = on_device(padded_voxel_from_world(volume)[:3].numpy(), device)
     log = torch.empty(iterations + 1, batch, kernel.LOGGED, dtype=torch.float64, device=device)
     glance = Glance(device)
-    for i in range(iterations + 1):
-        image, jacobian = render_views(volume, carm, views, twists, problem.beam)
+
+    def linearised(part: slice) -> tuple[Tensor, float]:
+        image, jacobian = render_views(volume, carm, views[part], twists[part], problem.beam)
         assert jacobian is not None
-        value, gradient, hessian, count = problem.fitted.normal_equations(image, jacobian)
+        return normal_tiles(problem.fitted, image, jacobian)
+
+    for i in range(iterations + 1):
+        tiles, (count, *_) = zip(*problem.portions.run(batch, linearised), strict=True)
+        normal = tiles[0] if len(tiles) == 1 else torch.cat(tiles)
         with on(device):
             kernel.step[(batch,)](
                 state,
-                value.contiguous(),
-                gradient.contiguous(),
-                hessian.contiguous(),
+                normal,
                 columns,
                 voxels,
                 views,
                 log[i],
+                normal.shape[1],
                 carm.source_to_isocenter,
                 tolerance,
                 *LARGEST_STEP,
@@ -75,20 +111,7 @@ def descend(
             watch(*_best_so_far(log[: i + 1].cpu(), carm, volume.isocenter)[-1])
         if converged:
             break
-    log = log[: i + 1]
-    problem.evaluations += batch * len(log)
-    everything = torch.cat([state.flatten(), log.flatten()]).cpu()  # the one wait
-    ended, log = everything[: state.numel()].view(batch, -1), everything[state.numel() :].view(-1, batch, kernel.LOGGED)
-
-    pose = _poses(ended[:, kernel.CURRENT : kernel.CURRENT + 12], carm, volume.isocenter)
-    value = ended[:, kernel.VALUE]
-    change = torch.linalg.solve(basis, pose.twists(carm))  # of the variables by the six numbers
-    gradient = (change.mT @ ended[:, kernel.GRADIENT : kernel.GRADIENT + 6].unsqueeze(-1)).squeeze(-1)
-    hessian = change.mT @ ended[:, kernel.HESSIAN : kernel.HESSIAN + 36].view(batch, 6, 6) @ change
-    steps = _best_so_far(log, carm, volume.isocenter)
-    best = int(value.argmax())
-    steps[-1] = (pose[best], float(value[best]))  # with the last small step
-    return Descent(pose, NormalEquations(value, gradient, hessian, count), ended[:, kernel.CONVERGED] != 0, steps)
+    return state, log[: i + 1], count
 
 
 def _poses(matrices: Float[Tensor, "n 12"], carm: CArm, isocenter: Tensor) -> Pose:

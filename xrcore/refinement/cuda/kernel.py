@@ -77,16 +77,15 @@ def _exp(twist):
     return first, second, third
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["blocks"])
 def step(
     state,
-    value,
-    gradient,
-    hessian,
+    normal,
     basis,
     voxel_from_world,
     views,
     log,
+    blocks,
     middle,
     tolerance,
     most_turn,
@@ -96,8 +95,8 @@ def step(
 ):
     """Judge the trial whose normal equations these are, note where the pose stands, and propose the next trial unless LAST.
 
-    state (B, SIZE). value (B,), gradient (B, 6), hessian (B, 6, 6): of the trials, by the coefficients of `basis` (6, 6), whose columns
-    are camera-frame twists. views (B, 5, 3): written, the next trials for the renderer; middle: their reference depth. log (B, LOGGED):
+    state (B, SIZE). normal (B, blocks, 8, 8): `normal_tiles` of the trials, by the coefficients of `basis` (6, 6), whose columns are
+    camera-frame twists. views (B, 5, 3): written, the next trials for the renderer; middle: their reference depth. log (B, LOGGED):
     written, the value and the matrix after judging. FIRST: the trial is the start. All float64 but for the views. most_turn, most_shift:
     a step's limits [deg, mm].
     """
@@ -109,9 +108,12 @@ def step(
     six = i < 6
     square = (row < 6) & (col < 6)
 
-    new_value = tl.load(value + pose)
-    new_gradient = tl.load(gradient + pose * 6 + i, mask=six, other=0.0)
-    new_hessian = tl.load(hessian + pose * 36 + row * 6 + col, mask=square, other=0.0)
+    tile = tl.zeros((8, 8), tl.float64)
+    for block in range(blocks):
+        tile += tl.load(normal + (pose * blocks + block) * 64 + row * 8 + col)
+    new_value = tl.sum(tl.where((row == 7) & (col == 7), tile, 0.0))
+    new_gradient = tl.sum(tl.where((row == 6) & (col < 6), tile, 0.0), 0)
+    new_hessian = tl.where(square, tile, 0.0)
     damping = tl.load(s + _DAMPING)
     growth = tl.load(s + _GROWTH)
     if FIRST:

@@ -1,0 +1,28 @@
+"""What an iteration of the refinement puts into a GPU's queue, level by level: kernels of ours and operations of torch's.
+
+Counted, not timed, and without a GPU: the kernels are not launched.
+
+    pip install -e '.[gpu]'
+    python benchmarks/launches.py [--out results/launches]
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from tables import publish
+
+from xrcore.bench.gpu import queued
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    rows = queued.table()
+    publish(args.out, rows, rows, digits=0)
+
+
+if __name__ == "__main__":
+    main()
