@@ -4,7 +4,7 @@ Triton compiles for any architecture, and its own disassembler reads the result,
 one slice of one ray: the 4 reads, both materials, and with the Jacobian its 8 sums.
 
     pip install -e '.[gpu]'
-    python benchmarks/kernel.py [--architecture 80 90] [--out results/kernel]
+    python benchmarks/kernel.py [--architecture 80 90] [--out results/gpu_kernel]
 """
 
 from __future__ import annotations

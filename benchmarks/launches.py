@@ -3,7 +3,7 @@
 Counted, not timed, and without a GPU: the kernels are not launched.
 
     pip install -e '.[gpu]'
-    python benchmarks/launches.py [--out results/launches]
+    python benchmarks/launches.py [--out results/gpu_launches]
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from tables import publish
 
 from xrcore.bench.gpu import queued
 
+RESULTS = Path(__file__).parents[1] / "results" / "gpu_launches"
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     rows = queued.table()
     publish(args.out, rows, rows, digits=0)

@@ -1,4 +1,4 @@
-"""The README's section on the GPU, from results/gpu.json and results/gpu_precision.json."""
+"""The README's section on the GPU, from results/gpu.json and, where they are, gpu_precision.json, gpu_kernel.json and gpu_launches.json."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def section(folder: Path) -> list[str]:
     shown = {row.what for row in SHOWN}
     rows = [row for row in table if row["what"] in shown and (row["aim"] or not empty)]
     lines += [f"| {row['what']} | {_value(row)} | {_aim(row)} | {_remark(row)} |" for row in rows]
-    return [*lines, "", *_precision(folder)]
+    return [*lines, "", *_precision(folder), *_counted(folder)]
 
 
 def _machine(machine: dict[str, Any]) -> str:
@@ -79,4 +79,24 @@ def _precision(folder: Path) -> list[str]:
         f"{kernel['views']} views, two materials and the whole spectrum; norms, relative) the kernel's image differs by {kernel['image, relative']:.0e} and its "
         f"Jacobian by {kernel['Jacobian, relative']:.0e}; float16 densities alone would cost {halves['image, relative']:.0e} and "
         f"{halves['Jacobian, relative']:.0e}. {found.get('note', '')}".rstrip()
+    ]
+
+
+def _counted(folder: Path) -> list[str]:
+    """What is known of the kernels without running them."""
+    kernel, launches = folder / "gpu_kernel.json", folder / "gpu_launches.json"
+    if not (kernel.exists() and launches.exists()):
+        return []
+    rows = {(row["for"], row["kernel"]): row for row in json.loads(kernel.read_text())["table"]}
+    image, both = (rows["sm_90", f"image, 2 materials{more}"] for more in ("", ", Jacobian"))
+    most = max(row["registers"] for row in rows.values())
+    levels = json.loads(launches.read_text())["table"]
+    fewest, many = (extreme(row["in all"] for row in levels) for extreme in (min, max))
+    plain = [extreme(row["in all, by torch's own"] for row in levels) for extreme in (min, max)]
+    return [
+        "",
+        f"**Counted, not timed**: compiled for an H100 (`python benchmarks/kernel.py`) a slice of a ray costs {image['instructions a sample']:.0f} instructions, "
+        f"its 4 reads and both materials included, and {both['instructions a sample']:.0f} with the Jacobian; no kernel needs more than {most} registers. An "
+        f"iteration of the refinement asks the GPU for {fewest} to {many} operations, depending on the level (`python benchmarks/launches.py`); with the normal "
+        f"equations left to torch's own operations it would be {plain[0]} to {plain[1]}.",
     ]

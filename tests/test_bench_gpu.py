@@ -324,5 +324,6 @@ def test_readme_gets_its_block(tmp_path):
     made = (tmp_path / "README.md").read_text()
     block = made[made.index("<!-- gpu -->") : made.index("<!-- /gpu -->")]
     assert "**On a GPU**" in block
+    assert "**Counted, not timed**" in block
     assert "old" not in block
     assert made.count("<!-- /measured -->") == made.count("<!-- /paper -->") == 1

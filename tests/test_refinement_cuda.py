@@ -293,7 +293,7 @@ def test_an_iteration_is_few_launches():
     for row in queued.table():
         assert row["kernels"] == 4
         assert row["in all"] <= 30
-        assert 4 * row["in all"] < row["in all, without kernels of its own for normal equations"]
+        assert 4 * row["in all"] < row["in all, by torch's own"]
 
 
 def test_a_batch_that_does_not_fit_is_linearised_in_portions(monkeypatch, capsys):

@@ -69,7 +69,7 @@ def per_iteration(problem: Problem, starts: int) -> tuple[int, int]:
 
 
 def table() -> list[dict[str, Any]]:
-    """A row a level of the default registration; beside it what torch's own operations would be for the normal equations."""
+    """A row a level of the default registration; beside it what it would be if the normal equations were left to torch's own operations."""
     volume, xray = case.body(4.0), case.radiograph(case.body(4.0), PYRAMID[-1].pixels)
     rows = []
     for level in PYRAMID:
@@ -84,7 +84,7 @@ def table() -> list[dict[str, Any]]:
                 "kernels": kernels,
                 "torch operations": operations,
                 "in all": kernels + operations,
-                "in all, without kernels of its own for normal equations": own_kernels + own_operations,
+                "in all, by torch's own": own_kernels + own_operations,
                 "iterations at most": level.iterations,
             }
         )

@@ -41,12 +41,13 @@ def descend(
     everything = torch.cat([state.flatten(), log.flatten()]).cpu()  # the one wait
     ended, log = everything[: state.numel()].view(batch, -1), everything[state.numel() :].view(-1, batch, kernel.LOGGED)
 
-    pose = _poses(ended[:, kernel.CURRENT : kernel.CURRENT + 12], carm, isocenter)
-    value = ended[:, kernel.VALUE]
+    climbed, values = _climb(log)
+    poses = _poses(torch.cat([ended[:, kernel.CURRENT : kernel.CURRENT + 12], climbed]), carm, isocenter)
+    pose, value = poses[:batch], ended[:, kernel.VALUE]
     change = torch.linalg.solve(basis, pose.twists(carm))  # of the variables by the six numbers
     gradient = (change.mT @ ended[:, kernel.GRADIENT : kernel.GRADIENT + 6].unsqueeze(-1)).squeeze(-1)
     hessian = change.mT @ ended[:, kernel.HESSIAN : kernel.HESSIAN + 36].view(batch, 6, 6) @ change
-    steps = _best_so_far(log, carm, isocenter)
+    steps = [(poses[batch + n], v) for n, v in enumerate(values)]
     best = int(value.argmax())
     steps[-1] = (pose[best], float(value[best]))  # with the last small step
     return Descent(pose, NormalEquations(value, gradient, hessian, count), ended[:, kernel.CONVERGED] != 0, steps)
@@ -108,7 +109,8 @@ def iterate(
             )
             converged = glance.all(state[:, kernel.CONVERGED])
         if watch is not None and i > 0:
-            watch(*_best_so_far(log[: i + 1].cpu(), carm, volume.isocenter)[-1])
+            climbed, values = _climb(log[: i + 1].cpu())
+            watch(_poses(climbed[-1:], carm, volume.isocenter), values[-1])
         if converged:
             break
     return state, log[: i + 1], count
@@ -119,12 +121,11 @@ def _poses(matrices: Float[Tensor, "n 12"], carm: CArm, isocenter: Tensor) -> Po
     return Pose.from_world_from_camera(torch.cat([matrices.view(-1, 3, 4), last], 1), carm, isocenter)
 
 
-def _best_so_far(log: Float[Tensor, "n B 14"], carm: CArm, isocenter: Tensor) -> list[tuple[Pose, float]]:
-    """The best pose of the batch and its similarity after each iteration that found a better one."""
+def _climb(log: Float[Tensor, "n B 14"]) -> tuple[Float[Tensor, "m 12"], list[float]]:
+    """Where the best of the batch stood after each iteration that found a better one, and its similarity there."""
     values, indices = log[:, :, 0].max(1)
     found = [0]
     for i in range(1, len(log)):
         if values[i] > values[found[-1]]:
             found.append(i)
-    poses = _poses(torch.stack([log[i, indices[i], 1:13] for i in found]), carm, isocenter)
-    return [(poses[n], float(values[i])) for n, i in enumerate(found)]
+    return log[found, indices[found], 1:13], values[found].tolist()
