@@ -27,9 +27,11 @@ from xrcore.refinement.cuda import normal, normal_kernel
 from xrcore.renderer import cuda
 from xrcore.renderer.cuda import kernel
 from xrcore.renderer.packing import BLOCK
+from xrcore.simulate.batch import fused
+from xrcore.simulate.batch import kernel as acquisition
 
 TOOLS = Path(nvidia.__file__).parent / "bin"
-POINTERS = {"words": "*i32", "occupied": "*u8", "scale": "*fp64"}
+POINTERS = {"words": "*i32", "occupied": "*u8", "scale": "*fp64", "beams": "*i32"}
 FLOATS = ("fx", "fy", "cx", "cy", "middle", "depth")
 STEPS = {"first step": (True, False), "step": (False, False), "last step": (False, True), "only step": (True, True)}
 SUMS = {"sums of the refinement": False, "sums of the refinement, masked": True}
@@ -72,6 +74,19 @@ def refinement_groups(architecture: int, floored: bool) -> bytes:
     return compiled(normal_kernel.standardised, types, constants, 1, architecture)
 
 
+def acquisition_noise(architecture: int) -> bytes:
+    """Machine code of `xrcore.simulate.batch.kernel.detect`."""
+    types = dict.fromkeys(acquisition.detect.arg_names, "*fp32") | {"seeds": "*i64", "pixels": "i32", "blocks": "i32"}
+    return compiled(acquisition.detect, types, {"LANES": fused.LANES}, fused.WARPS, architecture)
+
+
+def acquisition_rods(architecture: int) -> bytes:
+    """Machine code of `xrcore.simulate.batch.kernel.shade`."""
+    types = dict.fromkeys(acquisition.shade.arg_names, "i32")
+    types |= {"images": "*fp32", "chosen": "*i64", "rods": "*fp64", "spectra": "*fp32", "lines": "*fp64"}
+    return compiled(acquisition.shade, types, {"LANES": fused.LANES}, fused.WARPS, architecture)
+
+
 def compiled(function: triton.JITFunction, types: dict[str, str], constants: dict[str, Any], warps: int, architecture: int) -> bytes:
     source = ASTSource(fn=function, signature=types | dict.fromkeys(constants, "constexpr"), constexprs=constants)
     options = {"num_warps": warps, "enable_fp_fusion": True}
@@ -110,10 +125,11 @@ def main() -> None:
         for materials, jacobian in CASES:
             label = f"{materials} material{'s' if materials > 1 else ''}" + (", Jacobian" if jacobian else "")
             rows.append({"for": f"sm_{architecture}", "kernel": f"image, {label}"} | inspected(renderer(architecture, materials, jacobian)))
-        refinements = {f"{label} of the refinement": refinement_step(architecture, *ends) for label, ends in STEPS.items()}
-        refinements |= {label: refinement_sums(architecture, masked) for label, masked in SUMS.items()}
-        refinements |= {label: refinement_groups(architecture, floored) for label, floored in GROUPS.items()}
-        for label, code in refinements.items():
+        others = {f"{label} of the refinement": refinement_step(architecture, *ends) for label, ends in STEPS.items()}
+        others |= {label: refinement_sums(architecture, masked) for label, masked in SUMS.items()}
+        others |= {label: refinement_groups(architecture, floored) for label, floored in GROUPS.items()}
+        others |= {"noise of acquisitions": acquisition_noise(architecture), "rods of acquisitions": acquisition_rods(architecture)}
+        for label, code in others.items():
             rows.append({"for": f"sm_{architecture}", "kernel": label} | inspected(code) | {"instructions a sample": ""})
     publish(args.out, rows, rows, digits=1)
 

@@ -590,3 +590,24 @@ def test_cpu_agrees_with_the_reference_on_a_real_ct(shared_data, name):
     assert relative_error(image, exact) < 1e-4
     assert (image - exact).abs().max() < 1e-3 * exact.max()
     assert relative_error(jacobian, exact_jacobian) < 2e-3
+
+
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_each_pose_may_have_a_beam_of_its_own(backend):
+    volume, carm = patient(), detector((10, 9), (7.0, 9.0))
+    poses = Pose.cat(list(VIEWS[:4]))
+    beams = [Beam(), Beam(kilovolts=60), MONO, Beam()]
+    image = render(volume, carm, poses, beams, backend=backend)
+    same_image, jacobian = render_with_jacobian(volume, carm, poses, beams, backend=backend)
+    for i, beam in enumerate(beams):
+        alone, alone_jacobian = render_with_jacobian(volume, carm, poses[i], beam, backend=backend)
+        assert_close(image[i], alone[0])
+        assert_close(same_image[i], alone[0])
+        assert_close(jacobian[i], alone_jacobian[0])
+    assert relative_error(image[1], render(volume, carm, poses[1], Beam(), backend=backend)[0]) > 0.01
+    numbers = poses.numbers.clone().requires_grad_()
+    render(volume, carm, numbers, beams, backend=backend)[1].sum().backward()
+    assert numbers.grad[1].any()
+    assert not numbers.grad[[0, 2, 3]].any()
+    with pytest.raises(XrcoreError, match="render: 2 beams for 4 poses"):
+        render(volume, carm, poses, beams[:2], backend=backend)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -23,7 +23,7 @@ from xrcore import devices, phantom
 from xrcore.errors import XrcoreError
 from xrcore.geometry import CArm, camera_rays
 from xrcore.simulate import Acquisition, detector, tool
-from xrcore.simulate.batch import blur, expose_batch, exposure, noise, rods
+from xrcore.simulate.batch import blur, expose_batch, exposure, fused, noise, rods
 from xrcore.simulate.exposure import expose
 from xrcore.training import stream as streams
 from xrcore.training.settings import TrainingSettings
@@ -216,6 +216,65 @@ def test_chords_do_not_mind_where_the_rays_come_from():
         expected = tool.chords(rays, tips[i].numpy(), axes[i].numpy(), float(length[i]), float(radius[i]))
         assert expected.max() > 0
         assert_close(found[i], torch.from_numpy(expected), rtol=1e-6, atol=1e-6)
+
+
+# the kernels, against torch's operations: on a GPU where there is one, else in Triton's interpreter
+
+needs_triton = pytest.mark.skipif(not devices.triton_installed(), reason="Triton is not installed (the gpu extra)")
+WHERE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@needs_triton
+@pytest.mark.parametrize("shape", [(48, 40), (7, 9)])  # an odd number of pixels shares its counters otherwise
+def test_the_kernels_noise_is_torchs(shape):
+    settings = [replace(s, photons=None) if i == 1 else s for i, s in enumerate(drawn(4))]
+    photons = torch.tensor([0.0 if s.photons is None else s.photons for s in settings])[:, None, None]
+    electronic = torch.tensor([s.electronic_noise for s in settings])[:, None, None]
+    seeds = [0, 1, 2**64 - 1, 2**32 + 5]
+    intensity = torch.logspace(-6, 0, shape[0])[:, None].expand(4, *shape).contiguous()  # from starved to bright
+    expected = noise.detected(intensity, photons, electronic, seeds)
+    found = fused.detected(intensity.to(WHERE), photons.to(WHERE), electronic.to(WHERE), seeds).cpu()
+    assert_close(found[1], -intensity[1].log())
+    # rounding decides about a photon here and there
+    other = (found - expected).abs() > 1e-5
+    assert float(other.double().mean()) < 0.01
+    counts = [photons * torch.exp(-image) for image in (found, expected)]
+    assert float((counts[0] - counts[1]).abs().max()) < 1.01 + 1e-6 * float(photons.max())
+
+
+@needs_triton
+def test_the_kernels_normal_deviates_are_torchs():
+    # no quanta: what is counted is the electronics' noise, where it is more than a photon
+    dark, none = torch.zeros(1, 101, 100), torch.full((1, 1, 1), 1000.0)
+    expected = noise.detected(dark, none, 1000 * none, [3])
+    assert_close(fused.detected(dark.to(WHERE), none.to(WHERE), 1000 * none.to(WHERE), [3]).cpu(), expected, atol=2e-5, rtol=0)
+    z = torch.exp(-expected[expected < -1e-3]).double() / 1000  # the upper half of a normal distribution
+    assert stats.kstest(z.numpy(), stats.halfnorm.cdf).pvalue > 1e-3
+
+
+@needs_triton
+@pytest.mark.parametrize("carm", [SQUARE, SQUARE.cropped(20, 50, (70, 61))], ids=lambda c: str(c.shape))
+def test_the_kernels_rods_are_torchs(carm, monkeypatch):
+    settings = [replace(s, tool=d) for s, d in zip(drawn(4), (0.0, 6.0, 25.0, 1.0), strict=True)]
+    settings[2] = replace(settings[2], monochromatic=70.0)
+    seeds, intensity = [(8, i) for i in range(4)], bodies(carm, 4).float()
+    expected = rods.with_rods(intensity, carm, settings, seeds)
+    with monkeypatch.context() as patch:
+        patch.setattr(fused, "serves", lambda images: True)
+        found = rods.with_rods(intensity.to(WHERE), carm, settings, seeds).cpu()
+    assert_close(found, expected, rtol=2e-5, atol=0)
+    assert torch.equal(found[0], intensity[0])
+    assert not torch.equal(found[2], intensity[2])
+
+
+def test_the_kernels_serve_single_precision_on_a_gpu(monkeypatch):
+    assert not fused.serves(torch.empty(0))
+    with FakeTensorMode():
+        single, double = (torch.empty(1, dtype=dtype, device="cuda") for dtype in (torch.float32, torch.float64))
+    assert fused.serves(single) == devices.triton_installed()
+    assert not fused.serves(double)
+    monkeypatch.setattr(fused, "triton_installed", lambda: False)
+    assert not fused.serves(single)
 
 
 # all steps
@@ -466,8 +525,17 @@ def pretended_gpu(source: DrrStream, monkeypatch: pytest.MonkeyPatch) -> Iterato
         yield there, gpu, waiting
 
 
-@pytest.mark.parametrize("acquired", [True, False])
-def test_a_batch_on_a_gpu_stays_there_and_is_not_waited_for(source, monkeypatch, acquired):
+@pytest.mark.parametrize(("acquired", "kernels"), [(True, False), pytest.param(True, True, marks=needs_triton), (False, False)])
+def test_a_batch_on_a_gpu_stays_there_and_is_not_waited_for(source, monkeypatch, acquired, kernels):
+    launched = []
+    if kernels:  # not launched, only called
+        from xrcore.simulate.batch import kernel
+
+        monkeypatch.setattr(fused, "on", lambda device: nullcontext())
+        for name in ("detect", "shade"):
+            monkeypatch.setattr(kernel, name, {(n,): lambda *_, name=name, **__: launched.append(name) for n in range(10_000)})
+    else:
+        monkeypatch.setattr(fused, "triton_installed", lambda: False)
     settings = drawn(24)
     assert any(s.tool for s in settings)
     assert any(s.text for s in settings)
@@ -484,7 +552,8 @@ def test_a_batch_on_a_gpu_stays_there_and_is_not_waited_for(source, monkeypatch,
         assert batch.masks.dtype == torch.bool
         moved = batch.to(gpu)
         assert moved.images is batch.images
-    assert waiting.uploads == waiting.pinned >= (10 if acquired else 1)
+    assert waiting.uploads == waiting.pinned >= (8 if acquired else 1)
+    assert launched == (["shade", "detect"] if kernels else [])
 
 
 @pytest.mark.parametrize(

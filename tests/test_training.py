@@ -7,9 +7,12 @@ import functools
 import json
 import math
 import os
+import threading
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -31,7 +34,7 @@ from xrcore.training.distributed import Team
 from xrcore.training.log import COLUMNS, Log, read_log
 from xrcore.training.optimisation import average, half_precision
 from xrcore.training.schedule import Schedule
-from xrcore.training.stream import TRAINING, VALIDATION, DrrStream
+from xrcore.training.stream import TRAINING, VALIDATION, Batch, DrrStream
 from xrcore.training.train import _Trainer, train
 
 CARM = CArm(source_to_detector=1259.65, source_to_isocenter=742.5, shape=(256, 256), pixel_spacing=1.6875)
@@ -560,11 +563,11 @@ def test_a_team_does_not_begin_again_alone(monkeypatch):
     trainer.crew = Team(0, 2)
     passes = []
 
-    def batch(samples, turns):
-        passes.append(len(samples))
+    def made(drawn):
+        passes.append(len(drawn.poses))
         raise devices.OUT_OF_MEMORY("no room")
 
-    monkeypatch.setattr(trainer.stream, "batch", batch)
+    monkeypatch.setattr(trainer.stream, "made", made)
     with pytest.raises(devices.OUT_OF_MEMORY):
         trainer._step(state.network, state, 0)
     assert passes == [4]
@@ -580,14 +583,14 @@ def test_a_batch_in_portions_teaches_the_same(monkeypatch, capfd, room):
     state = trainer._start(False, None)
     weight = next(state.network.parameters())
     whole = trainer.stream.batch(trainer.schedule.samples(0)).images
-    draw = trainer.stream.batch
+    make = trainer.stream.made
 
-    def batch(samples, turns):
-        if len(samples) > room:
+    def made(drawn):
+        if len(drawn.poses) > room:
             raise devices.OUT_OF_MEMORY("no room")
-        return draw(samples, turns)
+        return make(drawn)
 
-    monkeypatch.setattr(trainer.stream, "batch", batch)
+    monkeypatch.setattr(trainer.stream, "made", made)
     monkeypatch.setattr(trainer.method, "loss", lambda network, batch, done: (weight.sum() * batch.images.mean(), {"part": 2.0}))
     loss, parts = trainer._step(state.network, state, 0)
     assert weight.grad is not None
@@ -601,16 +604,48 @@ def test_a_batch_in_portions_teaches_the_same(monkeypatch, capfd, room):
 def test_a_batch_prepared_ahead_is_the_steps_own_and_used_once():
     trainer = _Trainer(patient(), CARM, TINY, None, torch.device("cpu"), Team(), bar=False)
     whole = slice(0, TINY.batch)
-    ahead = trainer._drawn(1, whole)
+    ahead = trainer._batch(1, whole)
     trainer._ahead = 1, ahead
-    assert trainer._drawn(1, whole) is ahead
-    again = trainer._drawn(1, whole)
+    assert trainer._batch(1, whole) is ahead
+    again = trainer._batch(1, whole)
     assert again is not ahead
     assert torch.equal(again.images, ahead.images)
     for step, part in ((2, whole), (1, slice(0, 4))):  # another step's, and a portion after memory ran out
         trainer._ahead = 1, ahead
-        assert trainer._drawn(step, part) is not ahead
+        assert trainer._batch(step, part) is not ahead
         assert trainer._ahead is None
+
+
+def test_a_gpu_is_given_its_next_batch_while_it_learns(monkeypatch):
+    trainer = _Trainer(patient(), CARM, TINY, None, torch.device("cpu"), Team(), bar=False)
+    state = trainer._start(False, None)
+    expected = [trainer.stream.batch(trainer.schedule.samples(step), [step] * TINY.batch).images for step in (0, 1, 2)]
+    learnt, threads = [], []
+    loss, draw = trainer.method.loss, trainer.stream.draw
+
+    def seen(network, batch, done):
+        learnt.append(batch.images)
+        return loss(network, batch, done)
+
+    def drawn(*arguments):
+        threads.append(threading.current_thread())
+        return draw(*arguments)
+
+    monkeypatch.setattr(trainer.method, "loss", seen)
+    monkeypatch.setattr(trainer.stream, "draw", drawn)
+    # all that the trainer asks of its device is its type, autocast and the batch's way there included
+    trainer.device = SimpleNamespace(type="cuda")
+    monkeypatch.setattr(Batch, "to", lambda batch, device: batch)
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
+    monkeypatch.setattr(trainer, "_half", lambda: False)
+    for step in (0, 1):
+        trainer._step(state.network, state, step)
+        assert trainer._ahead is not None
+        assert trainer._ahead[0] == step + 1
+    assert torch.equal(trainer._ahead[1].images, expected[2])
+    for images, right in zip(learnt, expected, strict=False):
+        assert torch.equal(images, right)
+    assert [thread is threading.main_thread() for thread in threads] == [True, False, False]
 
 
 def test_each_process_has_a_gpu_of_its_own(monkeypatch):

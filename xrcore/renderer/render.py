@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -16,16 +17,23 @@ from xrcore.errors import XrcoreError
 from xrcore.geometry import CArm, Pose
 from xrcore.renderer import reference
 
+T = TypeVar("T", bound=tuple[Tensor, ...])
+
 BACKENDS = ("auto", "reference", "cpu", "cuda")
 
 
 def render(
-    volume: Volume, carm: CArm, pose: Pose | Float[Tensor, "*B 6"], beam: Beam | None = None, backend: str = "auto"
+    volume: Volume,
+    carm: CArm,
+    pose: Pose | Float[Tensor, "*B 6"],
+    beam: Beam | Sequence[Beam] | None = None,
+    backend: str = "auto",
 ) -> Float[Tensor, "B H W"]:
     """Digitally reconstructed radiographs: attenuation images, -log(I / I0), bone bright.
 
     Differentiable in `pose.numbers` on every backend (the gradient is the exact one, per degree and per mm), and in
     `volume.density` on "reference". The image is on the volume's device.
+    beam: default the paper's, 90 kV; or one for each pose.
     backend: "reference" (plain torch, any device, float64 if the volume is), "cpu" or "cuda" (fused kernels, float32, for a volume that is
     there: `volume.to("cuda")`), or "auto": the fused one of the volume's device, unless the volume is float64 or needs a gradient.
 
@@ -33,28 +41,56 @@ def render(
     MICCAI 2018, as differentiated by Zhang et al., MICCAI 2023.
     """
     pose = pose if isinstance(pose, Pose) else Pose(pose)
-    beam = Beam() if beam is None else beam
     backend = choose_backend(volume, backend)
-    if backend == "reference":
-        return reference.render(volume, carm, pose, beam)
-    return _Render.apply(pose.numbers, volume, carm, beam, backend)
+
+    def draw(pose: Pose, beam: Any) -> tuple[Tensor]:
+        if backend == "reference":
+            return (reference.render(volume, carm, pose, beam),)
+        return (_Render.apply(pose.numbers, volume, carm, beam, backend),)
+
+    (image,) = _by_beam(draw, pose, beam, at_once=backend == "cuda")
+    return image
 
 
 def render_with_jacobian(
-    volume: Volume, carm: CArm, pose: Pose | Float[Tensor, "*B 6"], beam: Beam | None = None, backend: str = "auto"
+    volume: Volume,
+    carm: CArm,
+    pose: Pose | Float[Tensor, "*B 6"],
+    beam: Beam | Sequence[Beam] | None = None,
+    backend: str = "auto",
 ) -> tuple[Float[Tensor, "B H W"], Float[Tensor, "B H W 6"]]:
-    """Images and their whole Jacobian with respect to (rx, ry, rz, tx, ty, tz), per degree and per mm.
+    """Images and their whole Jacobian with respect to (rx, ry, rz, tx, ty, tz), per degree and per mm; arguments as for `render`.
 
     The fast backends accumulate, beside each line integral, the sums of the density gradient and of depth times it.
     """
     pose = pose if isinstance(pose, Pose) else Pose(pose)
-    beam = Beam() if beam is None else beam
     backend = choose_backend(volume, backend)
-    if backend == "reference":
-        return reference.render_with_jacobian(volume, carm, pose, beam)
-    image, jacobian = _fused(backend)(volume, carm, pose, beam, with_jacobian=True)
-    assert jacobian is not None
-    return image, jacobian
+
+    def draw(pose: Pose, beam: Any) -> tuple[Tensor, Tensor]:
+        if backend == "reference":
+            return reference.render_with_jacobian(volume, carm, pose, beam)
+        image, jacobian = _fused(backend)(volume, carm, pose, beam, with_jacobian=True)
+        assert jacobian is not None
+        return image, jacobian
+
+    return _by_beam(draw, pose, beam, at_once=backend == "cuda")
+
+
+def _by_beam(draw: Callable[[Pose, Any], T], pose: Pose, beam: Beam | Sequence[Beam] | None, *, at_once: bool) -> T:
+    """What `draw` makes of the poses that share a beam, in the poses' order; at_once: it takes a beam for each pose, too.
+
+    Raises XrcoreError unless there is one beam, or one for each pose.
+    """
+    if beam is None or isinstance(beam, Beam):
+        return draw(pose, Beam() if beam is None else beam)
+    if len(beam) != len(pose):
+        raise XrcoreError(f"render: {len(beam)} beams for {len(pose)} poses; give one, or one for each pose")
+    groups = [[i for i, one in enumerate(beam) if one == kind] for kind in dict.fromkeys(beam)]
+    if len(groups) == 1 or at_once:
+        return draw(pose, beam[0] if len(groups) == 1 else beam)
+    parts = [draw(pose[torch.tensor(group)], beam[group[0]]) for group in groups]
+    order = torch.tensor([i for group in groups for i in group]).argsort()
+    return tuple(torch.cat(part)[order] for part in zip(*parts, strict=True))  # type: ignore[return-value]
 
 
 def choose_backend(volume: Volume, backend: str = "auto") -> str:

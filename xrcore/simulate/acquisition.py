@@ -15,6 +15,18 @@ from xrcore.errors import XrcoreError, require
 MASKS = ("circle", "rectangle")
 _AT_LEAST_0 = ("exposure_control", "electronic_noise", "scatter", "scatter_width", "blur", "tool")
 _ABOVE_0 = ("gain", "gamma", "step")
+# of random settings: from, to, and whether these are logarithms
+_RANGES = {
+    "photons": (math.log(1e4), math.log(3e5), True),
+    "exposure_control": (math.log(100), math.log(3e3), True),
+    "electronic_noise": (0.0, 15.0, False),
+    "scatter": (0.0, 1.0, False),
+    "scatter_width": (40.0, 150.0, False),
+    "blur": (0.3, 3.5, False),
+    "gamma": (-0.4, 0.4, True),
+    "gain": (-0.5, 0.5, True),
+    "offset": (-0.5, 0.5, False),
+}
 
 
 _check = partial(require, "Acquisition")
@@ -110,29 +122,21 @@ class Acquisition:
         changes: fields to fix; the other draws stay as they were without.
         """
 
-        def uniform(low: float, high: float) -> float:
-            return low + (high - low) * float(torch.rand((), dtype=torch.float64, generator=generator))
+        def shares(count: int) -> list[float]:
+            """Uniform between 0 and 1; at once, because a training draws many images' settings."""
+            return torch.rand(count, dtype=torch.float64, generator=generator).tolist()
 
         def choice(options: tuple[Any, ...]) -> Any:
             return options[int(torch.randint(len(options), (), generator=generator))]
 
-        drawn: dict[str, Any] = {
-            "kilovolts": choice(KILOVOLTS),
-            "photons": math.exp(uniform(math.log(1e4), math.log(3e5))),
-            "exposure_control": math.exp(uniform(math.log(100), math.log(3e3))),
-            "electronic_noise": uniform(0.0, 15.0),
-            "scatter": uniform(0.0, 1.0),
-            "scatter_width": uniform(40.0, 150.0),
-            "blur": uniform(0.3, 3.5),
-            "gamma": math.exp(uniform(-0.4, 0.4)),
-            "gain": math.exp(uniform(-0.5, 0.5)),
-            "offset": uniform(-0.5, 0.5),
-            "bits": choice((8, 10, 12, 14, 16)),
-            "mask": choice((*MASKS, None)),
-            "mask_fraction": uniform(0.75, 1.0),
-            "text": choice(("", "", "L", "R")),
-            "tool": choice((0.0, 0.0, 0.0, 1.0)) * uniform(1.0, 6.0),
-        }
+        drawn: dict[str, Any] = {"kilovolts": choice(KILOVOLTS)}
+        for (name, (low, high, logarithmic)), share in zip(_RANGES.items(), shares(len(_RANGES)), strict=True):
+            drawn[name] = math.exp(low + (high - low) * share) if logarithmic else low + (high - low) * share
+        drawn["bits"] = choice((8, 10, 12, 14, 16))
+        drawn["mask"] = choice((*MASKS, None))
+        drawn["mask_fraction"] = 0.75 + 0.25 * shares(1)[0]
+        drawn["text"] = choice(("", "", "L", "R"))
+        drawn["tool"] = choice((0.0, 0.0, 0.0, 1.0)) * (1.0 + 5.0 * shares(1)[0])
         return cls(**_known(drawn | changes))
 
 

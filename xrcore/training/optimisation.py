@@ -36,5 +36,9 @@ def optimiser_for(network: nn.Module, settings: TrainingSettings) -> torch.optim
 def average(network: nn.Module, averaged: nn.Module, decay: float) -> None:
     """Parameters by an exponential moving average; buffers, themselves averages, as they are."""
     torch._foreach_lerp_(list(averaged.parameters()), list(network.parameters()), 1 - decay)
+    kinds: dict[torch.dtype, tuple[list[torch.Tensor], list[torch.Tensor]]] = {}
     for mine, new in zip(averaged.buffers(), network.buffers(), strict=True):
-        mine.copy_(new)
+        for some, one in zip(kinds.setdefault(mine.dtype, ([], [])), (mine, new), strict=True):
+            some.append(one)
+    for ours, theirs in kinds.values():  # a launch for all of a kind
+        torch._foreach_copy_(ours, theirs)

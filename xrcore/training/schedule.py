@@ -63,10 +63,11 @@ class Schedule:
 
     def _shuffled(self, stage: Stage, epoch: int) -> np.ndarray:
         key = (stage.first, epoch)
-        if self._order is None or self._order[0] != key:
+        order = self._order  # another thread may put another one there
+        if order is None or order[0] != key:
             assert stage.size is not None
-            self._order = (key, np.random.default_rng((self.settings.seed, 2, *key)).permutation(stage.size))
-        return self._order[1]
+            self._order = order = (key, np.random.default_rng((self.settings.seed, 2, *key)).permutation(stage.size))
+        return order[1]
 
     def learning_rate(self, step: int) -> float:
         """Linear warm-up, then a cosine to a thousandth, over the stage or, without restarts, over all."""

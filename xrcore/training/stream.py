@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xrcore.beam import KILOVOLTS, Beam
+from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.devices import on_device
 from xrcore.errors import XrcoreError
@@ -51,6 +50,15 @@ class Batch:
         return Batch(self.images.to(device), self.masks.to(device), self.numbers.to(device), plain)
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """Poses of a batch [deg, mm]; with domain randomisation how each image is acquired, and the key of its random numbers."""
+
+    poses: Float[NDArray, "B 6"]
+    settings: Sequence[Acquisition] = ()
+    keys: Sequence[tuple[int, ...]] = ()
+
+
 class DrrStream:
     """Simulated X-rays of one patient, rendered when asked for, on the volume's device, which they do not leave.
 
@@ -72,32 +80,36 @@ class DrrStream:
         """Pose of a sample, uniform within the ranges."""
         return np.random.default_rng((self.settings.seed, self.purpose, number, index)).uniform(-self.limits, self.limits)
 
-    @torch.no_grad()
-    def batch(self, samples: Sequence[tuple[int, int]], turns: Sequence[int] | None = None) -> Batch:
-        """The samples (set, index); turns: draw other acquisitions of the same samples, default 0."""
+    def draw(self, samples: Sequence[tuple[int, int]], turns: Sequence[int] | None = None) -> Drawn:
+        """What the samples (set, index) are to show, before anything is rendered; turns: draw other acquisitions of them, default 0.
+
+        Safe in another thread, and needs no GPU.
+        """
         poses = np.stack([self.pose(*sample) for sample in samples])
-        numbers = on_device(poses.astype(np.float32), self.volume.device)
         if not self.settings.acquired:
-            images = render(self.volume, self.carm, Pose(torch.from_numpy(poses)))
-            return Batch(images, torch.ones_like(images, dtype=torch.bool), numbers, images)
+            return Drawn(poses)
         turns = turns if turns is not None else [0] * len(samples)
         keys = [(self.settings.seed, self.purpose, *sample, turn) for sample, turn in zip(samples, turns, strict=True)]
         # each image as a random C-arm acquires it: other kilovolts, scatter, blur, noise, contrast, field, tool
         settings = [Acquisition.random(torch.Generator().manual_seed(_seed((*key, _FOR_SETTINGS)) >> 1)) for key in keys]
-        primary = self._primary(poses, settings)
-        expose_all = self._together if in_one_batch(self.volume.device) else self._one_by_one
-        images, masks = expose_all(primary, settings, keys)
-        return Batch(images, masks, numbers, primary)
+        return Drawn(poses, settings, keys)
 
-    def _primary(self, poses: Float[NDArray, "B 6"], settings: Sequence[Acquisition]) -> Float[Tensor, "B H W"]:
-        """Attenuation images, each under its own kilovolts, rendered tube by tube."""
-        tubes: dict[float, list[int]] = defaultdict(list)
-        for i, acquisition in enumerate(settings):
-            tubes[acquisition.kilovolts].append(i)
-        used = [kilovolts for kilovolts in KILOVOLTS if kilovolts in tubes]
-        images = [render(self.volume, self.carm, Pose(torch.from_numpy(poses[tubes[kv]])), Beam(kilovolts=kv)) for kv in used]
-        order = np.argsort(np.concatenate([tubes[kv] for kv in used]))
-        return torch.cat(images).float().index_select(0, on_device(order, self.volume.device))
+    def batch(self, samples: Sequence[tuple[int, int]], turns: Sequence[int] | None = None) -> Batch:
+        """The images of what `draw` draws."""
+        return self.made(self.draw(samples, turns))
+
+    @torch.no_grad()
+    def made(self, drawn: Drawn) -> Batch:
+        """The images of what was drawn."""
+        numbers = on_device(drawn.poses.astype(np.float32), self.volume.device)
+        pose = Pose(torch.from_numpy(drawn.poses))
+        if not drawn.settings:
+            images = render(self.volume, self.carm, pose)
+            return Batch(images, torch.ones_like(images, dtype=torch.bool), numbers, images)
+        primary = render(self.volume, self.carm, pose, [Beam(kilovolts=s.kilovolts) for s in drawn.settings]).float()
+        expose_all = self._together if in_one_batch(self.volume.device) else self._one_by_one
+        images, masks = expose_all(primary, drawn.settings, drawn.keys)
+        return Batch(images, masks, numbers, primary)
 
     def _together(
         self, primary: Tensor, settings: Sequence[Acquisition], keys: Sequence[tuple[int, ...]]

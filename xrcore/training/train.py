@@ -6,6 +6,7 @@ import copy
 import math
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ from xrcore.training.log import Log
 from xrcore.training.optimisation import average, half_precision, optimiser_for
 from xrcore.training.schedule import Schedule
 from xrcore.training.settings import TrainingSettings
-from xrcore.training.stream import VALIDATION, Batch, DrrStream
+from xrcore.training.stream import VALIDATION, Batch, Drawn, DrrStream
 
 _LOG_EVERY = 25  # steps
 _CHUNK = 64  # images predicted at once
@@ -106,6 +107,7 @@ class _Trainer:
         self.rendering = Stopwatch(device)
         self.portions = Portions("training", least=2)  # of one image there are no batch statistics
         self._ahead: tuple[int, Batch] | None = None
+        self._drawer = ThreadPoolExecutor(1)  # starts no thread before it is asked for
 
     def run(self, resume: bool, start: PoseRegressor | None) -> PoseRegressor:
         state = self._start(resume, start)
@@ -188,13 +190,16 @@ class _Trainer:
 
         def learn(part: slice) -> dict[str, float]:
             share = (part.stop - part.start) / count
-            batch = self._drawn(step, part)
+            batch = self._batch(step, part)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self._half()):
                 loss, parts = self.method.loss(shared, batch.to(self.device), step / settings.steps)
+            goes_on = self.device.type == "cuda" and share == 1 and step + 1 < settings.steps
+            # while backward is busy outside Python
+            drawn = self._drawer.submit(self._draw, step + 1, part) if goes_on else None
             (loss * share).backward()
-            if self.device.type == "cuda" and share == 1 and step + 1 < settings.steps:
-                # while the GPU is still learning, the processor prepares what it renders next
-                self._ahead = step + 1, self._drawn(step + 1, part)
+            if drawn is not None:
+                # while the GPU is still learning, the processor queues what it renders next
+                self._ahead = step + 1, self._made(drawn.result())
             value = float(loss.detach())
             if not math.isfinite(value):
                 raise XrcoreError(self._stopped(f"the loss became {value}", step))
@@ -217,15 +222,21 @@ class _Trainer:
             average(state.network, state.averaged, min(settings.ema, (1 + step) / (10 + step)))
         return sums.pop("loss"), sums
 
-    def _drawn(self, step: int, part: slice) -> Batch:
+    def _batch(self, step: int, part: slice) -> Batch:
         """Part of this process' share of a step's batch, unless it was prepared before."""
         if self._ahead is not None and self._ahead[0] == step and part.stop - part.start == len(self._ahead[1].images):
             batch, self._ahead = self._ahead[1], None
             return batch
         self._ahead = None
+        return self._made(self._draw(step, part))
+
+    def _draw(self, step: int, part: slice) -> Drawn:
         samples = self.schedule.samples(step)[self.crew.rank :: self.crew.size][part]
+        return self.stream.draw(samples, [step] * len(samples))
+
+    def _made(self, drawn: Drawn) -> Batch:
         with for_rendering(), self.rendering:
-            return self.stream.batch(samples, [step] * len(samples))
+            return self.stream.made(drawn)
 
     def _stopped(self, what: str, step: int) -> str:
         kept = "nothing was kept"

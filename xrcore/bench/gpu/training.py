@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 from unittest.mock import patch
 
 from xrcore.bench import case
@@ -17,7 +16,7 @@ from xrcore.ct.volume import Volume
 from xrcore.geometry.presets import PAPER_CARM
 from xrcore.training import TrainingSettings
 from xrcore.training.distributed import Team
-from xrcore.training.stream import Batch
+from xrcore.training.stream import Batch, Drawn
 from xrcore.training.train import _Trainer, train
 
 _LAPTOP, _PAPER = "training, profile laptop (128 pixels, batch 16, as acquired)", "training, profile paper (256 pixels, batch 64)"
@@ -43,7 +42,7 @@ class Steps:
         # the trainer's own, because a step written again here would sooner or later be another
         self.trainer = _Trainer(volume, PAPER_CARM, settings.changed(validation=1), None, clock.device, Team(), bar=False)
         self.state = self.trainer._start(False, None)
-        self.draw = self.trainer.stream.batch
+        self.make = self.trainer.stream.made
         self.whole: list[float] = []
         self.rendering: list[float] = []
         self.count = 0
@@ -52,13 +51,13 @@ class Steps:
         """One step, the GPU's queue emptied before and after it, and before and after its rendering."""
         rendered = 0.0
 
-        def draw(*arguments: Any) -> Batch:
+        def make(drawn: Drawn) -> Batch:
             nonlocal rendered
             batches: list[Batch] = []
-            rendered += wall_seconds(self.clock, lambda: batches.append(self.draw(*arguments)))
+            rendered += wall_seconds(self.clock, lambda: batches.append(self.make(drawn)))
             return batches[0]
 
-        with patch.object(self.trainer.stream, "batch", draw):
+        with patch.object(self.trainer.stream, "made", make):
             self.whole.append(wall_seconds(self.clock, lambda: self.trainer._step(self.state.network, self.state, self.count)))
         self.rendering.append(rendered)
         self.count += 1

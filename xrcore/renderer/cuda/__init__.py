@@ -6,11 +6,14 @@ tested where there is no GPU.
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Sequence
+from functools import cache, lru_cache
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int32
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
@@ -26,9 +29,12 @@ STRIDE = 6  # slices between two looks at the occupancy map; half of it and one 
 
 
 def render(
-    volume: Volume, carm: CArm, pose: Pose, beam: Beam, *, with_jacobian: bool
+    volume: Volume, carm: CArm, pose: Pose, beam: Beam | Sequence[Beam], *, with_jacobian: bool
 ) -> tuple[Float[Tensor, "B H W"], Float[Tensor, "B H W 6"] | None]:
-    """Attenuation images, and their Jacobian by the six pose numbers [1/deg, 1/mm] if asked for; float32, on the volume's device."""
+    """Attenuation images, and their Jacobian by the six pose numbers [1/deg, 1/mm] if asked for; float32, on the volume's device.
+
+    beam: of all poses, or one of each.
+    """
     pose = Pose(pose.numbers.detach().cpu())
     views = views_of(volume, carm, pose.world_from_camera(carm, volume.isocenter))
     twists = on_device(pose.twists(carm).float().numpy(), volume.device) if with_jacobian else None
@@ -47,7 +53,7 @@ def views_of(volume: Volume, carm: CArm, world_from_camera: Float[Tensor, "B 4 4
 
 
 def render_views(
-    volume: Volume, carm: CArm, views: Float[Tensor, "B 5 3"], twists: Float[Tensor, "B 6 6"] | None, beam: Beam
+    volume: Volume, carm: CArm, views: Float[Tensor, "B 5 3"], twists: Float[Tensor, "B 6 6"] | None, beam: Beam | Sequence[Beam]
 ) -> tuple[Float[Tensor, "B H W"], Float[Tensor, "B H W 6"] | None]:
     """`render` for cameras that are on the device already; waits for nothing.
 
@@ -59,8 +65,11 @@ def render_views(
     packed = pack(volume)
     if len(packed.words) >= 2**31:
         raise XrcoreError(f"Volume: {volume} is too large for the GPU renderer; read it at a coarser spacing")
-    weights, attenuation = _lines(beam, volume.materials, device)
     batch, (rows, cols) = len(views), carm.shape
+    each = [beam] * batch if isinstance(beam, Beam) else list(beam)
+    beams = tuple(dict.fromkeys(each))
+    weights, attenuation = _lines(beams, volume.materials, device)
+    which = _indices(tuple(map(beams.index, each)), device)
     image = torch.empty((batch, rows, cols), dtype=torch.float32, device=device)
     jacobian = None if twists is None else torch.empty((batch, 6, rows, cols), dtype=torch.float32, device=device)
     programs = batch * -(-rows // TILE[0]) * -(-cols // TILE[1])
@@ -73,6 +82,7 @@ def render_views(
             views if twists is None else twists,
             weights,
             attenuation,
+            which,
             image,
             image if jacobian is None else jacobian,
             *packed.size,
@@ -84,7 +94,7 @@ def render_views(
             carm.center[0],
             carm.source_to_isocenter,
             carm.source_to_detector,
-            len(weights),
+            weights.shape[1],
             MATERIALS=len(volume.materials),
             PLANES=packed.planes,
             JACOBIAN=jacobian is not None,
@@ -100,6 +110,14 @@ def render_views(
 
 
 @cache
-def _lines(beam: Beam, materials: tuple[str, ...], device: torch.device) -> tuple[Tensor, Tensor]:
-    weights, attenuation = beam.compressed(materials)
-    return weights.to(device, torch.float32), attenuation.to(device, torch.float32).contiguous()
+def _lines(beams: tuple[Beam, ...], materials: tuple[str, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Weights (b, n) and attenuation (b, n, M) of the beams' lines; of beams with fewer the last weigh nothing."""
+    lines = zip(*(beam.compressed(materials) for beam in beams), strict=True)
+    weights, attenuation = (pad_sequence(list(part), batch_first=True).to(device, torch.float32).contiguous() for part in lines)
+    return weights, attenuation
+
+
+@lru_cache(maxsize=64)
+def _indices(indices: tuple[int, ...], device: torch.device) -> Int32[Tensor, " n"]:
+    """On the device; kept, because a refinement asks for the same ones again and again."""
+    return on_device(np.array(indices, dtype=np.int32), device)

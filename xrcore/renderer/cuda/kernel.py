@@ -159,6 +159,7 @@ def render(
     twists,
     line_weights,
     line_mu,
+    beams,
     image,
     jacobian,
     nx,
@@ -185,8 +186,8 @@ def render(
     """Attenuation images (B, H, W) and, if JACOBIAN, their derivatives (B, 6, H, W) by the six pose numbers.
 
     words, occupied, scale, (nx, ny, nz): a `PackedVolume`. views (B, 5, 3): in padded voxels, what one mm along each camera axis is,
-    the source, and the camera axis' point at depth `middle`. twists (B, 6, 6): `Pose.twists`. line_weights (n,), line_mu (n, M): the
-    beam. fx, fy, cx, cy, depth: the camera [pixels], and its detector's depth [mm].
+    the source, and the camera axis' point at depth `middle`. twists (B, 6, 6): `Pose.twists`. line_weights (b, n), line_mu (b, n, M):
+    beams, of which each view has one, beams (B,). fx, fy, cx, cy, depth: the camera [pixels], and its detector's depth [mm].
     """
     across = (cols + TILE_COLS - 1) // TILE_COLS
     tiles = across * ((rows + TILE_ROWS - 1) // TILE_ROWS)
@@ -254,7 +255,8 @@ def render(
             area = area + (f1 * weight,)
             sums = sums + ((fu1 * weight, (kfu1 + lead * fu1) * weight, fv1 * weight, (kfv1 + lead * fv1) * weight),)
 
-    value, intensity, slope = _attenuation(area, line_weights, line_mu, lines, MATERIALS)
+    first_line = tl.load(beams + view) * lines
+    value, intensity, slope = _attenuation(area, line_weights + first_line, line_mu + first_line * MATERIALS, lines, MATERIALS)
     pixels = rows * cols
     inside = (r < rows) & (c < cols)
     pixel = r * cols + c

@@ -19,7 +19,7 @@ from xrcore.geometry import CArm
 from xrcore.simulate import detector
 from xrcore.simulate.acquisition import Acquisition
 from xrcore.simulate.batch.blur import blurred
-from xrcore.simulate.batch.noise import poisson, uniforms
+from xrcore.simulate.batch.noise import detected
 
 
 def expose_batch(
@@ -47,26 +47,20 @@ def with_scatter(primary: Float[Tensor, "B H W"], carm: CArm, settings: Sequence
     if not any(s.scatter for s in settings):
         return primary
     shapes = blurred(-primary * primary.clamp_min(1e-30).log(), carm, [s.scatter_width for s in settings])
-    scatter = _each([s.scatter for s in settings], primary)
+    (scatter,) = _columns([(s.scatter,) for s in settings], primary)
     # without a shadow the median is infinite, and nothing is scattered
     return primary + shapes * (scatter / _median(shapes / primary, primary < detector.SHADOW))
 
 
 def counted(intensity: Float[Tensor, "B H W"], settings: Sequence[Acquisition], seeds: Sequence[int]) -> Float[Tensor, "B H W"]:
     """Attenuation images of the photons counted; see `detector.counted`."""
-    exact = -intensity.clamp_min(1e-30).log()
-    noisy = [s.photons is not None for s in settings]
-    if not any(noisy):
-        return exact
-    fewest, control, electronic = (
-        _each(values, intensity)
-        for values in ([s.photons or 1.0 for s in settings], [s.exposure_control for s in settings], [s.electronic_noise for s in settings])
+    if not any(s.photons for s in settings):
+        return -intensity.clamp_min(1e-30).log()
+    fewest, control, electronic = _columns(
+        [(s.photons or 0.0, s.exposure_control if s.photons else 0.0, s.electronic_noise) for s in settings], intensity
     )
     photons = torch.maximum(fewest, control / _median(intensity, intensity < detector.SHADOW))
-    for_quanta, for_electronics = uniforms(seeds, (intensity.shape[1], intensity.shape[2]), intensity)
-    counts = poisson(intensity * photons, for_quanta) + electronic * torch.special.ndtri(for_electronics)
-    counted = -(counts.clamp_min(1.0) / photons).log()
-    return counted if all(noisy) else torch.where(_each(noisy, intensity) > 0, counted, exact)
+    return detected(intensity, photons, electronic, seeds)
 
 
 def fields_of_view(carm: CArm, settings: Sequence[Acquisition], device: torch.device) -> Bool[Tensor, "B H W"]:
@@ -81,7 +75,9 @@ def displayed(
     attenuation: Float[Tensor, "B H W"], seen: Bool[Tensor, "B H W"], carm: CArm, settings: Sequence[Acquisition]
 ) -> Float[Tensor, "B H W"]:
     """Grey values of the files; see `detector.displayed`."""
-    gamma, gain, offset = (_each([getattr(s, name) for s in settings], attenuation) for name in ("gamma", "gain", "offset"))
+    gamma, gain, offset, inverted, levels = _columns(
+        [(s.gamma, s.gain, s.offset, s.inverted, 0 if s.bits is None else 2**s.bits - 1) for s in settings], attenuation
+    )
     low = torch.where(seen, attenuation, math.inf).amin((1, 2), keepdim=True)
     high = torch.where(seen, attenuation, -math.inf).amax((1, 2), keepdim=True)
     span = torch.where(high > low, high - low, 1.0)
@@ -89,17 +85,17 @@ def displayed(
     if any(s.text for s in settings):
         grey = grey + _ink(carm, settings, attenuation) * (1 - grey)
     if any(s.inverted for s in settings):
-        grey = torch.where(_each([s.inverted for s in settings], grey) > 0, 1 - grey, grey)
+        grey = torch.where(inverted > 0, 1 - grey, grey)
     grey = torch.where(seen, grey, 0.0)
     if any(s.bits is not None for s in settings):
-        levels = _each([0 if s.bits is None else 2**s.bits - 1 for s in settings], grey)
         grey = torch.where(levels > 0, (grey * levels).round() / levels, grey)
     return gain * (low + span * grey) + offset
 
 
-def _each(values: Sequence[float], like: Tensor) -> Float[Tensor, "B 1 1"]:
-    """A number for each image."""
-    return on_device(np.array(values, dtype=np.float64)[:, None, None], like.device).to(like.dtype)
+def _columns(rows: Sequence[Sequence[float]], like: Tensor) -> tuple[Float[Tensor, "B 1 1"], ...]:
+    """Numbers of each image, a row an image, as a tensor a column: one upload for all."""
+    table = np.array(rows, dtype=np.float64).T[..., None, None]
+    return on_device(table, like.device).to(like.dtype).unbind(0)
 
 
 def _median(values: Float[Tensor, "B H W"], among: Bool[Tensor, "B H W"]) -> Float[Tensor, "B 1 1"]:

@@ -16,6 +16,7 @@ from xrcore.devices import on_device
 from xrcore.geometry import CArm
 from xrcore.simulate import tool
 from xrcore.simulate.acquisition import Acquisition
+from xrcore.simulate.batch import fused
 
 _ENERGIES = 16  # summed at once: all of them would need as many images
 
@@ -32,12 +33,14 @@ def with_rods(
         return intensity
     placed = [tool.placed(carm, np.random.default_rng(seeds[i])) for i in chosen]
     lengths = [(length, settings[i].tool / 2) for (_, _, length), i in zip(placed, chosen, strict=True)]
-    rows = [np.concatenate([tip, axis, more]) for (tip, axis, _), more in zip(placed, lengths, strict=True)]
+    lies = np.stack([np.concatenate([tip, axis, more]) for (tip, axis, _), more in zip(placed, lengths, strict=True)])
+    spectra = _spectra([settings[i] for i in chosen])
+    if fused.serves(intensity):
+        return fused.shaded(intensity, carm, chosen, lies, spectra)
     # float64: a tenth of a micrometre matters where a ray grazes the rod, and its tip is far from the source
-    lies = on_device(np.stack(rows), intensity.device)
-    tips, axes, length, radius = lies.split([3, 3, 1, 1], 1)
-    steel = tool.STEEL / 10 * chords(_rays(carm, intensity.device), tips, axes, length[..., None], radius[..., None])
-    passed = _transmitted(steel.to(intensity.dtype), [settings[i] for i in chosen])
+    tips, axes, length, radius = on_device(lies, intensity.device).split([3, 3, 1, 1], 1)
+    inside = chords(_rays(carm, intensity.device), tips, axes, length[..., None], radius[..., None])
+    passed = _transmitted(inside.to(intensity.dtype), spectra)
     where = on_device(np.array(chosen), intensity.device)
     return intensity.index_copy(0, where, intensity.index_select(0, where) * passed)
 
@@ -68,17 +71,17 @@ def _rays(carm: CArm, device: torch.device) -> Float[Tensor, "H W 3"]:
     return torch.stack([u, v, torch.ones_like(u)], -1)
 
 
-def _transmitted(steel: Float[Tensor, "n H W"], settings: Sequence[Acquisition]) -> Float[Tensor, "n H W"]:
-    """Share of the intensity that passes an area density [g/cm2] of steel; every energy of each image's beam, as in `Beam.image`."""
-    spectra, lines = on_device(_spectra(settings), steel.device).to(steel.dtype).unbind(0)
+def _transmitted(steel: Float[Tensor, "n H W"], spectra: Float[NDArray, "2 n E"]) -> Float[Tensor, "n H W"]:
+    """Share of the intensity that passes a length [mm] of steel; every energy of each image's beam, as in `Beam.image`."""
+    weights, attenuation = on_device(spectra, steel.device).to(steel.dtype).unbind(0)
     passed = torch.zeros_like(steel)
-    for weights, attenuation in zip(spectra.split(_ENERGIES, 1), lines.split(_ENERGIES, 1), strict=True):
-        passed += (torch.exp(-steel[..., None] * attenuation[:, None, None]) * weights[:, None, None]).sum(-1)
+    for some, lines in zip(weights.split(_ENERGIES, 1), attenuation.split(_ENERGIES, 1), strict=True):
+        passed += (torch.exp(-steel[..., None] * lines[:, None, None]) * some[:, None, None]).sum(-1)
     return torch.where(steel > 0, passed, 1.0)
 
 
 def _spectra(settings: Sequence[Acquisition]) -> Float[NDArray, "2 n E"]:
-    """Weights, and mass attenuation [cm2/g] of iron, at each energy; short spectra end in zeros."""
+    """Weights, and attenuation of steel by length [1/mm], at each energy; short spectra end in zeros."""
     tables = [_spectrum(s.beam) for s in settings]
     padded = np.zeros((2, len(tables), max(table.shape[1] for table in tables)))
     for i, table in enumerate(tables):
@@ -88,4 +91,4 @@ def _spectra(settings: Sequence[Acquisition]) -> Float[NDArray, "2 n E"]:
 
 @lru_cache
 def _spectrum(beam: Beam) -> Float[NDArray, "2 E"]:
-    return np.stack([beam.weights.numpy(), beam.attenuation(("iron",)).numpy()[0]])
+    return np.stack([beam.weights.numpy(), tool.STEEL / 10 * beam.attenuation(("iron",)).numpy()[0]])
