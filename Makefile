@@ -52,9 +52,9 @@ bench: $(VENV)/.core
 
 gpu: $(VENV)/.gpu
 	@$(BIN)/python -c 'import sys, torch; sys.exit(None if torch.cuda.is_available() else "make gpu: torch sees no GPU here")'
-	@$(BIN)/python -m pytest tests/test_*_cuda.py tests/test_simulate_batch.py tests/test_bench_gpu.py -rs
-	@$(BIN)/python benchmarks/gpu.py $(GPU)
-	@$(BIN)/python benchmarks/readme.py
+	@$(BIN)/python -m pytest tests/test_*_cuda.py tests/test_simulate_batch.py tests/test_bench_gpu.py -rs; passed=$$?; \
+		$(BIN)/python benchmarks/gpu.py $(GPU) && $(BIN)/python benchmarks/kernel.py && $(BIN)/python benchmarks/launches.py && \
+		$(BIN)/python benchmarks/readme.py && exit $$passed # the figures even where a test failed
 
 clean:
 	rm -rf $(VENV) demo site dist .snakemake results/smoke figures/smoke *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -28,7 +28,9 @@ from xrcore.bench import gpu, machine  # noqa: E402
 from xrcore.devices import triton_installed  # noqa: E402
 
 RESULTS = Path(__file__).parents[1] / "results" / "gpu"
-INTERPRETED = "The kernel ran in Triton's interpreter on the CPU: float32 rounding as on a GPU, but for fused multiply-adds."
+INTERPRETED = (
+    "The kernel ran in Triton's interpreter on the CPU: rounding as on a GPU, but for fused multiply-adds, exponentials and logarithms."
+)
 
 
 def main() -> None:

@@ -22,14 +22,15 @@ from triton.backends import nvidia
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from xrcore.refinement.cuda import kernel as refinement
 from xrcore.refinement.cuda import normal, normal_kernel
+from xrcore.refinement.cuda import step_kernel as refinement
 from xrcore.renderer import cuda
 from xrcore.renderer.cuda import kernel
 from xrcore.renderer.packing import BLOCK
 from xrcore.simulate.batch import fused
 from xrcore.simulate.batch import kernel as acquisition
 
+RESULTS = Path(__file__).parents[1] / "results" / "gpu_kernel"
 TOOLS = Path(nvidia.__file__).parent / "bin"
 POINTERS = {"words": "*i32", "occupied": "*u8", "scale": "*fp64", "beams": "*i32"}
 FLOATS = ("fx", "fy", "cx", "cy", "middle", "depth")
@@ -52,7 +53,7 @@ def renderer(architecture: int, materials: int, jacobian: bool) -> bytes:
 
 
 def refinement_step(architecture: int, first: bool, last: bool) -> bytes:
-    """Machine code of `xrcore.refinement.cuda.kernel.step`."""
+    """Machine code of `xrcore.refinement.cuda.step_kernel.step`."""
     names = refinement.step.arg_names
     types = {name: "*fp32" if name == "views" else "*fp64" if i < names.index("blocks") else "fp32" for i, name in enumerate(names)}
     types["blocks"] = "i32"
@@ -63,13 +64,13 @@ def refinement_sums(architecture: int, masked: bool) -> bytes:
     """Machine code of `xrcore.refinement.cuda.normal_kernel.sums`."""
     names = normal_kernel.sums.arg_names
     types = {name: "*fp64" if name == "out" else "*fp32" if i < names.index("count") else "i32" for i, name in enumerate(names)}
-    constants = {"MASKED": masked, "LANES": normal.LANES, "ROUNDS": normal.ROUNDS}
+    constants = {"MASKED": masked, "LANES": normal.LANES}
     return compiled(normal_kernel.sums, types, constants, normal.WARPS, architecture)
 
 
 def refinement_groups(architecture: int, floored: bool) -> bytes:
     """Machine code of `xrcore.refinement.cuda.normal_kernel.standardised`."""
-    types = dict.fromkeys(normal_kernel.standardised.arg_names, "*fp64") | {"groups": "i32", "floor": "fp32", "tolerance": "fp32"}
+    types = dict.fromkeys(normal_kernel.standardised.arg_names, "*fp64") | {"groups": "i32", "variance_floor": "fp32", "tolerance": "fp32"}
     constants = {"FLOORED": floored, "GROUPS": normal.GROUPS}
     return compiled(normal_kernel.standardised, types, constants, 1, architecture)
 
@@ -118,7 +119,7 @@ def a_sample(listing: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--architecture", type=int, nargs="+", default=[80, 90], help="compute capability, without its dot")
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     rows = []
     for architecture in args.architecture:

@@ -17,11 +17,12 @@ def nothing_said(monkeypatch):
     monkeypatch.setattr(devices, "_said", set())
 
 
-def pretend_gpu(monkeypatch, *, triton: bool = True) -> None:
+def pretend_gpu(monkeypatch, *, triton: bool = True, fails: str = "") -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Some GPU")
     monkeypatch.setattr(devices, "triton_installed", lambda: triton)
+    monkeypatch.setattr(devices, "_launch_fails", lambda device: fails)
 
 
 def test_auto_is_the_processor_without_a_gpu(monkeypatch, capsys):
@@ -55,6 +56,57 @@ def test_auto_leaves_a_gpu_alone_that_cannot_render(monkeypatch, capsys):
     assert "a GPU is there, but Triton" in said
     assert "pip install" in said
     assert said.count("\n") == 1
+
+
+def test_auto_leaves_a_gpu_alone_on_which_no_kernel_runs(monkeypatch, capsys):
+    pretend_gpu(monkeypatch, fails="Triton cannot run a kernel there (RuntimeError: no C compiler)")
+    assert named_device("auto", "training") == torch.device("cpu")
+    assert "a GPU is there, but Triton cannot run a kernel there (RuntimeError: no C compiler)" in capsys.readouterr().err
+    assert named_device("cuda") == torch.device("cuda")  # torch may still serve it
+
+
+@pytest.mark.skipif(not devices.triton_installed(), reason="Triton is not installed (the gpu extra)")
+def test_a_launch_shows_whether_kernels_run(monkeypatch):
+    assert devices.kernel_obstacle(torch.device("cuda" if torch.cuda.is_available() else "cpu")) == ""  # else in the interpreter
+
+    def broken(device):
+        raise RuntimeError("Failed to find C compiler.\nPlease specify via CC")
+
+    devices._launch_fails.cache_clear()
+    monkeypatch.setattr("xrcore.probe.launch", broken)
+    try:
+        why = devices.kernel_obstacle(torch.device("cpu"))
+    finally:
+        devices._launch_fails.cache_clear()
+    assert why == "Triton cannot run a kernel there (RuntimeError: Failed to find C compiler.)"
+
+
+def test_auto_goes_back_to_the_processor_where_a_gpu_has_no_room(monkeypatch, capsys):
+    pretend_gpu(monkeypatch)
+    volume = pelvis(spacing=10.0)
+    to = Volume.to
+
+    def refuse(self, device):
+        if torch.device(device).type == "cuda":
+            raise devices.NoRoomError("the volume does not fit")
+        return to(self, device)
+
+    monkeypatch.setattr(Volume, "to", refuse)
+    assert devices.place(volume, "auto", "registering") is volume
+    assert capsys.readouterr().err.splitlines()[-1].startswith("xrcore: registering on the CPU, ")
+    with pytest.raises(XrcoreError, match="the volume does not fit"):
+        devices.place(volume, "cuda", "registering")
+
+
+def test_a_volume_without_room_says_so(monkeypatch):
+    volume = pelvis(spacing=10.0)
+
+    def full(*_):
+        raise OUT_OF_MEMORY("out of memory")
+
+    monkeypatch.setattr(torch.Tensor, "to", full)
+    with pytest.raises(devices.NoRoomError, match="does not fit into the memory of meta; read it at a coarser spacing"):
+        volume.to(torch.device("meta"))
 
 
 def test_a_device_that_is_not_there_is_refused():
@@ -132,6 +184,18 @@ def test_portions_have_a_least_size():
     assert min(memory.asked) == 2
 
 
+def test_what_did_not_fit_says_nothing_of_less():
+    portions, memory = Portions("work"), Memory(300)
+    portions.run(1024, memory.work)
+    assert portions.pieces(8) == 1
+    assert portions.pieces(1024) == 4
+    assert portions.pieces(8, size=64) == 2  # of larger images fewer fit
+    assert portions.pieces(8, size=1000) == 8
+    memory.asked.clear()
+    portions.run(8, memory.work)
+    assert memory.asked == [8]
+
+
 def test_other_errors_pass():
     def broken(part: slice) -> None:
         raise RuntimeError("something else")
@@ -180,38 +244,31 @@ def test_a_stopwatch_of_a_gpu_reads_its_queue(monkeypatch):
 # glances
 
 
-def test_a_glance_at_the_processor_is_one_question_late():
-    glance = Glance(torch.device("cpu"))
-    flags = torch.tensor([0.0, 1.0])
-    assert not glance.all(flags)
-    flags[0] = 1.0
-    assert not glance.all(flags)
-    assert glance.all(flags)
+@pytest.mark.parametrize("gpu", [False, True])
+def test_a_glance_hears_of_two_questions_ago_and_waits_for_no_later_one(monkeypatch, gpu):
+    waited: list[int] = []
 
-
-def test_a_glance_at_a_gpu_does_not_wait(monkeypatch):
     class Event:
-        done = False
-
         def record(self) -> None:
-            self.done = False
+            self.number = len(asked)
 
-        def query(self) -> bool:
-            return self.done
+        def synchronize(self) -> None:
+            waited.append(self.number)
 
     empty = torch.empty
     monkeypatch.setattr(torch.cuda, "Event", Event)
     monkeypatch.setattr(torch, "empty", lambda *size, pin_memory=False, **rest: empty(*size, **rest))
-    glance = Glance(torch.device("cuda"))
-    flags = torch.ones(2)
-    assert not glance.all(flags)
-    flags[0] = 0.0
-    assert not glance.all(flags)  # no answer yet, and none that is overwritten
-    assert glance._event is not None
-    glance._event.done = True
-    assert glance.all(flags)  # the answer to the first question
-    glance._event.done = True
-    assert not glance.all(flags)  # and to the second
+    glance = Glance(torch.device("cuda" if gpu else "cpu"))
+    asked = [torch.tensor([float(n == 1), 1.0]) for n in range(5)]
+    flags = list(asked)
+    asked.clear()
+    heard = []
+    for one in flags:
+        heard.append(glance.all(one))
+        asked.append(one)
+    assert heard == [False, False, False, True, False]  # the second question's answer comes with the fourth
+    assert waited == ([0, 1, 2] if gpu else [])
+    assert len(glance._spare) == 1  # memory is used again
 
 
 # volumes

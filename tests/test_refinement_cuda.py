@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -18,15 +20,16 @@ from xrcore.refinement.multistart import SearchBox
 from xrcore.refinement.problem import Problem
 from xrcore.refinement.refine import refine
 from xrcore.refinement.settings import Level, Settings
-from xrcore.refinement.similarities import ZNCC, GradientZNCC, LocalZNCC, similarity
-from xrcore.refinement.similarities.base import Fitted, NormalEquations
+from xrcore.refinement.similarities import SIMILARITIES, ZNCC, GradientZNCC, LocalZNCC, similarity
+from xrcore.refinement.similarities.base import Fitted, NormalEquations, fit_for
 from xrcore.registration import register
 
 pytest.importorskip("triton", reason="Triton is not installed (the gpu extra)")
 
 from xrcore.bench.gpu import queued
 from xrcore.refinement import cuda
-from xrcore.refinement.cuda import kernel, normal_kernel
+from xrcore.refinement.cuda import normal_kernel
+from xrcore.refinement.cuda import step_kernel as kernel
 from xrcore.refinement.cuda.normal import normal_tiles
 from xrcore.renderer import cuda as renderer
 
@@ -312,3 +315,38 @@ def test_a_batch_that_does_not_fit_is_linearised_in_portions(monkeypatch, capsys
     assert_close(parts.pose.numbers, whole.pose.numbers, atol=0, rtol=0)
     assert_close(parts.normal.hessian, whole.normal.hessian, atol=0, rtol=0)
     assert "registering: out of GPU memory, going on in 2 portions of 1" in capsys.readouterr().err
+
+
+def test_a_similarity_is_fitted_before_it_goes_there():
+    # "meta" cannot answer, so whatever a fit asks must have been asked before
+    for chosen in (*SIMILARITIES.values(), lambda: GradientZNCC(sigma=0.8)):
+        fitted = fit_for(torch.device("meta"), chosen(), XRAY.image, XRAY.mask)
+        assert {v.device.type for v in vars(fitted).values() if isinstance(v, torch.Tensor)} == {"meta"}
+        here = chosen().fit(XRAY.image, XRAY.mask)
+        assert {n for n, v in vars(here).items() if isinstance(v, torch.Tensor)} <= set(vars(fitted))
+        image = torch.stack([XRAY.image.roll(1, 0), XRAY.image.roll(2, 1)])
+        assert fitted.value(image.to("meta")).shape == (2,)
+        assert torch.equal(here.to(torch.device("cpu")).value(image), here.value(image))
+
+
+def test_a_similarity_that_cannot_be_moved_is_fitted_there():
+    class Unmovable:
+        name, least_squares = "unmovable", False
+
+        def fit(self, fixed, mask):
+            return SimpleNamespace(device=fixed.device)
+
+    assert fit_for(torch.device("meta"), Unmovable(), XRAY.image, XRAY.mask).device.type == "meta"
+
+
+@pytest.mark.skipif(not GPU, reason="no GPU here")
+def test_a_level_on_a_gpu_is_not_waited_for():
+    ours = problem()
+    basis = Pose.zero().twists(CARM)[0]
+    start = Pose.cat([Pose(), TRUTH])
+    for mode in ("default", "error"):  # first it compiles and pins memory
+        torch.cuda.set_sync_debug_mode(mode)
+        try:
+            cuda.iterate(ours, start, basis, iterations=4, tolerance=0.1)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")

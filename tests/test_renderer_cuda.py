@@ -55,7 +55,8 @@ def test_value_and_jacobian_are_the_references(pose):
     assert expected.max() > 1
     assert relative_error(image, expected) < 3e-6
     for i in range(6):
-        assert relative_error(jacobian[..., i], exact[..., i]) < 3e-5  # slopes jump between voxels, so coordinates' rounding shows
+        # slopes jump between voxels, so coordinates' rounding shows; a GPU's fused multiply-adds round otherwise
+        assert relative_error(jacobian[..., i], exact[..., i]) < (6e-5 if GPU else 3e-5)
 
 
 @pytest.mark.parametrize("materials", [("water",), ("soft", "bone", "metal"), ("soft", "bone", "air", "iron")])
@@ -203,9 +204,13 @@ def test_what_the_backend_cannot_do_is_said(monkeypatch):
     with pytest.raises(XrcoreError, match=r'the volume is on cpu, not on a GPU; move it there with volume.to\("cuda"\)'):
         choose_backend(volume, "cuda")
     assert choose_backend(volume) == "cpu"
-    monkeypatch.setattr(sys.modules["xrcore.renderer.render"], "triton_installed", lambda: False)  # the function hides the module
     monkeypatch.setenv("TRITON_INTERPRET", "1")
+    monkeypatch.setattr(devices, "triton_installed", lambda: False)
     with pytest.raises(XrcoreError, match="Triton is not installed"):
+        choose_backend(volume, "cuda")
+    monkeypatch.setattr(devices, "triton_installed", lambda: True)
+    monkeypatch.setattr(devices, "_launch_fails", lambda device: "Triton cannot run a kernel there")
+    with pytest.raises(XrcoreError, match="Triton cannot run a kernel there"):
         choose_backend(volume, "cuda")
 
 

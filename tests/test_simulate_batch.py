@@ -271,9 +271,10 @@ def test_the_kernels_serve_single_precision_on_a_gpu(monkeypatch):
     assert not fused.serves(torch.empty(0))
     with FakeTensorMode():
         single, double = (torch.empty(1, dtype=dtype, device="cuda") for dtype in (torch.float32, torch.float64))
-    assert fused.serves(single) == devices.triton_installed()
+    monkeypatch.setattr(fused, "kernel_obstacle", lambda device: "")
+    assert fused.serves(single)
     assert not fused.serves(double)
-    monkeypatch.setattr(fused, "triton_installed", lambda: False)
+    monkeypatch.setattr(fused, "kernel_obstacle", lambda device: "none runs there")
     assert not fused.serves(single)
 
 
@@ -532,10 +533,11 @@ def test_a_batch_on_a_gpu_stays_there_and_is_not_waited_for(source, monkeypatch,
         from xrcore.simulate.batch import kernel
 
         monkeypatch.setattr(fused, "on", lambda device: nullcontext())
+        monkeypatch.setattr(fused, "kernel_obstacle", lambda device: "")
         for name in ("detect", "shade"):
             monkeypatch.setattr(kernel, name, {(n,): lambda *_, name=name, **__: launched.append(name) for n in range(10_000)})
     else:
-        monkeypatch.setattr(fused, "triton_installed", lambda: False)
+        monkeypatch.setattr(fused, "kernel_obstacle", lambda device: "none runs there")
     settings = drawn(24)
     assert any(s.tool for s in settings)
     assert any(s.text for s in settings)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 import re
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, TypeVar
+from functools import cache
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -31,6 +34,52 @@ _said: set[str] = set()
 def triton_installed() -> bool:
     """Whether the GPU renderer's compiler is there; torch's CUDA builds for Linux bring it."""
     return importlib.util.find_spec("triton") is not None
+
+
+class NoRoomError(XrcoreError):
+    """A device's memory does not suffice."""
+
+
+class Placeable(Protocol):
+    """What can go to a device."""
+
+    def to(self, device: torch.device) -> Any:
+        """It, on that device; raises NoRoomError."""
+        ...
+
+
+P = TypeVar("P", bound=Placeable)
+
+
+def kernel_obstacle(device: torch.device) -> str:
+    """Why our kernels cannot run on this GPU, or nothing."""
+    return _launch_fails(device) if triton_installed() else "Triton is not installed; pip install -e '.[gpu]'"
+
+
+@cache
+def _launch_fails(device: torch.device) -> str:
+    """Triton compiles with the machine's own C compiler, for GPUs it knows: whether all of that is there, a launch shows."""
+    try:
+        from xrcore.probe import launch
+
+        launch(device)
+    except Exception as error:
+        first = next(iter(str(error).splitlines()), "")
+        return f"Triton cannot run a kernel there ({type(error).__name__}: {first})"
+    return ""
+
+
+def place(thing: P, name: str | torch.device, work: str) -> P:
+    """A volume on the device of that name, see `named_device`; "auto" leaves it on the processor where a GPU has no room for it."""
+    where = named_device(name, work)
+    try:
+        return thing.to(where)
+    except NoRoomError as error:
+        if name != AUTO:
+            raise
+        cpu = torch.device("cpu")
+        say_once(f"{work} on {in_words(cpu)} ({error})")
+        return thing.to(cpu)
 
 
 def named_device(name: str | torch.device, work: str = "", *, always_say: bool = False) -> torch.device:
@@ -70,9 +119,9 @@ def _chosen() -> tuple[torch.device, str]:
     cpu = torch.device("cpu")
     if not torch.cuda.is_available():
         return cpu, no_gpu()
-    if not triton_installed():
-        return cpu, "a GPU is there, but Triton, which renders on it, is not installed: pip install -e '.[gpu]'"
-    return named_device("cuda"), ""
+    gpu = named_device("cuda")
+    why = kernel_obstacle(gpu)
+    return (cpu, f"a GPU is there, but {why}") if why else (gpu, "")
 
 
 def in_words(device: torch.device) -> str:
@@ -96,6 +145,11 @@ def on(device: torch.device) -> AbstractContextManager[object]:
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
+def in_full_precision() -> AbstractContextManager[object]:
+    """Convolutions of float32 in float32: a GPU's by default round what they multiply to ten bits, which a network bears."""
+    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+
+
 def on_device(table: NDArray, device: torch.device) -> Tensor:
     """A small table of the processor's as a tensor there, without waiting.
 
@@ -111,27 +165,30 @@ def _pinned(tensor: Tensor) -> Tensor:
 
 
 class Glance:
-    """A question to a GPU whose answer is not waited for: it is of a moment ago."""
+    """A question to a GPU, asked again and again, whose answer is of `LAG` questions ago: what was queued since is not waited for."""
+
+    LAG = 2
 
     def __init__(self, device: torch.device) -> None:
-        self._event = torch.cuda.Event() if device.type == "cuda" else None
-        self._copy: Tensor | None = None
-        self._asked = False
+        self._on_gpu = device.type == "cuda"
+        self._under_way: deque[tuple[torch.cuda.Event | None, Tensor]] = deque()
+        self._spare: list[Tensor] = []
 
     def all(self, flags: Tensor) -> bool:
-        """Whether all flags (not zero) were set when last heard of; False while nothing was heard. Asks again. The same shape each time."""
-        heard = False
-        if self._asked and (self._event is None or self._event.query()):
-            assert self._copy is not None
-            heard, self._asked = bool(self._copy.all()), False
-        if not self._asked:
-            if self._copy is None:
-                self._copy = torch.empty(flags.shape, dtype=flags.dtype, pin_memory=self._event is not None)
-            self._copy.copy_(flags, non_blocking=True)
-            if self._event is not None:
-                self._event.record()
-            self._asked = True
-        return heard
+        """Whether all flags (not zero) were set `LAG` questions ago; False before. The same shape and type each time."""
+        copy = self._spare.pop() if self._spare else torch.empty(flags.shape, dtype=flags.dtype, pin_memory=self._on_gpu)
+        copy.copy_(flags, non_blocking=True)
+        event = torch.cuda.Event() if self._on_gpu else None
+        if event is not None:
+            event.record()
+        self._under_way.append((event, copy))
+        if len(self._under_way) <= self.LAG:
+            return False
+        event, copy = self._under_way.popleft()
+        if event is not None:
+            event.synchronize()
+        self._spare.append(copy)
+        return bool(copy.all())
 
 
 class Stopwatch:
@@ -175,24 +232,33 @@ class Stopwatch:
 
 
 class Portions:
-    """Work on a batch in as few portions as memory allows: in one, until a device runs out of memory; from then on in more.
+    """Work on a batch in as few portions as memory allows: in one, until a device runs out of memory; from then on in what has fitted.
 
     work: what it is called in the line that says so. least: items of a portion.
     """
 
     def __init__(self, work: str, *, least: int = 1) -> None:
         self.work, self.least = work, least
-        self.pieces = 1
+        self.room = math.inf  # sizes of items that are tried at once
 
-    def run(self, count: int, function: Callable[[slice], T], begin: Callable[[], None] = lambda: None) -> list[T]:
+    def pieces(self, count: int, size: float = 1) -> int:
+        """In how many portions to work on so many items of that size."""
+        if count * size <= self.room:
+            return 1
+        return min(-(-count // max(int(self.room / size), 1)), self._most(count))
+
+    def _most(self, count: int) -> int:
+        return max(1, count // self.least)
+
+    def run(self, count: int, function: Callable[[slice], T], begin: Callable[[], None] = lambda: None, size: float = 1) -> list[T]:
         """`function` of slices that together cover `count`; after running out of memory all over again, with `begin` before.
 
+        size: of an item, such as its pixels: what did not fit says nothing of fewer or smaller items.
         Raises XrcoreError where the smallest portion is still too much.
         """
-        most = max(1, count // self.least)
+        pieces, most = self.pieces(count, size), self._most(count)
         while True:
             begin()
-            pieces = min(self.pieces, most)
             try:
                 return [function(slice(count * i // pieces, count * (i + 1) // pieces)) for i in range(pieces)]
             except OUT_OF_MEMORY:
@@ -205,5 +271,7 @@ class Portions:
             # outside the handler, whose traceback still holds what was allocated
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-            self.pieces = min(2 * pieces, most)
-            say_once(f"{self.work}: out of GPU memory, going on in {self.pieces} portions of {-(-count // self.pieces)}")
+            pieces = min(2 * pieces, most)
+            at_once = -(-count // pieces)
+            self.room = at_once * size
+            say_once(f"{self.work}: out of GPU memory, going on in {pieces} portions of {at_once}")

@@ -12,7 +12,7 @@ import torch
 
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
-from xrcore.devices import named_device
+from xrcore.devices import place
 from xrcore.errors import XrcoreError
 from xrcore.geometry import CArm, Pose
 from xrcore.refinement.multistart import Found, SearchBox, search_down
@@ -94,7 +94,7 @@ def register(
     see = None if watch is None else clock.stopped_during(watch)
     say = (lambda _: None) if progress is None else clock.stopped_during(progress)
     if device is not None:
-        volume = volume.to(named_device(device, "registering"))
+        volume = place(volume, device, "registering")
     beam = Beam() if beam is None else beam
     settings = settings_for(method)
     if similarity is not None:

@@ -66,7 +66,7 @@ def train(
     from xrcore.xray import read_carm
 
     check_writable(out)
-    where = named_device(device, "training", always_say=True)
+    named_device(device, "training", always_say=True)  # complains before anything is read
     changes: dict[str, Any] = {"seed": seed}
     if rotation is not None:
         changes["rotation"] = _three("--rotation", rotation)
@@ -85,7 +85,7 @@ def train(
     volume, notes = load_ct(ct, config.spacing, background, labels, keep, series)
     tell(notes)
     first = None if start is None else PoseRegressor.load(start)
-    model = learn(volume, geometry, config, out=out, resume=resume, start=first, device=where, progress=True)
+    model = learn(volume, geometry, config, out=out, resume=resume, start=first, device=device, progress=True)
     _report(out, model)
 
 

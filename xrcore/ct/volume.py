@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from xrcore.devices import named_device
+from xrcore.devices import OUT_OF_MEMORY, NoRoomError, named_device
 from xrcore.errors import XrcoreError
 
 
@@ -71,13 +71,17 @@ class Volume:
         """The volume with its densities on another device, where it is then rendered; geometry stays with the processor.
 
         device: as for `devices.named_device`. Kept with the volume once made, so that going to a GPU twice copies once.
+        Raises NoRoomError, an XrcoreError, where that device's memory does not suffice.
         """
         device = torch.empty(0, device=named_device(device)).device  # "cuda" is one of several
         if device == self.density.device:
             return self
         kept: dict[torch.device, Volume] = self.__dict__.setdefault("_on_device", {})
         if device not in kept:
-            kept[device] = replace(self, density=self.density.to(device))
+            try:
+                kept[device] = replace(self, density=self.density.to(device))
+            except OUT_OF_MEMORY:
+                raise NoRoomError(f"{self} does not fit into the memory of {device}; read it at a coarser spacing") from None
         return kept[device]
 
     @property

@@ -24,6 +24,7 @@ from xrcore.refinement.problem import shrink
 from xrcore.refinement.settings import PYRAMID, Level
 from xrcore.refinement.similarities import SIMILARITIES
 from xrcore.refinement.similarities import similarity as named_similarity
+from xrcore.refinement.similarities.base import fit_for
 from xrcore.renderer import render
 from xrcore.threads import for_rendering
 from xrcore.xray.image import Xray
@@ -195,8 +196,8 @@ def _evaluate(
 ) -> dict[str, Float[ndarray, "P"]]:
     """Every similarity of the X-ray and the DRR at each changed pose."""
     beam = Beam() if beam is None else beam
-    small, grid = shrink(xray, level.pixels).to(volume.device), volume.coarser(level.spacing)
-    fitted = {name: named_similarity(name).fit(small.image, small.mask) for name in names}
+    small, grid = shrink(xray, level.pixels), volume.coarser(level.spacing)
+    fitted = {name: fit_for(volume.device, named_similarity(name), small.image, small.mask) for name in names}
     numbers = center.numbers.detach().double() + torch.from_numpy(changes)
     found: dict[str, list[Tensor]] = {name: [] for name in fitted}
     with for_rendering():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -16,9 +18,11 @@ from xrcore.geometry import CArm, Pose
 from xrcore.refinement import gauss_newton
 from xrcore.refinement.gauss_newton import Descent
 from xrcore.refinement.similarities import similarity as named_similarity
-from xrcore.refinement.similarities.base import NormalEquations, Similarity
+from xrcore.refinement.similarities.base import NormalEquations, Similarity, fit_for
 from xrcore.renderer import choose_backend, render, render_with_jacobian
 from xrcore.xray.image import Xray
+
+T = TypeVar("T")
 
 _portions = Portions("registering")
 
@@ -31,13 +35,13 @@ class Problem:
     """
 
     def __init__(self, xray: Xray, volume: Volume, beam: Beam, similarity: str | Similarity, *, pixels: int | None = None) -> None:
-        xray = (xray if pixels is None else shrink(xray, pixels)).to(volume.device)
+        xray = xray if pixels is None else shrink(xray, pixels)
         self.xray = xray
         self.carm = xray.carm
         self.volume = volume
         self.beam = beam
         self.similarity = named_similarity(similarity)
-        self.fitted = self.similarity.fit(xray.image, xray.mask)
+        self.fitted = fit_for(volume.device, self.similarity, xray.image, xray.mask)
         self.portions = _portions
         self.evaluations = 0
 
@@ -49,24 +53,39 @@ class Problem:
         def of(part: slice) -> Tensor:
             return self.fitted.value(render(self.volume, self.carm, pose[part], self.beam))
 
-        return torch.cat(self.portions.run(len(pose), of)).cpu()
+        return torch.cat(self.in_portions(len(pose), of)).cpu()
 
     def value_and_gradient(self, pose: Pose) -> tuple[Float[Tensor, "B"], Float[Tensor, "B 6"]]:
         """Similarity and its derivative by the six numbers [1/deg, 1/mm]."""
         self.evaluations += len(pose)
-        image, jacobian = render_with_jacobian(self.volume, self.carm, pose, self.beam)
-        with torch.enable_grad():
-            image.requires_grad_(True)
-            value = self.fitted.value(image)
-            (slope,) = torch.autograd.grad(value.sum(), image)
-        return value.detach().cpu(), torch.einsum("bhw,bhwi->bi", slope, jacobian.to(slope.dtype)).cpu()
+
+        def of(part: slice) -> tuple[Tensor, Tensor]:
+            image, jacobian = render_with_jacobian(self.volume, self.carm, pose[part], self.beam)
+            with torch.enable_grad():
+                image.requires_grad_(True)
+                value = self.fitted.value(image)
+                (slope,) = torch.autograd.grad(value.sum(), image)
+            return value.detach(), torch.einsum("bhw,bhwi->bi", slope, jacobian.to(slope.dtype))
+
+        value, gradient = (torch.cat(parts).cpu() for parts in zip(*self.in_portions(len(pose), of), strict=True))
+        return value, gradient
 
     @torch.no_grad()
     def normal_equations(self, pose: Pose) -> NormalEquations:
         """Similarity, and gradient and Gauss-Newton Hessian of the cost 1 - similarity by the six numbers."""
         self.evaluations += len(pose)
-        image, jacobian = render_with_jacobian(self.volume, self.carm, pose, self.beam)
-        return self.fitted.normal_equations(image, jacobian).cpu()
+
+        def of(part: slice) -> NormalEquations:
+            image, jacobian = render_with_jacobian(self.volume, self.carm, pose[part], self.beam)
+            return self.fitted.normal_equations(image, jacobian)
+
+        *parts, (count, *_) = zip(*self.in_portions(len(pose), of), strict=True)
+        value, gradient, hessian = (torch.cat(part).cpu() for part in parts)
+        return NormalEquations(value, gradient, hessian, count)
+
+    def in_portions(self, count: int, function: Callable[[slice], T]) -> list[T]:
+        """`function` of so many poses, in as few portions as memory allows."""
+        return self.portions.run(count, function, size=math.prod(self.carm.shape))
 
     def descend(self, start: Pose, *, iterations: int, tolerance: float, watch: Callable[[Pose, float], None] | None = None) -> Descent:
         """Levenberg-Marquardt from each start, see `gauss_newton.descend`; all of it on the GPU where the volume is there."""

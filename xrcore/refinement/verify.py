@@ -12,12 +12,17 @@ All of it comes from one render.
 
 from __future__ import annotations
 
+import math
+from contextlib import suppress
+
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.errors import XrcoreError
-from xrcore.geometry import Pose
+from xrcore.geometry import CArm, Pose
 from xrcore.geometry.rigid import apply
 from xrcore.refinement.gauss_newton import step
 from xrcore.refinement.multistart import corners
@@ -25,6 +30,7 @@ from xrcore.refinement.noise import attainable_local_zncc
 from xrcore.refinement.problem import shrink
 from xrcore.refinement.result import Evidence
 from xrcore.refinement.similarities import similarity
+from xrcore.refinement.similarities.base import NormalEquations, fit_for
 from xrcore.renderer import render_with_jacobian
 from xrcore.xray.image import Xray
 
@@ -34,30 +40,30 @@ _BLOCKS = 8  # along the longer side
 
 def gather_evidence(xray: Xray, volume: Volume, pose: Pose, beam: Beam) -> Evidence:
     """Evidence for `pose`, one pose."""
-    here = shrink(xray, _PIXELS)
-    small = here.to(volume.device)
-    grid = volume.coarser(_SPACING)
-    image, jacobian = render_with_jacobian(grid, small.carm, pose, beam)
-    zncc, gradient, local = (
-        float(similarity(name).fit(small.image, small.mask).value(image)) for name in ("zncc", "gradient-zncc", "local-zncc")
-    )
-    attainable = attainable_local_zncc(here)  # on the processor: a GPU's convolutions round to ten bits
+    small, device = shrink(xray, _PIXELS), volume.device
+    image, jacobian = render_with_jacobian(volume.coarser(_SPACING), small.carm, pose, beam)
     rows, cols = small.carm.shape
     block = max(2, max(rows, cols) // _BLOCKS)
-    even = ((torch.arange(rows)[:, None] // block + torch.arange(cols) // block) % 2 == 0).to(volume.device)
-    points = corners(volume)
-    answers = []
+    even = ((torch.arange(rows)[:, None] // block + torch.arange(cols) // block) % 2 == 0).to(small.mask.device)
+    whole = [fit_for(device, similarity(name), small.image, small.mask).value(image) for name in ("zncc", "gradient-zncc", "local-zncc")]
+    halves: list[NormalEquations] = []
     for half in (even, ~even):
-        try:
-            fitted = similarity("gradient-zncc").fit(small.image, small.mask & half)
-        except XrcoreError:  # a half without contrast has no answer of its own
-            return Evidence(zncc=zncc, gradient=gradient, local=local, attainable=attainable, disagreement=float("inf"))
-        normal = fitted.normal_equations(image, jacobian).cpu()
-        change, _ = step(normal.gradient, normal.hessian, torch.full((1,), 1e-3, dtype=torch.float64))
-        twist = (pose.twists(small.carm) @ change.unsqueeze(-1)).squeeze(-1)
-        answers.append(apply(pose.moved(twist, small.carm).camera_from_world(small.carm, volume.isocenter), points))
-    apart = float((answers[0] - answers[1]).norm(dim=-1).mean())
+        # a half without contrast has no answer of its own
+        with suppress(XrcoreError):
+            fitted = fit_for(device, similarity("gradient-zncc"), small.image, small.mask & half)
+            halves.append(fitted.normal_equations(image, jacobian))
+    attainable = attainable_local_zncc(small)  # while a GPU is at work
+    zncc, gradient, local = torch.cat(whole).tolist()
+    answers = [_moved(pose, half.cpu(), small.carm, volume) for half in halves]
+    apart = float((answers[0] - answers[1]).norm(dim=-1).mean()) if len(answers) == 2 else math.inf
     return Evidence(zncc=zncc, gradient=gradient, local=local, attainable=attainable, disagreement=apart)
+
+
+def _moved(pose: Pose, normal: NormalEquations, carm: CArm, volume: Volume) -> Float[Tensor, "1 8 3"]:
+    """Where a Gauss-Newton step would bring the volume's corners, in the camera's frame [mm]."""
+    change, _ = step(normal.gradient, normal.hessian, torch.full((1,), 1e-3, dtype=torch.float64))
+    twist = (pose.twists(carm) @ change.unsqueeze(-1)).squeeze(-1)
+    return apply(pose.moved(twist, carm).camera_from_world(carm, volume.isocenter), corners(volume))
 
 
 # Where right and wrong part, measured on right answers, wrong optima, and X-rays of other patients (benchmarks/trust.py).

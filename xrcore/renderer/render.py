@@ -12,7 +12,7 @@ from torch import Tensor
 
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
-from xrcore.devices import no_gpu, say_once, triton_installed
+from xrcore.devices import kernel_obstacle, no_gpu, say_once
 from xrcore.errors import XrcoreError
 from xrcore.geometry import CArm, Pose
 from xrcore.renderer import reference
@@ -105,7 +105,7 @@ def choose_backend(volume: Volume, backend: str = "auto") -> str:
         return fused
     if backend != "auto":
         raise XrcoreError(f'render: backend "{backend}" cannot serve here: {obstacle}; or use backend="auto"')
-    if fused == "cuda" and not triton_installed():
+    if fused == "cuda" and kernel_obstacle(volume.device):
         say_once(f"rendering on {volume.device} with plain torch, slowly: {obstacle}")
     return "reference"
 
@@ -119,8 +119,8 @@ def _obstacle(volume: Volume, fused: str) -> str:
             return f"there is no GPU ({no_gpu()})"
         there = "a GPU" if fused == "cuda" else "the CPU"
         return f'the volume is on {density.device}, not on {there}; move it there with volume.to("{fused}")'
-    if fused == "cuda" and not triton_installed():
-        return "Triton is not installed; pip install -e '.[gpu]'"
+    if fused == "cuda" and (why := kernel_obstacle(density.device)):
+        return why
     if density.dtype != torch.float32:
         return f"the volume is {str(density.dtype).removeprefix('torch.')}, not float32"
     if density.requires_grad:

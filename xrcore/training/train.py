@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from xrcore.bench.machine import describe
 from xrcore.ct.volume import Volume
-from xrcore.devices import Portions, Stopwatch, named_device, on
+from xrcore.devices import Portions, Stopwatch, on, place
 from xrcore.errors import XrcoreError
 from xrcore.files import check_writable
 from xrcore.geometry import CArm, Pose
@@ -68,7 +68,7 @@ def train(
     folder = None if out is None else Path(out)
     if folder is not None:
         check_writable(folder)
-    where = named_device(device, "training")
+    where = place(volume, device, "training").device
     if folder is not None and (finished := _finished(folder, settings, carm, volume, resume)) is not None:
         return finished
     with on(where), torch.random.fork_rng(devices=[where] if where.type == "cuda" else []), team(where) as crew:
@@ -103,9 +103,9 @@ class _Trainer:
         self.unseen = DrrStream(there, carm, settings, purpose=VALIDATION)
         check_patient(volume, self.unseen)
         self.landmarks = volume.surface_points()
+        self.portions = Portions("training", least=2)  # of one image there are no batch statistics
         self.validation = self._validation_set() if crew.leads else []
         self.rendering = Stopwatch(device)
-        self.portions = Portions("training", least=2)  # of one image there are no batch statistics
         self._ahead: tuple[int, Batch] | None = None
         self._drawer = ThreadPoolExecutor(1)  # starts no thread before it is asked for
 
@@ -250,8 +250,15 @@ class _Trainer:
 
     def _validation_set(self) -> list[Batch]:
         count = self.settings.validation
+
+        def rendered(first: int) -> list[Batch]:
+            def of(part: slice) -> Batch:
+                return self.unseen.batch([(0, first + i) for i in range(part.start, part.stop)])
+
+            return self.portions.run(min(_CHUNK, count - first), of)
+
         with for_rendering():
-            return [self.unseen.batch([(0, i) for i in range(a, min(a + _CHUNK, count))]) for a in range(0, count, _CHUNK)]
+            return [batch for first in range(0, count, _CHUNK) for batch in rendered(first)]
 
     def _validate(self, network: nn.Module) -> dict[str, Any]:
         """mTRE, success rate and spread of the errors on the validation set."""

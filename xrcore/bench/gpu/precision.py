@@ -1,7 +1,7 @@
 """The kernel against the reference in float64: what 16 bits a material and single precision cost, and what float16 would.
 
 Where there is no GPU the kernel runs in Triton's interpreter, which rounds each operation to float32 as a GPU does, but never fuses a
-multiplication with an addition.
+multiplication with an addition, and whose exponentials and logarithms are a little better than a GPU's.
 """
 
 from __future__ import annotations

@@ -10,19 +10,22 @@ from contextlib import ExitStack
 from typing import Any
 from unittest.mock import patch
 
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from xrcore.beam import Beam
 from xrcore.bench import case
+from xrcore.devices import Glance
 from xrcore.geometry import Pose
 from xrcore.refinement import cuda
-from xrcore.refinement.cuda import kernel, normal, normal_kernel
+from xrcore.refinement.cuda import normal, normal_kernel, step_kernel
 from xrcore.refinement.problem import Problem
 from xrcore.refinement.settings import PYRAMID, Settings
 from xrcore.renderer.cuda import kernel as renderer
 
-_SETS_ASIDE = ("detach", "empty", "empty_like", "empty_strided", "new_empty")  # memory, and does nothing with it
-_KERNELS = ((renderer, "render"), (kernel, "step"), (normal_kernel, "sums"), (normal_kernel, "standardised"))
+# of memory, with which nothing is done
+_SETS_ASIDE = ("_unsafe_view", "detach", "empty", "empty_like", "empty_strided", "new_empty")
+_KERNELS = ((renderer, "render"), (step_kernel, "step"), (normal_kernel, "sums"), (normal_kernel, "standardised"))
 
 
 class _Operations(TorchDispatchMode):
@@ -52,11 +55,17 @@ class Unlaunched:
 
 def queued(problem: Problem, starts: int, iterations: int) -> tuple[int, int]:
     """Kernels and torch operations of a level's iterations."""
-    unlaunched = Unlaunched()
+    unlaunched, operations = Unlaunched(), _Operations()
+
+    def asked(glance: Glance, flags: Tensor) -> bool:
+        operations.count += 2  # flags that do not lie side by side are gathered, then copied
+        return False
+
     with ExitStack() as stack:
+        stack.enter_context(patch.object(Glance, "all", asked))
         for module, name in _KERNELS:
             stack.enter_context(patch.object(module, name, unlaunched))
-        operations = stack.enter_context(_Operations())
+        stack.enter_context(operations)
         cuda.iterate(problem, Pose.cat([Pose()] * starts), Pose.zero().twists(problem.carm)[0], iterations=iterations, tolerance=0.1)
     return unlaunched.count, operations.count
 

@@ -70,7 +70,7 @@ class Steps:
     @property
     def remark(self) -> str:
         """Whether a batch did not fit the GPU's memory."""
-        pieces = self.trainer.portions.pieces
+        pieces = self.trainer.portions.pieces(self.trainer.settings.batch)
         return f"each batch in {pieces} portions, for lack of memory" if pieces > 1 else ""
 
     @property

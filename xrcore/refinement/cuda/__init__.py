@@ -1,7 +1,7 @@
 """Levenberg-Marquardt on the GPU: a level's iterations follow each other without the processor waiting once.
 
 The same method as `gauss_newton.descend`. There every pose that has converged is left out of the next render; here all are rendered until
-the news that all have converged reaches the processor, an iteration or so late, because asking which would be a wait each time. The six
+the processor hears that all have converged, two iterations late, so that the GPU always has one to go on with. The six
 variables are turns [deg] about the isocentre and shifts [mm] along the camera's axes, the same for all poses, so that no Euler angle is
 needed on the way.
 """
@@ -31,7 +31,7 @@ def descend(
     problem: Problem, start: Pose, *, iterations: int, tolerance: float, watch: Callable[[Pose, float], None] | None = None
 ) -> Descent:
     """As `gauss_newton.descend`; the result is on the processor. watch costs a wait an iteration."""
-    from xrcore.refinement.cuda import kernel
+    from xrcore.refinement.cuda import step_kernel as kernel
 
     carm, isocenter = problem.carm, problem.volume.isocenter
     start = Pose(start.numbers.detach().cpu().double())
@@ -66,7 +66,7 @@ def iterate(
 
     Returns the state after the last iteration and what each logged, see `kernel`, and the normal equations' effective count.
     """
-    from xrcore.refinement.cuda import kernel
+    from xrcore.refinement.cuda import step_kernel as kernel
 
     volume, carm, device = problem.volume, problem.carm, problem.volume.device
     batch = len(start)
@@ -88,7 +88,7 @@ def iterate(
         return normal_tiles(problem.fitted, image, jacobian)
 
     for i in range(iterations + 1):
-        tiles, (count, *_) = zip(*problem.portions.run(batch, linearised), strict=True)
+        tiles, (count, *_) = zip(*problem.in_portions(batch, linearised), strict=True)
         normal = tiles[0] if len(tiles) == 1 else torch.cat(tiles)
         with on(device):
             kernel.step[(batch,)](

@@ -14,6 +14,7 @@ from xrcore.refinement.similarities.standardised import StandardisedFit
 LANES = 64  # pixels that a program adds up side by side
 ROUNDS = 8  # and how often, at most
 WARPS = 4
+FEW = 16  # tiles that the step's one warp adds up itself
 GROUPS = 8  # of pixels whose normal equations a program adds up
 
 
@@ -24,8 +25,8 @@ def normal_tiles(
 
     The sum over n has the Hessian in its first six rows and columns, the gradient in row six, and the value in the last corner.
 
-    Standardised pixels, which all built-in similarities with a residual compare, go through two kernels; some 60 tiny torch operations
-    would do the same, and each costs a launch. Other similarities do as they do.
+    Standardised pixels, which all built-in similarities with a residual compare, go through two kernels; torch would need some 100 tiny
+    operations for the same, and each costs a launch (benchmarks/launches.py). Other similarities do as they do.
     """
     if isinstance(fitted, StandardisedFit):
         return _standardised(fitted, moving, jacobian), fitted.effective_count
@@ -55,11 +56,11 @@ def _standardised(fitted: StandardisedFit, moving: Tensor, jacobian: Tensor) -> 
             count,
             cells,
             splits,
+            rounds,
             *pixels.stride(),
             *columns.stride(),
             MASKED=inside is not None,
             LANES=LANES,
-            ROUNDS=rounds,
             num_warps=WARPS,
             enable_fp_fusion=True,
         )
@@ -84,4 +85,4 @@ def _standardised(fitted: StandardisedFit, moving: Tensor, jacobian: Tensor) -> 
             num_warps=1,
             enable_fp_fusion=True,
         )
-    return tiles
+    return tiles if blocks <= FEW else tiles.sum(1, keepdim=True)

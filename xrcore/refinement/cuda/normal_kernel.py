@@ -17,7 +17,7 @@ _SUMS = tl.constexpr(8 * ROWS)
 _CROSS = tl.constexpr(64)
 
 
-@triton.jit(do_not_specialize=["count", "cells", "splits", "pixel_view", "pixel_cell", "column_view", "column_cell"])
+@triton.jit(do_not_specialize=["count", "cells", "splits", "rounds", "pixel_view", "pixel_cell", "column_view", "column_cell"])
 def sums(
     pixels,
     columns,
@@ -27,6 +27,7 @@ def sums(
     count,
     cells,
     splits,
+    rounds,
     pixel_view,
     pixel_cell,
     pixel_step,
@@ -36,7 +37,6 @@ def sums(
     column_number,
     MASKED: tl.constexpr,
     LANES: tl.constexpr,
-    ROUNDS: tl.constexpr,
 ):
     """Sums of x x^T and f x over a part of a cell's pixels; a program is one of `splits` parts of a cell of a view.
 
@@ -52,8 +52,8 @@ def sums(
     j_of = columns + view * column_view + cell * column_cell + number * column_number
     products = tl.zeros((8, 8, LANES), tl.float64)
     cross = tl.zeros((8, LANES), tl.float64)
-    for n in range(ROUNDS):
-        p = (program % splits * ROUNDS + n) * LANES + lane
+    for n in range(rounds):
+        p = (program % splits * rounds + n) * LANES + lane
         counts = p < count
         if MASKED:
             counts = counts & (tl.load(inside + cell * count + p, mask=counts, other=0.0) != 0.0)
@@ -70,13 +70,13 @@ def sums(
 
 
 @triton.jit
-def _row(tile, i: tl.constexpr):
+def row_of(tile, i: tl.constexpr):
     """A row of an 8 x 8 tile."""
     return tl.sum(tl.where(tl.arange(0, 8)[:, None] == i, tile, 0.0), 0)
 
 
 @triton.jit
-def _at(vector, i: tl.constexpr):
+def element_of(vector, i: tl.constexpr):
     """An element of a vector of 8."""
     return tl.sum(tl.where(tl.arange(0, 8) == i, vector, 0.0))
 
@@ -84,29 +84,29 @@ def _at(vector, i: tl.constexpr):
 @triton.jit
 def _with_image(tile):
     """Of sums x x^T: how many pixels (at least 1), the means of x, and the covariances of x with m."""
-    last = _row(tile, 7)
-    count = tl.maximum(_at(last, 7), 1.0)
+    last = row_of(tile, 7)
+    count = tl.maximum(element_of(last, 7), 1.0)
     mean = last / count
-    return count, mean, _row(tile, 6) / count - _at(mean, 6) * mean
+    return count, mean, row_of(tile, 6) / count - element_of(mean, 6) * mean
 
 
 @triton.jit(do_not_specialize=["groups"])
 def standardised(
-    sums,
+    group_sums,
     totals,
     weights,
     fixed_scale,
     fixed_extra,
     out,
     groups,
-    floor,
+    variance_floor,
     tolerance,
     FLOORED: tl.constexpr,
     GROUPS: tl.constexpr,
 ):
     """Normal equations of GROUPS groups of a view, weighted and added up; a program is a block of groups of a view.
 
-    sums (B, G, 9, 8): of each group, from `sums`. totals (B, 9, 8): of the whole image, if FLOORED: `floor` times its variance is every
+    group_sums (B, G, 9, 8): from `sums`. totals (B, 9, 8): of the whole image, if FLOORED: `variance_floor` times its variance is every
     group's contrast floor. weights, fixed_scale, fixed_extra (G,): of a `StandardisedFit`. tolerance: `flat_tolerance`.
     out (B, blocks, 8, 8): written, as `normal_tiles` says. All tensors are float64.
     """
@@ -118,40 +118,41 @@ def standardised(
     col = i[None, :]
     place = row * 8 + col
 
+    # zeros are made of tensors, because a plain 0.0 is single precision and would change its type in a branch or a loop
     d_floor = tl.zeros((8,), tl.float64)
     d_root = d_floor
     e = tl.sum(d_floor)
     root = e
     if FLOORED:
         _, _, whole = _with_image(tl.load(totals + view * _SUMS + place))
-        e = floor * _at(whole, 6)
+        e = variance_floor * element_of(whole, 6)
         root = tl.sqrt(tl.maximum(e, 0.0))
-        d_floor = 2.0 * floor * whole
+        d_floor = 2.0 * variance_floor * whole
         d_root = d_floor / (2.0 * tl.where(e > 0.0, root, 1.0))
 
-    value = tl.sum(tl.zeros((8,), tl.float64))
     gradient = tl.zeros((8,), tl.float64)
+    value = tl.sum(gradient)
     hessian = tl.zeros((8, 8), tl.float64)
     for n in range(GROUPS):
         number = program % blocks * GROUPS + n
         group = tl.minimum(number, groups - 1)
-        s = sums + (view * groups + group).to(tl.int64) * _SUMS
+        s = group_sums + (view * groups + group).to(tl.int64) * _SUMS
         products = tl.load(s + place)
         cross = tl.load(s + _CROSS + i)
         scale = tl.load(fixed_scale + group)
         extra = tl.load(fixed_extra + group)
 
         count, mean, with_m = _with_image(products)
-        with_f = cross / count - _at(cross, 7) / count * mean
-        variance = _at(with_m, 6)
-        average = _at(mean, 6)
+        with_f = cross / count - element_of(cross, 7) / count * mean
+        variance = element_of(with_m, 6)
+        average = element_of(mean, 6)
         varied = variance + e > tolerance * (variance + average * average)
         q = tl.where(varied, variance + e, 1.0)
-        correlation = (_at(with_f, 6) * scale + root * extra) / tl.sqrt(q)
+        correlation = (element_of(with_f, 6) * scale + root * extra) / tl.sqrt(q)
         h = (with_m + 0.5 * d_floor) / q
         f_j = with_f * scale + extra * d_root
         weight = tl.where(varied & (number < groups), tl.load(weights + group), 0.0)
-        value += weight * correlation
+        value += tl.where(varied, weight * correlation, 0.0)  # also where it is not a number
         gradient += weight * (correlation * h - f_j / tl.sqrt(q))
         of_j = products / count - mean[:, None] * mean[None, :] + d_root[:, None] * d_root[None, :]
         hessian += weight * (of_j / q - h[:, None] * h[None, :])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
+import copy
+from typing import ClassVar, NamedTuple, Protocol, Self, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from xrcore.devices import on_device
 from xrcore.errors import XrcoreError
 
 
@@ -55,6 +57,18 @@ class Fitted(Protocol):
         ...
 
 
+class MovableFit(Fitted):
+    """One whose attributes are all that it knows."""
+
+    def to(self, device: torch.device) -> Self:
+        """The same with its tensors on another device, which is not waited for; from the processor."""
+        there = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                setattr(there, name, on_device(value.numpy(), device))
+        return there
+
+
 @runtime_checkable
 class Similarity(Protocol):
     """Options of a similarity: frozen, hashable, independent of any image.
@@ -68,6 +82,19 @@ class Similarity(Protocol):
     def fit(self, fixed: Float[Tensor, "H W"], mask: Bool[Tensor, "H W"]) -> Fitted:
         """Precompute all that depends on the fixed image; pixels where `mask` is False, in either image, never count."""
         ...
+
+
+def fit_for(device: torch.device, similarity: Similarity, fixed: Float[Tensor, "H W"], mask: Bool[Tensor, "H W"]) -> Fitted:
+    """`similarity.fit` for moving images that are on that device.
+
+    What is fitted to an image on the processor is fitted there and then moved, if it can be: a fit looks at its numbers again and again,
+    and a GPU would be waited for each time.
+    """
+    if fixed.device.type == "cpu" != device.type:
+        fitted = similarity.fit(fixed, mask)
+        if isinstance(fitted, MovableFit):
+            return fitted.to(device)
+    return similarity.fit(fixed.to(device), mask.to(device))
 
 
 def masked_fixed(name: str, fixed: Float[Tensor, "H W"], mask: Bool[Tensor, "H W"]) -> Float[Tensor, "H W"]:

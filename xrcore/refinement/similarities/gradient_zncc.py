@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from xrcore.devices import in_full_precision
 from xrcore.errors import XrcoreError
 from xrcore.refinement.similarities.standardised import StandardisedFit
 
@@ -31,7 +32,8 @@ class _Gradients:
         channels = 1 if image.ndim == 3 else image.shape[3]
         kernel = kernel.expand(channels, 1, -1)
         x = image.reshape(*image.shape[:3], channels).permute(0, 3, 1, 2)  # channels last in memory, which convolves fastest
-        x = F.conv2d(F.conv2d(x, kernel.unsqueeze(2), groups=channels), kernel.unsqueeze(3), groups=channels)
+        with in_full_precision():
+            x = F.conv2d(F.conv2d(x, kernel.unsqueeze(2), groups=channels), kernel.unsqueeze(3), groups=channels)
         x = x.permute(0, 2, 3, 1)
         return x.reshape(x.shape[:3]) if image.ndim == 3 else x.contiguous()
 

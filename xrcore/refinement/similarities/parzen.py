@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from xrcore.errors import XrcoreError
-from xrcore.refinement.similarities.base import Fitted, NormalEquations, check_moving, flat_tolerance, masked_fixed
+from xrcore.refinement.similarities.base import MovableFit, NormalEquations, check_moving, flat_tolerance, masked_fixed
 
 WINDOWS = {"linear": 1, "cubic": 3}  # B-spline orders
 
@@ -25,7 +25,7 @@ def _plogp(p: Tensor) -> Tensor:
     return p * p.clamp_min(1e-30).log()
 
 
-class ParzenFit(Fitted):
+class ParzenFit(MovableFit):
     """Mutual information [nats] with a fixed image, weighted over regions of it (one region: the ordinary one).
 
     Fixed pixels fall into equal bins between the image's extremes (zero-order window); moving pixels, scaled between their own

@@ -18,6 +18,7 @@ All that Gauss-Newton needs are sums over pixels of J, m J, f J and J J^T, so th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -25,7 +26,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from xrcore.errors import XrcoreError
-from xrcore.refinement.similarities.base import Fitted, NormalEquations, check_moving, flat_tolerance, masked_fixed
+from xrcore.refinement.similarities.base import MovableFit, NormalEquations, check_moving, flat_tolerance, masked_fixed
 
 
 class Layout(Protocol):
@@ -61,7 +62,7 @@ class _Moments:
     varied: Bool[Tensor, "B G"]  # False where constant but for rounding
 
 
-class StandardisedFit(Fitted):
+class StandardisedFit(MovableFit):
     """A fixed image, standardised in groups.
 
     floor: contrast floor as a share of the whole image's standard deviation. Groups weigh n v_f / (v_f + e_f); those that are
@@ -78,7 +79,6 @@ class StandardisedFit(Fitted):
         inside = layout.arrange_mask(mask)  # (C, P)
         self._total = max(float(inside.sum()), 1.0)
         self.inside = None if bool(inside.all()) else inside.to(fixed.dtype)
-        self._inside6 = None if self.inside is None else self.inside.unsqueeze(-1).expand(*inside.shape, 6).contiguous()
 
         cells = layout.arrange(fixed.unsqueeze(0)).squeeze(0)
         pixels = cells if self.inside is None else cells * self.inside
@@ -109,6 +109,11 @@ class StandardisedFit(Fitted):
             spread = (layout.pool(probe).squeeze(0) * (self.weight / self._count)).sum()
         (share,) = torch.autograd.grad(spread, probe)  # weight of one pixel in each cell, summed over its groups
         self.effective_count = float(1.0 / (cell_count * share[0] ** 2).sum())
+
+    @cached_property
+    def _inside6(self) -> Float[Tensor, "C P 6"] | None:
+        """As often as the Jacobian has columns, which multiplies faster than a broadcast."""
+        return None if self.inside is None else self.inside.unsqueeze(-1).expand(*self.inside.shape, 6).contiguous()
 
     def _centre(self, pixels: Float[Tensor, "B C P"]) -> Float[Tensor, "B _ 1"]:
         """Mean to subtract first, to lose no digits: each cell's own, unless groups overlap or share a floor and need a common one."""

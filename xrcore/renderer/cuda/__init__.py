@@ -55,7 +55,7 @@ def views_of(volume: Volume, carm: CArm, world_from_camera: Float[Tensor, "B 4 4
 def render_views(
     volume: Volume, carm: CArm, views: Float[Tensor, "B 5 3"], twists: Float[Tensor, "B 6 6"] | None, beam: Beam | Sequence[Beam]
 ) -> tuple[Float[Tensor, "B H W"], Float[Tensor, "B H W 6"] | None]:
-    """`render` for cameras that are on the device already; waits for nothing.
+    """`render` for cameras that are on the device already; waits for nothing once the volume is packed.
 
     twists: columns are camera-frame twists [mm, rad]; the Jacobian is by their coefficients. Both float32 and contiguous.
     """
@@ -113,7 +113,7 @@ def render_views(
 def _lines(beams: tuple[Beam, ...], materials: tuple[str, ...], device: torch.device) -> tuple[Tensor, Tensor]:
     """Weights (b, n) and attenuation (b, n, M) of the beams' lines; of beams with fewer the last weigh nothing."""
     lines = zip(*(beam.compressed(materials) for beam in beams), strict=True)
-    weights, attenuation = (pad_sequence(list(part), batch_first=True).to(device, torch.float32).contiguous() for part in lines)
+    weights, attenuation = (on_device(pad_sequence(list(part), batch_first=True).float().numpy(), device) for part in lines)
     return weights, attenuation
 
 

@@ -4,7 +4,7 @@
 A program renders a tile of pixels of one view, a lane a ray. Rays of one tile may run along different axes: each lane has its own strides
 through the words, so nothing branches. Coordinates and sums are single precision, counted from a point near the volume's middle, where
 they are small. Integers become floats, and floats lose their fractions, by adding a power of two: additions run at full rate, where
-conversions take turns at a few units.
+conversions take turns at a few units. A ray's few divisions are rounded exactly, where a GPU's own are off by two units in the last place.
 """
 
 from __future__ import annotations
@@ -95,8 +95,8 @@ def _march(words, start, hop, drop, count, u0, du, v0, dv, JACOBIAN: tl.constexp
 def _narrow(first, last, at, slope, center, upper):
     """Slices k of [first, last] where 0 <= at + (k - center) slope <= upper."""
     slope = tl.where(tl.abs(slope) < 1e-9, 1e-9, slope)
-    a = center - at / slope
-    b = center + (upper - at) / slope
+    a = center - tl.div_rn(at, slope)
+    b = center + tl.div_rn(upper - at, slope)
     return tl.maximum(first, tl.minimum(a, b)), tl.minimum(last, tl.maximum(a, b))
 
 
@@ -196,8 +196,8 @@ def render(
     lane = tl.arange(0, TILE_ROWS * TILE_COLS)
     r = tile // across * TILE_ROWS + lane // TILE_COLS
     c = tile % across * TILE_COLS + lane % TILE_COLS
-    x = (c - cx) / fx
-    y = (r - cy) / fy
+    x = tl.div_rn(c - cx, fx)
+    y = tl.div_rn(r - cy, fy)
 
     v = views + view * 15
     xx, xy, xz = tl.load(v), tl.load(v + 1), tl.load(v + 2)
@@ -210,8 +210,8 @@ def render(
     u_axis = tl.where(axis == 0, 1, 0)
     v_axis = tl.where(axis == 2, 1, 2)
     along = _along(axis, dx, dy, dz)
-    mu = _along(u_axis, dx, dy, dz) / along
-    mv = _along(v_axis, dx, dy, dz) / along
+    mu = tl.div_rn(_along(u_axis, dx, dy, dz), along)
+    mv = tl.div_rn(_along(v_axis, dx, dy, dz), along)
 
     # the ray's point at depth `middle`
     px = tl.load(v + 12) + middle * (xx * x + yx * y)
@@ -232,9 +232,9 @@ def render(
     grid = tl.where(axis == 0, PLANES * plane_words, 0)
     hop = tl.where(axis == 0, ny, tl.where(axis == 1, nx, nx * ny))
     drop = tl.where(axis == 2, nx, nx * ny)
-    centimetres = tl.sqrt(x * x + y * y + 1.0) / tl.abs(along) * 0.1  # between two slices
+    centimetres = tl.div_rn(tl.sqrt_rn(x * x + y * y + 1.0), tl.abs(along)) * 0.1  # between two slices
     map_size = ((nx + BLOCK - 1) // BLOCK) * ((ny + BLOCK - 1) // BLOCK) * ((nz + BLOCK - 1) // BLOCK)
-    mx, my, mz = dx / along, dy / along, dz / along
+    mx, my, mz = tl.div_rn(dx, along), tl.div_rn(dy, along), tl.div_rn(dz, along)
 
     area = ()
     sums = ()
@@ -268,7 +268,7 @@ def render(
         gkv = tl.zeros_like(x)
         whole = tl.zeros_like(x)
         for m in tl.static_range(MATERIALS):
-            s = slope[m] / intensity
+            s = tl.div_rn(slope[m], intensity)
             gu += s * sums[m][0]
             gku += s * sums[m][1]
             gv += s * sums[m][2]
@@ -294,4 +294,4 @@ def _motion(x, y, z, axis, u_axis, v_axis, mu, mv, along, gu, gku, gv, gkv, whol
     a = _along(axis, x, y, z)
     u = _along(u_axis, x, y, z) - a * mu
     v = _along(v_axis, x, y, z) - a * mv
-    return u * gu + v * gv, (u * gku + v * gkv - a * whole) / along
+    return u * gu + v * gv, tl.div_rn(u * gku + v * gkv - a * whole, along)

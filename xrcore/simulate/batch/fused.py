@@ -10,7 +10,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xrcore.devices import on, on_device, triton_installed
+from xrcore.devices import kernel_obstacle, on, on_device
 from xrcore.geometry import CArm
 
 LANES = 128  # pixels of a program
@@ -18,8 +18,8 @@ WARPS = 4
 
 
 def serves(images: Tensor) -> bool:
-    """Whether the kernels are for these: float32 on a GPU, and Triton to compile them."""
-    return images.device.type == "cuda" and images.dtype == torch.float32 and triton_installed()
+    """Whether the kernels are for these: float32 on a GPU, where kernels run."""
+    return images.device.type == "cuda" and images.dtype == torch.float32 and not kernel_obstacle(images.device)
 
 
 def detected(

@@ -1,13 +1,15 @@
 # mypy: ignore-errors
 """One Levenberg-Marquardt step of a batch of poses, in Triton: judge the last trial, solve the damped 6 x 6 system, move the camera.
 
-A program is one pose. Some 200 tiny torch operations would do the same, and each costs a launch.
+A program is one pose. Torch would need a long row of tiny operations for the same, and each costs a launch.
 """
 
 from __future__ import annotations
 
 import triton
 import triton.language as tl
+
+from xrcore.refinement.cuda.normal_kernel import element_of
 
 # where a pose's state (float64) keeps what: two 3 x 4 matrices world_from_camera, the normal equations, and the damping
 CURRENT = 0
@@ -36,12 +38,6 @@ _LOGGED = tl.constexpr(LOGGED)
 
 
 @triton.jit
-def _at(vector, i: tl.constexpr):
-    """One element of a vector of 8."""
-    return tl.sum(tl.where(tl.arange(0, 8) == i, vector, 0.0))
-
-
-@triton.jit
 def _solve(matrix, right):
     """x (8,) with matrix x = right in the upper left 6 x 6 of an 8 x 8 tile; Gauss-Jordan, no pivoting: the matrix is positive definite."""
     row = tl.arange(0, 8)[:, None]
@@ -49,7 +45,7 @@ def _solve(matrix, right):
     tile = tl.where(col == 7, right[:, None], matrix)
     for j in tl.static_range(6):
         pivot_row = tl.sum(tl.where(row == j, tile, 0.0), 0)
-        pivot_row = pivot_row / _at(pivot_row, j)
+        pivot_row = pivot_row / element_of(pivot_row, j)
         pivot_col = tl.sum(tl.where(col == j, tile, 0.0), 1)
         tile = tl.where(row == j, pivot_row[None, :], tile - pivot_col[:, None] * pivot_row[None, :])
     return tl.sum(tl.where(col == 7, tile, 0.0), 1)
@@ -58,8 +54,8 @@ def _solve(matrix, right):
 @triton.jit
 def _exp(twist):
     """Rotation and translation of a twist (v, w), row by row; the closed form of SE(3), its series below 1e-4 rad."""
-    vx, vy, vz = _at(twist, 0), _at(twist, 1), _at(twist, 2)
-    wx, wy, wz = _at(twist, 3), _at(twist, 4), _at(twist, 5)
+    vx, vy, vz = element_of(twist, 0), element_of(twist, 1), element_of(twist, 2)
+    wx, wy, wz = element_of(twist, 3), element_of(twist, 4), element_of(twist, 5)
     square = wx * wx + wy * wy + wz * wz
     tiny = square < 1e-8
     safe = tl.where(tiny, 1.0, square)
