@@ -9,7 +9,8 @@ import torch
 
 from xrcore import phantom
 from xrcore.geometry.presets import PAPER_CARM
-from xrcore.training import profile, train
+from xrcore.training import profile
+from xrcore.training.train import train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 
