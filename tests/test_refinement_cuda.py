@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -292,8 +294,10 @@ def test_normal_equations_wait_for_nothing(name, own, monkeypatch):
         float(found[0, 0, 0, 0])
 
 
-def test_an_iteration_is_few_launches():
-    for row in queued.table():
+def test_an_iteration_is_few_launches_and_the_readme_knows_how_many():
+    rows = queued.table()
+    assert json.loads((Path(__file__).parents[1] / "results" / "gpu_launches.json").read_text())["table"] == rows
+    for row in rows:
         assert row["kernels"] == 4
         assert row["in all"] <= 30
         assert 4 * row["in all"] < row["in all, by torch's own"]
