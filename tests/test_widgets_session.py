@@ -90,7 +90,9 @@ def unchanged(session: Session, before: list[Any]) -> None:
 # a registration
 
 
-def test_a_simulated_xray_is_registered_to_its_truth():
+def test_a_simulated_xray_is_registered_to_its_truth(monkeypatch):
+    monkeypatch.setattr("xrcore.widgets.session._FRAME", 0.0)  # each step is shown, however quick the machine
+    monkeypatch.setattr("xrcore.widgets.session._WORK", 0.0)
     session = Session(volume(spacing=4.0), carm=CARM)
     session.simulate(TRUTH)
     assert session.truth == TRUTH
