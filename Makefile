@@ -50,8 +50,9 @@ site: $(VENV)/.workflow
 bench: $(VENV)/.core
 	@$(BIN)/xrcore bench
 
-gpu: $(VENV)/.gpu
-	@$(BIN)/python -c 'import sys, torch; sys.exit(None if torch.cuda.is_available() else "make gpu: torch sees no GPU here")'
+gpu: $(VENV)/.core
+	@$(BIN)/python -c 'import sys, torch; from xrcore.devices import no_gpu; sys.exit(None if torch.cuda.is_available() else "make gpu: " + no_gpu())'
+	@$(MAKE) --no-print-directory $(VENV)/.gpu
 	@$(BIN)/python -m pytest tests/test_*_cuda.py tests/test_simulate_batch.py tests/test_bench_gpu.py -rs; passed=$$?; \
 		$(BIN)/python benchmarks/gpu.py $(GPU) && $(BIN)/python benchmarks/kernel.py && $(BIN)/python benchmarks/launches.py && \
 		$(BIN)/python benchmarks/readme.py && exit $$passed # the figures even where a test failed

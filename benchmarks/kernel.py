@@ -3,10 +3,11 @@
 Triton compiles for any architecture, and its own disassembler reads the result, so this needs no GPU and measures no time. "a sample" is
 one slice of one ray: the 4 reads, both materials, and with the Jacobian its 8 sums.
 
-    pip install -e '.[gpu]'
+    pip install -c constraints.txt -e '.[gpu]'
     python benchmarks/kernel.py [--architecture 80 90] [--out results/gpu_kernel]
 """
 
+# ruff: noqa: E402
 from __future__ import annotations
 
 import argparse
@@ -16,8 +17,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from tables import needs_triton, publish
+
+needs_triton()
+
 import triton
-from tables import publish
 from triton.backends import nvidia
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
@@ -119,8 +123,9 @@ def a_sample(listing: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--architecture", type=int, nargs="+", default=[80, 90], help="compute capability, without its dot")
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path, help=f"default {RESULTS.parent.name}/{RESULTS.name}, and nowhere for other architectures")
     args = parser.parse_args()
+    out = args.out or (RESULTS if args.architecture == [80, 90] else None)
     rows = []
     for architecture in args.architecture:
         for materials, jacobian in CASES:
@@ -132,7 +137,7 @@ def main() -> None:
         others |= {"noise of acquisitions": acquisition_noise(architecture), "rods of acquisitions": acquisition_rods(architecture)}
         for label, code in others.items():
             rows.append({"for": f"sm_{architecture}", "kernel": label} | inspected(code) | {"instructions a sample": ""})
-    publish(args.out, rows, rows, digits=1)
+    publish(out, rows, rows, digits=1)
 
 
 if __name__ == "__main__":

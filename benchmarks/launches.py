@@ -2,16 +2,19 @@
 
 Counted, not timed, and without a GPU: the kernels are not launched.
 
-    pip install -e '.[gpu]'
+    pip install -c constraints.txt -e '.[gpu]'
     python benchmarks/launches.py [--out results/gpu_launches]
 """
 
+# ruff: noqa: E402
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from tables import publish
+from tables import needs_triton, publish
+
+needs_triton()
 
 from xrcore.bench.gpu import queued
 

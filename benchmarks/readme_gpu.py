@@ -89,14 +89,14 @@ def _counted(folder: Path) -> list[str]:
         return []
     rows = {(row["for"], row["kernel"]): row for row in json.loads(kernel.read_text())["table"]}
     image, both = (rows["sm_90", f"image, 2 materials{more}"] for more in ("", ", Jacobian"))
-    most = max(row["registers"] for row in rows.values())
+    most, spilled = (max(row[name] for row in rows.values()) for name in ("registers", "spilled bytes"))
     levels = json.loads(launches.read_text())["table"]
     fewest, many = (extreme(row["in all"] for row in levels) for extreme in (min, max))
     plain = [extreme(row["in all, by torch's own"] for row in levels) for extreme in (min, max)]
     return [
         "",
         f"**Counted, not timed**: compiled for an H100 (`python benchmarks/kernel.py`) a slice of a ray costs {image['instructions a sample']:.0f} instructions, "
-        f"its 4 reads and both materials included, and {both['instructions a sample']:.0f} with the Jacobian; no kernel needs more than {most} registers. An "
+        f"its 4 reads and both materials included, and {both['instructions a sample']:.0f} with the Jacobian; no kernel needs more than {most} registers, or spills more than {spilled} bytes. An "
         f"iteration of the refinement asks the GPU for {fewest} to {many} operations, depending on the level (`python benchmarks/launches.py`); with the normal "
         f"equations left to torch's own operations it would be {plain[0]} to {plain[1]}.",
     ]

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 from xrcore.bench.machine import describe
+from xrcore.devices import triton_installed
+
+
+def needs_triton() -> None:
+    """End here, with a line that says why, where Triton is not installed."""
+    if not triton_installed():
+        raise SystemExit(f"{Path(sys.argv[0]).name}: Triton is not installed; pip install -c constraints.txt -e '.[gpu]'")
 
 
 def publish(out: Path | None, rows: list[dict[str, Any]], table: list[dict[str, Any]], *, digits: int, note: str = "") -> None:

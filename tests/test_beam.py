@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 from torch.testing import assert_close
 
-from xrcore.beam import KILOVOLTS, MATERIALS, Beam, mass_attenuation
+from xrcore.beam import KILOVOLTS, MATERIALS, Beam, compression, mass_attenuation
 from xrcore.errors import XrcoreError
 
 LIMIT = {"soft": 60.0, "bone": 30.0, "metal": 30.0, "water": 60.0}  # [g/cm2]
@@ -248,3 +249,19 @@ def test_a_given_spectrum_is_used():
 def test_nonsense_is_rejected_by_name(make, message):
     with pytest.raises(XrcoreError, match=message):
         make()
+
+
+def test_compressing_a_beam_leaves_blas_one_thread(monkeypatch):
+    # where other programs run, its threads wait seconds for each other at matrices that take milliseconds
+    seen: list[int] = []
+    refine = compression._refine
+
+    def watched(*arguments):
+        seen.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+        return refine(*arguments)
+
+    monkeypatch.setattr(compression, "_refine", watched)
+    with threadpool_limits(2, "blas"):
+        compression.compress(np.array([0.4, 0.6]), np.array([[0.3, 0.2]]), np.array([5.0]))
+        assert {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"} == {2}
+    assert set(seen) == {1}

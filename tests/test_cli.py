@@ -84,6 +84,7 @@ def test_register_writes_what_it_found(run, case, tmp_path):
     assert done.code == 0, done.err
     assert sorted(p.name for p in out.iterdir()) == ["camera_from_ct.tfm", "overlay.png", "registration.json"]
     record = json.loads((out / "registration.json").read_text())
+    assert record["device"] == ("cuda:0" if torch.cuda.is_available() else "cpu")
     assert record["trusted"] is True
     assert list(record["pose"]) == ["rx", "ry", "rz", "tx", "ty", "tz"]
     assert off_by(record["pose"]) < 0.2

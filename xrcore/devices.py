@@ -94,6 +94,8 @@ def named_device(name: str | torch.device, work: str = "", *, always_say: bool =
         if work and (always_say or torch.cuda.is_available()):
             say_once(f"{work} on {in_words(device)}" + (f" ({why})" if why else ""))
         return device
+    if not isinstance(name, str | torch.device):
+        raise XrcoreError(f"device must be a name or a torch.device, got {name!r}")
     if isinstance(name, str) and not re.fullmatch(r"cpu|cuda(:\d+)?", name):
         raise XrcoreError(f"device {name!r}: not one of auto, cpu, cuda, cuda:0, cuda:1 and so on")
     device = torch.device(name)

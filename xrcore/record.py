@@ -101,6 +101,7 @@ def to_record(
         "initial_pose": result.initial.to_dict(),
         "inverted": bool(result.inverted),
         "method": result.method,
+        "device": result.device,
         "seconds": float(result.seconds),
         "stages": {name: float(seconds) for name, seconds in result.stages.items()},
         "evaluations": int(result.evaluations),

@@ -132,7 +132,16 @@ def register(
                 break
     assert best is not None
     notes = xray.notes + (("the X-ray was inverted (bone dark) and was turned over",) if best.inverted else ())
-    return replace(best, initial=start, seconds=clock() - began, evaluations=evaluations, notes=notes, stages=stages, attempts=attempt + 1)
+    return replace(
+        best,
+        initial=start,
+        seconds=clock() - began,
+        evaluations=evaluations,
+        notes=notes,
+        stages=stages,
+        attempts=attempt + 1,
+        device=str(volume.device),
+    )
 
 
 def _within(pose: Pose, ranges: tuple[float, ...]) -> Pose:

@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
+from threadpoolctl import threadpool_limits
 
 Array = NDArray[np.float64]
 
@@ -15,6 +16,7 @@ DEEPEST = 12.5  # image value beyond which no photons arrive and nothing is fitt
 FEWEST, MOST = 8, 14  # lines tried; fewer than FEWEST only while the tolerance holds
 
 
+@threadpool_limits.wrap(limits=1, user_api="blas")  # threads wait for each other at tiny matrices: seconds, where other programs run
 def compress(weights: Array, attenuation: Array, limits: Array) -> tuple[Array, Array]:
     """Lines `(v (n,), nu (n, M))`, v >= 0 and summing to 1, with sum_j v_j exp(-nu_j . A) ~ sum_E w_E exp(-mu_E . A).
 

@@ -23,7 +23,7 @@ Background = Annotated[
 Kilovolts = Annotated[float, typer.Option(help="Tube voltage: 60, 90 or 120.")]
 Labels = Annotated[Path | None, typer.Option(metavar="FILE", help="Label map: only its structures.", show_default=False)]
 Keep = Annotated[str | None, typer.Option(metavar="1,2", help="Values of the label map to keep; default all but 0.", show_default=False)]
-Device = Annotated[str, typer.Option(help="auto (a GPU where there is one), cpu, or a torch device such as cuda:1.")]
+Device = Annotated[str, typer.Option(help="auto (a GPU where there is one), cpu, cuda, or one of several GPUs, such as cuda:1.")]
 Series = Annotated[str | None, typer.Option(help="UID or description, if the folder holds several CT series.", show_default=False)]
 
 

@@ -67,7 +67,7 @@ def register(
     from xrcore.xray import read_xray
 
     check_writable(out)
-    named_device(device, "registering", always_say=True)  # complains before anything is read
+    named_device(device)  # which complains before anything is read
     beam = Beam(kilovolts=kilovolts)
     image = read_xray(xray, carm, detector=detector, frame=frame)
     tell(image.notes)
@@ -77,6 +77,7 @@ def register(
     if initial is not None:
         start = PoseRegressor.load(initial) if Path(initial).is_dir() else read_pose(initial, image.carm, volume.isocenter)
     wanted = None if similarity == "auto" else similarity
+    named_device(device, "registering", always_say=True)
     result = find(image, volume, initial=start, method=method, similarity=wanted, beam=beam, device=device)
     tell(tuple(note for note in result.notes if note not in (*image.notes, *notes)))
 

@@ -14,9 +14,7 @@ from xrcore.errors import XrcoreError
 if TYPE_CHECKING:
     from xrcore.training import TrainingSettings
 
-Profile = Annotated[
-    str, typer.Option(help="smoke (seconds, learns little), laptop (half an hour) or paper (256 pixels, a GPU and many cores).")
-]
+Profile = Annotated[str, typer.Option(help="smoke (seconds, learns little), laptop (half an hour) or paper (256 pixels, for a GPU).")]
 Rotation = Annotated[str | None, typer.Option(metavar="RX,RY,RZ", help="Half-widths of the poses [deg].", show_default="15,15,10")]
 Start = Annotated[Path | None, typer.Option(metavar="MODEL", help="Fine-tune: begin with this model's weights.", show_default=False)]
 Settings = Annotated[
@@ -66,7 +64,7 @@ def train(
     from xrcore.xray import read_carm
 
     check_writable(out)
-    named_device(device, "training", always_say=True)  # complains before anything is read
+    named_device(device)  # which complains before anything is read
     changes: dict[str, Any] = {"seed": seed}
     if rotation is not None:
         changes["rotation"] = _three("--rotation", rotation)
@@ -85,6 +83,7 @@ def train(
     volume, notes = load_ct(ct, config.spacing, background, labels, keep, series)
     tell(notes)
     first = None if start is None else PoseRegressor.load(start)
+    named_device(device, "training", always_say=True)
     model = learn(volume, geometry, config, out=out, resume=resume, start=first, device=device, progress=True)
     _report(out, model)
 

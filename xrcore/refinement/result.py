@@ -61,7 +61,7 @@ class Registration:
     similarity has no residual and no curvature was estimated. stop_reason: why it stopped, in words.
     trusted: the verdict of `register`; a bare refinement is never trusted, since nobody checked it.
     inverted: whether the X-ray had bone dark and was turned over. attempts: searches made. evidence: see `refinement.verify`.
-    reasons: what spoke against trusting it. notes: remarks for the user.
+    reasons: what spoke against trusting it. notes: remarks for the user. device: where `register` rendered and refined.
     """
 
     pose: Pose
@@ -81,6 +81,7 @@ class Registration:
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     stages: dict[str, float] = field(default_factory=dict)
+    device: str = ""
 
     @property
     def standard_deviation(self) -> tuple[float, ...] | None:

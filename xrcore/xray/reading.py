@@ -61,7 +61,7 @@ def read_xray(
         source = DicomXray(values=values, pixel_values="attenuation", geometry={}, angles=None, orientation=("", ""), notes=remarks)
         tags = {}
         if carm is None:
-            raise XrcoreError(f"{path}: PNG and TIFF carry no geometry; give a CArm or a carm.yaml")
+            raise XrcoreError(f"{path}: PNG and TIFF carry no geometry; give a CArm, or a carm.yaml (--carm)")
     own_spacing = said is not None or "pixel_spacing" in file.geometry or "K" in file.geometry
     if said is None:
         said = build_carm(_merged(file.geometry, source.geometry), source.values.shape, str(path if carm is None else file.path), tags)
