@@ -53,7 +53,7 @@ bench: $(VENV)/.core
 gpu: $(VENV)/.core
 	@$(BIN)/python -c 'import sys, torch; from xrcore.devices import no_gpu; sys.exit(None if torch.cuda.is_available() else "make gpu: " + no_gpu())'
 	@$(MAKE) --no-print-directory $(VENV)/.gpu
-	@$(BIN)/python -m pytest tests/test_*_cuda.py tests/test_simulate_batch.py tests/test_bench_gpu.py -rs; passed=$$?; \
+	@$(BIN)/python -m pytest tests/test_*_cuda.py tests/test_devices.py tests/test_simulate_batch.py tests/test_bench_gpu.py -rs; passed=$$?; \
 		$(BIN)/python benchmarks/gpu.py $(GPU) && $(BIN)/python benchmarks/kernel.py && $(BIN)/python benchmarks/launches.py && \
 		$(BIN)/python benchmarks/readme.py && exit $$passed # the figures even where a test failed
 

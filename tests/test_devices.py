@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 import torch
 
@@ -9,7 +11,12 @@ from xrcore import devices
 from xrcore.ct import Volume
 from xrcore.devices import OUT_OF_MEMORY, Glance, Portions, Stopwatch, named_device
 from xrcore.errors import XrcoreError
+from xrcore.geometry.presets import PAPER_CARM
 from xrcore.phantom import pelvis
+from xrcore.registration import register
+from xrcore.renderer import place
+from xrcore.training.train import train
+from xrcore.xray import Xray
 
 
 @pytest.fixture(autouse=True)
@@ -72,13 +79,36 @@ def test_a_launch_shows_whether_kernels_run(monkeypatch):
     def broken(device):
         raise RuntimeError("Failed to find C compiler.\nPlease specify via CC")
 
-    devices._launch_fails.cache_clear()
-    monkeypatch.setattr("xrcore.probe.launch", broken)
-    try:
-        why = devices.kernel_obstacle(torch.device("cpu"))
-    finally:
+    def without_headers(device):
+        raise subprocess.CalledProcessError(1, ["gcc"])
+
+    def full(device):
+        raise OUT_OF_MEMORY("no room")
+
+    def why(launch) -> str:
         devices._launch_fails.cache_clear()
-    assert why == "Triton cannot run a kernel there (RuntimeError: Failed to find C compiler.)"
+        monkeypatch.setattr("xrcore.probe.launch", launch)
+        try:
+            return devices.kernel_obstacle(torch.device("cpu"))
+        finally:
+            if launch is not full:
+                devices._launch_fails.cache_clear()
+
+    assert why(broken) == "Triton cannot run a kernel there (RuntimeError: Failed to find C compiler.)"
+    assert "a C compiler and Python's headers" in why(without_headers)
+    assert why(full) == "its memory is full"
+    monkeypatch.setattr("xrcore.probe.launch", lambda device: None)
+    assert devices.kernel_obstacle(torch.device("cpu")) == ""  # which passes
+    devices._launch_fails.cache_clear()
+
+
+@pytest.mark.skipif(not devices.triton_installed(), reason="Triton is not installed (the gpu extra)")
+def test_a_kernel_that_computes_something_else_is_noticed(monkeypatch):
+    from xrcore import probe
+
+    monkeypatch.setattr(probe, "_increment", {(1,): lambda number: None})
+    with pytest.raises(RuntimeError, match="computed something else"):
+        probe.launch(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def test_auto_goes_back_to_the_processor_where_a_gpu_has_no_room(monkeypatch, capsys):
@@ -92,10 +122,44 @@ def test_auto_goes_back_to_the_processor_where_a_gpu_has_no_room(monkeypatch, ca
         return to(self, device)
 
     monkeypatch.setattr(Volume, "to", refuse)
-    assert devices.place(volume, "auto", "registering") is volume
-    assert capsys.readouterr().err.splitlines()[-1].startswith("xrcore: registering on the CPU, ")
+    assert place(volume, "auto", "registering") is volume
+    threads = torch.get_num_threads()
+    said = f"xrcore: registering on the CPU, {threads} thread{'s' if threads > 1 else ''} (the volume does not fit)\n"
+    assert capsys.readouterr().err == said  # one line
     with pytest.raises(XrcoreError, match="the volume does not fit"):
-        devices.place(volume, "cuda", "registering")
+        place(volume, "cuda", "registering")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(XrcoreError, match="the volume does not fit"):  # the others of a team would not follow
+        place(volume, "auto", "registering")
+
+
+def test_a_packed_volume_without_room_says_so(monkeypatch):
+    def full(_):
+        raise OUT_OF_MEMORY("out of memory")
+
+    volume = pelvis(spacing=10.0)
+    monkeypatch.setattr("xrcore.renderer.placing.pack", full)
+    assert place(volume, "cpu", "registering") is volume  # where it is packed when it is rendered
+    monkeypatch.setattr("xrcore.renderer.placing.choose_backend", lambda volume: "cuda")
+    with pytest.raises(devices.NoRoomError, match="packed, does not fit into the memory of cpu"):
+        place(volume, "cpu", "registering")
+
+
+def test_register_and_train_work_where_they_are_placed(monkeypatch):
+    class Placed(Exception):
+        pass
+
+    def asked(volume, name, work):
+        raise Placed(name, work)
+
+    volume = pelvis(spacing=10.0)
+    xray = Xray(image=torch.eye(8), carm=PAPER_CARM.resized((8, 8)))
+    monkeypatch.setattr("xrcore.registration.place", asked)
+    monkeypatch.setattr("xrcore.training.train.place", asked)
+    with pytest.raises(Placed, match="'auto', 'registering'"):
+        register(xray, volume, device="auto")
+    with pytest.raises(Placed, match="'auto', 'training'"):
+        train(volume, PAPER_CARM)
 
 
 def test_a_volume_without_room_says_so(monkeypatch):
@@ -185,6 +249,7 @@ def test_portions_have_a_least_size():
 
 
 def test_what_did_not_fit_says_nothing_of_less():
+    assert Portions("work", least=2).pieces(9, size=10**9) == 1  # while nothing failed
     portions, memory = Portions("work"), Memory(300)
     portions.run(1024, memory.work)
     assert portions.pieces(8) == 1

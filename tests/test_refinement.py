@@ -12,11 +12,13 @@ import torch
 from torch.testing import assert_close
 
 from xrcore.beam import Beam
+from xrcore.devices import Portions
 from xrcore.errors import XrcoreError
 from xrcore.geometry import CArm, Pose, rigid
 from xrcore.metrics import mtre
 from xrcore.phantom import pelvis
 from xrcore.refinement import gauss_newton, search
+from xrcore.refinement import problem as problems
 from xrcore.refinement import refine as dispatcher
 from xrcore.refinement.adam import refine_adam
 from xrcore.refinement.derivative_free import refine_cma_es, refine_powell
@@ -429,3 +431,22 @@ def test_auto_similarity(xray, volume):
     one_level = Settings(method="adam", levels=levels, iterations=1)
     assert refine(xray, volume, TRUTH, one_level, BEAM).similarity_name == "zncc"
     assert refine(xray, volume, TRUTH, replace(one_level, similarity="gradient-zncc"), BEAM).similarity_name == "gradient-zncc"
+
+
+def test_a_problem_in_portions_is_the_same(volume, xray, monkeypatch):
+    poses = Pose.cat([TRUTH, START, Pose()])
+    whole, parts = (Problem(xray, volume, BEAM, "zncc", pixels=32) for _ in range(2))
+    parts.portions = Portions("registering")
+    parts.portions.room = 2 * 32 * 32  # of three
+    batches = []
+    for name in ("render", "render_with_jacobian"):
+        draw = getattr(problems, name)
+        monkeypatch.setattr(problems, name, lambda v, c, pose, beam, draw=draw: (batches.append(len(pose)), draw(v, c, pose, beam))[1])
+    for method in ("value", "value_and_gradient", "normal_equations"):
+        found = getattr(parts, method)(poses)
+        assert batches == [1, 2]
+        expected = getattr(whole, method)(poses)
+        batches.clear()
+        for ours, theirs in zip(*((v,) if isinstance(v, torch.Tensor) else v for v in (found, expected)), strict=True):
+            assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
+    assert parts.evaluations == whole.evaluations == 9

@@ -331,6 +331,8 @@ def test_a_similarity_is_fitted_before_it_goes_there():
         image = torch.stack([XRAY.image.roll(1, 0), XRAY.image.roll(2, 1)])
         assert fitted.value(image.to("meta")).shape == (2,)
         assert torch.equal(here.to(torch.device("cpu")).value(image), here.value(image))
+        here.to(torch.device("meta"))
+        assert here.value(image).device.type == "cpu"  # itself it stays
 
 
 def test_a_similarity_that_cannot_be_moved_is_fitted_there():

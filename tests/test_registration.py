@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -135,6 +136,15 @@ def test_evidence_falls_away_from_the_truth(xray, volume):
     for name in ("zncc", "gradient", "local"):
         assert getattr(right, name) > getattr(wrong, name)
     assert right.disagreement < wrong.disagreement
+
+
+def test_a_half_without_contrast_cannot_agree(volume):
+    image = torch.zeros(CARM.shape)
+    n = CARM.shape[0] // 8
+    image[:n, :n] = torch.rand(n, n, generator=torch.Generator().manual_seed(0))  # within one block of one half
+    evidence = gather_evidence(xr.Xray(image=image, carm=CARM), volume, TRUTH, xr.Beam())
+    assert evidence.disagreement == math.inf
+    assert any("disagree" in line for line in objections(evidence))
 
 
 def test_each_objection_is_its_own():

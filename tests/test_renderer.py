@@ -611,3 +611,8 @@ def test_each_pose_may_have_a_beam_of_its_own(backend):
     assert not numbers.grad[[0, 2, 3]].any()
     with pytest.raises(XrcoreError, match="render: 2 beams for 4 poses"):
         render(volume, carm, poses, beams[:2], backend=backend)
+    with pytest.raises(XrcoreError, match="beam must be a Beam, or one for each pose"):
+        render(volume, carm, poses, [None, *beams[1:]], backend=backend)
+    assert_close(render(volume, carm, poses, iter([Beam()] * 4), backend=backend), render(volume, carm, poses, backend=backend))
+    if backend == "cpu":
+        assert render(volume, carm, Pose.zero(0), [], backend=backend).shape == (0, 10, 9)

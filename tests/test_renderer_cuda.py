@@ -78,6 +78,7 @@ def test_each_view_may_have_a_beam_of_its_own():
         assert_close(image[i], alone[0], atol=1e-6, rtol=1e-6)
         assert_close(jacobian[i], alone_jacobian[0], atol=1e-6, rtol=1e-5)
     assert relative_error(image[0], image[2]) > 0.01
+    assert [len(part) for part in cuda(volume, SMALL, Pose.zero(0))] == [0, 0]
 
 
 def test_sixteen_bits_a_material_cost_little():

@@ -245,3 +245,23 @@ def test_random_settings_are_seeded_and_can_be_fixed():
     assert [s.photons for s in fixed] == [s.photons for s in draw(1)]
     with pytest.raises(XrcoreError, match="no setting 'fog'"):
         Acquisition.random(fog=1.0)
+
+
+def test_random_settings_fill_their_ranges():
+    generator = torch.Generator().manual_seed(0)
+    drawn = [Acquisition.random(generator) for _ in range(600)]
+    for name, low, high in [
+        ("photons", 1e4, 3e5), ("exposure_control", 100, 3e3), ("electronic_noise", 0, 15), ("scatter", 0, 1), ("scatter_width", 40, 150),
+        ("blur", 0.3, 3.5), ("gamma", math.exp(-0.4), math.exp(0.4)), ("gain", math.exp(-0.5), math.exp(0.5)), ("offset", -0.5, 0.5),
+        ("mask_fraction", 0.75, 1.0),
+    ]:  # fmt: skip
+        values = [getattr(s, name) for s in drawn]
+        slack = 0.03 * (high - low)
+        assert low <= min(values) < low + slack, name
+        assert high - slack < max(values) <= high, name
+    assert {s.bits for s in drawn} == {8, 10, 12, 14, 16}
+    assert {s.mask for s in drawn} == {"circle", "rectangle", None}
+    assert {s.text for s in drawn} == {"", "L", "R"}
+    tools = [s.tool for s in drawn if s.tool]
+    assert 0.15 < len(tools) / len(drawn) < 0.35
+    assert 1 <= min(tools) < 1.5 < 5.5 < max(tools) <= 6

@@ -21,7 +21,7 @@ from torch.testing import assert_close
 
 from xrcore import phantom
 from xrcore.ct.volume import Volume
-from xrcore.devices import named_device
+from xrcore.devices import Portions, named_device
 from xrcore.errors import XrcoreError
 from xrcore.geometry import CArm, Pose
 from xrcore.metrics import mtre
@@ -616,10 +616,24 @@ def test_a_batch_prepared_ahead_is_the_steps_own_and_used_once():
         assert trainer._ahead is None
 
 
+def test_the_validation_set_is_the_same_in_chunks_and_portions(monkeypatch):
+    settings = TINY.changed(validation=7)
+    whole = _Trainer(patient(), CARM, settings, None, torch.device("cpu"), Team(), bar=False).validation
+    assert [len(batch.images) for batch in whole] == [7]
+    monkeypatch.setattr("xrcore.training.train._CHUNK", 4)
+    asked = []
+    pieces = Portions.pieces
+    monkeypatch.setattr(Portions, "pieces", lambda self, count, size=1: (asked.append(count), 2 if count == 4 else pieces(self, count))[1])
+    cut = _Trainer(patient(), CARM, settings, None, torch.device("cpu"), Team(), bar=False).validation
+    assert [len(batch.images) for batch in cut] == [2, 2, 3]
+    assert torch.equal(torch.cat([batch.images for batch in cut]), whole[0].images)
+    assert torch.equal(torch.cat([batch.numbers for batch in cut]), whole[0].numbers)
+
+
 def test_a_gpu_is_given_its_next_batch_while_it_learns(monkeypatch):
     trainer = _Trainer(patient(), CARM, TINY, None, torch.device("cpu"), Team(), bar=False)
     state = trainer._start(False, None)
-    expected = [trainer.stream.batch(trainer.schedule.samples(step), [step] * TINY.batch).images for step in (0, 1, 2)]
+    expected = [trainer.stream.batch(trainer.schedule.samples(step), [step] * TINY.batch).images for step in range(TINY.steps)]
     learnt, threads = [], []
     loss, draw = trainer.method.loss, trainer.stream.draw
 
@@ -638,14 +652,20 @@ def test_a_gpu_is_given_its_next_batch_while_it_learns(monkeypatch):
     monkeypatch.setattr(Batch, "to", lambda batch, device: batch)
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
     monkeypatch.setattr(trainer, "_half", lambda: False)
-    for step in (0, 1):
+    for step in range(TINY.steps):
         trainer._step(state.network, state, step)
-        assert trainer._ahead is not None
-        assert trainer._ahead[0] == step + 1
-    assert torch.equal(trainer._ahead[1].images, expected[2])
-    for images, right in zip(learnt, expected, strict=False):
+        if step + 1 < TINY.steps:
+            assert trainer._ahead is not None
+            assert trainer._ahead[0] == step + 1
+    assert trainer._ahead is None  # nothing comes after the last
+    assert len(learnt) == len(expected) == TINY.steps
+    for images, right in zip(learnt, expected, strict=True):
         assert torch.equal(images, right)
-    assert [thread is threading.main_thread() for thread in threads] == [True, False, False]
+    assert [thread is threading.main_thread() for thread in threads] == [True, *[False] * (TINY.steps - 1)]
+    # in portions nothing is prepared, because the portions of the next batch come one by one
+    trainer.portions.room = TINY.batch // 2
+    trainer._step(state.network, state, 0)
+    assert trainer._ahead is None
 
 
 def test_each_process_has_a_gpu_of_its_own(monkeypatch):

@@ -6,13 +6,14 @@ import importlib.util
 import math
 import os
 import re
+import subprocess
 import sys
 import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -40,20 +41,14 @@ class NoRoomError(XrcoreError):
     """A device's memory does not suffice."""
 
 
-class Placeable(Protocol):
-    """What can go to a device."""
-
-    def to(self, device: torch.device) -> Any:
-        """It, on that device; raises NoRoomError."""
-        ...
-
-
-P = TypeVar("P", bound=Placeable)
-
-
 def kernel_obstacle(device: torch.device) -> str:
     """Why our kernels cannot run on this GPU, or nothing."""
-    return _launch_fails(device) if triton_installed() else "Triton is not installed; pip install -e '.[gpu]'"
+    if not triton_installed():
+        return "Triton is not installed; pip install -e '.[gpu]'"
+    try:
+        return _launch_fails(device)
+    except OUT_OF_MEMORY:  # which passes
+        return "its memory is full"
 
 
 @cache
@@ -63,23 +58,14 @@ def _launch_fails(device: torch.device) -> str:
         from xrcore.probe import launch
 
         launch(device)
+    except OUT_OF_MEMORY:
+        raise
+    except subprocess.CalledProcessError:
+        return "Triton cannot compile what it starts kernels with; it needs a C compiler and Python's headers (gcc, python3-dev)"
     except Exception as error:
         first = next(iter(str(error).splitlines()), "")
         return f"Triton cannot run a kernel there ({type(error).__name__}: {first})"
     return ""
-
-
-def place(thing: P, name: str | torch.device, work: str) -> P:
-    """A volume on the device of that name, see `named_device`; "auto" leaves it on the processor where a GPU has no room for it."""
-    where = named_device(name, work)
-    try:
-        return thing.to(where)
-    except NoRoomError as error:
-        if name != AUTO:
-            raise
-        cpu = torch.device("cpu")
-        say_once(f"{work} on {in_words(cpu)} ({error})")
-        return thing.to(cpu)
 
 
 def named_device(name: str | torch.device, work: str = "", *, always_say: bool = False) -> torch.device:
@@ -145,11 +131,6 @@ def say_once(line: str) -> None:
 def on(device: torch.device) -> AbstractContextManager[object]:
     """Make a GPU the current one, which events, generators and kernels of Triton go to; nothing for others."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
-
-
-def in_full_precision() -> AbstractContextManager[object]:
-    """Convolutions of float32 in float32: a GPU's by default round what they multiply to ten bits, which a network bears."""
-    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
 
 
 def on_device(table: NDArray, device: torch.device) -> Tensor:

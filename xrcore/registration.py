@@ -12,7 +12,6 @@ import torch
 
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
-from xrcore.devices import place
 from xrcore.errors import XrcoreError
 from xrcore.geometry import CArm, Pose
 from xrcore.refinement.multistart import Found, SearchBox, search_down
@@ -22,6 +21,7 @@ from xrcore.refinement.search import LIMIT, SMALL
 from xrcore.refinement.settings import PYRAMID, Settings, settings_for
 from xrcore.refinement.similarities import similarity as named_similarity
 from xrcore.refinement.verify import gather_evidence, objections
+from xrcore.renderer import place
 from xrcore.threads import for_rendering
 from xrcore.xray.image import Xray
 

@@ -64,6 +64,7 @@ def register(
     from xrcore.models import PoseRegressor
     from xrcore.record import FILES, read_pose, write_registration
     from xrcore.registration import register as find
+    from xrcore.renderer import place
     from xrcore.xray import read_xray
 
     check_writable(out)
@@ -77,8 +78,8 @@ def register(
     if initial is not None:
         start = PoseRegressor.load(initial) if Path(initial).is_dir() else read_pose(initial, image.carm, volume.isocenter)
     wanted = None if similarity == "auto" else similarity
-    named_device(device, "registering", always_say=True)
-    result = find(image, volume, initial=start, method=method, similarity=wanted, beam=beam, device=device)
+    there = place(volume, device, "registering", always_say=True)
+    result = find(image, there, initial=start, method=method, similarity=wanted, beam=beam)
     tell(tuple(note for note in result.notes if note not in (*image.notes, *notes)))
 
     inputs = {"ct": fingerprint(ct), "xray": fingerprint(xray)}

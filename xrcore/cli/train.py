@@ -60,6 +60,7 @@ def train(
     from xrcore.devices import named_device
     from xrcore.files import check_writable
     from xrcore.models import PoseRegressor
+    from xrcore.renderer import place
     from xrcore.training.train import train as learn
     from xrcore.xray import read_carm
 
@@ -83,8 +84,8 @@ def train(
     volume, notes = load_ct(ct, config.spacing, background, labels, keep, series)
     tell(notes)
     first = None if start is None else PoseRegressor.load(start)
-    named_device(device, "training", always_say=True)
-    model = learn(volume, geometry, config, out=out, resume=resume, start=first, device=device, progress=True)
+    where = place(volume, device, "training", always_say=True).device
+    model = learn(volume, geometry, config, out=out, resume=resume, start=first, device=where, progress=True)
     _report(out, model)
 
 

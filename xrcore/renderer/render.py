@@ -83,12 +83,17 @@ def _by_beam(draw: Callable[[Pose, Any], T], pose: Pose, beam: Beam | Sequence[B
     """
     if beam is None or isinstance(beam, Beam):
         return draw(pose, Beam() if beam is None else beam)
-    if len(beam) != len(pose):
-        raise XrcoreError(f"render: {len(beam)} beams for {len(pose)} poses; give one, or one for each pose")
-    groups = [[i for i, one in enumerate(beam) if one == kind] for kind in dict.fromkeys(beam)]
-    if len(groups) == 1 or at_once:
-        return draw(pose, beam[0] if len(groups) == 1 else beam)
-    parts = [draw(pose[torch.tensor(group)], beam[group[0]]) for group in groups]
+    beams = list(beam)
+    if not all(isinstance(one, Beam) for one in beams):
+        raise XrcoreError(f"render: beam must be a Beam, or one for each pose, got {beam!r}")
+    if len(beams) != len(pose):
+        raise XrcoreError(f"render: {len(beams)} beams for {len(pose)} poses; give one, or one for each pose")
+    groups = [[i for i, one in enumerate(beams) if one == kind] for kind in dict.fromkeys(beams)]
+    if len(groups) < 2:
+        return draw(pose, beams[0] if beams else Beam())
+    if at_once:
+        return draw(pose, beams)
+    parts = [draw(pose[torch.tensor(group)], beams[group[0]]) for group in groups]
     order = torch.tensor([i for group in groups for i in group]).argsort()
     return tuple(torch.cat(part)[order] for part in zip(*parts, strict=True))  # type: ignore[return-value]
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from xrcore.bench.machine import describe
 from xrcore.ct.volume import Volume
-from xrcore.devices import Portions, Stopwatch, on, place
+from xrcore.devices import Portions, Stopwatch, on
 from xrcore.errors import XrcoreError
 from xrcore.files import check_writable
 from xrcore.geometry import CArm, Pose
@@ -26,6 +26,7 @@ from xrcore.models.identity import CtIdentity
 from xrcore.models.regressor import PoseRegressor, halved
 from xrcore.models.tensors import fill
 from xrcore.networks.methods import Method, method_named
+from xrcore.renderer import place
 from xrcore.threads import for_rendering
 from xrcore.training import checkpoint
 from xrcore.training.checkpoint import State

@@ -1,4 +1,4 @@
-"""Levenberg-Marquardt on the GPU: a level's iterations follow each other without the processor waiting once.
+"""Levenberg-Marquardt on the GPU: a level's iterations follow each other without the GPU ever waiting for the processor.
 
 The same method as `gauss_newton.descend`. There every pose that has converged is left out of the next render; here all are rendered until
 the processor hears that all have converged, two iterations late, so that the GPU always has one to go on with. The six
@@ -38,7 +38,7 @@ def descend(
     batch, basis = len(start), Pose.zero().twists(carm)[0]
     state, log, count = iterate(problem, start, basis, iterations=iterations, tolerance=tolerance, watch=watch)
     problem.evaluations += batch * len(log)
-    everything = torch.cat([state.flatten(), log.flatten()]).cpu()  # the one wait
+    everything = torch.cat([state.flatten(), log.flatten()]).cpu()  # here all is waited for
     ended, log = everything[: state.numel()].view(batch, -1), everything[state.numel() :].view(-1, batch, kernel.LOGGED)
 
     climbed, values = _climb(log)

@@ -7,7 +7,7 @@ tested where there is no GPU.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -66,10 +66,9 @@ def render_views(
     if len(packed.words) >= 2**31:
         raise XrcoreError(f"Volume: {volume} is too large for the GPU renderer; read it at a coarser spacing")
     batch, (rows, cols) = len(views), carm.shape
-    each = [beam] * batch if isinstance(beam, Beam) else list(beam)
-    beams = tuple(dict.fromkeys(each))
+    beams = (beam,) if isinstance(beam, Beam) else tuple(dict.fromkeys(beam))
     weights, attenuation = _lines(beams, volume.materials, device)
-    which = _indices(tuple(map(beams.index, each)), device)
+    which = _indices((0,) * batch if isinstance(beam, Beam) else tuple(map(beams.index, beam)), device)
     image = torch.empty((batch, rows, cols), dtype=torch.float32, device=device)
     jacobian = None if twists is None else torch.empty((batch, 6, rows, cols), dtype=torch.float32, device=device)
     programs = batch * -(-rows // TILE[0]) * -(-cols // TILE[1])
@@ -109,7 +108,7 @@ def render_views(
     return image, None if jacobian is None else jacobian.permute(0, 2, 3, 1)
 
 
-@cache
+@lru_cache(maxsize=64)
 def _lines(beams: tuple[Beam, ...], materials: tuple[str, ...], device: torch.device) -> tuple[Tensor, Tensor]:
     """Weights (b, n) and attenuation (b, n, M) of the beams' lines; of beams with fewer the last weigh nothing."""
     lines = zip(*(beam.compressed(materials) for beam in beams), strict=True)

@@ -1,0 +1,41 @@
+"""A volume where it is to be rendered, said in one line."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from xrcore.ct.volume import Volume
+from xrcore.devices import AUTO, OUT_OF_MEMORY, NoRoomError, in_words, named_device, say_once
+from xrcore.renderer.packing import pack
+from xrcore.renderer.render import choose_backend
+
+
+def place(volume: Volume, name: str | torch.device, work: str, *, always_say: bool = False) -> Volume:
+    """The volume on the device of that name, see `devices.named_device`, ready to be rendered there.
+
+    "auto" leaves it on the processor where a GPU has no room for it, except in a team (torchrun), whose processes must do alike.
+    Raises NoRoomError, an XrcoreError, where the device named has no room.
+    """
+    device = named_device(name)
+    try:
+        there = _ready(volume, device)
+    except NoRoomError as error:
+        if name != AUTO or "WORLD_SIZE" in os.environ:
+            raise
+        device = torch.device("cpu")
+        say_once(f"{work} on {in_words(device)} ({error})")
+        return volume.to(device)
+    named_device(name, work, always_say=always_say)
+    return there
+
+
+def _ready(volume: Volume, device: torch.device) -> Volume:
+    there = volume.to(device)
+    if choose_backend(there) == "cuda":
+        try:
+            pack(there)
+        except OUT_OF_MEMORY:
+            raise NoRoomError(f"{volume}, packed, does not fit into the memory of {device}; read it at a coarser spacing") from None
+    return there
