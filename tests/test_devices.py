@@ -38,18 +38,20 @@ def test_auto_is_the_processor_without_a_gpu(monkeypatch, capsys):
     assert capsys.readouterr().err == ""  # there was no choice
     named_device("auto", "training", always_say=True)
     threads = torch.get_num_threads()
-    assert capsys.readouterr().err == (f"xrcore: training on the CPU, {threads} thread{'s' if threads > 1 else ''} ({devices.no_gpu()})\n")
+    assert capsys.readouterr().err == (
+        f"xrcore: note: training on the CPU, {threads} thread{'s' if threads > 1 else ''} ({devices.no_gpu()})\n"
+    )
 
 
 def test_auto_is_a_gpu_and_says_so_once(monkeypatch, capsys):
     pretend_gpu(monkeypatch)
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     assert named_device("auto", "training") == torch.device("cuda")
-    assert capsys.readouterr().err == "xrcore: training on cuda (Some GPU), rendering included\n"
+    assert capsys.readouterr().err == "xrcore: note: training on cuda (Some GPU), rendering included\n"
     named_device("auto", "training")
     assert capsys.readouterr().err == ""
     named_device("auto", "registering")
-    assert capsys.readouterr().err.startswith("xrcore: registering on cuda")
+    assert capsys.readouterr().err.startswith("xrcore: note: registering on cuda")
     named_device("auto")
     assert capsys.readouterr().err == ""
     monkeypatch.setenv("LOCAL_RANK", "3")
@@ -122,15 +124,15 @@ def test_auto_goes_back_to_the_processor_where_a_gpu_has_no_room(monkeypatch, ca
         return to(self, device)
 
     monkeypatch.setattr(Volume, "to", refuse)
-    assert place(volume, "auto", "registering") is volume
+    assert place(volume, "auto", "registering", spacing=10.0) is volume
     threads = torch.get_num_threads()
-    said = f"xrcore: registering on the CPU, {threads} thread{'s' if threads > 1 else ''} (the volume does not fit)\n"
+    said = f"xrcore: note: registering on the CPU, {threads} thread{'s' if threads > 1 else ''} (the volume does not fit)\n"
     assert capsys.readouterr().err == said  # one line
     with pytest.raises(XrcoreError, match="the volume does not fit"):
-        place(volume, "cuda", "registering")
+        place(volume, "cuda", "registering", spacing=10.0)
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(XrcoreError, match="the volume does not fit"):  # the others of a team would not follow
-        place(volume, "auto", "registering")
+        place(volume, "auto", "registering", spacing=10.0)
 
 
 def test_a_packed_volume_without_room_says_so(monkeypatch):
@@ -139,26 +141,30 @@ def test_a_packed_volume_without_room_says_so(monkeypatch):
 
     volume = pelvis(spacing=10.0)
     monkeypatch.setattr("xrcore.renderer.placing.pack", full)
-    assert place(volume, "cpu", "registering") is volume  # where it is packed when it is rendered
+    assert place(volume, "cpu", "registering", spacing=10.0) is volume  # where it is packed when it is rendered
     monkeypatch.setattr("xrcore.renderer.placing.choose_backend", lambda volume: "cuda")
     with pytest.raises(devices.NoRoomError, match="packed, does not fit into the memory of cpu"):
-        place(volume, "cpu", "registering")
+        place(volume, "cpu", "registering", spacing=10.0)
+    packed = []
+    monkeypatch.setattr("xrcore.renderer.placing.pack", packed.append)
+    assert place(volume, "cpu", "registering", spacing=20.0) is volume
+    assert packed == [volume.coarser(20.0)]  # what will be rendered, and no more
 
 
 def test_register_and_train_work_where_they_are_placed(monkeypatch):
     class Placed(Exception):
         pass
 
-    def asked(volume, name, work):
-        raise Placed(name, work)
+    def asked(volume, name, work, *, spacing):
+        raise Placed(name, work, spacing)
 
     volume = pelvis(spacing=10.0)
     xray = Xray(image=torch.eye(8), carm=PAPER_CARM.resized((8, 8)))
     monkeypatch.setattr("xrcore.registration.place", asked)
     monkeypatch.setattr("xrcore.training.train.place", asked)
-    with pytest.raises(Placed, match="'auto', 'registering'"):
+    with pytest.raises(Placed, match=r"'auto', 'registering', 2\.0"):
         register(xray, volume, device="auto")
-    with pytest.raises(Placed, match="'auto', 'training'"):
+    with pytest.raises(Placed, match=r"'auto', 'training', 3\.0"):
         train(volume, PAPER_CARM)
 
 
@@ -226,7 +232,7 @@ def test_out_of_memory_cuts_it_until_it_fits_and_says_so(capsys, count, room):
     found = portions.run(count, memory.work, memory.begin)
     assert [item for part in found for item in part] == list(range(count))
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == f"xrcore: work: out of GPU memory, going on in 2 portions of {-(-count // 2)}"
+    assert lines[0] == f"xrcore: note: work: out of GPU memory, going on in 2 portions of {-(-count // 2)}"
     assert memory.begun == len(lines) + 1  # all over again each time, so that nothing counts twice
     # and it does not try in vain again
     memory.asked.clear()

@@ -122,10 +122,10 @@ def in_words(device: torch.device) -> str:
 
 
 def say_once(line: str) -> None:
-    """A line on stderr, the first time it is said by this process."""
+    """A remark on stderr, the first time it is made by this process."""
     if line not in _said:
         _said.add(line)
-        print(f"xrcore: {line}", file=sys.stderr, flush=True)
+        print(f"xrcore: note: {line}", file=sys.stderr, flush=True)
 
 
 def on(device: torch.device) -> AbstractContextManager[object]:

@@ -93,10 +93,10 @@ def register(
     began = clock()
     see = None if watch is None else clock.stopped_during(watch)
     say = (lambda _: None) if progress is None else clock.stopped_during(progress)
-    if device is not None:
-        volume = place(volume, device, "registering")
     beam = Beam() if beam is None else beam
     settings = settings_for(method)
+    if device is not None:
+        volume = place(volume, device, "registering", spacing=settings.levels[-1].spacing)
     if similarity is not None:
         settings = replace(settings, similarity=similarity)
     stages: dict[str, float] = {}

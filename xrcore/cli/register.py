@@ -63,6 +63,7 @@ def register(
     from xrcore.files import check_writable, fingerprint
     from xrcore.models import PoseRegressor
     from xrcore.record import FILES, read_pose, write_registration
+    from xrcore.refinement.settings import settings_for
     from xrcore.registration import register as find
     from xrcore.renderer import place
     from xrcore.xray import read_xray
@@ -78,8 +79,9 @@ def register(
     if initial is not None:
         start = PoseRegressor.load(initial) if Path(initial).is_dir() else read_pose(initial, image.carm, volume.isocenter)
     wanted = None if similarity == "auto" else similarity
-    there = place(volume, device, "registering", always_say=True)
-    result = find(image, there, initial=start, method=method, similarity=wanted, beam=beam)
+    settings = settings_for(method)
+    there = place(volume, device, "registering", spacing=settings.levels[-1].spacing, always_say=True)
+    result = find(image, there, initial=start, method=settings, similarity=wanted, beam=beam)
     tell(tuple(note for note in result.notes if note not in (*image.notes, *notes)))
 
     inputs = {"ct": fingerprint(ct), "xray": fingerprint(xray)}

@@ -84,7 +84,7 @@ def train(
     volume, notes = load_ct(ct, config.spacing, background, labels, keep, series)
     tell(notes)
     first = None if start is None else PoseRegressor.load(start)
-    where = place(volume, device, "training", always_say=True).device
+    where = place(volume, device, "training", spacing=config.spacing, always_say=True).device
     model = learn(volume, geometry, config, out=out, resume=resume, start=first, device=where, progress=True)
     _report(out, model)
 

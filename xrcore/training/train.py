@@ -69,7 +69,7 @@ def train(
     folder = None if out is None else Path(out)
     if folder is not None:
         check_writable(folder)
-    where = place(volume, device, "training").device
+    where = place(volume, device, "training", spacing=settings.spacing).device
     if folder is not None and (finished := _finished(folder, settings, carm, volume, resume)) is not None:
         return finished
     with on(where), torch.random.fork_rng(devices=[where] if where.type == "cuda" else []), team(where) as crew:

@@ -64,7 +64,7 @@ def iterate(
 ) -> tuple[Float[Tensor, "B s"], Float[Tensor, "n B 14"], float]:
     """Queue a level's iterations, of variables whose camera-frame twists are the columns of `basis`.
 
-    Returns the state after the last iteration and what each logged, see `kernel`, and the normal equations' effective count.
+    Returns the state after the last iteration and what each logged, see `step_kernel`, and the normal equations' effective count.
     """
     from xrcore.refinement.cuda import step_kernel as kernel
 
