@@ -44,14 +44,14 @@ reproduce: $(VENV)/.workflow
 	@$(BIN)/xrcore reproduce --profile $(PROFILE) -- $(SNAKEMAKE)
 
 site: $(VENV)/.workflow
-	@$(BIN)/python -m xrcore.reproduction $(PROFILE) notebooks
+	@$(BIN)/python -m companion.workflow $(PROFILE) notebooks
 	@$(BIN)/python -m xrcore.site --notebooks build/pages/$(PROFILE) --results results --figures figures --out site
 
 bench: $(VENV)/.core
 	@$(BIN)/xrcore bench
 
 gpu: $(VENV)/.core
-	@$(BIN)/python -c 'import sys, torch; from xrcore.devices import no_gpu; sys.exit(None if torch.cuda.is_available() else "make gpu: " + no_gpu())'
+	@$(BIN)/python -c 'import sys, torch; from xrcore._util.devices import no_gpu; sys.exit(None if torch.cuda.is_available() else "make gpu: " + no_gpu())'
 	@$(MAKE) --no-print-directory $(VENV)/.gpu
 	@$(BIN)/python -m pytest tests/test_*_cuda.py tests/test_devices.py tests/test_simulate_batch.py tests/test_bench_gpu.py -rs; passed=$$?; \
 		$(BIN)/python benchmarks/gpu.py $(GPU) && $(BIN)/python benchmarks/kernel.py && $(BIN)/python benchmarks/launches.py && \

@@ -16,7 +16,7 @@ import pandas as pd
 from patients import chosen
 from tables import publish
 
-from xrcore.experiments import TestSet, run, search, summary
+from companion.experiments import TestSet, run, search, summary
 
 
 def line(protocol: str, patient: str, cases: pd.DataFrame) -> dict[str, Any]:

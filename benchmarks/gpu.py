@@ -22,10 +22,11 @@ GPU = torch.cuda.is_available()
 if "--dry" in sys.argv or not GPU:
     os.environ.setdefault("TRITON_INTERPRET", "1")  # before the kernels are imported
 
+from harness import gpu  # noqa: E402
 from tables import publish  # noqa: E402
 
-from xrcore.bench import gpu, machine  # noqa: E402
-from xrcore.devices import triton_installed  # noqa: E402
+from xrcore._util import machine  # noqa: E402
+from xrcore._util.devices import triton_installed  # noqa: E402
 
 RESULTS = Path(__file__).parents[1] / "results" / "gpu"
 INTERPRETED = (

@@ -26,13 +26,13 @@ from triton.backends import nvidia
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from xrcore.refinement.cuda import normal, normal_kernel
-from xrcore.refinement.cuda import step_kernel as refinement
+from xrcore.registration.solvers.cuda import normal, normal_kernel
+from xrcore.registration.solvers.cuda import step_kernel as refinement
 from xrcore.renderer import cuda
 from xrcore.renderer.cuda import kernel
 from xrcore.renderer.packing import BLOCK
-from xrcore.simulate.batch import fused
-from xrcore.simulate.batch import kernel as acquisition
+from xrcore.simulation.batch import fused
+from xrcore.simulation.batch import kernel as acquisition
 
 RESULTS = Path(__file__).parents[1] / "results" / "gpu_kernel"
 TOOLS = Path(nvidia.__file__).parent / "bin"
@@ -57,7 +57,7 @@ def renderer(architecture: int, materials: int, jacobian: bool) -> bytes:
 
 
 def refinement_step(architecture: int, first: bool, last: bool) -> bytes:
-    """Machine code of `xrcore.refinement.cuda.step_kernel.step`."""
+    """Machine code of `xrcore.registration.solvers.cuda.step_kernel.step`."""
     names = refinement.step.arg_names
     types = {name: "*fp32" if name == "views" else "*fp64" if i < names.index("blocks") else "fp32" for i, name in enumerate(names)}
     types["blocks"] = "i32"
@@ -65,7 +65,7 @@ def refinement_step(architecture: int, first: bool, last: bool) -> bytes:
 
 
 def refinement_sums(architecture: int, masked: bool) -> bytes:
-    """Machine code of `xrcore.refinement.cuda.normal_kernel.sums`."""
+    """Machine code of `xrcore.registration.solvers.cuda.normal_kernel.sums`."""
     names = normal_kernel.sums.arg_names
     types = {name: "*fp64" if name == "out" else "*fp32" if i < names.index("count") else "i32" for i, name in enumerate(names)}
     constants = {"MASKED": masked, "LANES": normal.LANES}
@@ -73,20 +73,20 @@ def refinement_sums(architecture: int, masked: bool) -> bytes:
 
 
 def refinement_groups(architecture: int, floored: bool) -> bytes:
-    """Machine code of `xrcore.refinement.cuda.normal_kernel.standardised`."""
+    """Machine code of `xrcore.registration.solvers.cuda.normal_kernel.standardised`."""
     types = dict.fromkeys(normal_kernel.standardised.arg_names, "*fp64") | {"groups": "i32", "variance_floor": "fp32", "tolerance": "fp32"}
     constants = {"FLOORED": floored, "GROUPS": normal.GROUPS}
     return compiled(normal_kernel.standardised, types, constants, 1, architecture)
 
 
 def acquisition_noise(architecture: int) -> bytes:
-    """Machine code of `xrcore.simulate.batch.kernel.detect`."""
+    """Machine code of `xrcore.simulation.batch.kernel.detect`."""
     types = dict.fromkeys(acquisition.detect.arg_names, "*fp32") | {"seeds": "*i64", "pixels": "i32", "blocks": "i32"}
     return compiled(acquisition.detect, types, {"LANES": fused.LANES}, fused.WARPS, architecture)
 
 
 def acquisition_rods(architecture: int) -> bytes:
-    """Machine code of `xrcore.simulate.batch.kernel.shade`."""
+    """Machine code of `xrcore.simulation.batch.kernel.shade`."""
     types = dict.fromkeys(acquisition.shade.arg_names, "i32")
     types |= {"images": "*fp32", "chosen": "*i64", "rods": "*fp64", "spectra": "*fp32", "lines": "*fp64"}
     return compiled(acquisition.shade, types, {"LANES": fused.LANES}, fused.WARPS, architecture)

@@ -16,7 +16,7 @@ from tables import needs_triton, publish
 
 needs_triton()
 
-from xrcore.bench.gpu import queued
+from harness.gpu import queued
 
 RESULTS = Path(__file__).parents[1] / "results" / "gpu_launches"
 

@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from xrcore.bench.gpu import DRY, missing, peer, registering, rendering, training
-from xrcore.bench.gpu.precision import HALVES, KERNEL
-from xrcore.bench.machine import gpu_in_words
+from harness.gpu import DRY, missing, peer, registering, rendering, training
+from harness.gpu.precision import HALVES, KERNEL
+
+from xrcore._util.machine import gpu_in_words
 
 # the others are in results/gpu.csv
 SHOWN = (

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from xrcore.bench import run
+from harness import run
 
 ROOT = Path(__file__).parents[1]
 

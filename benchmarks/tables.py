@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from xrcore.bench.machine import describe
-from xrcore.devices import triton_installed
+from xrcore._util.devices import triton_installed
+from xrcore._util.machine import describe
 
 
 def needs_triton() -> None:

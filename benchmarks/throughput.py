@@ -20,11 +20,11 @@ import torch
 from patients import CARM, chosen
 from tables import publish
 
-from xrcore.networks.methods import method_named
-from xrcore.threads import for_rendering
-from xrcore.training import profile
-from xrcore.training.optimisation import half_precision
-from xrcore.training.stream import DrrStream
+from xrcore._util.threads import for_rendering
+from xrcore.learning.methods import method_named
+from xrcore.learning.training import profile
+from xrcore.learning.training.optimisation import half_precision
+from xrcore.learning.training.stream import DrrStream
 
 CASES = [
     {"pixels": 128, "batch": 8},
@@ -49,7 +49,7 @@ class Case:
         self.settings = profile("laptop").changed(pixels=pixels, batch=batch, acquired=acquired)
         self.stream = DrrStream(volume, CARM, self.settings)
         self.method = method_named("psss")(self.settings)
-        with patch("xrcore.networks.blocks.quicken", lambda network: network) if not quick else nullcontext():
+        with patch("xrcore.learning.networks.blocks.quicken", lambda network: network) if not quick else nullcontext():
             self.network = self.method.network().train()
         self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=1e-3, foreach=True)
         self.half = half_precision("auto", torch.device("cpu"))

@@ -17,8 +17,8 @@ from patients import CARM, PATIENTS, chosen
 from tables import publish
 
 import xrcore as xr
-from xrcore.refinement.refine import refine
-from xrcore.refinement.verify import gather_evidence, objections
+from xrcore.registration.refinement import refine
+from xrcore.registration.verify import gather_evidence, objections
 
 FAR = torch.tensor([30.0, 30.0, 20.0, 60.0, 60.0, 60.0], dtype=torch.float64)
 FIELDS = ("zncc", "gradient", "local", "attainable", "disagreement")

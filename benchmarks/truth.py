@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from harness import peer_rtk
+from harness.case import one_material
 from torch import Tensor
 
+from companion.experiments import PATIENTS, Patient
+from xrcore._util.errors import XrcoreError
 from xrcore.beam import Beam
-from xrcore.bench import peer_rtk
-from xrcore.bench.case import one_material
 from xrcore.ct import Volume
-from xrcore.errors import XrcoreError
-from xrcore.experiments import PATIENTS, Patient
 from xrcore.geometry import CArm, Pose, camera_rays
 from xrcore.geometry.presets import PAPER_CARM
 from xrcore.renderer import reference, render, render_with_jacobian

@@ -12,7 +12,7 @@ import pytest
 import torch
 from commands import Done
 
-from xrcore import devices
+from xrcore._util import devices
 from xrcore.cli import main
 
 if not torch.cuda.is_available():

@@ -92,7 +92,7 @@ def test_unknown_names_are_refused():
 
 
 def test_a_function_is_not_hidden_by_the_package_of_its_name():
-    code = "from xrcore.simulate import Acquisition; import xrcore.simulate; import xrcore as xr; print(callable(xr.simulate), Acquisition)"
+    code = "from xrcore.simulation import Acquisition; import xrcore.simulation; import xrcore as xr; print(callable(xr.simulate), Acquisition)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("True")
 

@@ -8,7 +8,7 @@ from importlib.resources import files
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from xrcore.errors import XrcoreError
+from xrcore._util.errors import XrcoreError
 
 MATERIALS = ("soft", "bone", "air", "titanium", "iron", "water")
 ENERGY_RANGE = (10.0, 150.0)  # [keV]

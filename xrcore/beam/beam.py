@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from xrcore._util.errors import XrcoreError
 from xrcore.beam.attenuation import ENERGY_RANGE, MATERIALS, mass_attenuation, table
 from xrcore.beam.compression import compress
-from xrcore.errors import XrcoreError
 
 KILOVOLTS = (60, 90, 120)
 METALS = ("titanium", "iron")

@@ -10,8 +10,8 @@ from typing import NoReturn
 
 import typer
 
+from xrcore._util.errors import XrcoreError
 from xrcore.cli.app import app
-from xrcore.errors import XrcoreError
 
 # the base of all complaints about arguments; its own home moved between versions of typer
 _UsageError: type[typer.BadParameter] = typer.BadParameter.__base__  # type: ignore[assignment]

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from typing import Annotated
 
 import typer
 
 import xrcore
-from xrcore.cli.bench import bench
-from xrcore.cli.data import data
 from xrcore.cli.demo import demo
 from xrcore.cli.register import register
 from xrcore.cli.render import render
-from xrcore.cli.reproduce import reproduce
 from xrcore.cli.train import train
 
 app = typer.Typer(
@@ -21,9 +19,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for command in (demo, register, render, train, reproduce, bench):
+for command in (demo, register, render, train):
     app.command()(command)
-app.add_typer(data, name="data")
+
+for entry_point in sorted(entry_points(group="xrcore.commands"), key=lambda entry: entry.name):
+    added = entry_point.load()
+    if isinstance(added, typer.Typer):
+        app.add_typer(added, name=entry_point.name)
+    else:
+        app.command(entry_point.name)(added)
 
 
 def _show_version(wanted: bool) -> None:

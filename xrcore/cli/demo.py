@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from xrcore.ct import Volume
     from xrcore.geometry import CArm, Pose
-    from xrcore.refinement.result import Registration
+    from xrcore.registration.result import Registration
 
 _CT_SPACING, _XRAY_SPACING = 2.0, 1.5  # [mm]: the X-ray comes from a finer patient than the one that is registered
 
@@ -41,15 +41,15 @@ def demo(
     import torch
 
     import xrcore
+    from xrcore._util.atomic import check_writable, fingerprint, staged
     from xrcore.cli.text import line, program, verdict
     from xrcore.ct import volume_from_hu
-    from xrcore.files import check_writable, fingerprint, staged
     from xrcore.geometry import Pose
     from xrcore.phantom import pelvis, pelvis_hu
-    from xrcore.record import FILES, write_registration
-    from xrcore.registration import register
+    from xrcore.registration.files import FILES, write_registration
+    from xrcore.registration.pipeline import register
     from xrcore.renderer import render_with_jacobian
-    from xrcore.simulate import Acquisition, simulate
+    from xrcore.simulation import Acquisition, simulate
     from xrcore.xray import write_xray
 
     check_writable(out)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xrcore.errors import XrcoreError
+from xrcore._util.errors import XrcoreError
 
 if TYPE_CHECKING:
     from xrcore.ct import Volume
@@ -36,8 +36,8 @@ def load_ct(
     series: str | None = None,
 ) -> tuple[Volume, tuple[str, ...]]:
     """The volume, and remarks about the file."""
+    from xrcore._util.collect_warnings import remarks
     from xrcore.ct import read_ct
-    from xrcore.ct.remarks import remarks
 
     if keep is not None and labels is None:
         raise XrcoreError("--keep chooses values of a label map; give it by --labels")

@@ -11,7 +11,7 @@ from xrcore.cli.options import Background, Ct, Device, Keep, Kilovolts, Labels, 
 
 if TYPE_CHECKING:
     from xrcore.geometry import Pose
-    from xrcore.models import PoseRegressor
+    from xrcore.learning.models import PoseRegressor
 
 Start = Annotated[
     str | None,
@@ -57,14 +57,14 @@ def register(
       xrcore register ct.nii.gz fluoro.dcm --initial model/ --out result
       xrcore register ct_folder/ xray.png --carm carm.yaml --initial 0,30,0,0,0,0 --out result
     """
+    from xrcore._util.atomic import check_writable, fingerprint
+    from xrcore._util.devices import named_device
     from xrcore.beam import Beam
     from xrcore.cli.text import line, pose_table, verdict
-    from xrcore.devices import named_device
-    from xrcore.files import check_writable, fingerprint
-    from xrcore.models import PoseRegressor
-    from xrcore.record import FILES, read_pose, write_registration
-    from xrcore.refinement.settings import settings_for
-    from xrcore.registration import register as find
+    from xrcore.learning.models import PoseRegressor
+    from xrcore.registration.files import FILES, read_pose, write_registration
+    from xrcore.registration.pipeline import register as find
+    from xrcore.registration.settings import settings_for
     from xrcore.renderer import place
     from xrcore.xray import read_xray
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from xrcore._util.errors import XrcoreError
 from xrcore.cli.options import Background, Ct, Keep, Kilovolts, Labels, Series, Spacing, default_carm, load_ct, tell
-from xrcore.errors import XrcoreError
 
 _SUFFIXES = (".png", ".tif", ".tiff", ".dcm")
 
@@ -37,9 +37,9 @@ def render(
     """
     if out.suffix.lower() not in _SUFFIXES:
         raise XrcoreError(f"{out}: --out must end in .png, .tif or .dcm")
+    from xrcore._util.atomic import check_writable, staged
     from xrcore.beam import Beam
-    from xrcore.files import check_writable, staged
-    from xrcore.record import read_pose
+    from xrcore.registration.files import read_pose
     from xrcore.renderer import render as draw
     from xrcore.xray import read_carm, write_carm, write_xray
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from xrcore.geometry.pose import NAMES
 
 if TYPE_CHECKING:
-    from xrcore.refinement.result import Registration
+    from xrcore.registration.result import Registration
 
 _LABEL = 12
 _UNITS = ("deg", "deg", "deg", "mm", "mm", "mm")

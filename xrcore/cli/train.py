@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from xrcore._util.errors import XrcoreError
 from xrcore.cli.options import Background, Ct, Device, Keep, Labels, Series, default_carm, load_ct, tell
-from xrcore.errors import XrcoreError
 
 if TYPE_CHECKING:
-    from xrcore.training import TrainingSettings
+    from xrcore.learning.training import TrainingSettings
 
 Profile = Annotated[str, typer.Option(help="smoke (seconds, learns little), laptop (half an hour) or paper (256 pixels, for a GPU).")]
 Rotation = Annotated[str | None, typer.Option(metavar="RX,RY,RZ", help="Half-widths of the poses [deg].", show_default="15,15,10")]
@@ -57,11 +57,11 @@ def train(
       xrcore train ct.nii.gz --method salehi --protocol paper --out salehi
       xrcore train ct.nii.gz --set autoencoder=false --set attention=false --out encoder-only
     """
-    from xrcore.devices import named_device
-    from xrcore.files import check_writable
-    from xrcore.models import PoseRegressor
+    from xrcore._util.atomic import check_writable
+    from xrcore._util.devices import named_device
+    from xrcore.learning.models import PoseRegressor
+    from xrcore.learning.training.loop import train as learn
     from xrcore.renderer import place
-    from xrcore.training.train import train as learn
     from xrcore.xray import read_carm
 
     check_writable(out)
@@ -91,7 +91,7 @@ def train(
 
 def _settings(profile: str, method: str, changes: dict[str, Any]) -> TrainingSettings:
     """The profile, then what the method's authors do, then what the user says."""
-    from xrcore.training import profile as named
+    from xrcore.learning.training import profile as named
 
     return named(profile, method).changed(**changes)
 

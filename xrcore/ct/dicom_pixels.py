@@ -17,8 +17,8 @@ from numpy import ndarray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate, generate_frames
 
-from xrcore.ct.silence import silent_libraries
-from xrcore.errors import XrcoreError
+from xrcore._util.errors import XrcoreError
+from xrcore._util.suppress_stderr import silent_libraries
 
 MOST_PIXELS = 2**28
 COMPRESSED_AT_MOST = 5000  # pixels a byte

@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Float32, Float64
 from numpy import ndarray
 
+from xrcore._util.errors import XrcoreError
 from xrcore.ct.dicom_pixels import is_dicom, number, numbers, pixels, read_dataset, rescaled, tag, text
 from xrcore.ct.image_files import MOST_VOXELS
-from xrcore.errors import XrcoreError
 
 MOST_FILES = 20_000
 _TAGS = (

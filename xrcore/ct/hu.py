@@ -12,11 +12,11 @@ import torch
 from jaxtyping import Float
 from numpy.typing import ArrayLike, NDArray
 
+from xrcore._util.errors import XrcoreError
 from xrcore.ct.image_files import MOST_VOXELS, geometry, read_image
 from xrcore.ct.materials import HU_OF_AIR, densities
 from xrcore.ct.resampling import isotropic_grid, resample_labels, resample_spline
 from xrcore.ct.volume import Volume
-from xrcore.errors import XrcoreError
 
 SHORTEST, LONGEST = 5.0, 3000.0  # [mm] sizes of a CT that are not a mistake of units
 LARGEST_HU = 1e5

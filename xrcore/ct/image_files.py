@@ -22,8 +22,8 @@ import SimpleITK as sitk
 from jaxtyping import Float64, Shaped
 from numpy import ndarray
 
-from xrcore.ct.silence import silent_libraries
-from xrcore.errors import XrcoreError
+from xrcore._util.errors import XrcoreError
+from xrcore._util.suppress_stderr import silent_libraries
 
 MOST_VOXELS = 2**30
 DEFLATE_AT_MOST = 1040  # zlib cannot shrink further, so a smaller file does not hold what its header says

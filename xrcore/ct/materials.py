@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float32
 from numpy import ndarray
 
-from xrcore.errors import XrcoreError
+from xrcore._util.errors import XrcoreError
 
 HU_OF_AIR = -1000.0
 AIR_UP_TO = -800.0

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from xrcore.devices import OUT_OF_MEMORY, NoRoomError, named_device
-from xrcore.errors import XrcoreError
+from xrcore._util.devices import OUT_OF_MEMORY, NoRoomError, named_device
+from xrcore._util.errors import XrcoreError
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion, gaussian_filter
 from torch import Tensor
 
-from xrcore.errors import XrcoreError
+from xrcore._util.errors import XrcoreError
 
 FIXED = np.array([1.0, 0.16, 0.12])  # red: the X-ray
 MOVING = np.array([0.08, 0.45, 1.0])  # blue: the DRR

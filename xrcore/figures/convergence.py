@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from xrcore.figures.marks import INK, OURS, PALE, QUIET, SECOND, logarithmic, quiet
-from xrcore.refinement.result import Step
+from xrcore.registration.result import Step
 
 _LEAST_RANGE = 0.05  # of the similarity's axis: less is no climb to be looked at
 

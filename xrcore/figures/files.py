@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from xrcore.errors import XrcoreError
+from xrcore._util.errors import XrcoreError
 
 FORMATS = (".png", ".pdf")
 

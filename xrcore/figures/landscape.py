@@ -13,9 +13,9 @@ from matplotlib.ticker import MaxNLocator
 
 from xrcore.figures.marks import FOURTH, INK, OURS, PALE, QUIET, SECOND, THIRD, WIDTH, canvas, quiet
 from xrcore.geometry.pose import NAMES
-from xrcore.refinement.landscape import TOLERANCE, Plane, Profiles
-from xrcore.refinement.returns import Returns
-from xrcore.refinement.similarities import SIMILARITIES
+from xrcore.registration.convergence_basin import Returns
+from xrcore.registration.similarities import SIMILARITIES
+from xrcore.registration.similarity_profiles import TOLERANCE, Plane, Profiles
 
 # of Okabe and Ito's palette; dashes tell them apart once more
 _LOOKS: dict[str, tuple[str, Any]] = {

@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from matplotlib.text import Annotation, Text
 from numpy.typing import NDArray
 
-from xrcore.errors import XrcoreError
+from xrcore._util.errors import XrcoreError
 from xrcore.figures.blends import FIXED, MOVING, Image, difference, display_image, overlay
 from xrcore.metrics import ncc
 from xrcore.xray.image import Xray

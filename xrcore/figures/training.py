@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from xrcore.errors import XrcoreError
-from xrcore.training.log import CSV, read_log
+from xrcore._util.errors import XrcoreError
+from xrcore.learning.training.log import CSV, read_log
 
 _INK, _QUIET, _LINE, _GRID = "#1a1a1a", "#6b6b6b", "#2358a6", "#e3e3e3"
 _PARTS = ("#b8641b", "#3f8f5f", "#8a4fa3", "#a39a1f")

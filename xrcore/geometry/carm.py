@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xrcore.errors import XrcoreError
+from xrcore._util.errors import XrcoreError
 
 
 def _pair(name: str, value: float | Sequence[float]) -> tuple[float, float]:

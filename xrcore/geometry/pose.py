@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xrcore.errors import XrcoreError
+from xrcore._util.errors import XrcoreError
 from xrcore.geometry import rigid
 from xrcore.geometry.carm import CArm
 

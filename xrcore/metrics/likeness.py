@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from xrcore.errors import XrcoreError
+from xrcore._util.errors import XrcoreError
 
 _WINDOW = 11  # [pixels]
 _SIGMA = 1.5  # [pixels]

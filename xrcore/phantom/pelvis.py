@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from xrcore._util.errors import XrcoreError
 from xrcore.ct import Volume, volume_from_hu
-from xrcore.errors import XrcoreError
 from xrcore.phantom.bowel import paint_bowel
 from xrcore.phantom.canvas import AIR, Canvas
 from xrcore.phantom.hip_bone import HIP_CENTER, wing

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Float64, Int32, UInt8
 from torch import Tensor
 
+from xrcore._util.errors import XrcoreError
 from xrcore.ct.volume import Volume
-from xrcore.errors import XrcoreError
 
 LEVELS = 65535  # 16 bits a material
 PAD_LOW, PAD_HIGH = 1, 2  # zeros around the grid: bilinear samples fade out over one voxel, one more for rounding

@@ -6,10 +6,10 @@ import os
 
 import torch
 
+from xrcore._util.devices import AUTO, OUT_OF_MEMORY, NoRoomError, in_words, named_device, say_once
 from xrcore.ct.volume import Volume
-from xrcore.devices import AUTO, OUT_OF_MEMORY, NoRoomError, in_words, named_device, say_once
 from xrcore.renderer.packing import pack
-from xrcore.renderer.render import choose_backend
+from xrcore.renderer.rendering import choose_backend
 
 
 def place(volume: Volume, name: str | torch.device, work: str, *, spacing: float, always_say: bool = False) -> Volume:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from xrcore.errors import XrcoreError
+from xrcore._util.errors import XrcoreError
 
 if TYPE_CHECKING:
     from xrcore.widgets.attention import AttentionViewer

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from xrcore._util.errors import XrcoreError
 from xrcore.beam import Beam
 from xrcore.ct import Volume
-from xrcore.errors import XrcoreError
 from xrcore.figures import display_image
 from xrcore.figures.attention import attention_overlay, spread_over
 from xrcore.figures.cases import case_figure, error_map
 from xrcore.geometry import Pose
-from xrcore.models import PoseRegressor
+from xrcore.learning.models import PoseRegressor
 from xrcore.widgets.attention_state import AttentionState
 from xrcore.widgets.attention_table import poses_table
 from xrcore.widgets.panel import Panel

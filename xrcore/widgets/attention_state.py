@@ -11,17 +11,17 @@ from torch import Tensor
 from traitlets import Any as AnyTrait
 from traitlets import HasTraits, Instance
 
+from xrcore._util.errors import XrcoreError
 from xrcore.beam import Beam
 from xrcore.ct import Volume
-from xrcore.errors import XrcoreError
 from xrcore.geometry import Pose
+from xrcore.learning.models import PoseRegressor
+from xrcore.learning.models.view import seen_by
 from xrcore.metrics import mtre, ncc
-from xrcore.models import PoseRegressor
-from xrcore.models.view import seen_by
-from xrcore.refinement.result import Registration
-from xrcore.registration import register
+from xrcore.registration.pipeline import register
+from xrcore.registration.result import Registration
 from xrcore.renderer import render
-from xrcore.simulate import Acquisition, simulate
+from xrcore.simulation import Acquisition, simulate
 from xrcore.xray import Xray
 
 # A ray a pixel, in place of four, is enough to look at and takes a quarter of the time.

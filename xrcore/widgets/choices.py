@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from companion.experiments.patients import PATIENTS, Phantom
+from xrcore._util.errors import XrcoreError
 from xrcore.beam import Beam
 from xrcore.ct import Volume, read_ct
-from xrcore.errors import XrcoreError
-from xrcore.experiments.patients import PATIENTS, Phantom
 
 
 class CtSource(Protocol):

@@ -10,14 +10,14 @@ from typing import Any
 
 import ipywidgets as ipw
 
+from companion.experiments.patients import Phantom
+from xrcore._util.errors import XrcoreError
 from xrcore.ct import Volume
-from xrcore.errors import XrcoreError
-from xrcore.experiments.patients import Phantom
 from xrcore.figures.convergence import convergence_figure
 from xrcore.geometry import CArm
 from xrcore.geometry.presets import PAPER_CARM
-from xrcore.refinement.settings import PRESETS, Settings, settings_for
-from xrcore.refinement.similarities import SIMILARITIES
+from xrcore.registration.settings import PRESETS, Settings, settings_for
+from xrcore.registration.similarities import SIMILARITIES
 from xrcore.widgets.choices import CtSource, beams
 from xrcore.widgets.comparison import Comparison
 from xrcore.widgets.gestures import PoseGestures

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from xrcore.figures import checkerboard, composite, difference, display_image, overlay
-from xrcore.refinement.problem import shrink
+from xrcore.registration.problem import shrink
 from xrcore.renderer import render
 from xrcore.widgets.canvas import Canvas
 from xrcore.widgets.gestures import HINT

@@ -8,8 +8,8 @@ from typing import Any
 import ipywidgets as ipw
 import torch
 
+from xrcore._util.errors import XrcoreError
 from xrcore.ct import Volume
-from xrcore.errors import XrcoreError
 from xrcore.figures import display_image
 from xrcore.geometry import CArm, Pose
 from xrcore.geometry.presets import PAPER_CARM

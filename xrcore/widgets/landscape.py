@@ -10,13 +10,13 @@ from typing import Any
 import ipywidgets as ipw
 from traitlets import HasTraits
 
+from xrcore._util.errors import XrcoreError
 from xrcore.beam import Beam
 from xrcore.ct import Volume
-from xrcore.errors import XrcoreError
 from xrcore.figures.landscape import plane_figure, profiles_figure
 from xrcore.geometry import Pose
 from xrcore.geometry.pose import NAMES
-from xrcore.refinement.similarities import SIMILARITIES
+from xrcore.registration.similarities import SIMILARITIES
 from xrcore.widgets.landscape_state import LandscapeState
 from xrcore.widgets.landscape_table import table
 from xrcore.widgets.panel import Panel

@@ -6,14 +6,14 @@ from typing import Any
 
 from traitlets import Dict, Float, HasTraits, Instance, Tuple, Unicode, validate
 
+from xrcore._util.errors import XrcoreError
 from xrcore.beam import Beam
 from xrcore.ct import Volume
-from xrcore.errors import XrcoreError
 from xrcore.geometry import Pose
 from xrcore.geometry.pose import NAMES
-from xrcore.refinement.landscape import REACH, Plane, Profiles, plane, profiles
-from xrcore.refinement.returns import Returns, returns
-from xrcore.refinement.similarities import SIMILARITIES
+from xrcore.registration.convergence_basin import Returns, returns
+from xrcore.registration.similarities import SIMILARITIES
+from xrcore.registration.similarity_profiles import REACH, Plane, Profiles, plane, profiles
 from xrcore.xray import Xray
 
 

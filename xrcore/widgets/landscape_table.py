@@ -9,8 +9,8 @@ from numpy import ndarray
 
 from xrcore.figures.landscape import colour, unit
 from xrcore.geometry.pose import NAMES
-from xrcore.refinement.landscape import Profiles
-from xrcore.refinement.returns import Returns
+from xrcore.registration.convergence_basin import Returns
+from xrcore.registration.similarity_profiles import Profiles
 
 _QUIET = "#6b6b6b"
 _CELL = "padding:2px 4px;font-variant-numeric:tabular-nums"

@@ -9,7 +9,7 @@ from typing import Any
 
 import ipywidgets as ipw
 
-from xrcore.errors import XrcoreError
+from xrcore._util.errors import XrcoreError
 from xrcore.widgets.watching import Watching
 
 _CALM, _ALARM = "#555555", "#b3261e"

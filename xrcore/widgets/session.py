@@ -14,17 +14,17 @@ from typing import Any
 import torch
 from traitlets import Float, Instance, Tuple, Unicode, validate
 
+from xrcore._util.atomic import check_writable, fingerprint
+from xrcore._util.errors import XrcoreError
 from xrcore.beam import Beam
 from xrcore.ct import Volume
-from xrcore.errors import XrcoreError
-from xrcore.files import check_writable, fingerprint
 from xrcore.geometry import CArm, Pose
 from xrcore.geometry.presets import PAPER_CARM
 from xrcore.metrics import mpd, mtre
-from xrcore.record import FILES, write_registration
-from xrcore.refinement.result import Registration, Step
-from xrcore.registration import register
-from xrcore.simulate import Acquisition, simulate
+from xrcore.registration.files import FILES, write_registration
+from xrcore.registration.pipeline import register
+from xrcore.registration.result import Registration, Step
+from xrcore.simulation import Acquisition, simulate
 from xrcore.widgets.choices import SPACING, CtFile, CtSource
 from xrcore.widgets.reports import Reports
 from xrcore.widgets.state import ViewState

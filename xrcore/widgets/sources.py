@@ -7,7 +7,7 @@ from typing import Any
 
 import ipywidgets as ipw
 
-from xrcore.simulate import Acquisition
+from xrcore.simulation import Acquisition
 from xrcore.widgets.choices import patients
 from xrcore.widgets.panel import Panel
 from xrcore.widgets.patient_choice import PatientChoice

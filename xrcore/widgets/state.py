@@ -8,10 +8,10 @@ from typing import Any
 from traitlets import Any as AnyTrait
 from traitlets import Bool, HasTraits, Instance, TraitType, observe
 
+from xrcore._util.collect_warnings import remarks
+from xrcore._util.errors import XrcoreError
 from xrcore.beam import Beam
 from xrcore.ct import Volume
-from xrcore.ct.remarks import remarks
-from xrcore.errors import XrcoreError
 from xrcore.geometry import CArm, Pose
 from xrcore.geometry.pose import NAMES
 from xrcore.geometry.presets import PAPER_CARM
@@ -34,7 +34,7 @@ class _Six(TraitType[Any, Any]):
 class ViewState(HasTraits):
     """Traits `volume`, `carm`, `beam` and `numbers`, the six of the pose [deg, mm]; `observe` them as any traitlets' traits.
 
-    volume: a Volume, or where volumes of a patient come from (`CtFile`, `xrcore.experiments.Phantom`); the trait `patient` is the latter.
+    volume: a Volume, or where volumes of a patient come from (`CtFile`, `companion.experiments.Phantom`); the trait `patient` is the latter.
     running: whether a computation moves the pose, so that hands should leave it. notes: what reading the CT had to say.
     Raises XrcoreError for numbers that are no pose, and keeps those from before.
     """

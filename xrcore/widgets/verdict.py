@@ -8,7 +8,7 @@ import torch
 
 from xrcore.geometry import Pose
 from xrcore.geometry.pose import NAMES
-from xrcore.refinement.result import Registration
+from xrcore.registration.result import Registration
 from xrcore.widgets.session import Session
 
 _UNITS = ("°", "°", "°", "mm", "mm", "mm")

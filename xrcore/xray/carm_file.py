@@ -11,9 +11,9 @@ from typing import Any
 
 import yaml
 
+from xrcore._util.atomic import replacing
+from xrcore._util.errors import XrcoreError
 from xrcore.ct.image_files import check_file
-from xrcore.errors import XrcoreError
-from xrcore.files import replacing
 from xrcore.geometry import CArm
 
 GEOMETRY_KEYS = ("source_to_detector", "source_to_isocenter", "shape", "pixel_spacing", "principal_point", "K")

@@ -13,8 +13,8 @@ from numpy import ndarray
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
+from xrcore._util.errors import XrcoreError
 from xrcore.ct.dicom_pixels import number, numbers, pixels, read_dataset, rescaled, tag, text
-from xrcore.errors import XrcoreError
 from xrcore.geometry import CArm, Pose
 from xrcore.xray.dicom_object import letter_direction, stored_view
 

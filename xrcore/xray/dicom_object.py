@@ -12,7 +12,7 @@ from numpy import ndarray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, XRayAngiographicImageStorage, generate_uid
 
-from xrcore.errors import XrcoreError
+from xrcore._util.errors import XrcoreError
 from xrcore.geometry import CArm, Pose
 
 # Decimal strings of DICOM have 16 characters, and no tag holds six numbers of a pose or a principal point: the block does.

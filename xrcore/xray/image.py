@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from xrcore.devices import named_device
-from xrcore.errors import XrcoreError
+from xrcore._util.devices import named_device
+from xrcore._util.errors import XrcoreError
 from xrcore.geometry import CArm, Pose
 
 

@@ -10,8 +10,8 @@ from jaxtyping import Shaped
 from numpy import ndarray
 from PIL import Image
 
-from xrcore.ct.silence import silent_libraries
-from xrcore.errors import XrcoreError
+from xrcore._util.errors import XrcoreError
+from xrcore._util.suppress_stderr import silent_libraries
 
 MOST_PIXELS = 2**27
 COMPRESSED_AT_MOST = 5000  # pixels a byte; a smaller file does not hold what its header says

@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Bool, Float32, Shaped
 from numpy import ndarray
 
+from xrcore._util.errors import XrcoreError
 from xrcore.ct.dicom_pixels import is_dicom, tag
 from xrcore.ct.image_files import check_file
-from xrcore.errors import XrcoreError
 from xrcore.geometry import CArm
 from xrcore.xray.carm_file import CarmFile, build_carm, load_carm_file
 from xrcore.xray.dicom import DETECTOR, TAGS, DicomXray, mirrored, pose_from_angles, read_dicom

@@ -12,8 +12,8 @@ from numpy import ndarray
 from PIL import Image
 from torch import Tensor
 
-from xrcore.errors import XrcoreError
-from xrcore.files import replacing
+from xrcore._util.atomic import replacing
+from xrcore._util.errors import XrcoreError
 from xrcore.geometry import CArm, Pose
 from xrcore.xray.dicom_object import xray_dataset
 from xrcore.xray.image import Xray

@@ -16,12 +16,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from xrcore._util.threads import rendering_threads
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
 from xrcore.renderer.cpu import kernels
 from xrcore.renderer.packing import pack, padded_voxel_from_world
-from xrcore.threads import rendering_threads
 
 _WORTH_A_THREAD = 1 << 18  # samples; below it, handing work over costs more than it saves
 

@@ -15,10 +15,10 @@ from jaxtyping import Float, Int32
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from xrcore._util.devices import on, on_device
+from xrcore._util.errors import XrcoreError
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
-from xrcore.devices import on, on_device
-from xrcore.errors import XrcoreError
 from xrcore.geometry import CArm, Pose
 from xrcore.renderer.packing import BLOCK, pack, padded_voxel_from_world
 

@@ -1,0 +1,192 @@
+"""A GPU's clock: kernels by events on the GPU itself, everything else by the wall; and a pretended one for a dry run on the CPU."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle, pairwise
+from typing import Any, Protocol
+
+import torch
+
+from harness.timing import Timing, interleaved
+from xrcore._util.errors import XrcoreError
+
+Call = Callable[[], Any]
+
+_SCRATCH = 1 << 28  # bytes: more than any GPU's cache
+_SWEEPS, _MOST_SWEEPS = 50, 800
+
+
+class Clock(Protocol):
+    """Marks are places in the GPU's queue of work. pretended: nothing that it says means anything."""
+
+    device: torch.device
+    pretended: bool
+
+    def mark(self) -> Any:
+        """A mark behind all that was queued so far."""
+        ...
+
+    def seconds(self, first: Any, last: Any) -> float:
+        """Between two marks that were reached."""
+        ...
+
+    def reached(self, mark: Any) -> bool:
+        """Whether the GPU has come to the mark yet."""
+        ...
+
+    def keep_busy(self, sweeps: int) -> None:
+        """Queue work that writes over the GPU's caches, so that what is queued next waits in line rather than for the processor."""
+        ...
+
+    def wait(self) -> None:
+        """Until the queue is empty."""
+        ...
+
+    def forget_peak(self) -> None:
+        """Of memory, from now on."""
+        ...
+
+    def peak_mb(self) -> float:
+        """Most memory [MB] that torch had allocated at once since `forget_peak`."""
+        ...
+
+    def free(self) -> None:
+        """Give back what nobody holds."""
+        ...
+
+
+class CudaClock:
+    """The current CUDA device's."""
+
+    pretended = False
+
+    def __init__(self) -> None:
+        self.device = torch.device("cuda")
+
+    def mark(self) -> torch.cuda.Event:
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def seconds(self, first: torch.cuda.Event, last: torch.cuda.Event) -> float:
+        return first.elapsed_time(last) / 1e3
+
+    def reached(self, mark: torch.cuda.Event) -> bool:
+        return mark.query()
+
+    def keep_busy(self, sweeps: int) -> None:
+        scratch = torch.empty(_SCRATCH, dtype=torch.uint8, device=self.device)
+        for _ in range(sweeps):
+            scratch.zero_()
+
+    def wait(self) -> None:
+        torch.cuda.synchronize()
+
+    def forget_peak(self) -> None:
+        self.free()
+        torch.cuda.reset_peak_memory_stats()
+
+    def peak_mb(self) -> float:
+        return torch.cuda.max_memory_allocated() / 1e6
+
+    def free(self) -> None:
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
+class Pretended:
+    """The processor in a GPU's place: every line of the benchmark runs, and no figure means anything."""
+
+    pretended = True
+
+    def __init__(self) -> None:
+        self.device = torch.device("cpu")
+
+    def mark(self) -> float:
+        return time.perf_counter()
+
+    def seconds(self, first: float, last: float) -> float:
+        return last - first
+
+    def reached(self, mark: float) -> bool:
+        return False
+
+    def keep_busy(self, sweeps: int) -> None:
+        pass
+
+    def wait(self) -> None:
+        pass
+
+    def forget_peak(self) -> None:
+        pass
+
+    def peak_mb(self) -> float:
+        return 0.0
+
+    def free(self) -> None:
+        gc.collect()
+
+
+def kernel_times(clock: Clock, tasks: Mapping[str, Sequence[Call]], rounds: int) -> dict[str, Timing]:
+    """GPU time of each call of each task, the tasks in turns; calls only launch kernels, and are the same work from several poses.
+
+    A task's calls follow each other without a gap. Its first finds the cache cold, the others as another view left it.
+    """
+    for calls in tasks.values():
+        for call in calls:
+            call()
+    seconds: dict[str, list[float]] = {name: [] for name in tasks}
+    for _ in range(rounds):
+        for name, calls in tasks.items():
+            seconds[name] += _in_line(clock, calls)
+    return {name: Timing(seconds=tuple(values)) for name, values in seconds.items()}
+
+
+def _in_line(clock: Clock, calls: Sequence[Call]) -> list[float]:
+    """Seconds of each call; again behind more other work where the GPU began before the processor had queued them all."""
+    sweeps = _SWEEPS
+    while True:
+        clock.wait()
+        clock.keep_busy(sweeps)
+        marks = [clock.mark()]
+        for call in calls:
+            call()
+            marks.append(clock.mark())
+        late = clock.reached(marks[0])
+        clock.wait()
+        if not late:
+            return [clock.seconds(first, last) for first, last in pairwise(marks)]
+        if sweeps >= _MOST_SWEEPS:
+            raise XrcoreError("benchmark: the processor queues kernels more slowly than the GPU runs them; try again when it is idle")
+        sweeps *= 2
+
+
+def wall_times(clock: Clock, tasks: Mapping[str, Sequence[Call]], rounds: int) -> dict[str, Timing]:
+    """Wall-clock time of each task's calls in rotation, until the GPU has finished; the tasks in turns, after a warm-up."""
+
+    def waited(calls: Sequence[Call]) -> Call:
+        turn = cycle(calls)
+
+        def task() -> None:
+            next(turn)()
+            clock.wait()
+
+        return task
+
+    for calls in tasks.values():
+        for call in calls:
+            call()
+    clock.wait()
+    return interleaved({name: waited(calls) for name, calls in tasks.items()}, rounds, warm=False)
+
+
+def wall_seconds(clock: Clock, call: Call) -> float:
+    """Of one call, until the GPU has finished."""
+    clock.wait()
+    began = time.perf_counter()
+    call()
+    clock.wait()
+    return time.perf_counter() - began

@@ -1,0 +1,77 @@
+"""The kernel against the reference in float64: what 16 bits a material and single precision cost, and what float16 would.
+
+Where there is no GPU the kernel runs in Triton's interpreter, which rounds each operation to float32 as a GPU does, but never fuses a
+multiplication with an addition, and whose exponentials and logarithms are a little better than a GPU's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness import case
+from xrcore.beam import Beam
+from xrcore.ct.volume import Volume
+from xrcore.geometry import CArm, Pose
+from xrcore.renderer import packing, reference, render_with_jacobian
+
+POSES = Pose.cat([Pose(), Pose(ry=90), case.POSE, Pose(rx=-25, ry=40, rz=15, tx=-10, ty=25, tz=-15)])
+
+KERNEL = "the kernel"
+ARITHMETIC = "of it arithmetic: float32, the beam's effective lines"
+WORDS = "of it storage: 16-bit words"
+HALVES = "for comparison, storage as float16"
+
+Rendered = tuple[Tensor, Tensor]
+
+
+def precision(sizes: Sequence[tuple[int, int]], device: torch.device, *, body: float = 3.0) -> list[dict[str, Any]]:
+    """For each (pixels, voxels), four rows: norms of the errors relative to the norm, and the largest, over POSES.
+
+    Two materials and the whole spectrum. On a CPU the kernel needs Triton's interpreter, set up before anything of Triton is imported.
+    """
+    phantom = case.body(body)
+    rows = []
+    for pixels, voxels in sizes:
+        volume, carm = case.resampled(phantom, voxels).to(device), case.carm(pixels)
+        exact = _reference(volume, volume.density, carm)
+        kernel = render_with_jacobian(volume, carm, POSES, Beam(), backend="cuda")
+        words = _reference(volume, as_packed(volume), carm)
+        halves = _reference(volume, volume.density.half(), carm)
+        compared = {KERNEL: (kernel, exact), ARITHMETIC: (kernel, words), WORDS: (words, exact), HALVES: (halves, exact)}
+        for what, (one, other) in compared.items():
+            rows.append({"what": what, "pixels": pixels, "voxels": voxels, "views": len(POSES)} | _errors(one, other))
+    return rows
+
+
+def as_packed(volume: Volume) -> Tensor:
+    """The densities that the kernel's words hold, float64."""
+    packed = packing.pack(volume)
+    x, y, z = packed.size
+    inner = slice(packing.PAD_LOW, -packing.PAD_HIGH)
+    words = packed.words_zyx.view(packed.planes, z, y, x)[:, inner, inner, inner]
+    counts = torch.stack([words & 0xFFFF, (words >> 16) & 0xFFFF], 1).flatten(0, 1)
+    return (counts.double() * packed.scale.view(-1, 1, 1, 1))[: len(volume.materials)]
+
+
+def _reference(volume: Volume, density: Tensor, carm: CArm) -> Rendered:
+    return reference.render_with_jacobian(replace(volume, density=density.double()), carm, POSES, Beam())
+
+
+def _errors(one: Rendered, other: Rendered) -> dict[str, float]:
+    image, jacobian = (a.double() - b.double() for a, b in zip(one, other, strict=True))
+    return {
+        "image, relative": _short(image.norm() / other[0].double().norm()),
+        "image, largest": _short(image.abs().max()),
+        "Jacobian, relative": _short(jacobian.norm() / other[1].double().norm()),
+        "Jacobian, largest a degree": _short(jacobian[..., :3].abs().max()),
+        "Jacobian, largest a mm": _short(jacobian[..., 3:].abs().max()),
+    }
+
+
+def _short(value: Tensor) -> float:
+    return float(f"{float(value):.3g}")

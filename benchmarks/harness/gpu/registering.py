@@ -1,0 +1,51 @@
+"""A whole registration, from the zero pose, of an X-ray as acquired."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from harness import case
+from harness.gpu.clock import Clock, wall_seconds
+from harness.gpu.rows import WALL, Figure, Row, milliseconds
+from harness.gpu.scene import Scene
+from harness.timing import Timing
+from xrcore.metrics import mtre
+from xrcore.registration.pipeline import register
+from xrcore.registration.result import Registration
+
+WHOLE = Row(what="registration from the zero pose", unit="ms", how=WALL, aim=30)
+FIRST = Row(what="the first registration of a new volume, from the processor's memory", unit="ms", how=WALL)
+ERROR = Row(what="registration: mTRE", unit="mm", how="median of the repeats")
+TRUSTED = Row(what="registration: trusted", unit="%", how="of the repeats", aim=100, least=True)
+
+ROWS = (WHOLE, FIRST, ERROR, TRUSTED)
+
+
+def measure(clock: Clock, scene: Scene) -> Iterator[tuple[Row, Figure]]:
+    """Yields each row as it is found."""
+    sizes = scene.sizes
+    pixels, fine, coarse = sizes.registration
+    options: dict[str, Any] = {} if sizes.retries is None else {"search": sizes.search, "retries": sizes.retries}
+    xray, on_processor = case.radiograph(case.body(fine), pixels), case.body(coarse)
+    volume = replace(on_processor).to(clock.device)
+    found: list[Registration] = []
+
+    def once(where: torch.device | None = None) -> None:
+        found.append(register(xray, volume if where is None else replace(on_processor).to(where), **options))
+
+    once()  # compiles
+    found.clear()
+    times = Timing(seconds=tuple(wall_seconds(clock, once) for _ in range(sizes.registrations)))
+    stages = {name: statistics.median(r.stages[name] for r in found) for name in found[0].stages}
+    yield WHOLE, milliseconds(times, ", ".join(f"{name} {1e3 * seconds:.3g} ms" for name, seconds in stages.items()))
+    landmarks = on_processor.surface_points()
+    errors = [float(mtre(r.pose, case.POSE, landmarks, xray.carm, on_processor.isocenter)) for r in found]
+    yield ERROR, Figure(value=statistics.median(errors), low=min(errors), high=max(errors), repeats=len(errors))
+    yield TRUSTED, Figure(value=100 * sum(r.trusted for r in found) / len(found), repeats=len(found))
+    first = Timing(seconds=tuple(wall_seconds(clock, lambda: once(clock.device)) for _ in range(max(1, sizes.registrations // 4))))
+    yield FIRST, milliseconds(first)

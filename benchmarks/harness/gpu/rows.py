@@ -1,0 +1,78 @@
+"""The table's rows: what is measured, in which unit, against which aim; and what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.timing import Timing
+
+NO_GPU = "no GPU: not measured"
+DRY = "dry run on the CPU: the figure means nothing"
+
+KERNEL = "kernel, by CUDA events"
+WALL = "wall clock"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """aim: at most this, or at least if `least`. how: what the figure is of."""
+
+    what: str
+    unit: str
+    how: str
+    aim: float | None = None
+    least: bool = False
+
+    def met(self, value: float) -> bool | None:
+        """Whether the aim is, if there is one."""
+        if self.aim is None:
+            return None
+        return value >= self.aim if self.least else value <= self.aim
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """value: a median where there are repeats. low, high: of the repeats."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    repeats: int = 1
+    note: str = ""
+
+
+def milliseconds(timing: Timing, note: str = "") -> Figure:
+    of = timing.to_dict()
+    return Figure(value=of["median_ms"], low=of["min_ms"], high=of["max_ms"], repeats=of["repeats"], note=note)
+
+
+def images_a_second(timing: Timing, images: int, note: str = "") -> Figure:
+    """timing: of `images` at once."""
+    low, high = images / max(timing.seconds), images / min(timing.seconds)
+    return Figure(value=images / timing.median, low=low, high=high, repeats=len(timing.seconds), note=note)
+
+
+def as_table(rows: Sequence[Row], found: Mapping[str, Figure], notes: Mapping[str, str], *, dry: bool = False) -> list[dict[str, Any]]:
+    """A dict a row, the same fields in all; empty where nothing was found. notes: by row, why not. dry: meet no aim, and say so."""
+    table = []
+    for row in rows:
+        figure = found.get(row.what)
+        aim = "" if row.aim is None else f"{'at least' if row.least else 'at most'} {row.aim:,g}"
+        line: dict[str, Any] = {"what": row.what, "median": None, "unit": row.unit, "low": None, "high": None, "repeats": None}
+        line |= {"aim": aim, "met": None, "how": row.how, "note": notes.get(row.what, "")}
+        if figure is not None:
+            line |= {"median": _short(figure.value), "low": _short(figure.low), "high": _short(figure.high), "repeats": figure.repeats}
+            line |= {"met": None if dry else row.met(figure.value), "note": DRY if dry else figure.note}
+        table.append(line)
+    return table
+
+
+def missing(table: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Rows without a figure."""
+    return [row["what"] for row in table if row["median"] is None]
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.4g}")

@@ -1,0 +1,118 @@
+"""Training steps on the GPU: images a second, what share of a step is rendering, memory; and the paper's profile trained for real."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+from dataclasses import replace
+from unittest.mock import patch
+
+from harness import case
+from harness.gpu.clock import Clock, wall_seconds
+from harness.gpu.rows import WALL, Figure, Row, images_a_second
+from harness.gpu.scene import Scene
+from harness.timing import Timing
+from xrcore.ct.volume import Volume
+from xrcore.geometry.presets import PAPER_CARM
+from xrcore.learning.training import TrainingSettings
+from xrcore.learning.training.distributed import Team
+from xrcore.learning.training.loop import _Trainer, train
+from xrcore.learning.training.stream import Batch, Drawn
+
+_LAPTOP, _PAPER = "training, profile laptop (128 pixels, batch 16, as acquired)", "training, profile paper (256 pixels, batch 64)"
+
+LAPTOP = Row(what=_LAPTOP, unit="images/s", how=WALL)
+LAPTOP_SHARE = Row(what=f"{_LAPTOP}: rendering", unit="%", how="of a step's time, simulation of the acquisition included", aim=10)
+PAPER = Row(what=_PAPER, unit="images/s", how=WALL)
+PAPER_SHARE = Row(what=f"{_PAPER}: rendering", unit="%", how="of a step's time", aim=10)
+PAPER_MEMORY = Row(what=f"{_PAPER}: peak memory of a step", unit="MB", how="torch's allocator, network and volume included")
+PAPER_MINUTES = Row(what="profile paper, whole training", unit="min", how="computed from its images/s, without validation", aim=10)
+TRAINED = Row(what="profile paper, trained", unit="min", how="the whole of it, by the wall clock", aim=10)
+TRAINED_ERROR = Row(what="profile paper, trained: the network's mTRE", unit="mm", how="mean over its validation set, plain DRRs")
+
+ROWS = (LAPTOP, LAPTOP_SHARE, PAPER, PAPER_SHARE, PAPER_MEMORY, PAPER_MINUTES)
+TRAINED_ROWS = (TRAINED, TRAINED_ERROR)
+
+
+class Steps:
+    """The steps of a real training, one at a time, and how long each takes."""
+
+    def __init__(self, clock: Clock, volume: Volume, settings: TrainingSettings) -> None:
+        self.clock = clock
+        # the trainer's own, because a step written again here would sooner or later be another
+        self.trainer = _Trainer(volume, PAPER_CARM, settings.changed(validation=1), None, clock.device, Team(), bar=False)
+        self.state = self.trainer._start(False, None)
+        self.make = self.trainer.stream.made
+        self.whole: list[float] = []
+        self.rendering: list[float] = []
+        self.count = 0
+
+    def step(self) -> None:
+        """One step, the GPU's queue emptied before and after it, and before and after its rendering."""
+        rendered = 0.0
+
+        def make(drawn: Drawn) -> Batch:
+            nonlocal rendered
+            batches: list[Batch] = []
+            rendered += wall_seconds(self.clock, lambda: batches.append(self.make(drawn)))
+            return batches[0]
+
+        with patch.object(self.trainer.stream, "made", make):
+            self.whole.append(wall_seconds(self.clock, lambda: self.trainer._step(self.state.network, self.state, self.count)))
+        self.rendering.append(rendered)
+        self.count += 1
+
+    def forget(self) -> None:
+        """The steps so far: compiled, allocated."""
+        self.whole.clear()
+        self.rendering.clear()
+
+    @property
+    def remark(self) -> str:
+        """Whether a batch did not fit the GPU's memory."""
+        pieces = self.trainer.portions.pieces(self.trainer.settings.batch)
+        return f"each batch in {pieces} portions, for lack of memory" if pieces > 1 else ""
+
+    @property
+    def share(self) -> float:
+        """Of rendering [%]."""
+        return 100 * statistics.median(self.rendering) / statistics.median(self.whole)
+
+
+def measure(clock: Clock, scene: Scene) -> Iterator[tuple[Row, Figure]]:
+    """Yields each row as it is found."""
+    yield from _profile(clock, scene, scene.sizes.laptop, LAPTOP, LAPTOP_SHARE)
+    clock.free()
+    settings = scene.sizes.paper
+    for row, figure in _profile(clock, scene, settings, PAPER, PAPER_SHARE, PAPER_MEMORY):
+        yield row, figure
+        if row is PAPER:
+            yield PAPER_MINUTES, Figure(value=settings.images / figure.value / 60, note=f"{settings.images:,} images")
+
+
+def _profile(
+    clock: Clock, scene: Scene, settings: TrainingSettings, speed: Row, share: Row, memory: Row | None = None
+) -> Iterator[tuple[Row, Figure]]:
+    clock.forget_peak()
+    steps = Steps(clock, replace(case.body(settings.spacing)), settings)
+    for _ in range(scene.sizes.warm_up):
+        steps.step()
+    steps.forget()
+    for _ in range(scene.sizes.steps):
+        steps.step()
+    yield speed, images_a_second(Timing(seconds=tuple(steps.whole)), settings.batch, steps.remark)
+    yield share, Figure(value=steps.share, repeats=scene.sizes.steps)
+    if memory is not None:
+        yield memory, Figure(value=clock.peak_mb())
+
+
+def trained(clock: Clock, scene: Scene) -> Iterator[tuple[Row, Figure]]:
+    """The paper's profile, from the first image to the last."""
+    settings = scene.sizes.paper
+    models = []
+    seconds = wall_seconds(
+        clock, lambda: models.append(train(case.body(settings.spacing), PAPER_CARM, settings, device=str(clock.device), progress=True))
+    )
+    yield TRAINED, Figure(value=seconds / 60, note=f"{settings.images:,} images, validation included")
+    measured = models[0].training["validation"]
+    yield TRAINED_ERROR, Figure(value=measured["mtre"], note=f"{measured['images']} poses, {measured['success']:.3g} % below 10 mm")

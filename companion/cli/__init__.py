@@ -1,0 +1,1 @@
+"""Commands that join the command line of xrcore by entry points."""

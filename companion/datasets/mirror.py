@@ -1,0 +1,65 @@
+"""A local folder that already holds data: files are found in it by their path or by their hash."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from pooch.hashes import file_hash
+
+from companion.datasets.manifest import RemoteFile
+from xrcore._util.errors import XrcoreError
+
+
+def has_hash(path: Path, known: str) -> bool:
+    """Whether a file's bytes have the hash "sha256:..." or "md5:..."."""
+    algorithm, _, digits = known.partition(":")
+    return bool(file_hash(str(path), alg=algorithm) == digits)
+
+
+@dataclass(frozen=True, eq=False)
+class Mirror:
+    """folder: laid out as the data folder, or in any way where files are found by hash. Raises XrcoreError where there is none."""
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        if not self.folder.is_dir():
+            raise XrcoreError(f"{self.folder}: the CTs were not found; set XRCORE_DATA_MIRROR to the folder that holds ct/ and xray/")
+
+    @cached_property
+    def _by_size(self) -> dict[int, list[Path]]:
+        found = defaultdict(list)
+        for path in sorted(self.folder.rglob("*")):
+            if path.is_file():
+                found[path.stat().st_size].append(path)
+        return found
+
+    def in_place(self, file: RemoteFile, known: str | None) -> Path | None:
+        """The file at its own path, if its bytes are right; `known`: its hash, None accepts what is there."""
+        path = self.folder / file.path
+        return path if path.is_file() and self._right(path, file, known) else None
+
+    def anywhere(self, file: RemoteFile, known: str | None) -> Path | None:
+        """The file at its own path, by its own name at the top, or wherever a file has its hash."""
+        for path in (self.folder / file.path, self.folder / file.name):
+            if path.is_file() and self._right(path, file, known):
+                return path
+        if known is None:
+            return None
+        sized = file.bytes is not None and file.verified
+        named = [path for paths in self._by_size.values() for path in paths if path.name == file.name]
+        candidates = self._by_size.get(file.bytes or 0, []) if sized else named
+        return next((path for path in candidates if has_hash(path, known)), None)
+
+    def wrong(self, file: RemoteFile, known: str | None) -> bool:
+        """Whether a file lies at the right path with wrong bytes."""
+        path = self.folder / file.path
+        return path.is_file() and not self._right(path, file, known)
+
+    def _right(self, path: Path, file: RemoteFile, known: str | None) -> bool:
+        if file.verified and path.stat().st_size != file.bytes:
+            return False
+        return known is None or has_hash(path, known)

@@ -1,0 +1,51 @@
+"""The hashes seen at a first download, where nobody had verified any: later downloads and checks must match them."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from xrcore._util.errors import XrcoreError
+
+FILE = "data.lock.json"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What was fetched for an entry: the sha256 and bytes of the file transferred from `url`, and of each file it became.
+
+    files: {path below the data folder: (bytes, sha256)}.
+    """
+
+    url: str
+    bytes: int
+    sha256: str
+    files: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+
+def read_records(folder: Path) -> dict[str, Record]:
+    """All records of a data folder, by the entries' names; raises XrcoreError if the file is damaged."""
+    path = folder / FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {name: _record(value) for name, value in content["entries"].items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise XrcoreError(f"{path}: the record of fetched data is damaged; delete it to trust what a new fetch gives") from None
+
+
+def _record(value: dict[str, object]) -> Record:
+    record = Record(**value)  # type: ignore[arg-type]
+    return Record(str(record.url), int(record.bytes), str(record.sha256), {k: (int(n), str(h)) for k, (n, h) in record.files.items()})
+
+
+def write_record(folder: Path, name: str, record: Record) -> None:
+    """Add or replace one; the file is replaced whole."""
+    entries = {**read_records(folder), name: record}
+    temporary = folder / f".{FILE}.new"
+    content = {"entries": {key: asdict(value) for key, value in sorted(entries.items())}}
+    temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    os.replace(temporary, folder / FILE)

@@ -1,0 +1,28 @@
+"""Experiments: method x patient x test set -> one tidy table, and what it says."""
+
+from companion.experiments.methods import Method, Perturbation, prediction, refinement, registration, search
+from companion.experiments.patients import PATIENTS, Patient, Phantom, Subject, chosen, data_root
+from companion.experiments.run import run
+from companion.experiments.statistics import summary
+from companion.experiments.table import COLUMNS, read_table
+from companion.experiments.testset import TestSet
+
+__all__ = [
+    "COLUMNS",
+    "PATIENTS",
+    "Method",
+    "Patient",
+    "Perturbation",
+    "Phantom",
+    "Subject",
+    "TestSet",
+    "chosen",
+    "data_root",
+    "prediction",
+    "read_table",
+    "refinement",
+    "registration",
+    "run",
+    "search",
+    "summary",
+]

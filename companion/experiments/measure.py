@@ -1,0 +1,104 @@
+"""One method on one case: a row of the table."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from companion.experiments.methods import Method
+from companion.experiments.patients import Loaded
+from companion.experiments.seeds import digest, stream
+from companion.experiments.table import EVIDENCE, MEASURED
+from companion.experiments.testset import TestSet
+from xrcore._util.errors import XrcoreError
+from xrcore.geometry import Pose
+from xrcore.geometry.pose import NAMES
+from xrcore.metrics import css, mpd, mtre, ncc, ssim
+from xrcore.renderer import render
+from xrcore.xray.image import Xray
+
+
+def setup_of(method: Method, test_set: TestSet) -> str:
+    """What a row's `setup` is when these two made it."""
+    return digest(test_set.setup, method.setup, method.perturbation)
+
+
+def measured(methods: Sequence[Method], patient: Loaded, test_set: TestSet, case: int) -> Iterator[dict[str, Any]]:
+    """A row for each method; the X-ray is made once."""
+    xray = test_set.xray(patient, case)
+    for method in methods:
+        yield _row(method, patient, test_set, case, xray)
+
+
+def _row(method: Method, patient: Loaded, test_set: TestSet, case: int, xray: Xray) -> dict[str, Any]:
+    volume, truth = patient.volume(test_set.spacing), test_set.truth(patient, case)
+    scale = (truth, patient.landmarks(test_set.spacing, test_set.landmarks), test_set.carm, volume.isocenter)
+    if method.perturbation is not None:
+        xray = replace(xray, pose=method.perturbation.start(truth, test_set.seed, patient.number, case))
+    start = Pose.zero() if xray.pose is None else xray.pose
+    values: dict[str, Any] = {name: math.nan if kind == "float64" else None for name, kind in MEASURED.items()}
+    failure = ""
+    began = time.perf_counter()
+    seconds = math.nan
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(stream("method", test_set.seed, patient.number, case))
+            try:
+                answer = method.run(xray, volume)
+            finally:
+                seconds = time.perf_counter() - began
+        pose = _pose(answer)
+        start = getattr(answer, "initial", start)
+        error = (pose.numbers - truth.numbers)[0]
+        error[:3] = torch.remainder(error[:3] + 180, 360) - 180
+        seen = xray.negative() if getattr(answer, "inverted", False) else xray
+        with torch.no_grad():
+            drr = render(volume, test_set.carm, pose)[0]
+        values = {
+            **{f"error_{name}": float(e) for name, e in zip(NAMES, error, strict=True)},
+            "mtre_mm": float(mtre(pose, *scale)),
+            "mpd_mm": float(mpd(pose, *scale)),
+            **{f.__name__: float(f(seen.image, drr, seen.mask)) for f in (ncc, ssim, css)},
+            **_verdict(answer),
+        }
+    except XrcoreError as error_met:
+        failure = " ".join(str(error_met).split()) or type(error_met).__name__
+    return {
+        "method": method.name,
+        "patient": patient.number,
+        "test_set": test_set.name,
+        "protocol": test_set.protocol,
+        "case": case,
+        "setup": setup_of(method, test_set),
+        **{f"truth_{name}": float(v) for name, v in zip(NAMES, truth.numbers[0], strict=True)},
+        "start_mtre_mm": float(mtre(start, *scale)),
+        "seconds": seconds,
+        **values,
+        "failure": failure,
+    }
+
+
+def _pose(answer: Any) -> Pose:
+    pose = answer if isinstance(answer, Pose) else getattr(answer, "pose", None)
+    if not isinstance(pose, Pose):
+        raise XrcoreError(f"the method gave {type(answer).__name__}, not a pose")
+    if len(pose) != 1:
+        raise XrcoreError(f"the method gave {len(pose)} poses, not one")
+    return Pose(pose.numbers.detach().double().cpu())
+
+
+def _verdict(answer: Any) -> dict[str, Any]:
+    """Of whoever gave one: a bare refinement is called untrusted without having been judged."""
+    evidence = getattr(answer, "evidence", None)
+    judged = hasattr(answer, "trusted") and (evidence is not None or not hasattr(answer, "evidence"))
+    return {
+        "trusted": bool(answer.trusted) if judged else None,
+        "attempts": getattr(answer, "attempts", None),
+        "evaluations": getattr(answer, "evaluations", None),
+        **{f"evidence_{name}": float(getattr(evidence, name)) if evidence is not None else math.nan for name in EVIDENCE},
+    }

@@ -1,0 +1,133 @@
+"""Methods under test, each a name and a function of X-ray and volume."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from companion.experiments.seeds import digest, generator
+from xrcore._util.errors import XrcoreError
+from xrcore._util.threads import for_rendering
+from xrcore.ct.volume import Volume
+from xrcore.geometry import Pose
+from xrcore.registration.pipeline import Predictor, register
+from xrcore.registration.refinement import refine
+from xrcore.registration.result import Registration
+from xrcore.registration.settings import Settings, settings_for
+from xrcore.xray.image import Xray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Perturbation:
+    """A start at a known distance: the true pose after a rigid motion, uniform within +-rotation [deg] and +-translation [mm].
+
+    Methods with equal perturbations start a case from the same pose.
+    """
+
+    rotation: tuple[float, float, float] = (5.0, 5.0, 5.0)
+    translation: tuple[float, float, float] = (10.0, 10.0, 10.0)
+    seed: int = 0
+
+    def start(self, truth: Pose, *case: object) -> Pose:
+        """The start of a case, which is any values that name it."""
+        motion = Pose.random(rotation=self.rotation, translation=self.translation, generator=generator("start", self.seed, *case))
+        return Pose.from_matrix(truth.matrix() @ motion.matrix())
+
+
+@dataclass(frozen=True)
+class Method:
+    """run: (xray, volume) -> a Pose, or a Registration or what has its `pose`. It may raise XrcoreError, which is a failure of the case.
+
+    setup: tells methods of one name apart, so that a table does not mix their rows. perturbation: the X-ray is handed over with such a
+    start as its `pose`; without one it carries none.
+    """
+
+    name: str
+    run: Callable[[Xray, Volume], Any]
+    setup: str = ""
+    perturbation: Perturbation | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise XrcoreError("Method: give it a name")
+
+
+def search(name: str = "search", **options: Any) -> Method:
+    """`register` from the zero pose. options: of `register`."""
+
+    def run(xray: Xray, volume: Volume) -> Registration:
+        return register(xray, volume, Pose.zero(), **options)
+
+    return Method(name, run, digest("search", options))
+
+
+def prediction(model: Predictor, name: str = "prediction") -> Method:
+    """The model alone."""
+    return Method(name, _predictor(model), digest("prediction", _identity(model)))
+
+
+def registration(model: Predictor, name: str = "registration", **options: Any) -> Method:
+    """`register` from the model's prediction. options: of `register`."""
+
+    def run(xray: Xray, volume: Volume) -> Registration:
+        return register(xray, volume, model, **options)
+
+    return Method(name, run, digest("registration", _identity(model), options))
+
+
+def refinement(preset: str | Settings, initial: Predictor | Perturbation | Pose, name: str | None = None) -> Method:
+    """One descent, neither verified nor retried, of a preset such as "paper-as-intended".
+
+    initial: a model, whose prediction is the start; a perturbation of the truth; or one pose for every case.
+    """
+    settings = settings_for(preset)
+    name = name or (preset if isinstance(preset, str) else preset.method)
+    begin: Callable[[Xray, Volume], Pose]
+    if isinstance(initial, Perturbation):
+        begin, identity = _carried, repr(initial)
+    elif isinstance(initial, Pose):
+        begin, identity = (lambda xray, volume: initial), repr(initial)
+    else:
+        begin, identity = _predictor(initial), _identity(initial)
+
+    def run(xray: Xray, volume: Volume) -> Registration:
+        start = begin(xray, volume)
+        with torch.no_grad(), for_rendering():
+            return refine(xray, volume, start, settings)
+
+    return Method(name, run, digest("refinement", settings, identity), initial if isinstance(initial, Perturbation) else None)
+
+
+def _carried(xray: Xray, volume: Volume) -> Pose:
+    """The start that a perturbation gave the X-ray."""
+    if xray.pose is None:
+        raise XrcoreError("refinement: the X-ray carries no start")
+    return xray.pose
+
+
+def _predictor(model: Predictor) -> Callable[[Xray, Volume], Pose]:
+    """The model's prediction, refused where it was trained for another CT or geometry."""
+    accepted: list[Volume] = []
+
+    def predict(xray: Xray, volume: Volume) -> Pose:
+        if not any(volume is v for v in accepted):  # once a volume, so that it does not count in every case's time
+            model.check(xray.carm, volume)
+            accepted[:] = [volume]
+        return model.predict(xray)
+
+    return predict
+
+
+def _identity(model: Predictor) -> str:
+    """Of what a model's answers depend on: its weights, settings and what it knows of its errors."""
+    content = hashlib.sha256(digest(getattr(model, "settings", model), model.spread).encode())
+    network = getattr(model, "network", None)
+    if isinstance(network, torch.nn.Module):
+        for name, value in network.state_dict().items():
+            content.update(name.encode())
+            content.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return content.hexdigest()

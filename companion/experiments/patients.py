@@ -1,0 +1,147 @@
+"""Whose CTs the experiments use, and where they lie."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from jaxtyping import Float
+from torch import Tensor
+
+from companion.datasets.store import Store, data_folder
+from xrcore._util.errors import XrcoreError
+from xrcore.ct import Volume, read_ct
+from xrcore.phantom import pelvis
+
+_VARIABLE = "XRCORE_DATA_MIRROR"
+
+
+class Subject(Protocol):
+    """What an experiment asks of a patient: `number` tells it from others in a table, `volume` is its CT at a spacing [mm]."""
+
+    @property
+    def number(self) -> str:
+        """In tables."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Of what it shows."""
+        ...
+
+    def volume(self, spacing: float) -> Volume:
+        """The CT at `spacing` [mm]."""
+        ...
+
+
+def data_root(root: str | os.PathLike[str] | None = None) -> Path:
+    """The folder that holds ct/ and xray/: `root`, else what XRCORE_DATA_MIRROR names, else where `xrcore data fetch` puts them.
+
+    Raises XrcoreError where there is none.
+    """
+    named = root or os.environ.get(_VARIABLE)
+    folder = Path(named) if named else data_folder()
+    if not folder.is_dir():
+        fetch = "" if named else "run `xrcore data fetch --all-patients`, or "
+        raise XrcoreError(f"{folder}: the CTs were not found; {fetch}set {_VARIABLE} to the folder that holds ct/ and xray/")
+    return folder
+
+
+@dataclass(frozen=True)
+class Patient:
+    """number and name as in the paper's Table 3; `name` is also that in the data manifest. options: of `read_ct`.
+
+    path: below root; without a root, below the mirror of the data, else below the data folder.
+    """
+
+    number: str
+    name: str
+    path: str
+    options: dict[str, Any] = field(default_factory=dict)
+    root: str | os.PathLike[str] | None = None
+
+    @property
+    def file(self) -> Path:
+        """Where the CT should be, whether it is there or not."""
+        folder = data_root(self.root)
+        fetched = data_folder() / self.path
+        return fetched if self.root is None and not (folder / self.path).exists() and fetched.exists() else folder / self.path
+
+    def volume(self, spacing: float) -> Volume:
+        """The CT at `spacing` [mm]; raises XrcoreError that says how to get it where it is missing, or not the manifest's."""
+        file = Store().find(self.name) if self.root is None else self.file
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # remarks about these CTs are known
+            return read_ct(file, spacing=spacing, **self.options)
+
+
+@dataclass(frozen=True)
+class Phantom:
+    """A procedural patient (`xrcore.phantom.pelvis`), for experiments without data."""
+
+    seed: int = 0
+    implant: bool = False
+
+    @property
+    def number(self) -> str:
+        """The seed, and # for an implant."""
+        return f"phantom-{self.seed}" + ("#" if self.implant else "")
+
+    @property
+    def name(self) -> str:
+        """The same for all."""
+        return "phantom"
+
+    def volume(self, spacing: float) -> Volume:
+        """The phantom at `spacing` [mm]."""
+        return pelvis(seed=self.seed, spacing=spacing, implant=self.implant)
+
+
+PATIENTS = (
+    Patient("1", "abdomen", "ct/cort_abdomen_dicom"),
+    # its publishers zeroed the soft tissue
+    Patient("2", "pelvis-bone", "ct/rayemb_pelvis_bone.nii.gz", {"background": 0}),
+    Patient("3", "thorax", "ct/totalsegmentator_thorax.nii.gz"),
+    Patient("4", "hip", "ct/sts_036.nii.gz"),
+    Patient("5", "femur", "ct/sts_040.nii.gz"),
+    Patient("6#", "pelvis-implant", "ct/totalsegmentator_pelvis_implant.nii.gz"),
+)
+
+
+def chosen(numbers: str | None = None, root: str | os.PathLike[str] | None = None) -> tuple[Patient, ...]:
+    """Patients by number ("1,6#"), default all six; raises XrcoreError for a number that is none, and where the data are not there."""
+    if root is not None:
+        data_root(root)
+    known = {patient.number: replace(patient, root=root) for patient in PATIENTS}
+    wanted = list(known) if numbers is None else [number.strip() for number in numbers.split(",")]
+    for number in wanted:
+        if number not in known:
+            raise XrcoreError(f"there is no patient {number!r}; choose from {', '.join(known)}")
+    patients = tuple(known[number] for number in wanted)
+    for patient in patients if root is None else ():
+        if not patient.file.exists():
+            raise XrcoreError(
+                f"patient {patient.number}: {patient.file} was not found; run `xrcore data fetch {patient.name}`, or set {_VARIABLE}"
+            )
+    return patients
+
+
+class Loaded:
+    """A subject whose volumes, and with them their landmarks, are kept once made."""
+
+    def __init__(self, subject: Subject) -> None:
+        self.number, self.name = subject.number, subject.name
+        self._subject = subject
+        self._volumes: dict[float, Volume] = {}
+
+    def volume(self, spacing: float) -> Volume:
+        if spacing not in self._volumes:
+            self._volumes[spacing] = self._subject.volume(spacing)
+        return self._volumes[spacing]
+
+    def landmarks(self, spacing: float, count: int) -> Float[Tensor, "n 3"]:
+        """`Volume.surface_points` of the volume at `spacing` [mm]."""
+        return self.volume(spacing).surface_points(count)

@@ -1,0 +1,63 @@
+"""run: every method on every case, into one table that may be taken up where it was left."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+
+import pandas as pd
+
+from companion.experiments.measure import measured, setup_of
+from companion.experiments.methods import Method
+from companion.experiments.patients import Loaded, Subject
+from companion.experiments.table import Table
+from companion.experiments.testset import TestSet
+from xrcore._util.errors import XrcoreError
+
+
+def run(
+    methods: Iterable[Method],
+    patients: Iterable[Subject],
+    sets: Iterable[TestSet],
+    out: str | os.PathLike[str] | None = None,
+    *,
+    progress: Callable[[str], None] | None = None,
+) -> pd.DataFrame:
+    """Every method on every case of every patient and test set; returns the whole table, see `table.COLUMNS`.
+
+    out: a .csv, or .parquet (which needs pyarrow, and grows as a .csv beside it). Cases already in it are not measured again, so a run
+    that was stopped goes on, and may be given more methods, patients, sets or poses; a model of one patient is run on that patient,
+    call after call into one table. The same settings give the same rows, `seconds` apart, in whatever order they are measured.
+    Columns: `error_*` are signed, found - true [deg, mm], angles the short way round. ncc, ssim, css: X-ray against the DRR of the
+    registered volume at the found pose (default beam), over the X-ray's mask. start_mtre_mm: of the pose the answer started from, its
+    `initial`, or else of the X-ray's, or else of the zero pose. seconds: of the whole call. trusted: missing where nobody judged.
+    failure: what an XrcoreError said, the row's measures then missing. setup: tells settings apart.
+    progress: called with a line of text for each case.
+    Raises XrcoreError if two of a kind share a name, or if `out` holds rows of other settings under the same names.
+    """
+    methods, patients, sets = list(methods), list(patients), list(sets)
+    for word, names in (
+        ("methods", [m.name for m in methods]),
+        ("patients", [p.number for p in patients]),
+        ("test sets", [s.name for s in sets]),
+    ):
+        if len(set(names)) < len(names):
+            raise XrcoreError(f"run: two {word} share a name: {', '.join(names)}")
+    table = Table(out)
+    say = progress or (lambda _: None)
+    # all rows are checked before the first is measured
+    missing = {
+        (number, test_set.name, case): [m for m in methods if not table.has(number, test_set.name, m.name, case, setup_of(m, test_set))]
+        for number in (p.number for p in patients)
+        for test_set in sets
+        for case in range(test_set.poses)
+    }
+    for patient in patients:
+        loaded = Loaded(patient)
+        for test_set in sets:
+            for case in range(test_set.poses):
+                if wanted := missing[patient.number, test_set.name, case]:
+                    say(f"patient {patient.number} {patient.name}, {test_set.name}: case {case + 1} of {test_set.poses}")
+                    for row in measured(wanted, loaded, test_set, case):
+                        table.append(row)
+    return table.finish()

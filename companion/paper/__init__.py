@@ -1,0 +1,25 @@
+"""What the paper reports (Zhang et al., MICCAI 2023), a CSV a table."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+import pandas as pd
+
+from xrcore._util.errors import XrcoreError
+
+TABLES = (
+    "table1_comparison_drr",
+    "table2_refinement_xray",
+    "table3_ablation_and_patients",
+    "table4_xray_cases",
+    "headlines",
+)
+
+
+def paper_table(name: str) -> pd.DataFrame:
+    """One of TABLES, its first column the index; raises XrcoreError for a name that is none."""
+    if name not in TABLES:
+        raise XrcoreError(f"the paper has no table {name!r} here; choose from {', '.join(TABLES)}")
+    with (files(__package__) / f"{name}.csv").open(encoding="utf-8") as file:
+        return pd.read_csv(file, index_col=0)

@@ -1,0 +1,133 @@
+"""What studies share: parts that grow and can be taken up, and a result that knows where it comes from."""
+
+from __future__ import annotations
+
+import json
+import time
+from abc import ABC, abstractmethod
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from companion.experiments.seeds import digest
+from companion.workflow.paths import Places
+from companion.workflow.plan import Plan
+from companion.workflow.provenance import origin, write
+from xrcore._util.atomic import fingerprint, replacing
+from xrcore._util.errors import XrcoreError
+
+_DIGITS = 5  # of what is kept in results/
+_TOLD = ("commit", "uncommitted", "minutes")  # of each training and part
+
+
+class Study(ABC):
+    """One question, its parts measured apart and then gathered.
+
+    exclusive: its parts measure time, and share the machine with nothing.
+    """
+
+    name: ClassVar[str]
+    exclusive: ClassVar[bool] = False
+
+    def parts(self, plan: Plan) -> tuple[str, ...]:
+        """Names of what may be measured side by side."""
+        return ("all",)
+
+    def trainings(self, plan: Plan, part: str) -> tuple[str, ...]:
+        """Names of the trainings whose models a part needs."""
+        return ()
+
+    def entries(self, plan: Plan, part: str) -> tuple[str, ...]:
+        """Of the data manifest, that a part needs."""
+        return tuple(dict.fromkeys(entry for name in self.trainings(plan, part) for entry in plan.trainings[name].entries))
+
+    def setup(self, plan: Plan, part: str) -> str:
+        """Changes where the part must be measured again."""
+        trained = [plan.trainings[name].setup for name in self.trainings(plan, part)]
+        return digest(
+            self.name, part, self.options(plan), plan.patients, plan.phantoms, plan.seed, plan.spacing, plan.fine_spacing, trained
+        )
+
+    @abstractmethod
+    def options(self, plan: Plan) -> Any:
+        """The plan's section of this study."""
+
+    @abstractmethod
+    def table(self, plan: Plan, places: Places, part: str, growing: Path) -> pd.DataFrame:
+        """Measure a part. growing: a .csv for rows as they come, which a run after an interruption finds again."""
+
+    def finish(self, plan: Plan, places: Places, table: pd.DataFrame) -> pd.DataFrame:
+        """What is to be done once with all parts, such as columns or images besides."""
+        return table
+
+    def measure(self, plan: Plan, places: Places, part: str) -> None:
+        """`table`, kept in build/ with where it comes from."""
+        if part not in self.parts(plan):
+            raise XrcoreError(f"study {self.name} has no part {part!r}; it has {', '.join(self.parts(plan))}")
+        kept = places.part(self.name, part)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        # models of another training, or other settings, grow another table
+        models = [fingerprint(places.model(name) / "model.json")["sha256"] for name in self.trainings(plan, part)]
+        growing = kept.with_name(f"{part}-{digest(self.setup(plan, part), models)[:12]}.csv")
+        began, before = time.perf_counter(), _minutes_before(growing)
+        try:
+            table = self.table(plan, places, part, growing)
+        finally:
+            spent = before + (time.perf_counter() - began) / 60
+            write(growing.with_suffix(".minutes.json"), {"minutes": spent})
+        _save(table, kept.with_suffix(".csv"))
+        write(kept.with_suffix(".json"), origin(places.root, seed=plan.seed, minutes=spent, setup=self.setup(plan, part)))
+
+    def gather(self, plan: Plan, places: Places) -> None:
+        """All parts into results/PROFILE/STUDY.csv, and where they come from into its .json."""
+        began = time.perf_counter()
+        tables, records = [], {}
+        for part in self.parts(plan):
+            kept = places.part(self.name, part)
+            if not kept.with_suffix(".json").exists():
+                raise XrcoreError(f"{kept}.csv: not measured yet; `make reproduce PROFILE={plan.name}` does it")
+            tables.append(pd.read_csv(kept.with_suffix(".csv"), dtype={"patient": str}))
+            records[part] = json.loads(kept.with_suffix(".json").read_text(encoding="utf-8"))
+        table = self.finish(plan, places, pd.concat(tables, ignore_index=True))
+        places.results.mkdir(parents=True, exist_ok=True)
+        _save(table.round(_DIGITS), places.result(self.name))
+        names = dict.fromkeys(name for part in self.parts(plan) for name in self.trainings(plan, part))
+        trained = {name: json.loads(places.origin(name).read_text(encoding="utf-8")) for name in names}
+        spent = sum(record["minutes"] for record in records.values()) + (time.perf_counter() - began) / 60
+        told = origin(
+            places.root,
+            seed=plan.seed,
+            minutes=spent,
+            study=self.name,
+            profile=plan.name,
+            options=asdict(self.options(plan)),
+            training_minutes=round(sum(record["minutes"] for record in trained.values()), 2),
+            trainings={name: {k: record[k] for k in (*_TOLD, "seed", "images")} for name, record in trained.items()},
+            parts={name: {k: record[k] for k in (*_TOLD, "machine")} for name, record in records.items()},
+        )
+        # of the measurements, not of who gathered them
+        told["machine"] = next(iter(records.values()))["machine"]
+        told["uncommitted"] = any(record["uncommitted"] for record in (told, *records.values(), *trained.values()))
+        write(places.result(self.name, ".json"), told)
+        write(places.gathered(self.name), told)
+
+
+def _minutes_before(growing: Path) -> float:
+    """What an interrupted run spent already, as far as it could say so."""
+    file = growing.with_suffix(".minutes.json")
+    return float(json.loads(file.read_text())["minutes"]) if file.exists() and growing.exists() else 0.0
+
+
+def save_images(path: Path, images: dict[str, Any]) -> None:
+    """As .npz, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **images)
+
+
+def _save(table: pd.DataFrame, path: Path) -> None:
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")

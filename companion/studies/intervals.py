@@ -1,0 +1,66 @@
+"""How sure is a mean over trainings and test poses, when there are few trainings and every one of them meets the same poses?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t as student
+
+from xrcore._util.errors import XrcoreError
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean and its interval, NaN where nothing tells the spread; from how many trainings (seeds) and poses."""
+
+    mean: float
+    low: float
+    high: float
+    seeds: int
+    poses: int
+
+
+def estimate(values: pd.DataFrame, confidence: float = 0.95) -> Estimate:
+    """The mean of `values`, a row a seed and a column a pose, for trainings and poses yet unseen; NaN for what has no answer.
+
+    The variance of the mean is that of the seeds' means over their number plus that of the poses' means over theirs, which counts
+    what is left over twice and so errs to the safe side, as the pigeonhole bootstrap does (Owen, Ann. Appl. Stat. 1, 2007). The interval
+    is Student's, its degrees of freedom by Satterthwaite (Biometrics Bull. 2, 1946): resampling three seeds cannot tell how far a fourth
+    may lie, Student's distribution can. With one seed it holds for that training only.
+    """
+    table = values.dropna(axis=0, how="all").dropna(axis=1, how="all")
+    seeds, poses = table.shape
+    if seeds == 0:
+        return Estimate(np.nan, np.nan, np.nan, 0, 0)
+    means = [table.mean(axis=1).to_numpy(float), table.mean(axis=0).to_numpy(float)]
+    # (variance of the mean, degrees of freedom), of what there is more than one of
+    parts = [(of.var(ddof=1) / len(of), len(of) - 1) for of in means if len(of) > 1]
+    mean, variance = float(np.nanmean(table.to_numpy(float))), sum(v for v, _ in parts)
+    if not parts:
+        return Estimate(mean, np.nan, np.nan, seeds, poses)
+    if variance == 0:
+        return Estimate(mean, mean, mean, seeds, poses)
+    freedom = variance**2 / sum(v**2 / f for v, f in parts)
+    reach = float(student.ppf(0.5 + confidence / 2, freedom)) * float(np.sqrt(variance))
+    return Estimate(mean, mean - reach, mean + reach, seeds, poses)
+
+
+def by_seed_and_case(cases: pd.DataFrame, value: str = "mtre_mm") -> pd.DataFrame:
+    """One method's cases with a row a seed and a column a pose; raises XrcoreError for a case that is there twice."""
+    if cases.duplicated(["seed", "case"]).any():
+        raise XrcoreError("by_seed_and_case: a seed has a case twice; choose one method, patient and test set")
+    return cases.pivot(index="seed", columns="case", values=value).astype(float)
+
+
+def difference(before: pd.DataFrame, after: pd.DataFrame, confidence: float = 0.95) -> Estimate:
+    """Mean of after - before over the seeds and poses that both have: paired, so that hard poses and lucky seeds cancel."""
+    return estimate((after - before).dropna(axis=0, how="all"), confidence)
+
+
+def verdict(change: Estimate) -> str:
+    """What a change of an error says: "helps" or "hurts" where zero lies outside its interval, else "not decided"."""
+    if change.high < 0:
+        return "helps"
+    return "hurts" if change.low > 0 else "not decided"

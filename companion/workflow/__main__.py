@@ -1,0 +1,69 @@
+"""What the workflow's rules call: data, one training, one part of a study, its gathering, or one notebook."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from xrcore._util.errors import XrcoreError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m companion.workflow", description=__doc__)
+    parser.add_argument("profile", help="smoke, laptop or paper: reads workflow/PROFILE.yaml")
+    parser.add_argument("--root", type=Path, default=Path(), help="the repository, default the working directory")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for command, help_of, names in (
+        ("data", "one entry of the data manifest", ("entry",)),
+        ("train", "one training", ("name",)),
+        ("part", "one part of a study", ("study", "part")),
+        ("gather", "a study's parts into its results", ("study",)),
+        ("notebook", "run a notebook on the results", ("name",)),
+        ("notebooks", "run those that are not newer than their results", ()),
+    ):
+        sub = commands.add_parser(command, help=help_of)
+        for name in names:
+            sub.add_argument(name)
+    given = parser.parse_args(arguments)
+    try:
+        run(given)
+    except XrcoreError as error:
+        print("xrcore: error:", error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def run(given: argparse.Namespace) -> None:
+    from companion.workflow.paths import Places
+    from companion.workflow.plan import Plan
+
+    places = Places(given.profile, given.root)
+    plan = Plan.read(places.plan)
+    if given.command == "data":
+        from companion.workflow.data import obtain
+
+        obtain(places, given.entry)
+    elif given.command == "train":
+        from companion.workflow.trainings import make
+
+        make(plan, places, given.name)
+    elif given.command == "notebook":
+        from companion.workflow.notebooks import execute
+
+        execute(places, given.name)
+    elif given.command == "notebooks":
+        from companion.workflow.notebooks import execute_all
+
+        execute_all(places)
+    else:
+        from companion.studies import study
+
+        if given.command == "part":
+            study(given.study).measure(plan, places, given.part)
+        else:
+            study(given.study).gather(plan, places)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""The notebooks of the reproduction: what each reads, and how it is run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from companion.workflow.paths import Places
+from xrcore._util.errors import XrcoreError
+
+# the studies whose results a notebook reads
+NOTEBOOKS: dict[str, tuple[str, ...]] = {
+    "02_table1_comparison": ("comparison",),
+    "03_table2_refinement": ("cases",),
+    "04_table3_ablation": ("ablation",),
+    "05_table3_patients": ("cohort",),
+    "06_table4_xray_cases": ("cases",),
+    "07_real_xrays": ("wrist",),
+    "08_speed": ("speed",),
+}
+
+
+def execute(places: Places, name: str) -> Path:
+    """Run notebooks/NAME.ipynb on a profile's results by papermill; returns the executed copy in build/PROFILE/notebooks.
+
+    Raises XrcoreError for a notebook that does not exist, lacks the parameter `profile`, or fails.
+    """
+    return _execute(places, name, {"profile": places.profile}, places.build / "notebooks")
+
+
+def execute_all(places: Places) -> None:
+    """Run every notebook into `places.pages`, also those that need no results, unless a copy there is newer than what it reads."""
+    for source in sorted((places.root / "notebooks").glob("*.ipynb")):
+        needed = [places.result(study) for study in NOTEBOOKS.get(source.stem, ())]
+        for path in needed:
+            if not path.exists():
+                raise XrcoreError(f"{path}: not there yet; `make reproduce PROFILE={places.profile}` makes it")
+        made = places.pages / source.name
+        if not made.exists() or any(path.stat().st_mtime > made.stat().st_mtime for path in (source, *needed)):
+            print(f"running {source} ...", flush=True)
+            _execute(places, source.stem, {"profile": places.profile} if needed else {}, places.pages)
+
+
+def _execute(places: Places, name: str, parameters: dict[str, str], folder: Path) -> Path:
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    source = places.root / "notebooks" / f"{name}.ipynb"
+    if not source.exists():
+        raise XrcoreError(f"{source}: there is no such notebook")
+    # papermill itself only warns of a parameter that a notebook does not have
+    if unknown := parameters.keys() - papermill.inspect_notebook(str(source)).keys():
+        raise XrcoreError(f"{source}: has no parameter `{unknown.pop()}`")
+    target = folder / f"{name}.ipynb"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    growing = target.with_name(f".{target.name}")
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    try:
+        papermill.execute_notebook(str(source), str(growing), parameters, cwd=str(source.parent), progress_bar=False, log_output=False)
+    except PapermillExecutionError as error:
+        raise XrcoreError(f"{source}: failed ({error.ename}: {error.evalue}); {growing} shows where") from None
+    growing.replace(target)
+    return target

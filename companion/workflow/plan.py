@@ -1,0 +1,236 @@
+"""Plan: a profile of the reproduction, read from workflow/PROFILE.yaml."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from companion.experiments import PATIENTS, Patient, Phantom, Subject, TestSet
+from companion.experiments.seeds import digest
+from companion.studies.ball import WithBall
+from xrcore._util.errors import XrcoreError
+from xrcore.learning.training.profiles import profile
+from xrcore.learning.training.settings import TrainingSettings
+
+PROFILES = ("smoke", "laptop", "paper")
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A row of the ablation. key: in names of files; label: as the paper writes it, or, where it has no such row, in words."""
+
+    key: str
+    label: str
+    changes: dict[str, Any]
+
+
+def _parts(autoencoder: bool, attention: bool, **changes: Any) -> dict[str, Any]:
+    return {"autoencoder": autoencoder, "attention": attention, "scheme": "none"} | changes
+
+
+# all see as many images; but for the last, as many different ones
+VARIANTS = (
+    Variant("A", "A", _parts(False, False)),
+    Variant("AB", "A+B", _parts(True, False)),
+    Variant("AC", "A+C", _parts(False, True)),
+    Variant("ABC", "A+B+C", _parts(True, True)),
+    Variant("ABC-growing", "[A+B+C]*", _parts(True, True, scheme="growing")),
+    Variant("ABC-fresh", "[A+B+C]*, fresh sets", _parts(True, True, scheme="fresh")),
+    Variant("ABC-new", "A+B+C, every DRR new", _parts(True, True, set_size=None)),
+)
+INCREMENTAL, EVERY_NEW = "ABC-growing", "ABC-new"
+BASELINES = ("salehi", "grimm")
+PROTOCOLS = ("paper", "acquired")
+
+
+@dataclass(frozen=True)
+class Training:
+    """name: also its folder below models/."""
+
+    name: str
+    subject: Subject
+    settings: TrainingSettings
+
+    @property
+    def entries(self) -> tuple[str, ...]:
+        """Of the data manifest, that it needs."""
+        return entries_of(self.subject)
+
+    @property
+    def setup(self) -> str:
+        """Tells trainings apart whose models differ."""
+        return digest(self.subject.number, self.settings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ablation:
+    """settings: changes of the profile's. set_size: different DRRs of a training. poses, refined, adam: cases for the networks, for the
+    refinement, and for the refinement by Adam."""
+
+    settings: dict[str, Any]
+    set_size: int
+    seeds: tuple[int, ...]
+    poses: int
+    refined: int
+    adam: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    settings: dict[str, Any]
+    poses: int
+    refined: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cohort:
+    settings: dict[str, Any]
+    poses: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cases:
+    settings: dict[str, Any]
+    poses: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wrist:
+    """starts: searches of a case, each from another place. twin: on the made-up wrist instead of the real one. cases: the first so many."""
+
+    starts: int
+    twin: bool = False
+    cases: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    quick: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a profile computes.
+
+    patients: numbers of `PATIENTS`, or else phantoms: how many. threads: of a training or an evaluation. device: "auto" is a GPU where
+    there is one. seed: of the test sets. spacing, fine_spacing: of the CTs in the test sets, see `TestSet` [mm].
+    """
+
+    name: str
+    training: str
+    ablation: Ablation
+    comparison: Comparison
+    cohort: Cohort
+    cases: Cases
+    wrist: Wrist
+    speed: Speed
+    patients: tuple[str, ...] = ()
+    phantoms: int = 0
+    threads: int = 1
+    device: str = "cpu"
+    seed: int = 0
+    spacing: float = TestSet.spacing
+    fine_spacing: float = TestSet.fine_spacing
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Plan:
+        """Raises XrcoreError naming what is missing from the file or unknown in it."""
+        path = Path(path)
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise XrcoreError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+        except yaml.YAMLError as error:
+            raise XrcoreError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
+        if not isinstance(values, dict):
+            raise XrcoreError(f"{path}: expected names and values")
+        kinds = {
+            "ablation": Ablation,
+            "comparison": Comparison,
+            "cohort": Cohort,
+            "cases": Cases,
+            "wrist": Wrist,
+            "speed": Speed,
+        }
+        given: dict[str, Any] = {name: _made(kind, values.get(name), f"{path}: {name}") for name, kind in kinds.items()}
+        rest = {name: _frozen(value) for name, value in values.items() if name not in kinds}
+        plan = _made(cls, {"name": path.stem, **rest, **given}, str(path))
+        if bool(plan.patients) == bool(plan.phantoms):
+            raise XrcoreError(f"{path}: give patients or phantoms, one of them")
+        known = {patient.number for patient in PATIENTS}
+        for number in plan.patients:
+            if number not in known:
+                raise XrcoreError(f"{path}: there is no patient {number!r}; choose from {', '.join(sorted(known))}")
+        return plan
+
+    @cached_property
+    def subjects(self) -> tuple[Subject, ...]:
+        if self.phantoms:
+            return tuple(Phantom(seed, implant=seed == self.phantoms - 1) for seed in range(self.phantoms))
+        return tuple(patient for patient in PATIENTS if patient.number in self.patients)
+
+    def subject(self, key: str) -> Subject:
+        """By `slug`."""
+        return next(subject for subject in self.subjects if slug(subject) == key)
+
+    def test_set(self, name: str, protocol: str, poses: int) -> TestSet:
+        return TestSet(name, protocol=protocol, poses=poses, seed=self.seed, spacing=self.spacing, fine_spacing=self.fine_spacing)
+
+    @cached_property
+    def with_ball(self) -> WithBall:
+        return WithBall(self.subjects[0])
+
+    @cached_property
+    def trainings(self) -> dict[str, Training]:
+        """By name; every training that the profile needs."""
+        first = self.subjects[0]
+        made: list[Training] = []
+        for variant in VARIANTS:
+            for seed in self.ablation.seeds:
+                changes = {"acquired": False, "set_size": self.ablation.set_size, **self.ablation.settings, **variant.changes, "seed": seed}
+                made.append(Training(f"ablation/{variant.key}-{seed}", first, self._settings("psss", changes)))
+        for method in BASELINES:
+            made.append(Training(f"comparison/{method}", first, self._settings(method, {"acquired": False, **self.comparison.settings})))
+        for subject in self.subjects:
+            for protocol in PROTOCOLS:
+                changes = {**self.cohort.settings, "acquired": protocol == "acquired"}
+                made.append(Training(f"cohort/{slug(subject)}-{protocol}", subject, self._settings("psss", changes)))
+        made.append(Training("cases/ball", self.with_ball, self._settings("psss", {**self.cases.settings, "acquired": True})))
+        return {training.name: training for training in made}
+
+    def _settings(self, method: str, changes: dict[str, Any]) -> TrainingSettings:
+        return profile(self.training, method).changed(**changes)
+
+
+def slug(subject: Subject) -> str:
+    """The subject's number where a file's name has no place for "#"."""
+    return subject.number.replace("#", "-implant")
+
+
+def entries_of(subject: Subject) -> tuple[str, ...]:
+    """Of the data manifest: a patient's CT, and nothing for a phantom."""
+    within = getattr(subject, "subject", subject)
+    return (within.name,) if isinstance(within, Patient) else ()
+
+
+def _made(kind: type[_T], values: Any, where: str) -> _T:
+    if not isinstance(values, dict):
+        raise XrcoreError(f"{where}: is missing")
+    names = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    for name in values:
+        if name not in names:
+            raise XrcoreError(f"{where}: no field {name!r}; it has {', '.join(sorted(names))}")
+    try:
+        return kind(**{name: _frozen(value) for name, value in values.items()})
+    except TypeError as error:
+        raise XrcoreError(f"{where}: {str(error).partition('() ')[2] or error}") from None
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,45 @@
+"""Where a result comes from: commit, seed, machine, minutes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from xrcore._util.atomic import replacing
+from xrcore._util.machine import describe
+from xrcore._util.versions import versions
+
+_PACKAGES = ("efficientnet-pytorch", "numba", "numpy", "SimpleITK", "torch")
+_CODE = ("xrcore", "workflow")  # what a result depends on
+
+
+def origin(root: Path, *, seed: int, minutes: float, **more: Any) -> dict[str, Any]:
+    """commit: of `root`, None outside a repository; uncommitted: whether the code differed from it; seed, minutes and more: as given."""
+    return {
+        "commit": _git(root, "rev-parse", "HEAD"),
+        "uncommitted": bool(_git(root, "status", "--porcelain", "--", *_CODE)),
+        "seed": seed,
+        "minutes": round(minutes, 2),
+        "machine": describe(),
+        "versions": versions(*_PACKAGES),
+        "finished": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+        **more,
+    }
+
+
+def write(path: Path, record: dict[str, Any]) -> None:
+    """As JSON, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        answer = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() if answer.returncode == 0 else None

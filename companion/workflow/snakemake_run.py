@@ -1,0 +1,85 @@
+"""Run the workflow: Snakemake, with what makes an interrupted run go on."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from companion.workflow.paths import Places
+from companion.workflow.plan import PROFILES, Plan
+from xrcore._util.errors import XrcoreError
+from xrcore._util.machine import cores as cores_here
+
+_SETTINGS = (
+    "--rerun-incomplete",
+    "--keep-going",
+    # other settings (params) or newer input; not other code, which is for whoever changed it to judge (--forcerun)
+    *("--rerun-triggers", "mtime", "params"),
+    "--show-failed-logs",
+)
+
+
+def run(profile: str, *, root: Path = Path(), cores: int | None = None, dry_run: bool = False, extra: Sequence[str] = ()) -> int:
+    """Snakemake on workflow/Snakefile; returns its exit code. extra: options and targets of Snakemake's own.
+
+    Raises XrcoreError where Snakemake, the workflow or the profile is not there, or another run is using the clone.
+    """
+    if profile not in PROFILES:
+        raise XrcoreError(f"unknown profile {profile!r}; choose from {', '.join(PROFILES)}")
+    if importlib.util.find_spec("snakemake") is None:
+        raise XrcoreError("Snakemake is not installed; `make reproduce SNAKEMAKE=-n` installs it and shows what would run")
+    places = Places(profile, root)
+    if not (root / "workflow" / "Snakefile").exists():
+        raise XrcoreError(f"{root.absolute()}: holds no workflow/Snakefile; run this in a clone of xrcore, or name it by --root")
+    Plan.read(places.plan)  # its mistakes in one line, before Snakemake shows them in many
+    elsewhere = any(word in ("--profile", "--executor", "-e") or word.startswith(("--profile=", "--executor=")) for word in extra)
+    command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", *_SETTINGS]
+    # another executor counts jobs, not cores
+    command += [] if elsewhere and cores is None else ["--cores", str(cores or cores_here())]
+    command += ["--dry-run"] if dry_run else []
+    command += [*extra, "--config", f"profile={profile}"]
+    with _alone(root) as (held, interrupted):
+        if interrupted and not dry_run:
+            subprocess.run([*command, "--unlock"], cwd=root, capture_output=True)
+        # Snakemake holds the clone too, should it outlive us
+        return _wait(subprocess.Popen(command, cwd=root, pass_fds=held))
+
+
+def _wait(process: subprocess.Popen[bytes]) -> int:
+    """The exit code. Ctrl-C reaches Snakemake too, which lets its jobs end before it does."""
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue
+        except SystemExit:
+            process.terminate()
+            process.wait()
+            raise
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[tuple[tuple[int, ...], bool]]:
+    """Holds the clone; yields what holds it, and whether a run of ours was killed, whose Snakemake locks are then nobody's."""
+    try:
+        import fcntl
+    except ImportError:  # Windows; Snakemake's own locks must do
+        yield (), False
+        return
+    (root / "build").mkdir(exist_ok=True)
+    with (root / "build" / ".reproduce").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise XrcoreError(f"{root.absolute()}: another `xrcore reproduce` is running here; wait for it") from None
+        file.seek(0)
+        interrupted = bool(file.read())
+        file.truncate(0)
+        file.write("running")
+        file.flush()
+        yield (file.fileno(),), interrupted
+        file.truncate(0)

@@ -1,0 +1,83 @@
+"""Notebooks: how they are kept, and that they run with other parameters. Their stored outputs are compared by nbval (`make test`)."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from xrcore.phantom import pelvis_hu
+
+nbformat = pytest.importorskip("nbformat", reason="the notebooks extra is not installed")
+pytest.importorskip("papermill", reason="the notebooks extra is not installed")
+
+FOLDER = Path(__file__).parents[2] / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+QUICKSTART = FOLDER / "01_quickstart.ipynb"
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, str(FOLDER / "run.py"), *map(str, arguments)], capture_output=True, text=True)
+
+
+def printed(notebook: Path) -> str:
+    cells = nbformat.read(notebook, as_version=4).cells
+    return "".join(output.get("text", "") for cell in cells if cell.cell_type == "code" for output in cell.outputs)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_one_cell_of_commented_literals_holds_the_parameters(path):
+    cells = nbformat.read(path, as_version=4).cells
+    (parameters,) = (cell for cell in cells if "parameters" in cell.metadata.get("tags", ()))
+    lines = parameters.source.splitlines()
+    statements = ast.parse(parameters.source).body
+    assert len(statements) == len(lines)
+    for line, statement in zip(lines, statements, strict=True):
+        assert isinstance(statement, ast.Assign)
+        ast.literal_eval(statement.value)
+        assert "  # " in line
+    first_code = next(cell for cell in cells if cell.cell_type == "code")
+    assert first_code is parameters
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_only_checked_outputs_are_kept(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert set(notebook.metadata) == {"kernelspec", "language_info"}
+    checked = 0
+    for cell in notebook.cells:
+        assert set(cell.metadata) <= {"tags"}
+        if cell.cell_type == "code":
+            kept = "nbval-check-output" in cell.metadata.get("tags", ())
+            assert bool(cell.outputs) == kept
+            assert (cell.execution_count is not None) == kept  # nbval refuses outputs of a cell that was not run
+            checked += kept
+    assert checked, "nothing in it is compared"
+    assert path.stat().st_size < 50_000
+
+
+def test_quickstart_runs_with_other_parameters(tmp_path):
+    hu, world_from_voxel = pelvis_hu(6, 3.0)
+    image = sitk.GetImageFromArray(hu)
+    image.SetSpacing(np.diag(world_from_voxel)[:3].tolist())
+    sitk.WriteImage(image, str(tmp_path / "ct.nrrd"))
+    given = (f"ct={tmp_path / 'ct.nrrd'}", "seed=4", "pose=[-5, 9, -3, -12, 8, -10]", "photons=50000", "pixels=128")
+    done = run(QUICKSTART, tmp_path / "out.ipynb", *given)
+    assert done.returncode == 0, done.stderr
+    text = printed(tmp_path / "out.ipynb")
+    assert "trusted: True" in text
+    assert text.count("in the end: True") == 2
+    assert "rx [deg]      -5.00" in text
+
+
+def test_an_unknown_parameter_is_refused(tmp_path):
+    done = run(QUICKSTART, tmp_path / "out.ipynb", "sed=4")
+    assert done.returncode != 0
+    assert "no parameter sed; it has ct, seed, pose, photons, pixels" in done.stderr
+    assert not (tmp_path / "out.ipynb").exists()

@@ -1,0 +1,33 @@
+"""The explore notebook as a page of its own, without JupyterLab."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import servers
+
+pytest.importorskip("voila", reason="the notebooks extra is not installed")
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+def test_voila_serves_living_instruments(browser, tmp_path, keep):
+    (tmp_path / "notebooks").mkdir()
+    shutil.copytree(REPOSITORY / "models" / "phantom", tmp_path / "models" / "phantom")
+    notebook = shutil.copy(REPOSITORY / "notebooks" / "explore.ipynb", tmp_path / "notebooks" / "explore.ipynb")
+    with servers.voila(Path(notebook), tmp_path / "voila") as address:
+        page = browser.new_page(viewport={"width": 1360, "height": 1100})
+        page.set_default_timeout(180_000)
+        page.goto(address)
+        page.wait_for_selector(".xr-explorer .xr-canvas canvas[data-frames]")
+        page.wait_for_selector(".xr-panel.xr-attention")
+        assert page.locator(".xr-panel").count() >= 5
+        picture = "() => document.querySelector('.xr-explorer .xr-canvas canvas').toDataURL()"
+        before = page.evaluate(picture)
+        page.locator(".xr-explorer .xr-to-lateral").click()
+        page.wait_for_function(f"before => ({picture})() !== before", arg=before)
+        page.wait_for_timeout(2000)
+        page.screenshot(path=keep / "voila.png")
+        page.close()

@@ -1,0 +1,180 @@
+"""PoseRegressor: a trained network with all it needs to predict, to be kept, and to refuse what it was not trained for."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from xrcore._util.atomic import check_writable
+from xrcore._util.devices import named_device
+from xrcore._util.errors import XrcoreError
+from xrcore._util.versions import versions
+from xrcore.ct.volume import Volume
+from xrcore.geometry import CArm, Pose
+from xrcore.learning.methods import method_named
+from xrcore.learning.models.identity import CtIdentity
+from xrcore.learning.models.tensors import fill, read_json, read_tensors, write_pair
+from xrcore.learning.models.view import check_geometry, seen_by
+from xrcore.learning.training.settings import TrainingSettings
+from xrcore.learning.training.stream import Batch
+from xrcore.xray.image import Xray
+
+FORMAT = "xrcore-model/1"
+_STEM = "model"
+PACKAGES = ("efficientnet-pytorch", "numpy", "safetensors", "torch")
+_KEYS = {"format", "settings", "carm", "ct", "training", "versions", "tensors"}
+
+
+class PoseRegressor:
+    """Predicts the pose of an X-ray of one patient, taken by one C-arm.
+
+    Made by `xrcore.train`, or read by `PoseRegressor.load`. training: what its training reached; see `model.json`.
+    """
+
+    def __init__(
+        self, network: nn.Module, settings: TrainingSettings, carm: CArm, ct: CtIdentity, training: Mapping[str, Any] | None = None
+    ) -> None:
+        self.network = network.eval()
+        self.settings = settings
+        self.carm = carm
+        self.ct = ct
+        self.training = dict(training or {})
+        self._method = method_named(settings.method)(settings)
+
+    @property
+    def view(self) -> CArm:
+        """The detector as the network sees it."""
+        pixels = self.settings.architecture.pixels
+        return self.carm.resized((pixels, pixels))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network's weights are."""
+        return next(self.network.parameters()).device
+
+    @property
+    def spread(self) -> tuple[float, ...] | None:
+        """95th percentile of each of the six numbers' errors on the validation set [deg, mm], or None if it was not validated."""
+        value = self.training.get("spread")
+        return None if value is None else tuple(float(v) for v in value)
+
+    @property
+    def ranges(self) -> tuple[float, ...]:
+        """Half-widths of the poses it was trained on [deg, mm], about the zero pose."""
+        return self.settings.limits
+
+    def check(self, carm: CArm | None = None, volume: Volume | None = None) -> None:
+        """Raise XrcoreError naming what differs if this is not the geometry or the CT that the model was trained for."""
+        if carm is not None:
+            check_geometry(carm, self.carm)
+        if volume is not None and (difference := self.ct.differs(CtIdentity.of(volume))):
+            raise XrcoreError(f"this is not the CT that the model was trained for: {difference}; train a model for this patient")
+
+    def predict(self, xray: Xray, *, attention: bool = False) -> Any:
+        """The pose of an X-ray; with attention=True (pose, map), the map (h, w) summing to 1: how much each place is looked at.
+
+        Raises XrcoreError naming what differs if the X-ray's geometry is not the one trained for, and where a network without
+        attention is asked for it.
+        """
+        image, mask = seen_by(xray, self.view)
+        numbers, weights = self.predict_batch(image, mask, attention=attention)
+        pose = Pose(numbers)
+        if not attention:
+            return pose
+        if weights is None:
+            raise XrcoreError("predict: this network has no attention; train one with attention=True")
+        # averaged over heads and queries: what each key contributes
+        share = weights[0].mean((0, 1)).cpu()
+        side = round(len(share) ** 0.5)
+        return pose, share.reshape(side, side)
+
+    @torch.no_grad()
+    def predict_batch(
+        self, images: Float[Tensor, "B H W"], masks: Tensor, *, attention: bool = False
+    ) -> tuple[Float[Tensor, "B 6"], Tensor | None]:
+        """Numbers (and attention) for images already on the model's detector; see `models.view.seen_by`."""
+        where = self.device
+        blank = torch.zeros(len(images), 6)
+        prediction = self._method.predict(self.network, Batch(images, masks, blank).to(where), attention=attention)
+        numbers = prediction.numbers.double().cpu()
+        if not torch.isfinite(numbers).all():
+            raise XrcoreError("predict: the network gave NaN; the X-ray or the model is broken")
+        return numbers, prediction.attention
+
+    def save(self, folder: str | os.PathLike[str], *, half: bool = True) -> None:
+        """Write model.json and its weights (half precision: half the size) into `folder`, whole or not at all."""
+        folder = Path(folder)
+        check_writable(folder)
+        kept = {k: halved(v) if half else v for k, v in self.network.state_dict().items()}
+        record = {
+            "format": FORMAT,
+            "settings": self.settings.to_dict(),
+            "carm": self.carm.to_dict(),
+            "ct": self.ct.to_dict(),
+            "training": self.training,
+            "versions": versions(*PACKAGES),
+        }
+        try:
+            write_pair(folder, _STEM, kept, record)
+        except OSError as error:
+            raise XrcoreError(f"{folder}: the model cannot be written ({error.strerror or error})") from None
+
+    @staticmethod
+    def exists(folder: str | os.PathLike[str]) -> bool:
+        """Whether `folder` claims to hold a model."""
+        return (Path(folder) / f"{_STEM}.json").exists()
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str], device: str = "cpu") -> PoseRegressor:
+        """The model in `folder`; raises XrcoreError naming what is missing, damaged or exchanged. No code is run from the files."""
+        folder = Path(folder)
+        path = folder / f"{_STEM}.json"
+        if not path.exists() and (folder / "checkpoint.json").exists():
+            raise XrcoreError(f"{folder}: this training is not finished; go on with `xrcore train ... --resume`")
+        record = read_json(path, FORMAT)
+        for key in sorted(_KEYS ^ set(record)):
+            raise XrcoreError(f"{path}: {'lacks' if key in _KEYS else 'holds an unknown'} {key!r}; the file is damaged")
+        try:
+            settings = TrainingSettings.from_dict(record["settings"])
+            carm = CArm(**record["carm"])
+            ct = CtIdentity.from_dict(record["ct"])
+        except XrcoreError as error:
+            raise XrcoreError(f"{path}: {error}") from None
+        except (TypeError, ValueError, AttributeError) as error:
+            raise XrcoreError(f"{path}: the description is damaged ({error})") from None
+        if not _sound(record["training"]):
+            raise XrcoreError(f"{path}: the description is damaged (training)")
+        try:
+            with torch.random.fork_rng(devices=[]):
+                network = method_named(settings.method)(settings).network()
+        except (RuntimeError, MemoryError):
+            raise XrcoreError(f"{path}: the description is damaged (no network can be built from its settings)") from None
+        fill(network, read_tensors(folder, record), str(folder))
+        return cls(network.to(named_device(device)), settings, carm, ct, record["training"])
+
+    def __repr__(self) -> str:
+        a = self.settings.architecture
+        return f"PoseRegressor({self.settings.method}, {a.pixels} x {a.pixels} pixels, {self.training.get('images', 0)} images seen)"
+
+
+def halved(values: Tensor) -> Tensor:
+    """In half precision, unless a value is too large for it."""
+    halved = values.half() if values.dtype == torch.float32 else values
+    return halved if torch.isfinite(halved).all() else values
+
+
+def _sound(training: Any) -> bool:
+    """Whether what a file says of the training can be used: a spread of six lengths, if any."""
+    if not isinstance(training, dict):
+        return False
+    spread = training.get("spread")
+    if spread is None:
+        return True
+    return isinstance(spread, list) and len(spread) == 6 and all(isinstance(v, (int, float)) and 0 <= v < math.inf for v in spread)

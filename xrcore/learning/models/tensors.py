@@ -1,0 +1,141 @@
+"""Tensors on disk: safetensors beside JSON that carries their hash. Reading runs no code that a file brings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from xrcore._util.errors import XrcoreError
+
+_DESCRIPTION = "sha256 of the description"
+_LARGEST_JSON = 10_000_000  # bytes
+_HEX = "[0-9a-f]" * 12  # pattern of the hash in a file's name
+
+
+def write_pair(folder: Path, stem: str, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
+    """Write STEM-<hash>.safetensors, then STEM.json that names it, then remove the tensors that STEM.json named before.
+
+    A reader finds the old pair or the new one, also after a kill at any moment, of which the next call clears what is left.
+    Raises OSError where the disk refuses; the old pair is then still there, and nothing else.
+    """
+    kept = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    content = save(kept, {_DESCRIPTION: _digest(record)})
+    digest = hashlib.sha256(content).hexdigest()
+    name = f"{stem}-{digest[:12]}.safetensors"
+    text = json.dumps(dict(record) | {"tensors": {"file": name, "sha256": digest}}, indent=1, allow_nan=False)
+    folder.mkdir(parents=True, exist_ok=True)
+    for rest in folder.glob(f".{stem}[-.]*.part"):
+        rest.unlink(missing_ok=True)
+    there = (folder / name).exists()
+    _replace(folder / name, content)
+    try:
+        _replace(folder / f"{stem}.json", text.encode() + b"\n")
+    except OSError:
+        if not there:
+            (folder / name).unlink(missing_ok=True)
+        raise
+    for old in folder.glob(f"{stem}-{_HEX}.safetensors"):
+        if old.name != name:
+            old.unlink(missing_ok=True)
+
+
+def remove_pair(folder: Path, stem: str) -> None:
+    """Remove what `write_pair` wrote, the JSON first, so that it never names what is gone."""
+    (folder / f"{stem}.json").unlink(missing_ok=True)
+    for path in (*folder.glob(f"{stem}-{_HEX}.safetensors"), *folder.glob(f".{stem}[-.]*.part")):
+        path.unlink(missing_ok=True)
+
+
+def read_json(path: Path, form: str) -> dict[str, Any]:
+    """The record; raises XrcoreError where it is missing, broken or of another format than `form`."""
+    try:
+        if path.stat().st_size > _LARGEST_JSON:
+            raise XrcoreError(f"{path}: too large to be a model's description")
+        record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
+    except FileNotFoundError:
+        raise XrcoreError(f"{path}: not found; a model is a folder that `xrcore train` wrote") from None
+    except OSError as error:
+        raise XrcoreError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except XrcoreError:
+        raise
+    except (ValueError, RecursionError):
+        raise XrcoreError(f"{path}: not valid JSON; the file is damaged") from None
+    if not isinstance(record, dict):
+        raise XrcoreError(f"{path}: not a model's description")
+    if record.get("format") != form:
+        raise XrcoreError(f"{path}: format {record.get('format')!r} is unknown; this version reads {form}")
+    return record
+
+
+def read_tensors(folder: Path, record: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors that a record names, after their hash, and theirs of the record, were checked."""
+    named = record.get("tensors")
+    if not (isinstance(named, dict) and isinstance(named.get("file"), str) and isinstance(named.get("sha256"), str)):
+        raise XrcoreError(f"{folder}: the description names no tensors; it is damaged")
+    path = folder / named["file"]
+    if path.parent != folder:
+        raise XrcoreError(f"{folder}: the description names tensors outside the folder ({named['file']!r})")
+    try:
+        content = path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise XrcoreError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    if hashlib.sha256(content).hexdigest() != named["sha256"]:
+        raise XrcoreError(f"{path}: its sha256 is not the one written beside it; the file is damaged or was exchanged")
+    try:
+        tensors = load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise XrcoreError(f"{path}: not a safetensors file ({error})") from None
+    if header.get("__metadata__", {}).get(_DESCRIPTION) != _digest(record):
+        raise XrcoreError(f"{folder}: the description was changed after it was written; the folder is damaged")
+    return tensors
+
+
+def _digest(record: Mapping[str, Any]) -> str:
+    """Of a record without the tensors' name, as it reads back from JSON."""
+    text = json.dumps({k: v for k, v in record.items() if k != "tensors"}, sort_keys=True)
+    return hashlib.sha256(json.dumps(json.loads(text), sort_keys=True).encode()).hexdigest()
+
+
+def fill(module: torch.nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
+    """Copy the tensors into a module's parameters and buffers; raises XrcoreError naming the first that does not fit."""
+    wanted = module.state_dict()
+    for name in sorted(set(wanted) ^ set(tensors)):
+        raise XrcoreError(f"{where}: {'lacks the tensor' if name in wanted else 'holds an unknown tensor'} {name!r}")
+    for name, value in wanted.items():
+        given = tensors[name]
+        if given.shape != value.shape:
+            raise XrcoreError(f"{where}: tensor {name!r} has shape {tuple(given.shape)}, the network needs {tuple(value.shape)}")
+        if given.dtype.is_floating_point != value.dtype.is_floating_point or given.dtype.is_complex:
+            raise XrcoreError(f"{where}: tensor {name!r} has the wrong type, {given.dtype}")
+        if given.dtype.is_floating_point and not torch.isfinite(given).all():
+            raise XrcoreError(f"{where}: tensor {name!r} holds NaN or infinite values")
+    module.load_state_dict({name: tensors[name].to(value.dtype) for name, value in wanted.items()})
+
+
+def _no_constant(name: str) -> None:
+    """NaN and Infinity, which `write_pair` never writes."""
+    raise ValueError(name)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write beside, flush to the disk, rename."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise

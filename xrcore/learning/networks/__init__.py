@@ -1,0 +1,5 @@
+"""The networks: the paper's with its parts switchable, and those of the methods it is compared with."""
+
+from xrcore.learning.networks.architecture import Architecture
+
+__all__ = ["Architecture"]

@@ -1,0 +1,113 @@
+"""Checkpoints: all of a training's state, in a form that survives a kill at any moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xrcore._util.errors import XrcoreError
+from xrcore._util.versions import versions
+from xrcore.geometry import CArm
+from xrcore.learning.models.identity import CtIdentity
+from xrcore.learning.models.regressor import PACKAGES
+from xrcore.learning.models.tensors import fill, read_json, read_tensors, remove_pair, write_pair
+from xrcore.learning.training.settings import TrainingSettings
+
+FORMAT = "xrcore-checkpoint/1"
+_STEM = "checkpoint"
+_OPTIMISER = "optimiser."
+
+
+@dataclass
+class State:
+    """What changes while a network is trained. step: steps done; seconds: spent."""
+
+    network: nn.Module
+    averaged: nn.Module
+    optimiser: torch.optim.Optimizer
+    step: int = 0
+    seconds: float = 0.0
+    origin: dict[str, Any] = field(default_factory=dict)
+
+
+def write_checkpoint(folder: Path, state: State, settings: TrainingSettings, carm: CArm, ct: CtIdentity) -> None:
+    """Raises XrcoreError where the disk refuses; the checkpoint before is then still whole."""
+    tensors: dict[str, Tensor] = {f"network.{k}": v for k, v in state.network.state_dict().items()}
+    if state.averaged is not state.network:
+        tensors |= {f"averaged.{k}": v for k, v in state.averaged.state_dict().items()}
+    for index, values in state.optimiser.state_dict()["state"].items():
+        tensors |= {f"{_OPTIMISER}{index}.{k}": torch.as_tensor(v) for k, v in values.items() if v is not None}
+    record = {
+        "format": FORMAT,
+        "settings": settings.to_dict(),
+        "carm": carm.to_dict(),
+        "ct": ct.to_dict(),
+        "versions": versions(*PACKAGES),
+        "step": state.step,
+        "images": state.step * settings.batch,
+        "seconds": state.seconds,
+        "origin": state.origin,
+    }
+    try:
+        write_pair(folder, _STEM, tensors, record)
+    except OSError as error:
+        raise XrcoreError(
+            f"{folder}: the checkpoint cannot be written ({error.strerror or error}); "
+            "the one before is whole: make room and go on with --resume"
+        ) from None
+
+
+def read_checkpoint(folder: Path, state: State, settings: TrainingSettings, carm: CArm, ct: CtIdentity) -> None:
+    """Put the state back; raises XrcoreError if the checkpoint is damaged or belongs to another training, naming what differs."""
+    path = folder / f"{_STEM}.json"
+    record = read_json(path, FORMAT)
+    try:
+        before = TrainingSettings.from_dict(record["settings"])
+        same_carm = CArm(**record["carm"]) == carm
+        same_ct = CtIdentity.from_dict(record["ct"]).differs(ct)
+        step, seconds, origin = int(record["step"]), float(record["seconds"]), dict(record["origin"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise XrcoreError(f"{path}: the checkpoint is damaged ({error})") from None
+    for name, value in _flat(settings.to_dict()).items():
+        if (old := _flat(before.to_dict())[name]) != value:
+            raise XrcoreError(
+                f"{path}: this training began with {name}={old!r}, not {value!r}; go on as it began, or start in another folder"
+            )
+    if not same_carm:
+        raise XrcoreError(f"{path}: this training began with another C-arm geometry")
+    if same_ct:
+        raise XrcoreError(f"{path}: this training began with another CT: {same_ct}")
+    tensors = read_tensors(folder, record)
+    for prefix, module in (("network.", state.network), ("averaged.", state.averaged)):
+        part = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        if prefix == "network." or module is not state.network:
+            fill(module, part, str(path))
+    inner: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith(_OPTIMISER):
+            index, key = name.removeprefix(_OPTIMISER).split(".", 1)
+            inner.setdefault(int(index), {})[key] = value
+    groups = state.optimiser.state_dict()["param_groups"]
+    try:
+        state.optimiser.load_state_dict({"state": inner, "param_groups": groups})
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise XrcoreError(f"{path}: the optimiser's state does not fit ({error})") from None
+    state.step, state.seconds, state.origin = step, seconds, origin
+
+
+def exists(folder: Path) -> bool:
+    return (folder / f"{_STEM}.json").exists()
+
+
+def remove(folder: Path) -> None:
+    """After the model is written."""
+    remove_pair(folder, _STEM)
+
+
+def _flat(values: dict[str, Any]) -> dict[str, Any]:
+    inner = values["architecture"]
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in {**values, **inner}.items() if k != "architecture"}

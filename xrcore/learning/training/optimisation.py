@@ -1,0 +1,44 @@
+"""How weights change: the optimiser, the averaged weights, and the precision of the arithmetic."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from xrcore.learning.training.settings import TrainingSettings
+
+
+def half_precision(precision: str, device: torch.device) -> bool:
+    """Whether the network computes in bfloat16: if told so, or by itself where the processor multiplies in it."""
+    if precision != "auto":
+        return precision == "bfloat16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    if device.type != "cpu":
+        return False
+    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return bool(supported is not None and supported())
+
+
+def optimiser_for(network: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+    # norms and biases are not decayed
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if settings.optimiser == "sgd":
+        return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=0.9, nesterov=True, foreach=True)
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, foreach=True)
+
+
+@torch.no_grad()
+def average(network: nn.Module, averaged: nn.Module, decay: float) -> None:
+    """Parameters by an exponential moving average; buffers, themselves averages, as they are."""
+    torch._foreach_lerp_(list(averaged.parameters()), list(network.parameters()), 1 - decay)
+    kinds: dict[torch.dtype, tuple[list[torch.Tensor], list[torch.Tensor]]] = {}
+    for mine, new in zip(averaged.buffers(), network.buffers(), strict=True):
+        for some, one in zip(kinds.setdefault(mine.dtype, ([], [])), (mine, new), strict=True):
+            some.append(one)
+    for ours, theirs in kinds.values():  # a launch for all of a kind
+        torch._foreach_copy_(ours, theirs)

@@ -1,5 +1,0 @@
-"""The networks: the paper's with its parts switchable, and those of the methods it is compared with."""
-
-from xrcore.networks.architecture import Architecture
-
-__all__ = ["Architecture"]

@@ -1,0 +1,1 @@
+"""Find the pose of X-rays in a CT's space."""

@@ -1,0 +1,195 @@
+"""A registration on disk: registration.json, camera_from_ct.tfm, overlay.png; and a pose read back from such a file."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import SimpleITK as sitk
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from xrcore._util.atomic import staged
+from xrcore._util.errors import XrcoreError
+from xrcore._util.versions import versions
+from xrcore.beam import Beam
+from xrcore.ct import Volume
+from xrcore.figures import registration_figure, save_figure
+from xrcore.geometry import CArm, Pose
+from xrcore.geometry.pose import NAMES
+from xrcore.registration.problem import shrink
+from xrcore.registration.result import Registration
+from xrcore.renderer import render
+from xrcore.xray import Xray
+
+FILES = ("registration.json", "camera_from_ct.tfm", "overlay.png")
+_DEPENDENCIES = ("numba", "numpy", "SimpleITK", "torch")
+_PANEL = 512  # pixels of an image in the overlay, more than a panel shows
+_LARGEST_FILE = 10_000_000  # bytes, of a pose file
+
+
+def write_registration(
+    folder: str | os.PathLike[str],
+    result: Registration,
+    xray: Xray,
+    volume: Volume,
+    beam: Beam | None = None,
+    *,
+    inputs: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> None:
+    """Write all of FILES into `folder`, or nothing.
+
+    inputs: what was registered, such as `files.fingerprint` of each file. options: how. Both only go into registration.json.
+    """
+    record = to_record(result, xray.carm, volume.isocenter, inputs=inputs, options=options)
+    seen = xray.negative() if result.inverted else xray
+    small = shrink(seen, _PANEL)
+    with torch.no_grad():
+        initial, final = render(volume, small.carm, Pose.cat([result.initial, result.pose]), beam).cpu()
+    with staged(folder) as temporary:
+        (temporary / FILES[0]).write_text(to_json(record), encoding="utf-8")
+        try:
+            sitk.WriteTransform(camera_from_ct(result.pose, xray.carm, volume.isocenter), str(temporary / FILES[1]))
+        except RuntimeError:
+            raise XrcoreError(f"{temporary / FILES[1]}: cannot be written") from None
+        save_figure(registration_figure(small, initial, final, result), temporary / FILES[2])
+
+
+def camera_from_ct(pose: Pose, carm: CArm, isocenter: Float[Tensor, "3"]) -> sitk.AffineTransform:
+    """`TransformPoint` maps a point of the CT (LPS, mm) into the camera frame (mm): x along detector columns, y down, z from the source.
+
+    This is also the direction in which ITK resamples: it draws an image given in the camera frame on the grid of the CT.
+    """
+    matrix = pose.camera_from_world(carm, isocenter)[0]
+    transform = sitk.AffineTransform(3)
+    transform.SetMatrix(matrix[:3, :3].flatten().tolist())
+    transform.SetTranslation(matrix[:3, 3].tolist())
+    return transform
+
+
+def to_record(
+    result: Registration,
+    carm: CArm,
+    isocenter: Float[Tensor, "3"],
+    *,
+    inputs: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What registration.json holds. Degrees, mm and seconds; LPS world; matrices by rows; camera_from_world as in `Pose`."""
+    deviation = result.standard_deviation
+    return {
+        "pose": result.pose.to_dict(),
+        "trusted": bool(result.trusted),
+        "reasons": list(result.reasons),
+        "evidence": vars(result.evidence) if result.evidence else None,
+        "similarity": float(result.similarity),
+        "similarity_name": result.similarity_name,
+        "stop_reason": result.stop_reason,
+        "standard_deviation": None if deviation is None else dict(zip(NAMES, deviation, strict=True)),
+        "covariance": None if result.covariance is None else result.covariance.tolist(),
+        "camera_from_world": result.pose.camera_from_world(carm, isocenter)[0].tolist(),
+        "world_from_camera": result.pose.world_from_camera(carm, isocenter)[0].tolist(),
+        "isocenter": torch.as_tensor(isocenter).tolist(),
+        "carm": carm.to_dict(),
+        "initial_pose": result.initial.to_dict(),
+        "inverted": bool(result.inverted),
+        "method": result.method,
+        "device": result.device,
+        "seconds": float(result.seconds),
+        "stages": {name: float(seconds) for name, seconds in result.stages.items()},
+        "evaluations": int(result.evaluations),
+        "attempts": int(result.attempts),
+        "notes": list(result.notes),
+        "inputs": dict(inputs or {}),
+        "options": dict(options or {}),
+        "versions": versions(*_DEPENDENCIES),
+    }
+
+
+def to_json(record: Mapping[str, Any]) -> str:
+    """Indented JSON with each row of numbers on one line; what is not finite becomes null."""
+    text = json.dumps(_finite(record), indent=2, ensure_ascii=False, allow_nan=False)
+    number = r"-?\d[\d.eE+-]*"
+    return re.sub(rf"\[\n\s*({number}(?:,\n\s*{number})*)\n\s*\]", lambda m: "[" + re.sub(r",\s+", ", ", m[1]) + "]", text) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def read_pose(text: str, carm: CArm, isocenter: Float[Tensor, "3"]) -> Pose:
+    """A pose as people give it: "rx,ry,rz,tx,ty,tz" [deg, mm], or a JSON file.
+
+    The file is a registration.json, or holds the six numbers by name, as a list, or as a 4x4 `camera_from_world`. Numbers from
+    a registration.json whose isocentre or distance was another are carried over by its `camera_from_world`.
+    Raises XrcoreError saying what is missing.
+    """
+    if re.fullmatch(r"[\s\d.,eE+-]*,[\s\d.,eE+-]*", text):
+        return _six(text.split(","), f"pose {text!r}")
+    path = Path(text)
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise XrcoreError(f"{path}: {path.stat().st_size} bytes are too many for a pose")
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise XrcoreError(f"pose {text!r} is neither six numbers rx,ry,rz,tx,ty,tz nor an existing JSON file or model folder") from None
+    except OSError as error:
+        raise XrcoreError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError):
+        raise XrcoreError(f"{path}: not a JSON file") from None
+    if isinstance(content, list):
+        return _six(content, str(path))
+    if not isinstance(content, dict):
+        raise XrcoreError(f"{path}: expected six numbers, or an object with a pose")
+    numbers = content.get("pose", content)
+    if isinstance(numbers, dict) and set(NAMES) <= numbers.keys():
+        numbers = [numbers[name] for name in NAMES]
+    if isinstance(numbers, list) and not (_elsewhere(content, carm, isocenter) and "camera_from_world" in content):
+        return _six(numbers, str(path))
+    if "camera_from_world" in content:
+        return _of_matrix(content["camera_from_world"], carm, isocenter, path)
+    raise XrcoreError(f"{path}: holds no pose; expected {', '.join(NAMES)} or camera_from_world")
+
+
+def _elsewhere(content: dict[str, Any], carm: CArm, isocenter: Float[Tensor, "3"]) -> bool:
+    """Whether the file's six numbers count from another isocentre or another distance."""
+    try:
+        there = torch.tensor(content["isocenter"], dtype=torch.float64)
+        distance = float(content["carm"]["source_to_isocenter"])
+        return bool((there - isocenter).abs().max() > 1e-3 or abs(distance - carm.source_to_isocenter) > 1e-3)
+    except (KeyError, TypeError, ValueError, RuntimeError):
+        return False
+
+
+def _six(values: Any, where: str) -> Pose:
+    try:
+        numbers = [float(value) for value in values]
+    except (TypeError, ValueError):
+        raise XrcoreError(f"{where}: a pose is six numbers, {', '.join(NAMES)}") from None
+    if len(numbers) != 6 or not all(map(math.isfinite, numbers)):
+        raise XrcoreError(f"{where}: a pose is six finite numbers, {', '.join(NAMES)}; got {len(numbers)}")
+    return Pose(numbers)
+
+
+def _of_matrix(rows: Any, carm: CArm, isocenter: Float[Tensor, "3"], path: Path) -> Pose:
+    try:
+        matrix = torch.tensor(rows, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        matrix = torch.empty(0)
+    if matrix.shape != (4, 4):
+        raise XrcoreError(f"{path}: camera_from_world must be a 4x4 matrix")
+    try:
+        return Pose.from_camera_from_world(matrix, carm, isocenter)
+    except XrcoreError as error:
+        raise XrcoreError(f"{path}: {error}") from None

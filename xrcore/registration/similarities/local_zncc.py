@@ -1,0 +1,85 @@
+"""Zero-normalised cross-correlation of patches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from xrcore._util.errors import XrcoreError
+from xrcore.registration.similarities.standardised import StandardisedFit
+
+
+class _Patches:
+    """A group a patch. Overlapping patches are 2 x 2 cells of half their side, so that sums over cells serve every patch."""
+
+    def __init__(self, shape: tuple[int, int], patch: int, overlap: bool) -> None:
+        self._cell = patch // 2 if overlap else patch
+        self._overlap = overlap
+        self._grid = tuple(-(-n // self._cell) for n in shape)
+        self._padding = tuple(g * self._cell - n for g, n in zip(self._grid, shape, strict=True))
+
+    def arrange(self, image: Tensor) -> Tensor:
+        (rows, columns), side = self._grid, self._cell
+        if any(self._padding):
+            image = F.pad(image, (0, 0) * (image.ndim - 3) + (0, self._padding[1], 0, self._padding[0]))
+        cells = image.reshape(image.shape[0], rows, side, columns, side, *image.shape[3:]).transpose(2, 3)
+        return cells.reshape(image.shape[0], rows * columns, side * side, *image.shape[3:])
+
+    def arrange_mask(self, mask: Bool[Tensor, "H W"]) -> Bool[Tensor, "C P"]:
+        return self.arrange(mask.unsqueeze(0)).squeeze(0)
+
+    def _corners(self, cells: Tensor) -> list[Tensor]:
+        grid = cells.unflatten(1, self._grid)
+        return [x.flatten(1, 2) for y in (grid[:, :-1], grid[:, 1:]) for x in (y[:, :, :-1], y[:, :, 1:])]
+
+    def pool(self, sums: Tensor) -> Tensor:
+        if not self._overlap:
+            return sums
+        grid = sums.unflatten(1, self._grid)
+        grid = grid[:, 1:] + grid[:, :-1]
+        return (grid[:, :, 1:] + grid[:, :, :-1]).flatten(1, 2)
+
+    def gather(self, cells: Tensor) -> Tensor:
+        return torch.cat(self._corners(cells), 2) if self._overlap else cells
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalZNCC:
+    """Mean ZNCC of square patches, in [-1, 1]; 1 for equal images. Contrast may differ from patch to patch (collimation, shading, metal).
+
+    patch: side [pixels]; images smaller than that get the largest patch that fits. overlap: each patch overlaps its neighbours by half
+    (patch must then be even). floor: contrast, as a share of the whole image's standard deviation, below which a patch counts as flat:
+    flat fixed patches lose their weight smoothly, and flat moving patches are not blown up to unit contrast.
+    Patches that straddle the mask's border count with the pixels they have inside.
+    Source: LaRose, "Iterative X-ray/CT registration using accelerated volume rendering", PhD thesis, Carnegie Mellon University
+    2001, and Knaan and Joskowicz, "Effective intensity-based 2D/3D rigid registration between fluoroscopic X-ray and CT",
+    MICCAI 2003 (variance-weighted local normalised correlation). The floor is our choice: see `standardised`.
+    """
+
+    name: ClassVar[str] = "local-zncc"
+    least_squares: ClassVar[bool] = True
+    patch: int = 16
+    overlap: bool = True
+    floor: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.patch < 3:
+            raise XrcoreError(f"{self.name}: patch must be 3 pixels or more, got {self.patch}")
+        if self.overlap and self.patch % 2:
+            raise XrcoreError(f"{self.name}: patch must be even to overlap by half, got {self.patch}; make it even or pass overlap=False")
+        if not 0 < self.floor < 1:
+            raise XrcoreError(f"{self.name}: floor must be between 0 and 1, got {self.floor}")
+
+    def fit(self, fixed: Float[Tensor, "H W"], mask: Bool[Tensor, "H W"]) -> StandardisedFit:
+        """Weigh and standardise the fixed image's patches."""
+        shape = (fixed.shape[0], fixed.shape[-1])
+        side = min(self.patch, *shape)
+        if side < 3:
+            raise XrcoreError(f"{self.name}: image is {tuple(fixed.shape)}, too small for patches")
+        side -= side % 2 if self.overlap else 0
+        return StandardisedFit(self.name, fixed, mask, _Patches(shape, side, self.overlap), floor=self.floor)

@@ -1,0 +1,245 @@
+"""Least squares of standardised pixels: what zero-normalised cross-correlation over the image, its gradients or its patches share.
+
+A similarity lays pixels out in groups g (the image; its two gradient components; its patches) of n_g pixels. With u the pixels of
+a group, centred and scaled to |u| = 1, and weights w_g that sum to 1,
+
+    value = sum_g w_g u_f . u_m,    r = (sqrt(w_g) (u_f - u_m))_g,    |r|^2 / 2 = 1 - value.
+
+A contrast floor keeps nearly flat groups from being blown up to unit contrast: each group gets one more pixel, of size sqrt(n e),
+where e = floor^2 x (variance of the whole image). With v the group's variance and q = v + e,
+
+    u = (m - mean, sqrt(n e)) / sqrt(n q),    u_f . u_m = (cov + sqrt(e_f e)) / sqrt(q_f q),
+
+still exactly 1 for equal images, and independent of the image's gain and offset.
+
+All that Gauss-Newton needs are sums over pixels of J, m J, f J and J J^T, so that standardised Jacobians are never formed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from xrcore._util.errors import XrcoreError
+from xrcore.registration.similarities.base import MovableFit, NormalEquations, check_moving, flat_tolerance, masked_fixed
+
+
+class Layout(Protocol):
+    """How pixels form groups. Cells partition the pixels; a group is one cell or, where groups overlap, several."""
+
+    def arrange(self, image: Tensor) -> Tensor:
+        """Linear map of images (B, H, W, ...) to pixels in cells (B, C, P, ...)."""
+        ...
+
+    def arrange_mask(self, mask: Bool[Tensor, "H W"]) -> Bool[Tensor, "C P"]:
+        """Which pixels in cells depend on pixels inside the mask only."""
+        ...
+
+    def pool(self, sums: Tensor) -> Tensor:
+        """Sums over cells (B, C, ...) to sums over groups (B, G, ...)."""
+        ...
+
+    def gather(self, cells: Tensor) -> Tensor:
+        """Pixels in cells (B, C, P, ...) to pixels in groups (B, G, Q, ...)."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class _Moments:
+    """Statistics of moving images: pixels less `centre` in cells; the rest per group, float64."""
+
+    centred: Float[Tensor, "B C P"]
+    mean: Float[Tensor, "B G"]  # of the centred pixels
+    variance: Float[Tensor, "B G"]
+    covariance: Float[Tensor, "B G"]  # with the fixed image
+    floor: Float[Tensor, "B 1"]  # e
+    total_mean: Float[Tensor, " B"]
+    varied: Bool[Tensor, "B G"]  # False where constant but for rounding
+
+
+class StandardisedFit(MovableFit):
+    """A fixed image, standardised in groups.
+
+    floor: contrast floor as a share of the whole image's standard deviation. Groups weigh n v_f / (v_f + e_f); those that are
+    flat, or lie mostly outside the mask (under a quarter of the largest group), weigh nothing.
+    Raises XrcoreError if that leaves none.
+
+    What the GPU's kernels read as well: fixed, inside (C, P), pixels in cells, centred and 0 outside the mask, and where they count (None:
+    everywhere); weight, fixed_scale, fixed_extra (G,), float64, of the groups: w, 1 / sqrt(q_f), sqrt(e_f / q_f); variance_floor: floor^2.
+    """
+
+    def __init__(self, name: str, fixed: Float[Tensor, "H W"], mask: Bool[Tensor, "H W"], layout: Layout, *, floor: float = 0.0) -> None:
+        fixed = masked_fixed(name, fixed, mask)
+        self.name, self.shape, self.layout, self.variance_floor = name, fixed.shape, layout, floor**2
+        inside = layout.arrange_mask(mask)  # (C, P)
+        self._total = max(float(inside.sum()), 1.0)
+        self.inside = None if bool(inside.all()) else inside.to(fixed.dtype)
+
+        cells = layout.arrange(fixed.unsqueeze(0)).squeeze(0)
+        pixels = cells if self.inside is None else cells * self.inside
+        self._count = layout.pool(inside.sum(-1).double().unsqueeze(0)).squeeze(0).clamp_min(1.0)  # (G,)
+        centre = self._centre(pixels.unsqueeze(0)).squeeze(0)  # (C or 1, 1)
+        self.fixed = pixels - centre if self.inside is None else (pixels - centre) * self.inside
+
+        def mean(x: Tensor) -> Tensor:
+            return layout.pool(x.sum(-1).double().unsqueeze(0)).squeeze(0) / self._count
+
+        self._fixed_mean = mean(self.fixed)
+        variance = (mean(self.fixed**2) - self._fixed_mean**2).clamp_min(0.0)
+        fixed_floor = self.variance_floor * float((self.fixed.double() ** 2).sum()) / self._total
+        contrast = variance + fixed_floor
+        varied = variance > flat_tolerance(fixed.dtype) * (variance + (self._fixed_mean + centre.squeeze(-1)) ** 2)
+        whole = self._count >= 0.25 * self._count.max()
+        weight = torch.where(varied & whole, self._count * variance / contrast.clamp_min(torch.finfo(torch.float64).tiny), 0.0)
+        if not weight.sum() > 0:
+            raise XrcoreError(f"{name}: the fixed image is constant inside the mask, or too little of it is inside; check image and mask")
+        self.weight = weight / weight.sum()  # (G,)
+        self.fixed_scale = torch.where(varied, contrast, 1.0).rsqrt()
+        self.fixed_extra = fixed_floor**0.5 * self.fixed_scale
+
+        # pool is linear, so its adjoint, needed only here, comes from its gradient
+        cell_count = inside.sum(-1).double()
+        probe = torch.zeros(1, inside.shape[0], dtype=torch.float64, device=fixed.device, requires_grad=True)
+        with torch.enable_grad():
+            spread = (layout.pool(probe).squeeze(0) * (self.weight / self._count)).sum()
+        (share,) = torch.autograd.grad(spread, probe)  # weight of one pixel in each cell, summed over its groups
+        self.effective_count = float(1.0 / (cell_count * share[0] ** 2).sum())
+
+    @cached_property
+    def _inside6(self) -> Float[Tensor, "C P 6"] | None:
+        """As often as the Jacobian has columns, which multiplies faster than a broadcast."""
+        return None if self.inside is None else self.inside.unsqueeze(-1).expand(*self.inside.shape, 6).contiguous()
+
+    def _centre(self, pixels: Float[Tensor, "B C P"]) -> Float[Tensor, "B _ 1"]:
+        """Mean to subtract first, to lose no digits: each cell's own, unless groups overlap or share a floor and need a common one."""
+        if self.variance_floor > 0:
+            return pixels.sum((1, 2), keepdim=True) / self._total
+        return pixels.sum(2, keepdim=True) / self._count.to(pixels.dtype).unsqueeze(-1)
+
+    def _moments(self, moving: Float[Tensor, "B H W"]) -> _Moments:
+        pool, count, total = self.layout.pool, self._count, self._total
+        fixed = self.fixed.to(moving.dtype)
+        pixels = self.layout.arrange(moving)
+        if self.inside is None:
+            centre = self._centre(pixels)
+            centred = pixels - centre
+        else:
+            inside = self.inside.to(moving.dtype)
+            centre = self._centre(pixels * inside)
+            centred = (pixels - centre) * inside
+        first, second = centred.sum(-1).double(), (centred * centred).sum(-1).double()
+        mean = pool(first) / count
+        variance = pool(second) / count - mean * mean
+        covariance = pool((centred * fixed).sum(-1).double()) / count - self._fixed_mean * mean
+        total_mean = first.sum(1) / total
+        floor = (self.variance_floor * (second.sum(1) / total - total_mean**2)).unsqueeze(1)
+        offset = mean.detach() + centre.detach().squeeze(-1).double()
+        varied = variance.detach() + floor.detach() > flat_tolerance(moving.dtype) * (variance.detach() + offset**2)
+        return _Moments(centred, mean, variance, covariance, floor, total_mean, varied)
+
+    def _correlation(self, s: _Moments) -> tuple[Float[Tensor, "B G"], Float[Tensor, "B G"], Float[Tensor, "B 1"]]:
+        """u_f . u_m per group (0 where the moving image is flat), q and sqrt(e), both safe to divide by."""
+        contrast = torch.where(s.varied, s.variance + s.floor, 1.0)
+        root_floor = torch.where(s.floor > 0, s.floor, 1.0).sqrt()
+        extra = torch.where(s.floor > 0, root_floor, 0.0) * self.fixed_extra
+        correlation = (s.covariance * self.fixed_scale + extra) * contrast.rsqrt()
+        return torch.where(s.varied, correlation, 0.0), contrast, root_floor
+
+    def value(self, moving: Float[Tensor, "B H W"]) -> Float[Tensor, " B"]:
+        """Weighted mean correlation of the groups, at most 1."""
+        check_moving(self.name, self.shape, moving)
+        correlation, _, _ = self._correlation(self._moments(moving))
+        return (correlation @ self.weight).to(moving.dtype)
+
+    @torch.no_grad()
+    def normal_equations(self, moving: Float[Tensor, "B H W"], jacobian: Float[Tensor, "B H W 6"]) -> NormalEquations:
+        """See `NormalEquations`; from sums over pixels, without forming residuals."""
+        check_moving(self.name, self.shape, moving, jacobian)
+        pool, count = self.layout.pool, self._count.unsqueeze(-1)
+        s = self._moments(moving)
+        correlation, contrast, root_floor = self._correlation(s)
+
+        columns = self.layout.arrange(jacobian)
+        if self._inside6 is not None:
+            inside = self._inside6.to(jacobian.dtype)
+            shared = columns.untyped_storage().data_ptr() == jacobian.untyped_storage().data_ptr()
+            columns = columns * inside if shared else columns.mul_(inside)
+        rows = torch.empty(*s.centred.shape[:2], 3, s.centred.shape[2], dtype=jacobian.dtype, device=jacobian.device)
+        rows[:, :, 0], rows[:, :, 1], rows[:, :, 2] = 1.0, s.centred, self.fixed
+        sums = (rows @ columns).double()  # (B, C, 3, 6)
+        sum_j, sum_mj, sum_fj = pool(sums).unbind(2)  # (B, G, 6) each
+        sum_jj = pool(_gram(columns).double())  # (B, G, 6, 6)
+
+        mean_j = sum_j / count
+        m_j = sum_mj / count - s.mean.unsqueeze(-1) * mean_j  # cov(m, J)
+        f_j = (sum_fj / count - self._fixed_mean.unsqueeze(-1) * mean_j) * self.fixed_scale.unsqueeze(-1)
+        q = contrast.unsqueeze(-1)
+        weight = torch.where(s.varied.unsqueeze(-1), self.weight.unsqueeze(-1), 0.0)
+        if self.variance_floor > 0:
+            total_j, total_mj = sums[:, :, 0].sum(1), sums[:, :, 1].sum(1)
+            d_floor = (2 * self.variance_floor / self._total * (total_mj - s.total_mean.unsqueeze(-1) * total_j)).unsqueeze(1)  # (B, 1, 6)
+            d_root = d_floor / (2 * root_floor.unsqueeze(-1))
+            f_j = f_j + self.fixed_extra.unsqueeze(-1) * d_root
+            m_j = m_j + 0.5 * d_floor
+        # with y = (m - mean, sqrt(n e)) and u = y / |y|: du = (dy - u (u . dy)) / |y|, so du^T du = dy^T dy / |y|^2 - h h^T
+        h = m_j / q
+        gradient = (weight * (correlation.unsqueeze(-1) * h - f_j * q.rsqrt())).sum(1)
+        scale = weight / q  # (B, G, 1)
+        hessian = ((scale / count).unsqueeze(-1) * sum_jj).sum(1) - (scale * mean_j).mT @ mean_j - (weight * h).mT @ h
+        if self.variance_floor > 0:
+            hessian += scale.sum(1, keepdim=True) * (d_root.mT @ d_root)
+        return NormalEquations(correlation @ self.weight, gradient, hessian, self.effective_count)
+
+    def residual(
+        self, moving: Float[Tensor, "B H W"], jacobian: Float[Tensor, "B H W 6"]
+    ) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N 6"]]:
+        """Group after group, a row a pixel (zero outside the mask) and then one for the floor's pixel (zero without a floor).
+
+        A flat moving group, which cannot be standardised, contributes sqrt(2 w) u_f, so that |r|^2 / 2 = 1 - value there too.
+        """
+        check_moving(self.name, self.shape, moving, jacobian)
+        gather, dtype = self.layout.gather, moving.dtype
+        inside = (torch.ones_like(self.fixed) if self.inside is None else self.inside).to(dtype).unsqueeze(0)  # (1, C, P)
+        cells, columns = self.layout.arrange(moving), self.layout.arrange(jacobian)
+        image = (cells - (cells * inside).sum((1, 2), keepdim=True) / self._total) * inside
+        root_floor = (self.variance_floor * (image**2).sum((1, 2)) / self._total).sqrt()  # (B,)
+        d_root = self.variance_floor / self._total * (image.unsqueeze(-1) * columns).sum((1, 2))
+        d_root = d_root / torch.where(root_floor > 0, root_floor, 1.0)[:, None]  # (B, 6)
+
+        count = self._count.to(dtype)[:, None]  # (G, 1)
+        inside = gather(inside)
+        inside6 = inside.unsqueeze(-1)
+
+        def extended(pixels: Tensor, last: Tensor) -> Tensor:
+            return torch.cat([pixels, last.expand(*pixels.shape[:2], *last.shape[2:]).unsqueeze(2)], 2)
+
+        m, j, f = gather(cells), gather(columns), gather(self.fixed.to(dtype).unsqueeze(0))
+        m = (m - (m * inside).sum(2, keepdim=True) / count) * inside
+        j = (j - (j * inside6).sum(2, keepdim=True) / count.unsqueeze(-1)) * inside6
+        f = (f - self._fixed_mean.to(dtype)[:, None]) * inside * self.fixed_scale.to(dtype)[:, None] / count.sqrt()
+        m = extended(m, count.sqrt().T * root_floor[:, None])  # (B, G, Q + 1)
+        j = extended(j, count.sqrt() * d_root[:, None])
+        f = extended(f, self.fixed_extra.to(dtype)[None])
+
+        varied = self._moments(moving).varied.unsqueeze(-1)
+        length = torch.where(varied, m.norm(dim=2, keepdim=True), 1.0)
+        u = m / length
+        d_u = (j - u.unsqueeze(-1) * (u.unsqueeze(-1) * j).sum(2, keepdim=True)) / length.unsqueeze(-1)
+        weight = self.weight.to(dtype).sqrt()[:, None]
+        r = weight * torch.where(varied, f - u, 2**0.5 * f)
+        d_r = -weight.unsqueeze(-1) * torch.where(varied.unsqueeze(-1), d_u, 0.0)
+        return r.flatten(1), d_r.flatten(1, 2)
+
+
+def _gram(columns: Float[Tensor, "*batch P 6"]) -> Float[Tensor, "*batch 6 6"]:
+    """J^T J over P. Two pixels a row make a 12 x 12 product, of which two blocks are wanted: BLAS is over twice as fast than at 6 x 6."""
+    if columns.shape[-2] % 2 or not columns.is_contiguous():
+        return columns.mT @ columns
+    pairs = columns.reshape(*columns.shape[:-2], columns.shape[-2] // 2, 12)
+    product = pairs.mT @ pairs
+    return product[..., :6, :6] + product[..., 6:, 6:]

@@ -1,0 +1,131 @@
+"""Levenberg-Marquardt on the GPU: a level's iterations follow each other without the GPU ever waiting for the processor.
+
+The same method as `gauss_newton.descend`. There every pose that has converged is left out of the next render; here all are rendered until
+the processor hears that all have converged, two iterations late, so that the GPU always has one to go on with. The six
+variables are turns [deg] about the isocentre and shifts [mm] along the camera's axes, the same for all poses, so that no Euler angle is
+needed on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from xrcore._util.devices import Glance, on, on_device
+from xrcore.geometry import CArm, Pose
+from xrcore.registration.similarities.base import NormalEquations
+from xrcore.registration.solvers.cuda.normal import normal_tiles
+from xrcore.registration.solvers.gauss_newton import FIRST_DAMPING, LARGEST_STEP, Descent
+from xrcore.renderer.cuda import render_views, views_of
+from xrcore.renderer.packing import padded_voxel_from_world
+
+if TYPE_CHECKING:
+    from xrcore.registration.problem import Problem
+
+
+def descend(
+    problem: Problem, start: Pose, *, iterations: int, tolerance: float, watch: Callable[[Pose, float], None] | None = None
+) -> Descent:
+    """As `gauss_newton.descend`; the result is on the processor. watch costs a wait an iteration."""
+    from xrcore.registration.solvers.cuda import step_kernel as kernel
+
+    carm, isocenter = problem.carm, problem.volume.isocenter
+    start = Pose(start.numbers.detach().cpu().double())
+    batch, basis = len(start), Pose.zero().twists(carm)[0]
+    state, log, count = iterate(problem, start, basis, iterations=iterations, tolerance=tolerance, watch=watch)
+    problem.evaluations += batch * len(log)
+    everything = torch.cat([state.flatten(), log.flatten()]).cpu()  # here all is waited for
+    ended, log = everything[: state.numel()].view(batch, -1), everything[state.numel() :].view(-1, batch, kernel.LOGGED)
+
+    climbed, values = _climb(log)
+    poses = _poses(torch.cat([ended[:, kernel.CURRENT : kernel.CURRENT + 12], climbed]), carm, isocenter)
+    pose, value = poses[:batch], ended[:, kernel.VALUE]
+    change = torch.linalg.solve(basis, pose.twists(carm))  # of the variables by the six numbers
+    gradient = (change.mT @ ended[:, kernel.GRADIENT : kernel.GRADIENT + 6].unsqueeze(-1)).squeeze(-1)
+    hessian = change.mT @ ended[:, kernel.HESSIAN : kernel.HESSIAN + 36].view(batch, 6, 6) @ change
+    steps = [(poses[batch + n], v) for n, v in enumerate(values)]
+    best = int(value.argmax())
+    steps[-1] = (pose[best], float(value[best]))  # with the last small step
+    return Descent(pose, NormalEquations(value, gradient, hessian, count), ended[:, kernel.CONVERGED] != 0, steps)
+
+
+def iterate(
+    problem: Problem,
+    start: Pose,
+    basis: Float[Tensor, "6 6"],
+    *,
+    iterations: int,
+    tolerance: float,
+    watch: Callable[[Pose, float], None] | None = None,
+) -> tuple[Float[Tensor, "B s"], Float[Tensor, "n B 14"], float]:
+    """Queue a level's iterations, of variables whose camera-frame twists are the columns of `basis`.
+
+    Returns the state after the last iteration and what each logged, see `step_kernel`, and the normal equations' effective count.
+    """
+    from xrcore.registration.solvers.cuda import step_kernel as kernel
+
+    volume, carm, device = problem.volume, problem.carm, problem.volume.device
+    batch = len(start)
+    matrices = start.world_from_camera(carm, volume.isocenter)
+    state = torch.zeros(batch, kernel.SIZE, dtype=torch.float64)
+    state[:, kernel.CURRENT : kernel.CURRENT + 12] = state[:, kernel.TRIAL : kernel.TRIAL + 12] = matrices[:, :3].reshape(batch, 12)
+    state[:, kernel.DAMPING], state[:, kernel.GROWTH] = FIRST_DAMPING, 2.0
+    state = on_device(state.numpy(), device)
+    views = views_of(volume, carm, matrices)
+    columns = on_device(basis.numpy(), device)
+    twists = columns.float().expand(batch, 6, 6).contiguous()
+    voxels = on_device(padded_voxel_from_world(volume)[:3].numpy(), device)
+    log = torch.empty(iterations + 1, batch, kernel.LOGGED, dtype=torch.float64, device=device)
+    glance = Glance(device)
+
+    def linearised(part: slice) -> tuple[Tensor, float]:
+        image, jacobian = render_views(volume, carm, views[part], twists[part], problem.beam)
+        assert jacobian is not None
+        return normal_tiles(problem.fitted, image, jacobian)
+
+    for i in range(iterations + 1):
+        tiles, (count, *_) = zip(*problem.in_portions(batch, linearised), strict=True)
+        normal = tiles[0] if len(tiles) == 1 else torch.cat(tiles)
+        with on(device):
+            kernel.step[(batch,)](
+                state,
+                normal,
+                columns,
+                voxels,
+                views,
+                log[i],
+                normal.shape[1],
+                carm.source_to_isocenter,
+                tolerance,
+                *LARGEST_STEP,
+                FIRST=i == 0,
+                LAST=i == iterations,
+                num_warps=1,
+                enable_fp_fusion=True,
+            )
+            converged = glance.all(state[:, kernel.CONVERGED])
+        if watch is not None and i > 0:
+            climbed, values = _climb(log[: i + 1].cpu())
+            watch(_poses(climbed[-1:], carm, volume.isocenter), values[-1])
+        if converged:
+            break
+    return state, log[: i + 1], count
+
+
+def _poses(matrices: Float[Tensor, "n 12"], carm: CArm, isocenter: Tensor) -> Pose:
+    last = matrices.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(len(matrices), 1, 4)
+    return Pose.from_world_from_camera(torch.cat([matrices.view(-1, 3, 4), last], 1), carm, isocenter)
+
+
+def _climb(log: Float[Tensor, "n B 14"]) -> tuple[Float[Tensor, "m 12"], list[float]]:
+    """Where the best of the batch stood after each iteration that found a better one, and its similarity there."""
+    values, indices = log[:, :, 0].max(1)
+    found = [0]
+    for i in range(1, len(log)):
+        if values[i] > values[found[-1]]:
+            found.append(i)
+    return log[found, indices[found], 1:13], values[found].tolist()

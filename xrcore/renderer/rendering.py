@@ -1,0 +1,160 @@
+"""`render` and `render_with_jacobian`: one surface over all backends."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from xrcore._util.devices import kernel_obstacle, no_gpu, say_once
+from xrcore._util.errors import XrcoreError
+from xrcore.beam import Beam
+from xrcore.ct.volume import Volume
+from xrcore.geometry import CArm, Pose
+from xrcore.renderer import reference
+
+T = TypeVar("T", bound=tuple[Tensor, ...])
+
+BACKENDS = ("auto", "reference", "cpu", "cuda")
+
+
+def render(
+    volume: Volume,
+    carm: CArm,
+    pose: Pose | Float[Tensor, "*B 6"],
+    beam: Beam | Sequence[Beam] | None = None,
+    backend: str = "auto",
+) -> Float[Tensor, "B H W"]:
+    """Digitally reconstructed radiographs: attenuation images, -log(I / I0), bone bright.
+
+    Differentiable in `pose.numbers` on every backend (the gradient is the exact one, per degree and per mm), and in
+    `volume.density` on "reference". The image is on the volume's device.
+    beam: default the paper's, 90 kV; or one for each pose.
+    backend: "reference" (plain torch, any device, float64 if the volume is), "cpu" or "cuda" (fused kernels, float32, for a volume that is
+    there: `volume.to("cuda")`), or "auto": the fused one of the volume's device, unless the volume is float64 or needs a gradient.
+
+    Model: I(pixel) = sum_E p(E) E exp(-sum_m mu_m(E) A_m) for area densities A_m [g/cm2]; Unberath et al., *DeepDRR*,
+    MICCAI 2018, as differentiated by Zhang et al., MICCAI 2023.
+    """
+    pose = pose if isinstance(pose, Pose) else Pose(pose)
+    backend = choose_backend(volume, backend)
+
+    def draw(pose: Pose, beam: Any) -> tuple[Tensor]:
+        if backend == "reference":
+            return (reference.render(volume, carm, pose, beam),)
+        return (_Render.apply(pose.numbers, volume, carm, beam, backend),)
+
+    (image,) = _by_beam(draw, pose, beam, at_once=backend == "cuda")
+    return image
+
+
+def render_with_jacobian(
+    volume: Volume,
+    carm: CArm,
+    pose: Pose | Float[Tensor, "*B 6"],
+    beam: Beam | Sequence[Beam] | None = None,
+    backend: str = "auto",
+) -> tuple[Float[Tensor, "B H W"], Float[Tensor, "B H W 6"]]:
+    """Images and their whole Jacobian with respect to (rx, ry, rz, tx, ty, tz), per degree and per mm; arguments as for `render`.
+
+    The fast backends accumulate, beside each line integral, the sums of the density gradient and of depth times it.
+    """
+    pose = pose if isinstance(pose, Pose) else Pose(pose)
+    backend = choose_backend(volume, backend)
+
+    def draw(pose: Pose, beam: Any) -> tuple[Tensor, Tensor]:
+        if backend == "reference":
+            return reference.render_with_jacobian(volume, carm, pose, beam)
+        image, jacobian = _fused(backend)(volume, carm, pose, beam, with_jacobian=True)
+        assert jacobian is not None
+        return image, jacobian
+
+    return _by_beam(draw, pose, beam, at_once=backend == "cuda")
+
+
+def _by_beam(draw: Callable[[Pose, Any], T], pose: Pose, beam: Beam | Sequence[Beam] | None, *, at_once: bool) -> T:
+    """What `draw` makes of the poses that share a beam, in the poses' order; at_once: it takes a beam for each pose, too.
+
+    Raises XrcoreError unless there is one beam, or one for each pose.
+    """
+    if beam is None or isinstance(beam, Beam):
+        return draw(pose, Beam() if beam is None else beam)
+    beams = list(beam)
+    if not all(isinstance(one, Beam) for one in beams):
+        raise XrcoreError(f"render: beam must be a Beam, or one for each pose, got {beam!r}")
+    if len(beams) != len(pose):
+        raise XrcoreError(f"render: {len(beams)} beams for {len(pose)} poses; give one, or one for each pose")
+    groups = [[i for i, one in enumerate(beams) if one == kind] for kind in dict.fromkeys(beams)]
+    if len(groups) < 2:
+        return draw(pose, beams[0] if beams else Beam())
+    if at_once:
+        return draw(pose, beams)
+    parts = [draw(pose[torch.tensor(group)], beams[group[0]]) for group in groups]
+    order = torch.tensor([i for group in groups for i in group]).argsort()
+    return tuple(torch.cat(part)[order] for part in zip(*parts, strict=True))  # type: ignore[return-value]
+
+
+def choose_backend(volume: Volume, backend: str = "auto") -> str:
+    """The backend that `render` uses; raises XrcoreError where the one asked for cannot render this volume."""
+    if backend not in BACKENDS:
+        raise XrcoreError(f"render: unknown backend {backend!r}; choose from {', '.join(BACKENDS)}")
+    if backend == "reference":
+        return backend
+    fused = backend if backend != "auto" else "cuda" if volume.device.type == "cuda" else "cpu"
+    obstacle = _obstacle(volume, fused)
+    if not obstacle:
+        return fused
+    if backend != "auto":
+        raise XrcoreError(f'render: backend "{backend}" cannot serve here: {obstacle}; or use backend="auto"')
+    if fused == "cuda" and kernel_obstacle(volume.device):
+        say_once(f"rendering on {volume.device} with plain torch, slowly: {obstacle}")
+    return "reference"
+
+
+def _obstacle(volume: Volume, fused: str) -> str:
+    """Why this volume cannot be rendered by that backend, or nothing."""
+    density = volume.density
+    interpreted = fused == "cuda" and os.environ.get("TRITON_INTERPRET") == "1"
+    if density.device.type != fused and not (interpreted and density.device.type == "cpu"):
+        if fused == "cuda" and not torch.cuda.is_available():
+            return f"there is no GPU ({no_gpu()})"
+        there = "a GPU" if fused == "cuda" else "the CPU"
+        return f'the volume is on {density.device}, not on {there}; move it there with volume.to("{fused}")'
+    if fused == "cuda" and (why := kernel_obstacle(density.device)):
+        return why
+    if density.dtype != torch.float32:
+        return f"the volume is {str(density.dtype).removeprefix('torch.')}, not float32"
+    if density.requires_grad:
+        return "a gradient with respect to the volume is asked for"
+    return ""
+
+
+def _fused(backend: str) -> Callable[..., tuple[Tensor, Tensor | None]]:
+    if backend == "cuda":
+        from xrcore.renderer import cuda
+
+        return cuda.render
+    from xrcore.renderer import cpu
+
+    return cpu.render
+
+
+class _Render(torch.autograd.Function):
+    """The image with its Jacobian kept, so that the backward pass is one contraction."""
+
+    @staticmethod
+    def forward(ctx, numbers, volume, carm, beam, backend):
+        image, jacobian = _fused(backend)(volume, carm, Pose(numbers), beam, with_jacobian=ctx.needs_input_grad[0])
+        ctx.save_for_backward(jacobian)
+        ctx.numbers = numbers.device, numbers.dtype
+        return image
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad):
+        (jacobian,) = ctx.saved_tensors
+        return torch.einsum("bhw,bhwi->bi", grad, jacobian).to(*ctx.numbers), None, None, None, None

@@ -1,0 +1,11 @@
+"""X-rays as acquired, for judging a registration without the inverse crime.
+
+The image comes from another integrator than the registration's renderer (trilinear samples at a fixed step, several rays
+a pixel), another beam, and a detector with scatter, blur, noise and a finite number of grey levels. Give it a finer volume too.
+"""
+
+from xrcore.simulation.acquisition import Acquisition
+from xrcore.simulation.integrator import area_density
+from xrcore.simulation.xray import simulate
+
+__all__ = ["Acquisition", "area_density", "simulate"]

@@ -1,0 +1,112 @@
+"""From the intensity that leaves the patient to the grey values of a file."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from scipy.ndimage import gaussian_filter
+
+from xrcore.geometry import CArm
+from xrcore.simulation.acquisition import Acquisition
+
+SIGMA_PER_FWHM = 1 / math.sqrt(8 * math.log(2))
+SHADOW = math.exp(-0.1)  # share of the intensity below which a pixel is behind the patient
+
+
+def with_scatter(primary: Float[NDArray, "H W"], carm: CArm, settings: Acquisition) -> Float[NDArray, "H W"]:
+    """Primary plus scattered intensity.
+
+    Scatter arises where primary photons are lost, so it is the blurred -P log P, scaled to the wanted median
+    scatter-to-primary ratio behind the patient. Source: Ohnesorge, Flohr, Klingenbeck-Regn, European Radiology 9, 1999.
+    """
+    shadow = primary < SHADOW
+    if settings.scatter == 0 or not shadow.any():
+        return primary
+    shape = _blurred(-primary * np.log(np.maximum(primary, 1e-30)), carm, settings.scatter_width)
+    return primary + shape * (settings.scatter / float(np.median(shape[shadow] / primary[shadow])))
+
+
+def blurred(intensity: Float[NDArray, "H W"], carm: CArm, settings: Acquisition) -> Float[NDArray, "H W"]:
+    """Intensity blurred by focal spot and detector."""
+    return _blurred(intensity, carm, settings.blur) if settings.blur > 0 else intensity
+
+
+def counted(intensity: Float[NDArray, "H W"], settings: Acquisition, generator: np.random.Generator) -> Float[NDArray, "H W"]:
+    """Attenuation image -log(I / I0) of the photons counted; a starved pixel reads one photon."""
+    if settings.photons is None:
+        return -np.log(np.maximum(intensity, 1e-30))
+    shadow = intensity[intensity < SHADOW]
+    photons = max(settings.photons, settings.exposure_control / float(np.median(shadow)) if shadow.size else 0.0)
+    counts = generator.poisson(intensity * photons) + generator.normal(0.0, settings.electronic_noise, intensity.shape)
+    return -np.log(np.maximum(counts, 1.0) / photons)
+
+
+def field_of_view(carm: CArm, settings: Acquisition) -> Bool[NDArray, "H W"]:
+    """True where the detector is exposed."""
+    y, x = (np.abs(np.arange(n) - (n - 1) / 2) for n in carm.shape)
+    radius, half_rows, half_cols = reaches(carm, settings)
+    return (np.hypot(y[:, None], x) <= radius) & (y[:, None] <= half_rows) & (x <= half_cols)
+
+
+def reaches(carm: CArm, settings: Acquisition) -> tuple[float, float, float]:
+    """How far from its centre the field goes [pixels]: in any direction, along the rows' index, along the columns'."""
+    rows, cols = carm.shape
+    share = settings.mask_fraction
+    if settings.mask == "circle":
+        return share * min(rows, cols) / 2, math.inf, math.inf
+    if settings.mask == "rectangle":
+        return math.inf, share * rows / 2, share * cols / 2
+    return math.inf, math.inf, math.inf
+
+
+def inside(carm: CArm, settings: Acquisition) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The rows and the columns that the field touches, each as (first, how many)."""
+    radius, *halves = reaches(carm, settings)
+    spans = []
+    for n, other, half in zip(carm.shape, reversed(carm.shape), halves, strict=True):
+        nearest = 0.5 - other % 2 / 2  # distance from the centre of the pixel that is nearest to it
+        distances = np.abs(np.arange(n) - (n - 1) / 2)
+        count = int(((np.hypot(distances, nearest) <= radius) & (distances <= half)).sum())
+        spans.append(((n - count) // 2, count))
+    return spans[0], spans[1]
+
+
+def displayed(attenuation: Float[NDArray, "H W"], seen: Bool[NDArray, "H W"], settings: Acquisition) -> Float[NDArray, "H W"]:
+    """Grey values of the file: gamma, burnt-in text, polarity and quantisation within the range seen; then gain and offset.
+
+    Outside the field the file holds its darkest grey.
+    """
+    low, high = float(attenuation[seen].min()), float(attenuation[seen].max())
+    span = high - low if high > low else 1.0
+    grey = np.clip((attenuation - low) / span, 0.0, 1.0) ** settings.gamma
+    if settings.text:
+        inside_rows, inside_cols = (np.flatnonzero(seen.any(axis)) for axis in (1, 0))
+        spans = [(int(v[0]), len(v)) for v in (inside_rows, inside_cols)]
+        ink = text_page(settings.text, seen.shape, *spans) / 255
+        grey = grey + ink * (1.0 - grey)
+    if settings.inverted:
+        grey = 1.0 - grey
+    grey = np.where(seen, grey, 0.0)
+    if settings.bits is not None:
+        levels = 2**settings.bits - 1
+        grey = np.round(grey * levels) / levels
+    return settings.gain * (low + span * grey) + settings.offset
+
+
+def _blurred(image: Float[NDArray, "H W"], carm: CArm, width: float) -> Float[NDArray, "H W"]:
+    """Gaussian of full width `width` [mm] at half maximum; beyond its edge the image goes on as it ends."""
+    return gaussian_filter(image, [width * SIGMA_PER_FWHM / s for s in carm.spacing], mode="nearest")
+
+
+def text_page(text: str, shape: tuple[int, int], rows: tuple[int, int], cols: tuple[int, int]) -> UInt8[NDArray, "H W"]:
+    """Coverage, 0 to 255, of `text` in the upper left of the field, whose rows and columns are given as (first, how many)."""
+    # the corner of the square within the field's circle
+    inset = (1 - math.sqrt(0.5)) / 2
+    top, left = (first + inset * count for first, count in (rows, cols))
+    page = Image.new("L", (shape[1], shape[0]))
+    ImageDraw.Draw(page).text((left, top), text, fill=255, font=ImageFont.load_default(size=max(6.0, min(shape) / 14)))
+    return np.array(page)
