@@ -1,5 +1,6 @@
 # make demo        register a simulated X-ray; sets everything up first, needs Python 3.11 or newer
-# make test        every test, the notebooks included
+# make test        the tests and the notebooks, but for those marked slow
+# make test-slow   the tests marked slow: whole workflows, a batch system, the site
 # make lint        style and types
 # make lab         the notebooks in JupyterLab
 # make explore     the explore notebook as a page of its own, without JupyterLab
@@ -19,15 +20,20 @@ GPU ?=
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SETTINGS := pyproject.toml constraints.txt
 
-.PHONY: demo test lint lab explore reproduce site bench gpu clean
+.PHONY: demo test test-slow lint lab explore reproduce site bench gpu clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.core
 	@$(BIN)/xrcore demo
 
 # one thread a worker: two workers share the machine; loadscope keeps a notebook's cells together
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs -n 2 --dist loadscope
+
 test: $(VENV)/.dev
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests notebooks -rs -n 2 --dist loadscope --nbval-lax --nbval-current-env --nbval-cell-timeout=300
+	@$(PYTEST) tests notebooks -m 'not slow' --nbval-lax --nbval-current-env --nbval-cell-timeout=300
+
+test-slow: $(VENV)/.dev
+	@$(PYTEST) tests -m slow
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check
@@ -53,7 +59,7 @@ bench: $(VENV)/.core
 gpu: $(VENV)/.core
 	@$(BIN)/python -c 'import sys, torch; from xrcore._util.devices import no_gpu; sys.exit(None if torch.cuda.is_available() else "make gpu: " + no_gpu())'
 	@$(MAKE) --no-print-directory $(VENV)/.gpu
-	@$(BIN)/python -m pytest tests/test_*_cuda.py tests/test_devices.py tests/test_simulate_batch.py tests/test_bench_gpu.py -rs; passed=$$?; \
+	@$(BIN)/python -m pytest tests/*/test_*_cuda.py tests/util/test_devices.py tests/simulation/test_batch.py tests/benchmarks/test_bench_gpu.py -rs; passed=$$?; \
 		$(BIN)/python benchmarks/gpu.py $(GPU) && $(BIN)/python benchmarks/kernel.py && $(BIN)/python benchmarks/launches.py && \
 		$(BIN)/python benchmarks/readme.py && exit $$passed # the figures even where a test failed
 
