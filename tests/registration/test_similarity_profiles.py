@@ -12,6 +12,7 @@ from xrcore import phantom
 from xrcore._util.errors import XrcoreError
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
+from xrcore.figures.encoding import figure_png
 from xrcore.figures.landscape import plane_figure, profiles_figure
 from xrcore.geometry import CArm, Pose
 from xrcore.geometry.pose import NAMES
@@ -21,7 +22,6 @@ from xrcore.registration.settings import PYRAMID, Level
 from xrcore.registration.similarities import SIMILARITIES
 from xrcore.registration.similarity_profiles import Plane, Profiles, capture_range, plane, profiles
 from xrcore.renderer import render
-from xrcore.widgets.pictures import figure_png
 from xrcore.xray import Xray
 
 CARM = CArm(source_to_detector=1259.65, source_to_isocenter=742.5, shape=(64, 64), pixel_spacing=6.75)

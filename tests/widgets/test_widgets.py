@@ -32,12 +32,12 @@ pytest.importorskip("anywidget", reason="the widgets need the extra 'notebooks'"
 import ipywidgets as ipw
 
 import xrcore.widgets
+from xrcore.figures.encoding import array_png
 from xrcore.widgets import CArmScene, PoseExplorer, RegistrationCockpit, Session, ViewState, comparison, pulse, refresh, sources
 from xrcore.widgets.canvas import Canvas
 from xrcore.widgets.choices import BEAMS, VIEWS, CtFile, Given, patients
 from xrcore.widgets.gestures import PoseGestures, shifted, turned
 from xrcore.widgets.panel import Panel
-from xrcore.widgets.pictures import png
 from xrcore.widgets.reports import Reports
 from xrcore.widgets.scene import surface
 from xrcore.widgets.sliders import PoseSliders
@@ -759,10 +759,10 @@ def test_an_interrupt_is_no_error():
 
 def test_pictures_are_what_they_were_given():
     grey = np.linspace(-0.5, 1.5, 12).reshape(3, 4)
-    with Image.open(io.BytesIO(png(grey))) as image:
+    with Image.open(io.BytesIO(array_png(grey))) as image:
         assert (image.mode, image.size) == ("L", (4, 3))
         assert np.abs(np.asarray(image) / 255 - np.clip(grey, 0, 1)).max() <= 0.5 / 255 + 1e-9
-    with Image.open(io.BytesIO(png(np.zeros((5, 2, 3))))) as image:
+    with Image.open(io.BytesIO(array_png(np.zeros((5, 2, 3))))) as image:
         assert (image.mode, image.size) == ("RGB", (2, 5))
 
 

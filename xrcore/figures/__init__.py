@@ -2,6 +2,7 @@
 
 from xrcore.figures.blends import checkerboard, composite, difference, display_image, edges, overlay
 from xrcore.figures.convergence import convergence_figure
+from xrcore.figures.encoding import picture_html
 from xrcore.figures.files import save_figure
 from xrcore.figures.registration import registration_figure
 from xrcore.figures.training import training_figure
@@ -14,6 +15,7 @@ __all__ = [
     "display_image",
     "edges",
     "overlay",
+    "picture_html",
     "registration_figure",
     "save_figure",
     "training_figure",

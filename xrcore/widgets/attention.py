@@ -16,12 +16,12 @@ from xrcore.ct import Volume
 from xrcore.figures import display_image
 from xrcore.figures.attention import attention_overlay, spread_over
 from xrcore.figures.cases import case_figure, error_map
+from xrcore.figures.encoding import array_png, figure_png
 from xrcore.geometry import Pose
 from xrcore.learning.models import PoseRegressor
 from xrcore.widgets.attention_state import AttentionState
 from xrcore.widgets.attention_table import poses_table
 from xrcore.widgets.panel import Panel
-from xrcore.widgets.pictures import figure_png, png
 from xrcore.widgets.refresh import Refresher
 from xrcore.widgets.session import Session
 from xrcore.widgets.sliders import PoseSliders
@@ -252,7 +252,7 @@ class AttentionViewer(Panel):
     def _show(self, name: str, remark: str, picture: NDArray | None) -> None:
         self._pictures[name] = (remark, picture)
         self.captions[name].value = _caption(_TITLES[name], remark)
-        self.images[name].value = png(np.ones((2, 2)) if picture is None else picture)
+        self.images[name].value = array_png(np.ones((2, 2)) if picture is None else picture)
 
     def _blank(self) -> None:
         for name in _TITLES:

@@ -8,7 +8,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from xrcore.widgets.pictures import Picture, png
+from xrcore.figures.encoding import Picture, array_png
 
 
 class Canvas(anywidget.AnyWidget):
@@ -39,6 +39,6 @@ class Canvas(anywidget.AnyWidget):
     def show(self, front: Picture, back: Picture | None = None) -> None:
         """Pictures in [0, 1], (H, W) or (H, W, 3)."""
         with self.hold_sync():
-            self.front = png(front)
+            self.front = array_png(front)
             if back is not None:
-                self.back = png(back)
+                self.back = array_png(back)

@@ -14,6 +14,7 @@ from companion.experiments.patients import Phantom
 from xrcore._util.errors import XrcoreError
 from xrcore.ct import Volume
 from xrcore.figures.convergence import convergence_figure
+from xrcore.figures.encoding import array_png, figure_png
 from xrcore.geometry import CArm
 from xrcore.geometry.presets import PAPER_CARM
 from xrcore.registration.settings import PRESETS, Settings, settings_for
@@ -22,7 +23,6 @@ from xrcore.widgets.choices import CtSource, beams
 from xrcore.widgets.comparison import Comparison
 from xrcore.widgets.gestures import PoseGestures
 from xrcore.widgets.panel import Panel
-from xrcore.widgets.pictures import figure_png, png
 from xrcore.widgets.refresh import Refresher
 from xrcore.widgets.session import Session
 from xrcore.widgets.sliders import PoseSliders
@@ -124,7 +124,7 @@ class RegistrationCockpit(Panel):
             self.session.pose = self.session.start
 
     def still(self) -> bytes:
-        return png(self.comparison.picture()[0])
+        return array_png(self.comparison.picture()[0])
 
     def close(self) -> None:
         if "_refresh" in self.__dict__:

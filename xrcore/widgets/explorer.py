@@ -11,6 +11,7 @@ import torch
 from xrcore._util.errors import XrcoreError
 from xrcore.ct import Volume
 from xrcore.figures import display_image
+from xrcore.figures.encoding import array_png
 from xrcore.geometry import CArm, Pose
 from xrcore.geometry.presets import PAPER_CARM
 from xrcore.renderer import render
@@ -20,7 +21,6 @@ from xrcore.widgets.copy_button import CopyButton
 from xrcore.widgets.gestures import HINT, PoseGestures, turned
 from xrcore.widgets.panel import Panel
 from xrcore.widgets.patient_choice import PatientChoice
-from xrcore.widgets.pictures import png
 from xrcore.widgets.refresh import Refresher
 from xrcore.widgets.sliders import PoseSliders
 from xrcore.widgets.state import ViewState
@@ -102,7 +102,7 @@ class PoseExplorer(Panel):
             return display_image(render(volume, carm, state.pose, state.beam))
 
     def still(self) -> bytes:
-        return png(self.picture())
+        return array_png(self.picture())
 
     def close(self) -> None:
         for part in (

@@ -13,6 +13,7 @@ from traitlets import HasTraits
 from xrcore._util.errors import XrcoreError
 from xrcore.beam import Beam
 from xrcore.ct import Volume
+from xrcore.figures.encoding import figure_png
 from xrcore.figures.landscape import plane_figure, profiles_figure
 from xrcore.geometry import Pose
 from xrcore.geometry.pose import NAMES
@@ -20,7 +21,6 @@ from xrcore.registration.similarities import SIMILARITIES
 from xrcore.widgets.landscape_state import LandscapeState
 from xrcore.widgets.landscape_table import table
 from xrcore.widgets.panel import Panel
-from xrcore.widgets.pictures import figure_png
 from xrcore.xray import Xray
 
 _SUBJECTS = ("xray", "volume", "beam", "truth")

@@ -13,12 +13,12 @@ from skimage.measure import marching_cubes
 
 from xrcore.ct import Volume
 from xrcore.figures import display_image
+from xrcore.figures.encoding import array_png, figure_png
 from xrcore.figures.scene import ONLOOKER, scene_figure
 from xrcore.geometry import CArm
 from xrcore.geometry.presets import PAPER_CARM
 from xrcore.renderer import render
 from xrcore.widgets.panel import Panel
-from xrcore.widgets.pictures import figure_png, png
 from xrcore.widgets.pulse import Pulse
 from xrcore.widgets.state import ViewState
 
@@ -149,7 +149,7 @@ class CArmScene(Panel):
         longer = max(rows, cols)
         carm = state.carm.resized((max(1, round(rows * _PIXELS / longer)), max(1, round(cols * _PIXELS / longer))))
         with torch.no_grad():
-            return png(display_image(render(state.volume.coarser(_GRID), carm, state.pose, state.beam)))
+            return array_png(display_image(render(state.volume.coarser(_GRID), carm, state.pose, state.beam)))
 
 
 def surface(density: Float[torch.Tensor, "D H W"], volume: Volume) -> tuple[Float[NDArray, "n 3"], Int[NDArray, "m 3"]] | None:
