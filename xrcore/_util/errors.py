@@ -1,6 +1,10 @@
-"""The one exception a user is meant to read."""
+"""The one exception a user is meant to read, and the checks that raise it."""
 
 from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+from typing import TypeGuard
 
 
 class XrcoreError(ValueError):
@@ -15,6 +19,25 @@ class XrcoreError(ValueError):
 
 
 def require(owner: str, name: str, value: object, holds: bool, what: str) -> None:
-    """Raise XrcoreError naming a field of settings that makes no sense, unless it `holds`."""
+    """Raise XrcoreError naming a parameter of `owner` that makes no sense, unless it `holds`."""
     if not holds:
-        raise XrcoreError(f"{owner}: {name} must be {what}, got {value!r}")
+        raise XrcoreError(f"{owner}: {name} must be {what}, got {shown(value)}")
+
+
+def shown(value: object) -> str:
+    """A value in a message: its repr on one line, cut where it is long."""
+    line = " ".join(repr(value).split())
+    return line if len(line) <= 100 else f"{line[:97]}..."
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether this is a finite real number, of Python or numpy; True and False are none."""
+    try:
+        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # an integer beyond the floats
+        return False
+
+
+def is_whole(value: object) -> TypeGuard[int]:
+    """Whether this is an integer, of Python or numpy; True and False are none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
