@@ -20,7 +20,7 @@ import torch
 from patients import CARM, chosen
 from tables import publish
 
-from xrcore._util.threads import for_rendering
+from xrcore._util.threads import single_torch_thread
 from xrcore.learning.methods import method_named
 from xrcore.learning.training import profile
 from xrcore.learning.training.optimisation import half_precision
@@ -60,7 +60,7 @@ class Case:
     def step(self) -> None:
         began = time.perf_counter()
         first = self.steps * self.settings.batch
-        with for_rendering():
+        with single_torch_thread():
             batch = self.stream.batch([(0, first + i) for i in range(self.settings.batch)])
         rendered = time.perf_counter()
         with torch.autocast("cpu", torch.bfloat16, enabled=self.half):

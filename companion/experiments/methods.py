@@ -11,7 +11,7 @@ import torch
 
 from companion.experiments.seeds import digest, generator
 from xrcore._util.errors import XrcoreError
-from xrcore._util.threads import for_rendering
+from xrcore._util.threads import single_torch_thread
 from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
 from xrcore.registration.pipeline import Predictor, register
@@ -96,7 +96,7 @@ def refinement(preset: str | Settings, initial: Predictor | Perturbation | Pose,
 
     def run(xray: Xray, volume: Volume) -> Registration:
         start = begin(xray, volume)
-        with torch.no_grad(), for_rendering():
+        with torch.no_grad(), single_torch_thread():
             return refine(xray, volume, start, settings)
 
     return Method(name, run, digest("refinement", settings, identity), initial if isinstance(initial, Perturbation) else None)

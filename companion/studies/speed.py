@@ -15,7 +15,7 @@ from companion.studies.base import Study
 from companion.workflow.paths import Places
 from companion.workflow.plan import Plan
 from companion.workflow.trainings import model_of
-from xrcore._util.threads import for_rendering
+from xrcore._util.threads import single_torch_thread
 from xrcore.registration.pipeline import register
 from xrcore.registration.refinement import refine
 from xrcore.registration.settings import settings_for
@@ -50,7 +50,7 @@ class Speed(Study):
         start = model.predict(xray)
 
         def descend(preset: str) -> None:
-            with torch.no_grad(), for_rendering():
+            with torch.no_grad(), single_torch_thread():
                 refine(xray, volume, start, settings_for(preset))
 
         quickly = {PREDICTION: lambda: model.predict(xray), REGISTRATION: lambda: register(xray, volume, model)}

@@ -548,7 +548,7 @@ def pretended_gpu(source: DrrStream, monkeypatch: pytest.MonkeyPatch) -> Iterato
     gpu = torch.device("cuda", 0)
     there = copy.copy(source)
     there.volume = copy.copy(source.volume)
-    # not for_rendering: poses are looked at by the host, where they are
+    # not single_torch_thread: poses are looked at by the host, where they are
     monkeypatch.setattr(streams, "Pose", lambda numbers: numbers)
     monkeypatch.setattr(streams, "render", lambda volume, carm, pose, *beam: torch.ones((len(pose), *carm.shape), device=volume.device))
     with FakeTensorMode(), _Waiting() as waiting, _Indexing():

@@ -20,7 +20,7 @@ from PIL import Image
 
 import xrcore as xr
 from xrcore._util.errors import XrcoreError
-from xrcore._util.threads import for_rendering, rendering_threads
+from xrcore._util.threads import single_torch_thread, rendering_threads
 from xrcore.geometry import CArm, Pose
 from xrcore.geometry.pose import NAMES
 from xrcore.registration.result import Registration
@@ -626,7 +626,7 @@ def test_closing_ends_the_work_where_it_stands():
 
     def work(report: Callable[[str], None]) -> None:
         try:
-            with torch.no_grad(), for_rendering():
+            with torch.no_grad(), single_torch_thread():
                 try:
                     report("first")
                 except Exception:
@@ -695,7 +695,7 @@ def test_reports_overlap():
         torch.set_num_threads(2)
 
         def work(report: Callable[[int], None]) -> int:
-            with for_rendering(), torch.no_grad(), for_rendering():
+            with single_torch_thread(), torch.no_grad(), single_torch_thread():
                 report(rendering_threads())
                 report(torch.get_num_threads())
             return 1

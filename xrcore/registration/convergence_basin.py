@@ -12,7 +12,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from xrcore._util.errors import XrcoreError
-from xrcore._util.threads import for_rendering
+from xrcore._util.threads import single_torch_thread
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
@@ -98,7 +98,7 @@ def _descend(xray: Xray, volume: Volume, poses: Pose, settings: Settings, beam: 
     points = corners(volume)
     follows = torch.arange(len(poses))  # start -> the descent that goes on for it
     evaluations = 0
-    with for_rendering():
+    with single_torch_thread():
         for level in settings.levels:
             problem = Problem(xray, volume.coarser(level.spacing), beam, settings.similarity_at(level), pixels=level.pixels)
             tolerance = settings.tolerance * level.spacing / settings.levels[-1].spacing

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 
 from xrcore._util.errors import XrcoreError
-from xrcore._util.threads import for_rendering
+from xrcore._util.threads import single_torch_thread
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
@@ -112,7 +112,7 @@ def register(
     stages |= {"search and refine": 0.0, "verify": 0.0}
     best: Registration | None = None
     evaluations = 0
-    with torch.no_grad(), for_rendering():
+    with torch.no_grad(), single_torch_thread():
         for attempt, (center, where) in enumerate(plans[: retries + 1]):
             tick = clock()
             say("searching" if attempt == 0 else f"not sure yet: searching {where.candidates} starts")

@@ -16,7 +16,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from xrcore._util.errors import XrcoreError
-from xrcore._util.threads import for_rendering
+from xrcore._util.threads import single_torch_thread
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
@@ -200,7 +200,7 @@ def _evaluate(
     fitted = {name: fit_for(volume.device, named_similarity(name), small.image, small.mask) for name in names}
     numbers = center.numbers.detach().double() + torch.from_numpy(changes)
     found: dict[str, list[Tensor]] = {name: [] for name in fitted}
-    with for_rendering():
+    with single_torch_thread():
         for part in numbers.split(_BATCH):
             images = render(grid, small.carm, Pose(part), beam)
             for name, fit in fitted.items():

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from xrcore._util.threads import for_rendering
+from xrcore._util.threads import single_torch_thread
 from xrcore.geometry import CArm, Pose
 from xrcore.learning.methods.base import Method, Prediction
 from xrcore.learning.methods.landmarks import Rays, choose_landmarks, inside, triangulate
@@ -178,7 +178,7 @@ class Grimm(Method):
         parts: list[tuple[Tensor, Tensor]] = []
         masks: list[Tensor] = []
         for first in range(0, count, _CHUNK):
-            with for_rendering():
+            with single_torch_thread():
                 batch = stream.batch([(number, i) for i in range(first, min(first + _CHUNK, count))])
             parts.append(peaks(net(self.inputs(batch).to(device))))
             masks.append(batch.masks.cpu())

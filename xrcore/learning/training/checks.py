@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from xrcore._util.errors import XrcoreError
-from xrcore._util.threads import for_rendering
+from xrcore._util.threads import single_torch_thread
 from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
 from xrcore.learning.training.stream import DrrStream
@@ -24,7 +24,7 @@ def check_patient(volume: Volume, stream: DrrStream) -> None:
     if not any(bool((volume.material(name) > 0).any()) for name in ("bone", "metal") if name in volume.materials):
         raise XrcoreError("train: the CT holds no bone, so its DRRs show nothing to learn from; are its values Hounsfield units?")
     numbers = torch.stack([torch.from_numpy(stream.pose(0, i)) for i in range(_VIEWS)])
-    with torch.no_grad(), for_rendering():
+    with torch.no_grad(), single_torch_thread():
         seen = (render(stream.volume, stream.carm.resized((32, 32)), Pose(numbers)) > _SHADOW).float().mean((1, 2))
     blank = float((seen < _COVERED).float().mean())
     if blank > _BLANK:

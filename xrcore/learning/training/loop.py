@@ -19,7 +19,7 @@ from xrcore._util.atomic import check_writable
 from xrcore._util.devices import Portions, Stopwatch, on
 from xrcore._util.errors import XrcoreError
 from xrcore._util.machine import describe
-from xrcore._util.threads import for_rendering
+from xrcore._util.threads import single_torch_thread
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
 from xrcore.learning.methods import Method, method_named
@@ -236,7 +236,7 @@ class _Trainer:
         return self.stream.draw(samples, [step] * len(samples))
 
     def _made(self, drawn: Drawn) -> Batch:
-        with for_rendering(), self.rendering:
+        with single_torch_thread(), self.rendering:
             return self.stream.made(drawn)
 
     def _stopped(self, what: str, step: int) -> str:
@@ -258,7 +258,7 @@ class _Trainer:
 
             return self.portions.run(min(_CHUNK, count - first), of)
 
-        with for_rendering():
+        with single_torch_thread():
             return [batch for first in range(0, count, _CHUNK) for batch in rendered(first)]
 
     def _validate(self, network: nn.Module) -> dict[str, Any]:

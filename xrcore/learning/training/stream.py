@@ -14,7 +14,7 @@ from torch import Tensor
 
 from xrcore._util.devices import on_device
 from xrcore._util.errors import XrcoreError
-from xrcore._util.threads import rendering_threads
+from xrcore._util.threads import rendering_threads, single_torch_thread
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
@@ -123,6 +123,7 @@ class DrrStream:
         intensity = torch.exp(-primary).double().numpy()
         images, masks = torch.empty_like(primary), torch.empty(primary.shape, dtype=torch.bool)
 
+        @single_torch_thread()
         def fill(i: int) -> None:
             for_noise, for_tool = (np.random.default_rng((*keys[i], n)) for n in (_FOR_NOISE, _FOR_TOOL))
             if settings[i].tool > 0:
