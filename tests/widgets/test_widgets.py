@@ -20,7 +20,7 @@ from PIL import Image
 
 import xrcore as xr
 from xrcore._util.errors import XrcoreError
-from xrcore._util.threads import single_torch_thread, rendering_threads
+from xrcore._util.threads import rendering_threads, single_torch_thread
 from xrcore.geometry import CArm, Pose
 from xrcore.geometry.pose import NAMES
 from xrcore.registration.result import Registration
