@@ -1,39 +1,359 @@
-"""How benchmarks show and keep what they measured."""
+"""Write the tables of measured figures that README and the docs show, from results/, so that each number has one source.
+
+    python benchmarks/tables.py            # README.md: what stands between <!-- headline --> and <!-- /headline -->
+    python benchmarks/tables.py FOLDER     # every table as FOLDER/NAME.md, to include
+
+Docs that state a number in a sentence take it from `numbers`.
+"""
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from xrcore._util.devices import triton_installed
-from xrcore._util.machine import describe
+import pandas as pd
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "results"
+PROFILE = "laptop"  # whose tables of the paper are shown
+REFINEMENTS = {
+    "Grimm 2021 refinement": "Grimm's refinement",
+    "PSSS, Adam as intended": "the paper's Adam",
+    "PSSS, refined by least squares": "least squares (the paper: Adam)",
+}
+LIKENESS = ("ncc", "ssim", "css")
 
 
-def needs_triton() -> None:
-    """End here, with a line that says why, where Triton is not installed."""
-    if not triton_installed():
-        raise SystemExit(f"{Path(sys.argv[0]).name}: Triton is not installed; pip install -c constraints.txt -e '.[gpu]'")
+# the paper's tables
 
 
-def publish(out: Path | None, rows: list[dict[str, Any]], table: list[dict[str, Any]], *, digits: int, note: str = "") -> None:
-    """Print `table` as Markdown; with OUT, write every case to OUT.csv, floats rounded, and table and machine to OUT.json.
+def headline() -> str:
+    """What a reader of the README wants to know first: the paper's figures beside those found here."""
+    compared, cohort, balls = paper_table("02_table1_comparison"), overview(), paper_table("06_table4_xray_cases", "measure", "source")
+    refined = paper_table("03_table2_refinement").loc["PSSS, refined by least squares"]
+    shown = {
+        "Table 1: Salehi 2018": compared.loc["Salehi 2018"],
+        "Table 1: Grimm 2021": compared.loc["Grimm 2021"],
+        "Table 3: the network alone": compared.loc["PSSS, network"],
+        "Table 1: the network, then refined": compared.loc["PSSS"],
+        "six patients, refined, X-rays *simulated as acquired*": cohort.loc["refined, as acquired"],
+    }
+    rows = [(label, score(row, "_paper"), score(row)) for label, row in shown.items()]
+    rows += [("Table 2: NCC after refinement, X-rays *simulated* here", f"{refined['ncc_paper']:.3f}", f"{refined['ncc']:.3f}")]
+    paper, here = (f"{balls.loc[('PD', source), 'mean']:.2f} mm" for source in ("paper", "here"))
+    rows += [("Table 4: projection distance of a metal ball, X-rays *simulated* here", paper, here)]
+    times = paper_table("08_speed")["paper_ms"] / 1e3
+    rows += [
+        ("one 256 x 256 image", f"{seconds(times['image'])}, GPU", f"{speed('image')}, two CPU cores"),
+        ("a whole registration", f"{seconds(times['registration from the prediction'])}, GPU", f"{speed(REGISTRATION)}, two CPU cores"),
+    ]
+    return grid(("", "the paper", "here"), rows, numeric=2)
 
-    None is an empty cell. note: a line under the table, and in OUT.json.
-    """
-    print("\n| " + " | ".join(table[0]) + " |\n|" + "---|" * len(table[0]))
-    for line in table:
-        print("| " + " | ".join("" if v is None else str(v) for v in line.values()) + " |")
-    if note:
-        print(f"\n{note}")
-    if out is None:
-        return
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with open(out.with_suffix(".csv"), "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows({k: round(v, digits) if isinstance(v, float) else v for k, v in row.items()} for row in rows)
-    kept = {"machine": describe()} | ({"note": note} if note else {}) | {"table": table}
-    out.with_suffix(".json").write_text(json.dumps(kept, indent=1) + "\n")
+
+def paper() -> str:
+    """Every row of the paper's tables that was measured again."""
+    rows = []
+    for name, row in paper_table("02_table1_comparison").dropna(subset=["mtre_paper"]).iterrows():
+        rows.append(("Table 3" if "network" in str(name) else "Table 1", name, score(row, "_paper"), score(row)))
+    second = paper_table("03_table2_refinement")
+    for name, label in REFINEMENTS.items():
+        before, here = ("; ".join(f"{second.loc[name, m + suffix]:.3f}" for m in LIKENESS) for suffix in ("_paper", ""))
+        rows.append(("Table 2", f"{label}: NCC; SSIM; CSS (*simulated* X-rays here)", before, here))
+        rows.append(("", f"{label}: mTRE", "", millimetres(second.loc[name, "mtre_mm"])))
+    for name, row in paper_table("04_table3_ablation").dropna(subset=["mtre_mean_paper"]).iterrows():
+        interval = f" ({row['mtre_low']:.1f} to {row['mtre_high']:.1f})" if row["mtre_mean"] >= 0.005 else ""
+        here = millimetres(row["mtre_mean"]) + interval
+        rows.append(("Table 3", f"{name} (95 % interval over seeds and poses)", millimetres(row["mtre_mean_paper"]), here))
+    for name, row in overview().iterrows():
+        rows.append(("Table 3", f"six patients, {name}", score(row, "_paper"), score(row)))
+    fourth = paper_table("06_table4_xray_cases", "measure", "source")
+    for measure in ("PD", "NCC", "SSIM", "CSS"):
+        before, here = (f"{fourth.loc[(measure, s), 'mean']:.3f} ± {fourth.loc[(measure, s), 'std']:.3f}" for s in ("paper", "here"))
+        rows.append(("Table 4", f"{measure}{' of the ball [mm]' if measure == 'PD' else ''}, ten X-rays (*simulated* here)", before, here))
+    return grid(("", "", "the paper", "here"), rows, numeric=2)
+
+
+def ablation() -> str:
+    """Every step of the ablation with and without, and whether it helped."""
+    rows = [
+        (part, f"{row['difference']:+.2f} mm ({row['difference_low']:+.2f} to {row['difference_high']:+.2f})", row["verdict"])
+        for part, row in paper_table("04_table3_ablation-order").iterrows()
+    ]
+    return grid(("part added", "change of the mean mTRE (95 % interval)", "verdict"), rows, numeric=1)
+
+
+def real_xrays() -> str:
+    """The wrist: each camera alone against the other."""
+    table = paper_table("07_real_xrays-between")
+    return grid(("bone, frame", *table.columns), [(name, *(f"{v:.1f}" for v in row)) for name, row in table.iterrows()])
+
+
+# this machine
+
+
+def accuracy() -> str:
+    """Registrations of six patients from the zero pose; the paper's protocol in the last column."""
+    lines = kept("accuracy")["table"]
+    plain = {line["patient"]: line for line in lines if line["protocol"] == "paper"}
+    head = (
+        "patient",
+        "success",
+        "mTRE median",
+        "95 %",
+        "largest",
+        "mPD median",
+        "trusted",
+        "failures trusted",
+        "paper's protocol, mTRE median",
+    )
+    rows = [
+        (
+            line["patient"], percent(line["SR %"]), mm(line["mTRE median mm"]), mm(line["mTRE p95 mm"]), mm(line["mTRE max mm"]),
+            mm(line["mPD median mm"]), percent(line["trusted %"]), line["failures trusted"], mm(plain[line["patient"]]["mTRE median mm"]),
+        )
+        for line in lines if line["protocol"] == "acquired"
+    ]  # fmt: skip
+    return grid(head, rows)
+
+
+def network() -> str:
+    """The trained models, alone and as the start of a registration."""
+    head = (
+        "patient", "trained on", "tested on", "network mTRE mean", "median", "success", "then refined, median", "success", "trusted",
+        "time", "images seen",
+    )  # fmt: skip
+    rows = []
+    for line in kept("network")["table"]:
+        refined: tuple[Any, ...] = ("", "", "", "")
+        if line["refined median mm"] is not None:
+            time = f"{line['refined seconds']:.2f} s"
+            refined = (mm(line["refined median mm"]), percent(line["refined SR %"]), percent(line["trusted %"]), time)
+        alone = (f"{line['network mTRE mean mm']:.1f} mm", f"{line['network median mm']:.1f} mm", percent(line["network SR %"]))
+        rows.append((line["patient"], line["trained on"], line["tested on"], *alone, *refined, f"{line['images seen']:,}"))
+    return grid(head, rows, numeric=len(head) - 3)
+
+
+def wide_ranges() -> str:
+    """Poses far beyond the paper's ranges."""
+    rows = [
+        (line[""], percent(line["SR %"]), mm(line["mTRE median mm"]), mm(line["mTRE p90 mm"]))
+        + (("", "") if line[""] == "network alone" else (percent(line["trusted %"]), line["failures trusted"]))
+        for line in kept("wide_ranges")["table"]
+    ]
+    return grid(("", "success", "mTRE median", "90 %", "trusted", "failures trusted"), rows)
+
+
+def throughput() -> str:
+    """Training images a second, and the share of rendering."""
+    rows = [
+        (l["pixels"], l["batch"], l["protocol"], l["backward"], f"{l['images / s']:.0f}", f"{l['rendering %']:.0f} %")
+        for l in kept("throughput")["table"]
+    ]
+    return grid(("pixels", "batch", "protocol", "depthwise backward", "images / s", "rendering"), rows)
+
+
+def truth() -> str:
+    """The CPU renderer against its references, the largest over the real CTs."""
+    cts = kept("truth")["real_cts"].values()
+    values, jacobian, rtk = (max(ct[key] for ct in cts) for key in ("value_max", "jacobian_norm", "rtk_cpu"))
+    rows = [
+        ("`cpu` against the float64 reference, values", f"{values:.0e}", "1e-3"),
+        ("`cpu` Jacobian against float64 central differences", f"{100 * jacobian:.2f} %", "1 %"),
+        ("line integrals against RTK's Joseph projector", f"{100 * rtk:.4f} %", "0.5 %"),
+    ]
+    return grid(("", "largest over the real CTs", "aim"), rows)
+
+
+def speed_table() -> str:
+    """The renderer, its peers and a registration, in one run."""
+    rows, of = kept("speed")["rows"], milliseconds
+    rtk, nanodrr = "RTK Joseph, one material", "nanodrr, forward and backward"
+    ratio = of(nanodrr) / of("forward and backward")
+    memory = rows["peak memory of a registration"]
+    table = [
+        ("image: two materials, whole spectrum", speed("image"), f"{of('image') / of(rtk):.2f} of RTK's time; aim 1"),
+        (
+            "image and its 6-column Jacobian",
+            speed("image and Jacobian"),
+            f"{of('image and Jacobian') / of('image'):.2f} x the image; aim 1.5",
+        ),
+        ("`render` forward and backward", speed("forward and backward"), f"1/{ratio:.0f} of nanodrr's; aim 1/50{missed(ratio >= 50)}"),
+        (f"{rtk}, forward", speed(rtk), ""),
+        ("nanodrr, one material, forward", speed("nanodrr, one material"), ""),
+        (nanodrr, speed(nanodrr), ""),
+        ("whole registration from the zero pose", speed(REGISTRATION), f"aim 0.5 s on 2 cores{missed(of(REGISTRATION) <= 500)}"),
+        ("peak memory of a registration", f"{memory['peak_mb']:.0f} MB", f"{memory['imports_mb']:.0f} MB of it are imports; aim 1500 MB"),
+    ]
+    return grid(("", "median", ""), table, numeric=1)
+
+
+# a GPU
+
+
+def gpu() -> str:
+    """What was measured on a GPU; where nothing was, the aims."""
+    lines = kept("gpu")["table"]
+    some = any(line["median"] is not None for line in lines)
+    rows = []
+    for line in lines:
+        if some or line["aim"]:
+            aim = f"{line['aim']} {line['unit']}" + missed(line["met"] is not False) if line["aim"] else ""
+            remark = "; ".join(part for part in (line["how"], line["note"]) if part)
+            rows.append((line["what"], quantity(line["median"], line["unit"]), aim, remark))
+    return grid(("", "median", "aim", ""), rows, numeric=2)
+
+
+def gpu_precision() -> str:
+    """What 16 bits a material and single precision cost, at the largest size measured."""
+    lines = kept("gpu_precision")["table"]
+    largest = max((line["pixels"], line["voxels"]) for line in lines)
+    head = ("image, relative", "image, largest", "Jacobian, relative")
+    rows = [(line["what"], *(f"{line[name]:.0e}" for name in head)) for line in lines if (line["pixels"], line["voxels"]) == largest]
+    return grid((f"{largest[0]} x {largest[0]} pixels from {largest[1]}³", *head), rows)
+
+
+def gpu_kernels() -> str:
+    """What the image's kernel compiles to."""
+    head = ("registers", "spilled bytes", "instructions a sample")
+    rows = [(l["kernel"], l["for"], *(l[name] for name in head)) for l in kept("gpu_kernels")["table"] if l["kernel"].startswith("image")]
+    return grid(("kernel", "for", *head), rows, numeric=len(head))
+
+
+def gpu_launches() -> str:
+    """What an iteration of the refinement asks of a GPU."""
+    head = ("pixels", "similarity", "kernels", "torch operations", "in all", "in all, by torch's own")
+    return grid(head, [tuple(line[name] for name in head) for line in kept("gpu_launches")["table"]], numeric=4)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "headline": headline, "paper": paper, "ablation": ablation, "real_xrays": real_xrays, "accuracy": accuracy, "network": network,
+    "wide_ranges": wide_ranges, "throughput": throughput, "truth": truth, "speed": speed_table, "gpu": gpu, "gpu_precision": gpu_precision,
+    "gpu_kernels": gpu_kernels, "gpu_launches": gpu_launches,
+}  # fmt: skip
+REGISTRATION = "registration from the zero pose"
+
+
+def numbers() -> dict[str, str]:
+    """Measured numbers for sentences, by name, with their units."""
+    cases, load = kept("accuracy")["table"], kept("speed")["machine"]
+    every = next(line for line in cases if (line["protocol"], line["patient"]) == ("acquired", "all"))
+    cameras = paper_table("07_real_xrays-between")
+    depth = cameras[["along depth 1 [mm]", "along depth 2 [mm]"]].max().max()
+    return {
+        "machine": f"{load['cpu']}, {load['cores']} cores",
+        "registration_seconds": speed(REGISTRATION),
+        "registration_mm": mm(every["mTRE median mm"]),
+        "registration_success": percent(every["SR %"]),
+        "registration_cases": str(every["cases"]),
+        "paper_mm": f"{paper_table('02_table1_comparison').loc['PSSS', 'mtre_paper']:.2f} mm",
+        "predict_ms": f"{max(line['predict ms'] for line in kept('network')['table']):.0f} ms",
+        "filled": f"{100 * kept('speed')['filled']:.0f} %",
+        "wrist_depth_mm": f"{depth:.0f} mm",
+        "wrist_angle": f"{cameras['angle [deg]'].max():.1f}°",
+        **origin(),
+    }
+
+
+def origin() -> dict[str, str]:
+    """Where the paper's tables come from: trainings, and hours."""
+    records = [json.loads(path.read_text()) for path in sorted((RESULTS / PROFILE).glob("*.json"))]
+    trained = {name: training["minutes"] for record in records for name, training in record.get("trainings", {}).items()}
+    images = next(record["options"]["settings"]["images"] for record in records if "settings" in record["options"])
+    return {
+        "trainings": str(len(trained)),
+        "training_hours": f"{sum(trained.values()) / 60:.1f}",
+        "evaluation_hours": f"{sum(record['minutes'] for record in records) / 60:.1f}",
+        "images_a_training": f"{images:,}",
+    }
+
+
+# reading and writing
+
+
+def kept(name: str) -> dict[str, Any]:
+    """results/NAME.json."""
+    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+    return found
+
+
+def paper_table(name: str, *index: str) -> pd.DataFrame:
+    """A table of the paper as PROFILE made it."""
+    return pd.read_csv(RESULTS / PROFILE / "tables" / f"{name}.csv", index_col=list(index) or 0)
+
+
+def overview() -> pd.DataFrame:
+    return paper_table("05_table3_patients-overview")
+
+
+def milliseconds(row: str) -> float:
+    return float(kept("speed")["rows"][row]["median_ms"])
+
+
+def speed(row: str) -> str:
+    """A median of results/speed.json."""
+    return seconds(milliseconds(row) / 1e3)
+
+
+def seconds(value: float) -> str:
+    return f"{value:.2f} s" if value >= 0.15 else f"{1e3 * value:.3g} ms"
+
+
+def mm(value: float) -> str:
+    return f"{value:.2f} mm" if value >= 0.005 else "< 0.01 mm"
+
+
+def millimetres(value: float) -> str:
+    """Without the unit."""
+    return "" if pd.isna(value) else f"{value:.2f}" if value >= 0.005 else "< 0.01"
+
+
+def percent(value: float) -> str:
+    return f"{value:g} %"
+
+
+def score(row: pd.Series, suffix: str = "") -> str:
+    """mTRE and success."""
+    return "" if pd.isna(row[f"mtre{suffix}"]) else f"{mm(row[f'mtre{suffix}'])}, {row[f'sr{suffix}']:.1f} %"
+
+
+def quantity(value: float | None, unit: str) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.0f} {unit}" if value >= 1000 else f"{value:.3g} {unit}".strip()
+
+
+def missed(met: bool) -> str:
+    return "" if met else ", **missed**"
+
+
+def grid(head: Sequence[str], rows: Iterable[Sequence[Any]], *, numeric: int | None = None) -> str:
+    """A Markdown table, its last `numeric` columns aligned right; default all but the first."""
+    left = 1 if numeric is None else len(head) - numeric
+    rule = ["---"] * left + ["---:"] * (len(head) - left)
+    return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in (head, rule, *rows))
+
+
+def in_block(text: str, name: str, section: str) -> str:
+    """The text with what stands between <!-- name --> and <!-- /name --> replaced."""
+    begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+    if begin not in text or end not in text:
+        raise SystemExit(f"README.md: no block {begin.strip()} ... {end}")
+    return text[: text.index(begin) + len(begin)] + section + "\n" + text[text.index(end) :]
+
+
+def main() -> None:
+    if sys.argv[1:]:
+        folder = Path(sys.argv[1])
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, table in TABLES.items():
+            (folder / f"{name}.md").write_text(table() + "\n", encoding="utf-8")
+    else:
+        readme = ROOT / "README.md"
+        readme.write_text(in_block(readme.read_text(encoding="utf-8"), "headline", headline()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

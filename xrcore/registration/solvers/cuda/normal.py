@@ -26,7 +26,7 @@ def normal_tiles(
     The sum over n has the Hessian in its first six rows and columns, the gradient in row six, and the value in the last corner.
 
     Standardised pixels, which all built-in similarities with a residual compare, go through two kernels; torch would need some 100 tiny
-    operations for the same, and each costs a launch (benchmarks/launches.py). Other similarities do as they do.
+    operations for the same, and each costs a launch (benchmarks/gpu_launches.py). Other similarities do as they do.
     """
     if isinstance(fitted, StandardisedFit):
         return _standardised(fitted, moving, jacobian), fitted.effective_count

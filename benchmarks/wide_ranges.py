@@ -3,7 +3,7 @@
 Four ways to the same 60 cases: the default search (made for the paper's ranges), a search over the whole of the wider box, the network
 alone, and registration from its prediction.
 
-    python benchmarks/wider.py [--poses 60] [--patient 6#] [--models models] [--out results/wider]
+    python benchmarks/wide_ranges.py [--poses 60] [--patient 6#] [--models models] [--out results/wide_ranges]
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--poses", type=int, default=60)
     parser.add_argument("--patient", default="6#")
     parser.add_argument("--models", type=Path, default=Path("models"))
-    parser.add_argument("--out", type=Path, default=Path("results/wider"))
+    parser.add_argument("--out", type=Path, default=Path("results/wide_ranges"))
     args = parser.parse_args()
     (patient,) = chosen(args.patient)
     model = xr.PoseRegressor.load(args.models / f"{patient.name}-wide")

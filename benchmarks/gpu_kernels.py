@@ -4,7 +4,7 @@ Triton compiles for any architecture, and its own disassembler reads the result,
 one slice of one ray: the 4 reads, both materials, and with the Jacobian its 8 sums.
 
     pip install -c constraints.txt -e '.[gpu]'
-    python benchmarks/kernel.py [--architecture 80 90] [--out results/gpu_kernel]
+    python benchmarks/gpu_kernels.py [--architecture 80 90] [--out results/gpu_kernels]
 """
 
 # ruff: noqa: E402
@@ -34,7 +34,7 @@ from xrcore.renderer.packing import BLOCK
 from xrcore.simulation.batch import fused
 from xrcore.simulation.batch import kernel as acquisition
 
-RESULTS = Path(__file__).parents[1] / "results" / "gpu_kernel"
+RESULTS = Path(__file__).parents[1] / "results" / "gpu_kernels"
 TOOLS = Path(nvidia.__file__).parent / "bin"
 POINTERS = {"words": "*i32", "occupied": "*u8", "scale": "*fp64", "beams": "*i32"}
 FLOATS = ("fx", "fy", "cx", "cy", "middle", "depth")

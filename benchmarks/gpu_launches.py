@@ -3,7 +3,7 @@
 Counted, not timed, and without a GPU: the kernels are not launched.
 
     pip install -c constraints.txt -e '.[gpu]'
-    python benchmarks/launches.py [--out results/gpu_launches]
+    python benchmarks/gpu_launches.py [--out results/gpu_launches]
 """
 
 # ruff: noqa: E402

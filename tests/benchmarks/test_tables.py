@@ -1,0 +1,54 @@
+"""README and the docs state the numbers of results/."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import tables
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_readme_states_the_numbers_of_the_results():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert tables.in_block(text, "headline", tables.headline()) == text, "run python benchmarks/tables.py"
+
+
+@pytest.mark.parametrize("name", tables.TABLES)
+def test_every_table_is_markdown_without_gaps(name):
+    head, rule, *rows = tables.TABLES[name]().splitlines()
+    assert re.fullmatch(r"\|( -{3}:? \|)+", rule)
+    assert rows
+    assert {line.count(" |") for line in rows} == {head.count(" |")}
+    assert "nan" not in "".join(rows).lower().split()
+
+
+def test_numbers_are_those_of_the_tables():
+    numbers = tables.numbers()
+    assert f"| {numbers['registration_seconds']} |" in tables.TABLES["speed"]()
+    assert f"| {numbers['registration_mm']} |" in tables.TABLES["accuracy"]()
+    assert f"| {numbers['paper_mm']}, 100.0 % |" in tables.headline()
+
+
+def test_a_gpu_that_was_not_there_leaves_empty_cells_and_one_that_missed_says_so(tmp_path, monkeypatch):
+    line = {"what": "image", "median": None, "unit": "ms", "aim": "at most 0.1", "met": None, "how": "kernel", "note": ""}
+    memory = line | {"what": "memory", "unit": "MB", "aim": ""}
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+
+    def shown(*lines: dict) -> str:
+        (tmp_path / "gpu.json").write_text(json.dumps({"table": lines}))
+        return tables.gpu()
+
+    assert "| image |  | at most 0.1 ms | kernel |" in shown(line, memory)
+    assert "memory" not in tables.gpu()
+    found = shown(line | {"median": 0.2345, "met": False}, memory | {"median": 15234.0})
+    assert "| image | 0.234 ms | at most 0.1 ms, **missed** | kernel |" in found
+    assert "| memory | 15,234 MB |  | kernel |" in found
+
+
+def test_a_readme_without_its_block_is_refused():
+    with pytest.raises(SystemExit, match="no block <!-- headline -->"):
+        tables.in_block("text", "headline", "table")
