@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 
 import xrcore as xr
-from drawings.common import CARM, INK, OURS, QUIET, SECOND, new_figure, patient
+from drawings.common import BLUE, CARM, DARK, MUTED, ORANGE, new_figure, patient
 
 # as the paper, DeepDRR 1.2.2 (device/mobile_carm.py) and the calibration of camera 1 of the wrist data (`xrcore data list`) have them
 DEVICES: dict[str, xr.CArm] = {
@@ -42,19 +42,19 @@ def cones() -> Figure:
         col = carm.center[1]
         edges = [(edge - col) * carm.spacing[1] for edge in (-0.5, carm.shape[1] - 0.5)]
         axes.add_patch(Ellipse((0, 0), right, left, facecolor="#e4e6e8", edgecolor="none"))
-        axes.fill([near, far, far], [0, *edges], color=OURS, alpha=0.13, linewidth=0)
+        axes.fill([near, far, far], [0, *edges], color=BLUE, alpha=0.13, linewidth=0)
         for edge in edges:
-            axes.plot([near, far], [0, edge], color=OURS, linewidth=0.9)
-        axes.plot([far, far], edges, color=SECOND, linewidth=3, solid_capstyle="butt")
-        axes.plot(near, 0, "o", color=OURS, markersize=5)
-        axes.plot(0, 0, "+", color=INK, markersize=7)
+            axes.plot([near, far], [0, edge], color=BLUE, linewidth=0.9)
+        axes.plot([far, far], edges, color=ORANGE, linewidth=3, solid_capstyle="butt")
+        axes.plot(near, 0, "o", color=BLUE, markersize=5)
+        axes.plot(0, 0, "+", color=DARK, markersize=7)
         angle, width, pixel = seen(carm)
         at_isocentre = [edge / carm.magnification for edge in edges]
-        axes.plot([0, 0], at_isocentre, color=INK, linewidth=1.2)
-        axes.text(620, 60, name, fontsize=9.5, fontweight="bold", color=INK, va="bottom")
+        axes.plot([0, 0], at_isocentre, color=DARK, linewidth=1.2)
+        axes.text(620, 60, name, fontsize=9.5, fontweight="bold", color=DARK, va="bottom")
         words = f"{carm.source_to_isocenter:.1f} of {carm.source_to_detector:.1f} mm, cone {angle:.1f}°\n"
         words += f"sees {width:.0f} mm at the isocentre, {pixel:.2f} mm a pixel\nmagnifies {carm.magnification:.2f} times"
-        axes.text(620, 40, words, fontsize=8.5, color=QUIET, va="top", linespacing=1.4)
+        axes.text(620, 40, words, fontsize=8.5, color=MUTED, va="top", linespacing=1.4)
         axes.set_xlim(-920, 1540)
         axes.set_ylim(-235, 235)
         axes.set_aspect("equal")

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import xrcore as xr
-from xrcore.figures.marks import FOURTH, INK, OURS, QUIET, SECOND, THIRD
+from xrcore.figures.style import BLUE, DARK, GREEN, MUTED, ORANGE, PURPLE
 from xrcore.geometry.presets import PAPER_CARM
 
-__all__ = ["CARM", "FOURTH", "INK", "OURS", "QUIET", "SECOND", "THIRD", "grey", "new_figure", "patient", "screen", "show", "source"]
+__all__ = ["BLUE", "CARM", "DARK", "GREEN", "MUTED", "ORANGE", "PURPLE", "grey", "new_figure", "patient", "screen", "show", "source"]
 
 CARM = PAPER_CARM
 WIDTH, DPI = 8.0, 180  # inches and pixels an inch: 1440 pixels

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 import xrcore as xr
-from drawings.common import CARM, INK, QUIET, SECOND, THIRD, grey, new_figure, patient, screen
+from drawings.common import CARM, DARK, GREEN, MUTED, ORANGE, grey, new_figure, patient, screen
 
 _POSE = xr.Pose(rx=6, ry=14, rz=-4, ty=-15)
 _RAS_FROM_LPS = torch.diag(torch.tensor([-1.0, -1.0, 1.0, 1.0], dtype=torch.float64))
@@ -54,11 +54,11 @@ def flips() -> Figure:
             axes.set_xticks([])
             axes.set_yticks([])
             for spine in axes.spines.values():
-                spine.set(color=SECOND if col else THIRD, linewidth=2.2)
-            axes.set_title(name, fontsize=8.3, fontweight="bold", color=INK, loc="left", pad=4)
+                spine.set(color=ORANGE if col else GREEN, linewidth=2.2)
+            axes.set_title(name, fontsize=8.3, fontweight="bold", color=DARK, loc="left", pad=4)
             rows_, cols = CARM.shape
             axes.text(0.03 * cols, 0.97 * rows_, look, fontsize=7.5, color="white", va="bottom", bbox=_DARK if look else None)
-    figure.text(0.998, 0.004, "the hip replacement is on the patient's right", fontsize=7.5, color=QUIET, ha="right")
+    figure.text(0.998, 0.004, "the hip replacement is on the patient's right", fontsize=7.5, color=MUTED, ha="right")
     return figure
 
 

@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgb
 from numpy.typing import ArrayLike, NDArray
 
 import xrcore as xr
-from drawings.common import INK, bone, patient
+from drawings.common import DARK, bone, patient
 from xrcore.geometry import camera_rays, rigid
 
 
@@ -55,9 +55,9 @@ class Scene:
         self.axes.imshow(picture, extent=(-0.5, cols - 0.5, rows - 0.5, -0.5), interpolation="bilinear", zorder=2)
 
     def line(self, points: ArrayLike, **style: Any) -> None:
-        self.axes.plot(*self.at(points).T, **({"color": INK, "linewidth": 1.0, "solid_capstyle": "round"} | style))
+        self.axes.plot(*self.at(points).T, **({"color": DARK, "linewidth": 1.0, "solid_capstyle": "round"} | style))
 
-    def arrow(self, start: ArrayLike, end: ArrayLike, text: str = "", *, color: str = INK, beyond: float = 0.16, **style: Any) -> None:
+    def arrow(self, start: ArrayLike, end: ArrayLike, text: str = "", *, color: str = DARK, beyond: float = 0.16, **style: Any) -> None:
         """text stands `beyond` the tip, as a share of the arrow."""
         a, b = self.at([start, end])  # type: ignore[list-item]
         arrow = {"arrowstyle": "-|>,head_width=0.22,head_length=0.45", "color": color, "linewidth": 1.8, "shrinkA": 0, "shrinkB": 0}
@@ -66,7 +66,7 @@ class Scene:
             self.text(np.asarray(end) + beyond * (np.asarray(end, dtype=float) - np.asarray(start)), text, color=color)
 
     def text(self, point: ArrayLike, words: str, **style: Any) -> None:
-        look = {"ha": "center", "va": "center", "fontsize": 9, "color": INK, "zorder": 8}
+        look = {"ha": "center", "va": "center", "fontsize": 9, "color": DARK, "zorder": 8}
         self.axes.text(*self.at(point)[0], words, **(look | style))
 
     def box(self, volume: xr.Volume, **style: Any) -> None:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
 import xrcore as xr
-from drawings.common import CARM, INK, OURS, QUIET, SECOND, new_figure, patient, screen, show, source
+from drawings.common import BLUE, CARM, DARK, MUTED, ORANGE, new_figure, patient, screen, show, source
 from drawings.scene import on_detector
 from xrcore.geometry import rigid
 
@@ -29,7 +29,7 @@ VIEWS: dict[str, dict[str, float]] = {
 STEPS = {"rx": 25.0, "ry": 25.0, "rz": 25.0, "tx": 60.0, "ty": 60.0, "tz": 200.0}
 _REACH = 1060  # of the plans, from the isocentre [mm]
 _SHOWN = ("hip center", "pubic tubercle", "iliac spine", "sacral endplate", "ischial tuberosity")
-_ARROW = {"arrowstyle": "-|>,head_width=1.4,head_length=2.8", "color": SECOND, "linewidth": 0.9, "shrinkA": 0, "shrinkB": 0}
+_ARROW = {"arrowstyle": "-|>,head_width=1.4,head_length=2.8", "color": ORANGE, "linewidth": 0.9, "shrinkA": 0, "shrinkB": 0}
 _MEANING = {
     "rx": "cranial/caudal",
     "ry": "LAO/RAO",
@@ -60,7 +60,7 @@ def numbers() -> Figure:
             axes.set_axis_off()
             for start, end in zip(before, _landmarks(pose), strict=True):
                 axes.add_patch(FancyArrowPatch(start, end, **_ARROW))  # type: ignore[arg-type]
-                axes.plot(*start, "o", color=SECOND, markersize=1.6)
+                axes.plot(*start, "o", color=ORANGE, markersize=1.6)
             rows, cols = CARM.shape
             axes.set_xlim(-0.5, cols - 0.5)
             axes.set_ylim(rows - 0.5, -0.5)
@@ -69,9 +69,9 @@ def numbers() -> Figure:
             axis = int(np.abs(moved).argmax())
             told = f"source to the {_SIDES[axis][int(moved[axis] > 0)]}" if abs(moved[axis]) > 1 else "source stays"
             title = f"{name} {sign * step:+.0f}{unit}".replace("-", "−")
-            axes.set_title(title, fontsize=8.5, fontweight="bold", color=INK, loc="left", pad=10)
-            axes.text(0, -6, told, fontsize=7, color=QUIET, va="bottom")
-        figure.text(0.004 + col * 0.1665, 0.945, _MEANING[name], fontsize=9, color=OURS)
+            axes.set_title(title, fontsize=8.5, fontweight="bold", color=DARK, loc="left", pad=10)
+            axes.text(0, -6, told, fontsize=7, color=MUTED, va="bottom")
+        figure.text(0.004 + col * 0.1665, 0.945, _MEANING[name], fontsize=9, color=BLUE)
     return figure
 
 
@@ -92,8 +92,8 @@ def views() -> Figure:
         axes = figure.add_axes((left, bottom + 0.165, 0.236, 0.286))
         show(axes, screen(pose))
         said = ", ".join(f"{n} = {v:g}".replace("-", "−") for n, v in turned.items()) or "the zero pose"
-        axes.set_title(name, loc="left", fontsize=9.5, fontweight="bold", color=INK, pad=4)
-        axes.set_title(said, loc="right", fontsize=8, color=QUIET, pad=4)
+        axes.set_title(name, loc="left", fontsize=9.5, fontweight="bold", color=DARK, pad=4)
+        axes.set_title(said, loc="right", fontsize=8, color=MUTED, pad=4)
         _plan(figure.add_axes((left, bottom + 0.01, 0.115, 0.14)), pose, (0, 1), ("R", "L", "A", "P"))
         _plan(figure.add_axes((left + 0.121, bottom + 0.01, 0.115, 0.14)), pose, (1, 2), ("A", "P", "F", "H"))
     return figure
@@ -114,9 +114,9 @@ def _plan(axes: Axes, pose: xr.Pose, plane: tuple[int, int], letters: tuple[str,
     ends = on_detector(CARM, pose, [(-0.5, -0.5), (-0.5, cols - 0.5), (rows - 0.5, cols - 0.5), (rows - 0.5, -0.5)]) - centre
     spot = source(pose)
     for end in ends:
-        axes.plot(*np.stack([spot, end])[:, plane].T, color=QUIET, linewidth=0.4)
-    axes.fill(*ends[:, plane].T, facecolor=(*to_rgb(SECOND), 0.3), edgecolor=SECOND, linewidth=1.6)
-    axes.plot(*spot[list(plane)], "o", color=OURS, markersize=4)
+        axes.plot(*np.stack([spot, end])[:, plane].T, color=MUTED, linewidth=0.4)
+    axes.fill(*ends[:, plane].T, facecolor=(*to_rgb(ORANGE), 0.3), edgecolor=ORANGE, linewidth=1.6)
+    axes.plot(*spot[list(plane)], "o", color=BLUE, markersize=4)
     axes.set_xlim(-_REACH, _REACH)
     axes.set_ylim(*((_REACH, -_REACH) if down else (-_REACH, _REACH)))
     axes.set_aspect("equal", adjustable="datalim")
@@ -126,4 +126,4 @@ def _plan(axes: Axes, pose: xr.Pose, plane: tuple[int, int], letters: tuple[str,
         spine.set_color("#d8d8d8")
     places = ((0.04, 0.5, "left"), (0.96, 0.5, "right"), (0.5, 0.93 if down else 0.08, "center"), (0.5, 0.08 if down else 0.93, "center"))
     for letter, (px, py, side) in zip(letters, places, strict=True):
-        axes.text(px, py, letter, transform=axes.transAxes, fontsize=6, color=QUIET, ha=side, va="center")
+        axes.text(px, py, letter, transform=axes.transAxes, fontsize=6, color=MUTED, ha=side, va="center")

@@ -122,6 +122,19 @@ def test_blends_take_tensors_and_refuse_mismatches_by_name(blend):
         blend(image, image * torch.nan)
 
 
+def test_an_error_map_is_red_and_blue_and_purple_where_both_agree():
+    step, other = np.zeros((40, 40)), np.zeros((40, 40))
+    step[:, 12:], other[:, 28:] = 1.0, 1.0
+    apart, same = figures.error_map(step, other), figures.error_map(step, step)
+    red, blue = apart[20, 11:13].mean(0), apart[20, 27:29].mean(0)
+    assert red[0] > 2 * red[2]
+    assert blue[2] > 2 * blue[0]
+    both = same[20, 11:13].mean(0)
+    assert both[0] > 0.5
+    assert both[2] > 0.5
+    assert (apart[20, 20] < 0.01).all()
+
+
 def test_constant_images_do_not_break():
     flat = np.full(SHAPE, 2.0)
     assert np.isfinite(figures.overlay(picture(), flat)).all()

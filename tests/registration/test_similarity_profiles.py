@@ -13,7 +13,7 @@ from xrcore._util.errors import XrcoreError
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.figures.encoding import figure_png
-from xrcore.figures.landscape import plane_figure, profiles_figure
+from xrcore.figures.profiles import plane_figure, profiles_figure
 from xrcore.geometry import CArm, Pose
 from xrcore.geometry.pose import NAMES
 from xrcore.registration.convergence_basin import Returns, _leaders, returns

@@ -75,6 +75,15 @@ def difference(fixed: Image, moving: Image, mask: Mask | None = None) -> Float[N
     return np.where(inside[..., None], white, 0.0)
 
 
+def error_map(fixed: Image, moving: Image, mask: Mask | None = None) -> Float[NDArray, "H W 3"]:
+    """The X-ray's edges in red, the DRR's in blue, on black; where both agree the two lights add up to purple.
+
+    Edges as in `edges`: gradient magnitude over its 99th percentile, through tanh. Source: Zhang et al., MICCAI 2023, Fig. 2.
+    """
+    red, blue = (edges(image, mask)[..., None] for image in (fixed, moving))
+    return 1 - (1 - red * FIXED) * (1 - blue * MOVING)
+
+
 def _windowed(image: NDArray, inside: NDArray, percentiles: tuple[float, float] = (0.5, 99.5)) -> NDArray:
     low, high = np.percentile(image[inside], percentiles)
     if high <= low:

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from xrcore.figures.marks import INK, OURS, PALE, QUIET, SECOND, logarithmic, quiet
+from xrcore.figures.style import BLUE, DARK, MUTED, ORANGE, PALE, log_scale, style_axes
 from xrcore.registration.result import Step
 
 _LEAST_RANGE = 0.05  # of the similarity's axis: less is no climb to be looked at
@@ -38,23 +38,23 @@ def convergence_figure(
     starts = [0, *(np.flatnonzero(np.diff(rungs)) + 1), len(history)] if len(history) else [0]
     if not len(history):
         panels[0].set_axis_off()
-        panels[0].text(0.5, 0.5, "nothing registered yet", ha="center", va="center", color=QUIET, fontsize=10)
+        panels[0].text(0.5, 0.5, "nothing registered yet", ha="center", va="center", color=MUTED, fontsize=10)
         for axes in panels[1:]:
             axes.set_axis_off()
         return figure
-    curves = [("similarity", [step.similarity for step in history], OURS)]
+    curves = [("similarity", [step.similarity for step in history], BLUE)]
     if errors is not None:
-        curves.append(("mTRE [mm]", list(errors), SECOND))
+        curves.append(("mTRE [mm]", list(errors), ORANGE))
     mark = len(history) - 1 if at is None else at
     for axes, (title, values, colour) in zip(panels, curves, strict=True):
-        quiet(axes, grid="y")
-        axes.set_title(title, loc="left", fontsize=9.5, color=INK)
+        style_axes(axes, grid="y")
+        axes.set_title(title, loc="left", fontsize=9.5, color=DARK)
         for number, (first, last) in enumerate(pairwise(starts)):
             if number % 2:
                 axes.axvspan(first - 0.5, last - 0.5, color=PALE, alpha=0.15, linewidth=0)
             axes.plot(steps[first:last], values[first:last], color=colour, linewidth=1.5, marker=".", markersize=4)
         if 0 <= mark < len(values):
-            axes.plot(mark, values[mark], marker="o", markersize=7, markerfacecolor="none", markeredgecolor=INK)
+            axes.plot(mark, values[mark], marker="o", markersize=7, markerfacecolor="none", markeredgecolor=DARK)
         axes.margins(y=0.15)
         axes.set_xlim(-0.5, max(len(history), 10) - 0.5)
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -70,11 +70,11 @@ def convergence_figure(
                         (first - 0.4, 0.04),
                         xycoords=("data", "axes fraction"),
                         fontsize=7,
-                        color=QUIET,
+                        color=MUTED,
                         rotation=90,
                         va="bottom",
                     )
         if title != "similarity" and len(values) and min(values) > 0:
-            logarithmic(axes, "y")
-    panels[-1].set_xlabel("round of images", fontsize=9, color=QUIET)
+            log_scale(axes, "y")
+    panels[-1].set_xlabel("round of images", fontsize=9, color=MUTED)
     return figure

@@ -6,21 +6,20 @@ import textwrap
 from collections.abc import Callable
 from typing import Any
 
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from matplotlib.text import Annotation, Text
 from numpy.typing import NDArray
 
 from xrcore._util.errors import XrcoreError
-from xrcore.figures.blends import FIXED, MOVING, Image, difference, display_image, overlay
+from xrcore.figures.blends import Image, difference, display_image, overlay
+from xrcore.figures.panels import edge_patches
+from xrcore.figures.style import BAD, DARK, GOOD, MUTED
 from xrcore.metrics import ncc
 from xrcore.xray.image import Xray
 
 _WIDTH = 1400  # [pixels] of the whole figure at its own resolution
 _DPI = 100
 _MARGIN, _GAP, _ABOVE, _BELOW = 8, 8, 34, 36  # [pixels]
-_INK, _QUIET, _GOOD, _BAD = "#1a1a1a", "#6b6b6b", "#1b7f3b", "#b3261e"
 
 
 def registration_figure(xray: Xray, initial_image: Image, final_image: Image, result: Any = None) -> Figure:
@@ -50,19 +49,17 @@ def registration_figure(xray: Xray, initial_image: Image, final_image: Image, re
         axes = place(i)
         axes.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="antialiased", aspect="auto")
         axes.set_axis_off()
-        heading = axes.set_title(title, loc="left", fontsize=13, fontweight="bold", color=_INK, pad=6)
-        _after(figure, heading, remark, fontsize=10.5, color=_QUIET)
-    colours = {"X-ray only": FIXED, "DRR only": MOVING, "both agree": 1 - (1 - FIXED) * (1 - MOVING)}
-    handles = [Patch(color=to_hex(tuple(colour)), label=name) for name, colour in colours.items()]
+        heading = axes.set_title(title, loc="left", fontsize=13, fontweight="bold", color=DARK, pad=6)
+        _after(figure, heading, remark, fontsize=10.5, color=MUTED)
     base = _BELOW / 2 / (figure.get_figheight() * _DPI)
     figure.legend(
-        handles=handles,
+        handles=edge_patches(),
         loc="center right",
         bbox_to_anchor=(1 - _MARGIN / _WIDTH, base),
         ncols=3,
         frameon=False,
         fontsize=10.5,
-        labelcolor=_INK,
+        labelcolor=DARK,
         handlelength=1.0,
         handleheight=1.0,
         columnspacing=1.4,
@@ -92,7 +89,7 @@ def _say(figure: Figure, base: float, result: Any) -> None:
     text = figure.text(_MARGIN / _WIDTH, base, "", fontsize=11.5, fontweight="bold", va="center")
     trusted = getattr(result, "trusted", None)
     if trusted is not None:
-        text.set(text="trusted" if trusted else "not trusted", color=_GOOD if trusted else _BAD)
+        text.set(text="trusted" if trusted else "not trusted", color=GOOD if trusted else BAD)
     parts = []
     pose = getattr(result, "pose", None)
     if pose is not None:
@@ -104,9 +101,9 @@ def _say(figure: Figure, base: float, result: Any) -> None:
         parts.append(textwrap.shorten(str(reason), 42, placeholder=" …"))
     line = "   ·   ".join(parts)
     if trusted is None:
-        text.set(text=line, color=_INK, fontsize=11, fontweight="normal")
+        text.set(text=line, color=DARK, fontsize=11, fontweight="normal")
     else:
-        _after(figure, text, line, fontsize=11, color=_INK)
+        _after(figure, text, line, fontsize=11, color=DARK)
 
 
 def _after(figure: Figure, text: Text, more: str, *, fontsize: float, color: str) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from xrcore.beam import Beam
 from xrcore.ct import Volume
 from xrcore.figures.blends import display_image
-from xrcore.figures.marks import OURS, SECOND
+from xrcore.figures.style import BLUE, ORANGE
 from xrcore.geometry import CArm, Pose, rigid
 from xrcore.renderer import render
 
@@ -55,13 +55,13 @@ def scene_figure(volume: Volume, carm: CArm, pose: Pose, beam: Beam | None = Non
     grid = upper_left + across[..., None] * (upper_right - upper_left) + down[..., None] * (lower_left - upper_left)
     x, y = seen(grid.reshape(-1, 3)).reshape(_CELLS + 1, _CELLS + 1, 2).transpose(2, 0, 1)
     axes.pcolormesh(x, y, display_image(drr), cmap="gray", vmin=0, vmax=1, zorder=1)
-    axes.plot(*seen(corners[[0, 1, 2, 3, 0]]).T, color=OURS, linewidth=2, zorder=2)
+    axes.plot(*seen(corners[[0, 1, 2, 3, 0]]).T, color=BLUE, linewidth=2, zorder=2)
     shade = 0.85 * (1 - np.exp(-1.6 * bones / max(np.percentile(bones[bones > 0.05 * bones.max()], 90), 1e-6))) if bones.any() else bones
     silhouette = np.concatenate([np.broadcast_to(to_rgb(_BONE), (*bones.shape, 3)), shade[..., None]], -1)
     axes.imshow(silhouette, extent=(-0.5, _COLUMNS - 0.5, _ROWS - 0.5, -0.5), zorder=3)
     for corner in corners:
-        axes.plot(*seen(np.stack([np.zeros(3), corner])).T, color=OURS, linewidth=1, zorder=4)
-    axes.plot(*seen(np.zeros((1, 3))).T, marker="o", markersize=10, color=SECOND, zorder=5)
+        axes.plot(*seen(np.stack([np.zeros(3), corner])).T, color=BLUE, linewidth=1, zorder=4)
+    axes.plot(*seen(np.zeros((1, 3))).T, marker="o", markersize=10, color=ORANGE, zorder=5)
     axes.set_xlim(-0.5, _COLUMNS - 0.5)
     axes.set_ylim(_ROWS - 0.5, -0.5)
     return figure

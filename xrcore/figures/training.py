@@ -13,7 +13,6 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from xrcore._util.errors import XrcoreError
-from xrcore.learning.training.log import CSV, read_log
 
 _INK, _QUIET, _LINE, _GRID = "#1a1a1a", "#6b6b6b", "#2358a6", "#e3e3e3"
 _PARTS = ("#b8641b", "#3f8f5f", "#8a4fa3", "#a39a1f")
@@ -26,6 +25,8 @@ def training_figure(folder: str | os.PathLike[str]) -> Figure:
 
     It may be drawn while the training runs. Raises XrcoreError where `folder` holds no log with a row in it.
     """
+    from xrcore.learning.training.log import CSV, read_log  # what draws registrations need not load training
+
     folder = Path(folder)
     rows = read_log(folder)
     if not rows:

@@ -13,10 +13,7 @@ from numpy.typing import NDArray
 from xrcore._util.errors import XrcoreError
 from xrcore.beam import Beam
 from xrcore.ct import Volume
-from xrcore.figures import display_image
-from xrcore.figures.attention import attention_overlay, spread_over
-from xrcore.figures.cases import case_figure, error_map
-from xrcore.figures.encoding import array_png, figure_png
+from xrcore.figures import array_png, attention_overlay, display_image, error_map, figure_png, panels_figure, spread_over
 from xrcore.geometry import Pose
 from xrcore.learning.models import PoseRegressor
 from xrcore.widgets.attention_state import AttentionState
@@ -99,7 +96,7 @@ class AttentionViewer(Panel):
         if not self._pictures:
             return None
         panels = [(title, *self._pictures.get(name, ("", None))) for name, title in _TITLES.items()]
-        return figure_png(case_figure(panels, "X-ray" if self.source is None else "simulated X-ray"))
+        return figure_png(panels_figure(panels, "X-ray" if self.source is None else "simulated X-ray"))
 
     def close(self) -> None:
         if self._refresh is not None:

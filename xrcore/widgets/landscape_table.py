@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from xrcore.figures.landscape import colour, unit
+from xrcore.figures.profiles import colour, unit
 from xrcore.geometry.pose import NAMES
 from xrcore.registration.convergence_basin import Returns
 from xrcore.registration.similarity_profiles import Profiles

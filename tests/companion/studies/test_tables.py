@@ -13,6 +13,9 @@ import pytest
 from matplotlib.figure import Figure
 from scipy.stats import t as student
 
+from companion.figures.dot_plots import ablation_figure, speed_figure
+from companion.figures.error_distributions import cumulative_figure, patients_figure
+from companion.figures.paper_figures import attention_figure, refinement_figure
 from companion.paper import TABLES, paper_table
 from companion.studies import tables
 from companion.studies.ablation import REFINED, REFINED_BY_ADAM
@@ -22,9 +25,6 @@ from companion.studies.speed import REGISTRATION
 from companion.studies.table_format import MISSING, Shown, between, duration, interval, number, spread, with_reasons
 from companion.workflow.plan import VARIANTS
 from xrcore._util.errors import XrcoreError
-from xrcore.figures.cases import attention_figure, error_map, refinement_figure
-from xrcore.figures.estimates import ablation_figure, speed_figure
-from xrcore.figures.spreads import cumulative_figure, patients_figure
 from xrcore.geometry.pose import NAMES
 
 NOTEBOOKS = sorted(path for path in (Path(__file__).parents[3] / "notebooks").glob("0[2-8]_*.ipynb") if path.stem != "07_real_xrays")
@@ -324,19 +324,6 @@ def test_figures_of_cases_say_that_the_x_rays_are_simulated():
     figure = attention_figure(images, [(0, "a"), (2, "b")], initial=NETWORK, final=OURS)
     assert any("simulated" in text for text in drawn(figure))
     assert len(figure.axes) == 8
-
-
-def test_an_error_map_is_red_and_blue_and_purple_where_both_agree():
-    step, other = np.zeros((40, 40)), np.zeros((40, 40))
-    step[:, 12:], other[:, 28:] = 1.0, 1.0
-    apart, same = error_map(step, other), error_map(step, step)
-    red, blue = apart[20, 11:13].mean(0), apart[20, 27:29].mean(0)
-    assert red[0] > 2 * red[2]
-    assert blue[2] > 2 * blue[0]
-    both = same[20, 11:13].mean(0)
-    assert both[0] > 0.5
-    assert both[2] > 0.5
-    assert (apart[20, 20] < 0.01).all()
 
 
 # the notebooks

@@ -9,9 +9,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from xrcore.figures.blends import display_image, overlay
-from xrcore.figures.cases import key, picture
-from xrcore.figures.marks import INK, OURS, SECOND, THIRD, canvas, quiet
+from xrcore.figures import display_image, edge_legend, overlay, show_picture, style
 
 
 def wrist_figure(images: Mapping[str, Any], rows: Sequence[tuple[str, int, str]]) -> Figure:
@@ -19,15 +17,15 @@ def wrist_figure(images: Mapping[str, Any], rows: Sequence[tuple[str, int, str]]
 
     images: of the study `wrist`. rows: (bone, frame, remark).
     """
-    figure = canvas(0.6 + 2.5 * len(rows))
+    figure = style.new_figure(0.6 + 2.5 * len(rows))
     for place, (line, (bone, frame, remark)) in enumerate(zip(figure.subplots(len(rows), 4, squeeze=False), rows, strict=True)):
         for number, pair in ((1, line[:2]), (2, line[2:])):
             xray, drr = (images[f"{bone}_{frame}_biplane_view{number}_{what}"].astype(float) for what in ("xray", "drr"))
             titles = ("", "") if place else (f"camera {number}", "pose from both")
-            picture(pair[0], display_image(xray), titles[0])
-            picture(pair[1], overlay(xray, drr), titles[1])
-        line[0].set_ylabel(remark, fontsize=10, color=INK)
-    key(figure, "X-ray")
+            show_picture(pair[0], display_image(xray), titles[0])
+            show_picture(pair[1], overlay(xray, drr), titles[1])
+        line[0].set_ylabel(remark, fontsize=10, color=style.DARK)
+    edge_legend(figure, "X-ray")
     return figure
 
 
@@ -36,7 +34,7 @@ def disagreement_figure(between: pd.DataFrame, aims: Mapping[str, float]) -> Fig
 
     between: rows of the study's "camera 1 - camera 2". aims: column to its aim, drawn as a line.
     """
-    figure = canvas(3.2)
+    figure = style.new_figure(3.2)
     names = {
         "out_of_depth_mm": "across both\n[mm]",
         "depth_1_mm": "along depth 1\n[mm]",
@@ -44,12 +42,12 @@ def disagreement_figure(between: pd.DataFrame, aims: Mapping[str, float]) -> Fig
         "tilt_deg": "tilt\n[deg]",
         "shaft_deg": "about the shaft\n[deg]",
     }
-    colours = [OURS, SECOND, THIRD][: between["bone"].nunique()]
+    colours = [style.BLUE, style.ORANGE, style.GREEN][: between["bone"].nunique()]
     for axes, (column, title) in zip(figure.subplots(1, len(names)), names.items(), strict=True):
         sns.stripplot(between, x="bone", y=column, hue="bone", palette=colours, size=8, ax=axes, jitter=False)
-        quiet(axes, title=title, grid="y")
+        style.style_axes(axes, title=title, grid="y")
         axes.set(xlabel="", ylabel="")
         axes.set_ylim(0, None)
         if column in aims:
-            axes.axhline(aims[column], color=INK, linewidth=1, linestyle=(0, (4, 3)))
+            axes.axhline(aims[column], color=style.DARK, linewidth=1, linestyle=(0, (4, 3)))
     return figure

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from xrcore.figures.marks import FOURTH, INK, OURS, PALE, QUIET, SECOND, THIRD, WIDTH, canvas, quiet
+from xrcore.figures.style import BLUE, DARK, GREEN, MUTED, ORANGE, PALE, PURPLE, WIDTH, new_figure, style_axes
 from xrcore.geometry.pose import NAMES
 from xrcore.registration.convergence_basin import Returns
 from xrcore.registration.similarities import SIMILARITIES
@@ -19,10 +19,10 @@ from xrcore.registration.similarity_profiles import TOLERANCE, Plane, Profiles
 
 # of Okabe and Ito's palette; dashes tell them apart once more
 _LOOKS: dict[str, tuple[str, Any]] = {
-    "zncc": (OURS, "-"),
-    "gradient-zncc": (SECOND, "-"),
-    "local-zncc": (THIRD, "-"),
-    "mutual-information": (FOURTH, (0, (5, 1.5))),
+    "zncc": (BLUE, "-"),
+    "gradient-zncc": (ORANGE, "-"),
+    "local-zncc": (GREEN, "-"),
+    "mutual-information": (PURPLE, (0, (5, 1.5))),
     "wlmi": ("#E69F00", (0, (2, 1.2))),
 }
 _SHADE = 0.13  # opacity of a capture range
@@ -51,7 +51,7 @@ def profiles_figure(profiles: Profiles, selected: str, *, returns: Returns | Non
     Each similarity is scaled by its own lowest and highest value over all six lines. returns: shown as a strip below the profiles, filled
     where descents came back.
     """
-    figure = canvas(5.9)
+    figure = new_figure(5.9)
     # placed by hand: solving for a layout of six panels takes longer than everything else
     figure.set_layout_engine("none")
     panels: Any = figure.add_gridspec(2, 3, left=0.05, right=0.985, top=0.945, bottom=0.185, wspace=0.07, hspace=0.36).subplots(sharey=True)
@@ -62,10 +62,10 @@ def profiles_figure(profiles: Profiles, selected: str, *, returns: Returns | Non
     scaled = {name: _scaled(profiles.values[name]) for name in order}
     for axis, axes in enumerate(panels.flat):
         name = NAMES[axis]
-        quiet(axes, title=f"{name}  {_MEANING[name]}", grid="both")
+        style_axes(axes, title=f"{name}  {_MEANING[name]}", grid="both")
         left, right = start[axis] - capture[axis, 0], start[axis] + capture[axis, 1]
         axes.axvspan(left, right, ymin=_SHADE_FROM, color=colour(selected), alpha=_SHADE, linewidth=0)
-        axes.axvline(0, color=QUIET, linewidth=1, linestyle=(0, (4, 3)), zorder=1.5)
+        axes.axvline(0, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1.5)
         for similarity in order:
             line, dashes = _look(similarity)
             bold = similarity == selected
@@ -81,7 +81,7 @@ def profiles_figure(profiles: Profiles, selected: str, *, returns: Returns | Non
         if returns is not None:
             _strip(axes, returns, axis)
         below, above = (f"{'≥ ' if cut else ''}{length:.0f}" for length, cut in zip(capture[axis], cut_off[axis], strict=True))
-        axes.set_title(f"falls for {below} | {above}{unit(name)}", loc="right", fontsize=9.5, color=QUIET)
+        axes.set_title(f"falls for {below} | {above}{unit(name)}", loc="right", fontsize=9.5, color=MUTED)
         reach = profiles.offsets[axis, -1]
         axes.set_xlim(-reach, reach)
         axes.set_ylim(-0.2, 1.1)
@@ -97,8 +97,7 @@ def plane_figure(plane: Plane, selected: str, *, width: float = WIDTH / 2) -> Fi
 
     width: [inches].
     """
-    figure = canvas(0.86 * width)
-    figure.set_figwidth(width)
+    figure = new_figure(0.86 * width, width=width)
     axes = figure.subplots()
     rows, cols = plane.axes
     values = plane.values[selected]
@@ -110,9 +109,9 @@ def plane_figure(plane: Plane, selected: str, *, width: float = WIDTH / 2) -> Fi
         axes.contour(plane.offsets[1], plane.offsets[0], values, levels=9, colors="white", linestyles="solid", linewidths=0.8, alpha=0.7)
     axes.plot(0, 0, marker="+", color="white", markersize=13, markeredgewidth=2)
     high, wide = plane.optimum(selected)
-    axes.plot(wide, high, marker="v", color=SECOND, markersize=9, markeredgecolor="white", markeredgewidth=1.2)
-    quiet(axes, title=selected, grid="x").grid(visible=False)
-    axes.set_title("+ centre   ▾ highest", loc="right", fontsize=9.5, color=QUIET)
+    axes.plot(wide, high, marker="v", color=ORANGE, markersize=9, markeredgecolor="white", markeredgewidth=1.2)
+    style_axes(axes, title=selected, grid="x").grid(visible=False)
+    axes.set_title("+ centre   ▾ highest", loc="right", fontsize=9.5, color=MUTED)
     axes.set_xlim(-reach[1], reach[1])
     axes.set_ylim(-reach[0], reach[0])
     for which, name in ((axes.xaxis, cols), (axes.yaxis, rows)):
@@ -121,12 +120,12 @@ def plane_figure(plane: Plane, selected: str, *, width: float = WIDTH / 2) -> Fi
         which.set_label_text(f"{name}  {_MEANING[name]} [{unit(name).strip()}]")
     bar = figure.colorbar(shown, ax=axes, shrink=0.9, pad=0.02)
     bar.outline.set_visible(False)  # type: ignore[operator]
-    bar.ax.tick_params(length=0, labelsize=9, colors=INK)
+    bar.ax.tick_params(length=0, labelsize=9, colors=DARK)
     return figure
 
 
 def _look(name: str) -> tuple[str, Any]:
-    return _LOOKS.get(name, (INK, ":"))
+    return _LOOKS.get(name, (DARK, ":"))
 
 
 def _signed(value: float, _: Any = None) -> str:
@@ -174,4 +173,4 @@ def _explain(figure: Figure, order: list[str], selected: str, returns: Returns |
     figure.legend(
         handles=marks, frameon=False, ncols=len(marks), columnspacing=2.5, loc="lower center", bbox_to_anchor=(0.5, 0.03), fontsize=10
     )
-    figure.text(0.5, 0.012, _CAPTION, ha="center", fontsize=9, color=QUIET)
+    figure.text(0.5, 0.012, _CAPTION, ha="center", fontsize=9, color=MUTED)

@@ -1,0 +1,1 @@
+"""The paper's figures, drawn from the tables and images of the studies."""
