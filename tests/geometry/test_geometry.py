@@ -199,22 +199,10 @@ def test_gradients_reach_the_six_numbers():
     assert not Pose(numbers).detach().numbers.requires_grad
 
 
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: Pose([1.0, 2.0, 3.0]), r"\(6,\) or \(B, 6\), got \(3,\)"),
-        (lambda: Pose(torch.zeros(2, 3, 6)), r"got \(2, 3, 6\)"),
-        (lambda: Pose([0, 0, 0, 0, 0, math.nan]), "finite"),
-        (lambda: Pose([0.0] * 6, rx=1), "not both"),
-        (lambda: Pose.zero(2).to_dict(), "batch of 2"),
-        (lambda: Pose.from_matrix(torch.diag(vector(1, 1, -1, 1))), "not a rotation"),
-        (lambda: Pose.from_matrix(2 * torch.eye(4)), "not a rotation"),
-        (lambda: Pose.from_matrix(torch.full((4, 4), math.nan)), "not a rotation"),
-    ],
-)
-def test_pose_rejects_nonsense(make, message):
-    with pytest.raises(XrcoreError, match=message):
-        make()
+@pytest.mark.parametrize("matrix", [torch.diag(vector(1, 1, -1, 1)), 2 * torch.eye(4), torch.full((4, 4), math.nan)])
+def test_a_matrix_that_does_not_turn_is_refused(matrix):
+    with pytest.raises(XrcoreError, match="not a rotation"):
+        Pose.from_matrix(matrix)
 
 
 # rigid algebra
@@ -305,41 +293,19 @@ def test_carm_prints_as_it_is_made():
         assert hash(eval(repr(carm))) == hash(carm)
 
 
-GOOD = {"source_to_detector": 1259.65, "source_to_isocenter": 742.5, "shape": (256, 256), "pixel_spacing": 1.6875}
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"source_to_detector": 1.25965, "source_to_isocenter": 0.7425}, "source_to_detector .* metres, give 1259.65"),
         ({"source_to_isocenter": 0.7425}, "source_to_isocenter .* metres, give 742.5"),
         ({"pixel_spacing": 0.0003}, "pixel_spacing .* metres, give 0.3"),
-        ({"source_to_detector": -1259.65}, "source_to_detector must be a positive"),
-        ({"source_to_detector": 0}, "source_to_detector must be a positive"),
-        ({"source_to_isocenter": math.inf}, "source_to_isocenter must be a positive"),
-        ({"source_to_isocenter": math.nan}, "source_to_isocenter must be a positive"),
-        ({"source_to_isocenter": "742.5"}, "source_to_isocenter must be a positive"),
-        ({"source_to_isocenter": True}, "source_to_isocenter must be a positive"),
         ({"source_to_isocenter": 1259.65}, "between source and detector"),
         ({"source_to_isocenter": 1300}, "between source and detector"),
-        ({"shape": 256}, "shape must be"),
-        ({"shape": (256,)}, "shape must be"),
-        ({"shape": (256, 256, 3)}, "shape must be"),
-        ({"shape": (256, 0)}, "shape must be"),
-        ({"shape": (256, -3)}, "shape must be"),
-        ({"shape": (25.6, 256)}, "shape must be"),
-        ({"shape": ("a", "b")}, "shape must be"),
-        ({"pixel_spacing": 0}, "pixel_spacing must be positive"),
-        ({"pixel_spacing": (1.0, -1.0)}, "pixel_spacing must be positive"),
-        ({"pixel_spacing": (1.0, 1.0, 1.0)}, "pixel_spacing must be one number or"),
-        ({"pixel_spacing": math.nan}, "pixel_spacing must be positive"),
-        ({"principal_point": (math.nan, 1.0)}, "principal_point must be finite"),
-        ({"principal_point": (1.0, 2.0, 3.0)}, "principal_point must be one number or"),
     ],
 )
-def test_carm_rejects_nonsense_by_name(change, message):
+def test_metres_and_a_patient_behind_the_detector_are_refused(change, message):
     with pytest.raises(XrcoreError, match=message):
-        CArm(**(GOOD | change))
+        CArm(**(CARM.to_dict() | change))
 
 
 @pytest.mark.parametrize(

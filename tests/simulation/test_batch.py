@@ -213,7 +213,7 @@ def test_chords_do_not_mind_where_the_rays_come_from():
     tips, axes = torch.tensor([[3.0, -5.0, 790.0], [10.0, -5.0, 700.0]]).double(), torch.tensor([[0.6, 0.8, 0.0], [0.0, 0.6, 0.8]]).double()
     length, radius = torch.tensor([50.0, 200.0]).double()[:, None, None], torch.tensor([9.0, 30.0]).double()[:, None, None]
     off_centre = SQUARE.cropped(20, 50, (70, 60))
-    found = rods.chords(rods._rays(off_centre, torch.device("cpu")), tips, axes, length, radius)
+    found = rods.chords(camera_rays(off_centre), tips, axes, length, radius)
     rays = camera_rays(off_centre).numpy()
     for i in range(2):
         expected = tool.chords(rays, tips[i].numpy(), axes[i].numpy(), float(length[i]), float(radius[i]))
@@ -281,7 +281,7 @@ def test_the_kernels_rods_are_torchs(carm, monkeypatch):
     # a rod that ends within the field, in images that do not lie row by row
     lies = np.array([[3.0, -5.0, 790.0, 0.6, 0.8, 0.0, 20.0, 9.0]])
     spectra = np.array([[[0.5, 0.5]], [[0.1, 0.2]]])
-    length = rods.chords(rods._rays(carm, torch.device("cpu")), *torch.from_numpy(lies).split([3, 3, 1, 1], 1)[:2],
+    length = rods.chords(camera_rays(carm), *torch.from_numpy(lies).split([3, 3, 1, 1], 1)[:2],
                          torch.tensor([[[20.0]]]).double(), torch.tensor([[[9.0]]]).double())  # fmt: skip
     across = intensity[1:2].mT.contiguous().mT
     found = fused.shaded(across.to(WHERE), carm, [0], lies, spectra).cpu()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib.resources import files
+from typing import overload
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from jaxtyping import Float64
+from numpy.typing import NDArray
 
-from xrcore._util.errors import XrcoreError
+from xrcore._util.conversion import as_tensor
+from xrcore._util.errors import XrcoreError, shown
 
 MATERIALS = ("soft", "bone", "air", "titanium", "iron", "water")
 ENERGY_RANGE = (10.0, 150.0)  # [keV]
@@ -24,18 +28,37 @@ def table(name: str) -> dict[str, NDArray[np.float64]]:
     return dict(zip(header.split(","), columns, strict=True))
 
 
-def mass_attenuation(material: str, energies: ArrayLike) -> NDArray[np.float64]:
-    """Mass attenuation coefficient [cm2/g], coherent scattering included, at energies [keV] between 10 and 150.
+@overload
+def mass_attenuation(material: str, energies: float) -> float: ...
+@overload
+def mass_attenuation(material: str, energies: Sequence[float] | NDArray) -> Float64[np.ndarray, "*E"]: ...
+def mass_attenuation(material: str, energies: float | Sequence[float] | NDArray) -> float | Float64[np.ndarray, "*E"]:
+    """Look up mass attenuation coefficients, coherent scattering included.
 
-    material: "soft" (ICRU-44 soft tissue), "bone" (ICRU-44 cortical bone), "air" (dry), "titanium", "iron" or "water".
-    Tabulated every 1 keV, log-log interpolation between; none of these has an absorption edge above 10 keV.
-    Raises XrcoreError for another material or an energy outside the table.
+    Tabulated every 1 keV, log-log interpolation between; no material has an absorption edge above 10 keV.
+
+    Parameters
+    ----------
+    material : str
+        "soft" (ICRU-44 soft tissue), "bone" (ICRU-44 cortical bone), "air" (dry), "titanium", "iron" or "water".
+    energies : float or Float[ndarray, "*E"]
+        Photon energies [keV], between 10 and 150.
+
+    Returns
+    -------
+    float or Float64[ndarray, "*E"]
+        Mass attenuation coefficient at each energy [cm2/g].
+
+    Raises
+    ------
+    XrcoreError
+        For another material or an energy outside the table.
     """
-    if material not in MATERIALS:
-        raise XrcoreError(f"mass_attenuation: no material {material!r}; available: {', '.join(MATERIALS)}")
-    energies = np.asarray(energies, dtype=np.float64)
+    if not isinstance(material, str) or material not in MATERIALS:
+        raise XrcoreError(f"mass_attenuation: no material {shown(material)}; available: {', '.join(MATERIALS)}")
+    values = as_tensor("mass_attenuation", "energies", energies, "numbers of keV").numpy()
     low, high = ENERGY_RANGE
-    if not ((energies >= low) & (energies <= high)).all():
-        raise XrcoreError(f"mass_attenuation: energies must lie within {low:g} to {high:g} keV, got {energies.tolist()}")
+    if not ((values >= low) & (values <= high)).all():
+        raise XrcoreError(f"mass_attenuation: energies must lie within {low:g} to {high:g} keV, got {shown(values.tolist())}")
     columns = table("mass_attenuation.csv")
-    return np.exp(np.interp(np.log(energies), np.log(columns["energy_kev"]), np.log(columns[material])))
+    return np.exp(np.interp(np.log(values), np.log(columns["energy_kev"]), np.log(columns[material])))

@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xrcore._util.errors import XrcoreError
+from xrcore._util.conversion import as_tensor
+from xrcore._util.errors import XrcoreError, is_number, require, shown
 from xrcore.beam.attenuation import ENERGY_RANGE, MATERIALS, mass_attenuation, table
 from xrcore.beam.compression import compress
 
@@ -25,12 +26,33 @@ LIMITS = {"soft": 60.0, "water": 60.0, "air": 60.0, "bone": 30.0, "titanium": 30
 
 @dataclass(frozen=True, kw_only=True)
 class Beam:
-    """A tungsten tube behind 4 mm of aluminium, and a detector that integrates energy.
+    """The spectrum of a tungsten tube behind 4 mm of aluminium, and a detector that integrates energy.
 
-    kilovolts: 60, 90 or 120; 90 is the paper's beam (mean energy 49.2 keV).
-    metal: what the material "metal" of a volume is, "titanium" or "iron".
-    spectrum: pairs (energy [keV], fluence) instead of a tube's; see `from_spectrum` and `monochromatic`.
-    Raises XrcoreError naming the field that makes no sense.
+    Parameters
+    ----------
+    kilovolts : float
+        Tube voltage: 60, 90 or 120; 90 is the paper's beam (mean energy 49.2 keV).
+    metal : str
+        What the material "metal" of a volume is, "titanium" or "iron".
+    spectrum : tuple of pairs of float, optional
+        Pairs (energy [keV], fluence) instead of a tube's; see `from_spectrum` and `monochromatic`.
+
+    Raises
+    ------
+    XrcoreError
+        Naming the parameter that makes no sense.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import xrcore as xr
+    >>> beam = xr.Beam(kilovolts=120)
+    >>> bool(beam.mean_energy > xr.Beam().mean_energy)
+    True
+    >>> area_density = torch.tensor([[10.0, 0.0], [10.0, 2.0]])  # [g/cm2] of soft tissue and bone, two rays
+    >>> image = beam.image(area_density, ("soft", "bone"))
+    >>> bool(image[1] > image[0])  # bone is bright
+    True
     """
 
     kilovolts: float = 90
@@ -39,30 +61,60 @@ class Beam:
 
     def __post_init__(self) -> None:
         put = object.__setattr__
-        if self.metal not in METALS:
-            raise XrcoreError(f"Beam: metal must be {' or '.join(METALS)}, got {self.metal!r}")
+        require("Beam", "metal", self.metal, isinstance(self.metal, str) and self.metal in METALS, " or ".join(METALS))
         if self.spectrum is not None:
             put(self, "spectrum", _checked(self.spectrum))
             highest = self.spectrum[-1][0]
             if self.kilovolts not in (90, highest):
                 raise XrcoreError(f"Beam: give kilovolts or a spectrum, not both (kilovolts={self.kilovolts!r})")
             put(self, "kilovolts", highest)
-        elif isinstance(self.kilovolts, bool) or self.kilovolts not in KILOVOLTS:
-            raise XrcoreError(f"Beam: kilovolts must be one of {', '.join(map(str, KILOVOLTS))}, got {self.kilovolts!r}")
         else:
+            known = is_number(self.kilovolts) and self.kilovolts in KILOVOLTS
+            require("Beam", "kilovolts", self.kilovolts, known, f"one of {', '.join(map(str, KILOVOLTS))}")
             put(self, "kilovolts", int(self.kilovolts))
 
     @classmethod
     def from_spectrum(cls, energies: Sequence[float] | Tensor, fluence: Sequence[float] | Tensor, *, metal: str = "titanium") -> Beam:
-        """A beam of photons in the given numbers (any scale) at energies [keV], ascending, between 10 and 150."""
-        energies, fluence = (np.asarray(v, dtype=np.float64).ravel().tolist() for v in (energies, fluence))
-        if len(energies) != len(fluence):
-            raise XrcoreError(f"Beam: {len(energies)} energies but {len(fluence)} values of fluence")
-        return _of_spectrum(tuple(zip(energies, fluence, strict=True)), metal)
+        """Make a beam of a measured or computed spectrum.
+
+        Parameters
+        ----------
+        energies : Float[Tensor, "E"]
+            Photon energies [keV], ascending, between 10 and 150.
+        fluence : Float[Tensor, "E"]
+            Photons at each energy, in any scale.
+        metal : str
+            What the material "metal" of a volume is, "titanium" or "iron".
+
+        Returns
+        -------
+        Beam
+            With this spectrum.
+        """
+        lists = []
+        for name, values in (("energies", energies), ("fluence", fluence)):
+            lists.append(as_tensor("Beam.from_spectrum", name, values, "a sequence of numbers").ravel().tolist())
+        if len(lists[0]) != len(lists[1]):
+            raise XrcoreError(f"Beam.from_spectrum: {len(lists[0])} energies but {len(lists[1])} values of fluence")
+        return _of_spectrum(tuple(zip(*lists, strict=True)), metal)
 
     @classmethod
     def monochromatic(cls, energy: float, *, metal: str = "titanium") -> Beam:
-        """A beam of one energy [keV]: its image is linear in the area densities."""
+        """Make a beam of one energy: its image is linear in the area densities.
+
+        Parameters
+        ----------
+        energy : float
+            Of all photons [keV], between 10 and 150.
+        metal : str
+            What the material "metal" of a volume is, "titanium" or "iron".
+
+        Returns
+        -------
+        Beam
+            With this energy.
+        """
+        require("Beam.monochromatic", "energy", energy, is_number(energy), "a number of keV")
         return _of_spectrum(((energy, 1.0),), metal)
 
     @property
@@ -87,46 +139,94 @@ class Beam:
         return float(energies @ fluence)
 
     def attenuation(self, materials: Sequence[str]) -> Float[Tensor, "M E"]:
-        """Mass attenuation [cm2/g] of each material at each energy, float64; "metal" is `self.metal`."""
-        return torch.from_numpy(_attenuation(self, tuple(materials)))
+        """Look up the mass attenuation of materials at the beam's energies.
+
+        Parameters
+        ----------
+        materials : Sequence of str
+            Names of `MATERIALS`, or "metal", which is `self.metal`.
+
+        Returns
+        -------
+        Float[Tensor, "M E"]
+            Mass attenuation coefficients [cm2/g], float64.
+        """
+        return torch.from_numpy(_attenuation(self, _names(materials)))
 
     def image(self, area_density: Float[Tensor, "*B M"], materials: Sequence[str]) -> Float[Tensor, "*B"]:
-        """Attenuation image -log(I / I0), I = sum_E p(E) E exp(-sum_m mu_m(E) A_m), exact over all energies.
+        """Turn area densities into an attenuation image, exact over all energies.
 
-        area_density: A [g/cm2], materials last. Differentiable; computed in its precision and on its device.
-        Source: Unberath et al., DeepDRR (MICCAI 2018), with an energy-integrating detector.
+        -log(I / I0) with I = sum_E p(E) E exp(-sum_m mu_m(E) A_m), for an energy-integrating detector. Differentiable.
+
+        Parameters
+        ----------
+        area_density : Float[Tensor, "*B M"]
+            A [g/cm2] of each material, materials last.
+        materials : Sequence of str
+            Names of the last axis.
+
+        Returns
+        -------
+        Float[Tensor, "*B"]
+            Attenuation image, in the precision and on the device of `area_density`.
+
+        Raises
+        ------
+        XrcoreError
+            If the last axis does not hold the materials.
+
+        References
+        ----------
+        Unberath et al., DeepDRR, MICCAI 2018.
         """
-        materials = tuple(materials)
-        if area_density.ndim < 1 or area_density.shape[-1] != len(materials):
-            raise XrcoreError(
-                f"Beam.image: the last axis of {tuple(area_density.shape)} must hold the {len(materials)} materials {materials}"
-            )
-        return _image(area_density, self.weights, self.attenuation(materials))
+        names = _names(materials)
+        if area_density.ndim < 1 or area_density.shape[-1] != len(names):
+            raise XrcoreError(f"Beam.image: the last axis of {tuple(area_density.shape)} must hold the {len(names)} materials {names}")
+        weights, attenuation = self.weights.to(area_density), self.attenuation(names).to(area_density)
+        return -torch.logsumexp(weights.log() - area_density @ attenuation, dim=-1)
 
     def compressed(self, materials: Sequence[str]) -> tuple[Float[Tensor, " n"], Float[Tensor, "n M"]]:
-        """A few effective lines: weights v (sum 1) and attenuations nu [cm2/g], float64, for fast renderers.
+        """Replace the spectrum by a few effective lines, for fast renderers.
 
         -log(sum_j v_j exp(-nu_j . A)) follows `image` within 1e-5 (3e-5 with metal) for soft tissue up to 60, bone up to
         30 and metal up to 30 g/cm2, all at once, as far as the image stays below 12. Deterministic, and cached.
+
+        Parameters
+        ----------
+        materials : Sequence of str
+            Names, as for `attenuation`.
+
+        Returns
+        -------
+        weights : Float[Tensor, "n"]
+            v, summing to 1, float64.
+        attenuation : Float[Tensor, "n M"]
+            nu [cm2/g], float64.
         """
-        v, nu = _compressed(self, tuple(materials))
+        v, nu = _compressed(self, _names(materials))
         return torch.from_numpy(v.copy()), torch.from_numpy(nu.copy())
+
+
+def _names(materials: Sequence[str]) -> tuple[str, ...]:
+    several = isinstance(materials, Sequence) and not isinstance(materials, str) and len(materials) > 0
+    require("Beam", "materials", materials, several and all(isinstance(m, str) for m in materials), "at least one name of a material")
+    return tuple(materials)
 
 
 def _checked(spectrum: Sequence[Sequence[float]]) -> tuple[tuple[float, float], ...]:
     try:
         pairs = tuple((float(energy), float(fluence)) for energy, fluence in spectrum)
     except (TypeError, ValueError):
-        raise XrcoreError(f"Beam: spectrum must be pairs (energy, fluence), got {spectrum!r}") from None
+        raise XrcoreError(f"Beam: spectrum must be pairs (energy, fluence), got {shown(spectrum)}") from None
     energies = [energy for energy, _ in pairs]
     fluences = [fluence for _, fluence in pairs]
     low, high = ENERGY_RANGE
     if not pairs or not all(low <= energy <= high for energy in energies):
-        raise XrcoreError(f"Beam: energies must lie within {low:g} to {high:g} keV, got {energies}")
+        raise XrcoreError(f"Beam: energies must lie within {low:g} to {high:g} keV, got {shown(energies)}")
     if any(b <= a for a, b in pairwise(energies)):
-        raise XrcoreError(f"Beam: energies must ascend, got {energies}")
+        raise XrcoreError(f"Beam: energies must ascend, got {shown(energies)}")
     if not all(math.isfinite(f) and f >= 0 for f in fluences) or sum(fluences) <= 0:
-        raise XrcoreError(f"Beam: fluence must be finite, non-negative and not all zero, got {fluences}")
+        raise XrcoreError(f"Beam: fluence must be finite, non-negative and not all zero, got {shown(fluences)}")
     return pairs
 
 
@@ -161,8 +261,6 @@ def _columns(beam: Beam, materials: tuple[str, ...]) -> np.ndarray:
 
 
 def _attenuation(beam: Beam, materials: tuple[str, ...]) -> np.ndarray:
-    if not materials:
-        raise XrcoreError("Beam: at least one material is needed")
     return _columns(beam, materials).copy()
 
 
@@ -174,8 +272,3 @@ def _compressed(beam: Beam, materials: tuple[str, ...]) -> tuple[np.ndarray, np.
         return weights, np.ascontiguousarray(attenuation.T)
     limits = np.array([LIMITS[beam.metal if name == "metal" else name] for name in materials])
     return compress(weights, attenuation, limits)
-
-
-def _image(area_density: Tensor, weights: Tensor, attenuation: Tensor) -> Tensor:
-    weights, attenuation = weights.to(area_density), attenuation.to(area_density)
-    return -torch.logsumexp(weights.log() - area_density @ attenuation, dim=-1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,24 +10,43 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xrcore._util.errors import XrcoreError
-
-
-def _pair(name: str, value: float | Sequence[float]) -> tuple[float, float]:
-    values = (value, value) if isinstance(value, (int, float)) else tuple(value)
-    if len(values) != 2:
-        raise XrcoreError(f"CArm: {name} must be one number or (row, col), got {value!r}")
-    return float(values[0]), float(values[1])
+from xrcore._util.conversion import as_numbers, as_tensor
+from xrcore._util.errors import XrcoreError, is_number, require
 
 
 @dataclass(frozen=True, kw_only=True)
 class CArm:
     """A point source and a flat detector.
 
-    source_to_detector, source_to_isocenter: [mm]. shape: (rows, cols).
-    pixel_spacing: [mm] on the detector, one number or (row, col).
-    principal_point: (row, col) in pixels, pixel centres at integers; default the detector's centre.
-    Raises XrcoreError naming the field that makes no sense.
+    Pixels are counted as (row, col), their centres at integers. The camera frame has its origin at the source, x along the
+    detector's columns, y down its rows, and z from the source to the detector.
+
+    Parameters
+    ----------
+    source_to_detector : float
+        Distance from the source to the detector's plane [mm].
+    source_to_isocenter : float
+        Distance from the source to the isocentre, about which poses turn [mm].
+    shape : tuple of int
+        Pixels of the detector, (rows, cols).
+    pixel_spacing : float or tuple of float
+        Distance between pixel centres on the detector [mm], one number or (row, col).
+    principal_point : tuple of float, optional
+        Where the perpendicular from the source meets the detector, (row, col) in pixels; default the detector's centre.
+
+    Raises
+    ------
+    XrcoreError
+        Naming the parameter that makes no sense: not a length, metres instead of millimetres, or a patient behind the detector.
+
+    Examples
+    --------
+    >>> import xrcore as xr
+    >>> carm = xr.CArm(source_to_detector=1200, source_to_isocenter=800, shape=(256, 256), pixel_spacing=1.5)
+    >>> carm.magnification
+    1.5
+    >>> carm.resized((128, 128)).spacing
+    (3.0, 3.0)
     """
 
     source_to_detector: float
@@ -41,25 +59,16 @@ class CArm:
         put = object.__setattr__
         for name in ("source_to_detector", "source_to_isocenter"):
             value = getattr(self, name)
-            if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value) or value <= 0:
-                raise XrcoreError(f"CArm: {name} must be a positive length in mm, got {value!r}")
+            require("CArm", name, value, is_number(value) and value > 0, "a positive length in mm")
             put(self, name, float(value))
-        try:
-            rows, cols = (int(n) for n in self.shape)
-            whole = all(float(n) == int(n) for n in self.shape)
-        except (TypeError, ValueError):
-            raise XrcoreError(f"CArm: shape must be (rows, cols), got {self.shape!r}") from None
-        if not whole or rows < 1 or cols < 1:
-            raise XrcoreError(f"CArm: shape must be two positive whole numbers (rows, cols), got {self.shape!r}")
-        put(self, "shape", (rows, cols))
-        spacing = _pair("pixel_spacing", self.pixel_spacing)
-        if not all(math.isfinite(s) and s > 0 for s in spacing):
-            raise XrcoreError(f"CArm: pixel_spacing must be positive, in mm, got {self.pixel_spacing!r}")
-        put(self, "pixel_spacing", spacing)
-        centre = ((rows - 1) / 2, (cols - 1) / 2)
-        point = centre if self.principal_point is None else _pair("principal_point", self.principal_point)
-        if not all(math.isfinite(p) for p in point):
-            raise XrcoreError(f"CArm: principal_point must be finite, got {self.principal_point!r}")
+        put(self, "shape", _shape("CArm", self.shape))
+        spacing = (self.pixel_spacing,) * 2 if is_number(self.pixel_spacing) else as_numbers(self.pixel_spacing, 2)
+        positive = spacing is not None and min(spacing) > 0
+        require("CArm", "pixel_spacing", self.pixel_spacing, positive, "a positive length in mm, one number or (row, col)")
+        put(self, "pixel_spacing", tuple(map(float, spacing)) if spacing else None)
+        centre = ((self.shape[0] - 1) / 2, (self.shape[1] - 1) / 2)
+        point = centre if self.principal_point is None else as_numbers(self.principal_point, 2)
+        require("CArm", "principal_point", self.principal_point, point is not None, "two finite numbers (row, col), in pixels")
         put(self, "principal_point", point)
         self._reject_unit_mistakes()
 
@@ -87,30 +96,54 @@ class CArm:
         source_to_detector: float | None = None,
         pixel_spacing: float | None = None,
     ) -> CArm:
-        """A calibrated system from its camera matrix K [pixels].
+        """Make a calibrated system from its camera matrix.
 
-        K alone fixes rays, not scale on the detector: give exactly one of `source_to_detector` and
-        `pixel_spacing` (of a column step) [mm]. Raises XrcoreError for skew or a malformed K.
+        K alone fixes rays, not the scale on the detector: give exactly one of `source_to_detector` and `pixel_spacing`.
+
+        Parameters
+        ----------
+        K : Float[Tensor, "3 3"]
+            Camera matrix `[[fx, 0, cx], [0, fy, cy], [0, 0, 1]]` [pixels], up to scale.
+        shape : tuple of int
+            Pixels of the detector, (rows, cols).
+        source_to_isocenter : float
+            Distance from the source to the isocentre [mm].
+        source_to_detector : float, optional
+            Distance from the source to the detector's plane [mm].
+        pixel_spacing : float, optional
+            Length of a column step on the detector [mm].
+
+        Returns
+        -------
+        CArm
+            The C-arm whose `K` is this one.
+
+        Raises
+        ------
+        XrcoreError
+            If K has skew or is malformed, or a parameter makes no sense.
         """
-        k = torch.as_tensor(K, dtype=torch.float64)
-        if k.shape != (3, 3) or not torch.isfinite(k).all():
-            raise XrcoreError(f"CArm.from_intrinsics: K must be a finite 3x3 matrix, got shape {tuple(k.shape)}")
+        owner = "CArm.from_intrinsics"
+        k = as_tensor(owner, "K", K, "a finite 3x3 matrix")
+        if k.shape != (3, 3) or not torch.isfinite(k).all() or k[2, 2] == 0:
+            raise XrcoreError(f"{owner}: K must be a finite 3x3 matrix [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], got shape {tuple(k.shape)}")
         k = k / k[2, 2]
         fx, fy, skew = float(k[0, 0]), float(k[1, 1]), float(k[0, 1])
         if fx <= 0 or fy <= 0:
-            raise XrcoreError(f"CArm.from_intrinsics: focal lengths must be positive, got {fx:g} and {fy:g} pixels")
+            raise XrcoreError(f"{owner}: focal lengths must be positive, got {fx:g} and {fy:g} pixels")
         if abs(skew) > 1e-6 * fx or float(k[1, 0].abs() + k[2, :2].abs().sum()) > 1e-9:
-            raise XrcoreError("CArm.from_intrinsics: K must be [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]; skew is not supported")
+            raise XrcoreError(f"{owner}: K must be [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]; skew is not supported")
         if (source_to_detector is None) == (pixel_spacing is None):
-            raise XrcoreError("CArm.from_intrinsics: give exactly one of source_to_detector and pixel_spacing")
-        if source_to_detector is None:
-            assert pixel_spacing is not None
-            source_to_detector = fx * float(pixel_spacing)
+            raise XrcoreError(f"{owner}: give exactly one of source_to_detector and pixel_spacing")
+        name, length = ("source_to_detector", source_to_detector) if pixel_spacing is None else ("pixel_spacing", pixel_spacing)
+        require(owner, name, length, is_number(length) and length > 0, "a positive length in mm")
+        assert length is not None
+        distance = length if pixel_spacing is None else fx * length
         return cls(
-            source_to_detector=source_to_detector,
+            source_to_detector=distance,
             source_to_isocenter=source_to_isocenter,
             shape=shape,
-            pixel_spacing=(source_to_detector / fy, source_to_detector / fx),
+            pixel_spacing=(distance / fy, distance / fx),
             principal_point=(float(k[1, 2]), float(k[0, 2])),
         )
 
@@ -122,8 +155,7 @@ class CArm:
     @property
     def center(self) -> tuple[float, float]:
         """(row, col) of the principal point [pixels]."""
-        assert self.principal_point is not None
-        return self.principal_point
+        return self.principal_point  # type: ignore[return-value]
 
     @property
     def K(self) -> Float[Tensor, "3 3"]:
@@ -138,8 +170,19 @@ class CArm:
         return self.source_to_detector / self.source_to_isocenter
 
     def resized(self, shape: tuple[int, int]) -> CArm:
-        """The same detector cut into `shape` pixels; its outer edges stay where they are."""
-        rows, cols = shape
+        """Cut the same detector into other pixels; its outer edges stay where they are.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            The new (rows, cols).
+
+        Returns
+        -------
+        CArm
+            The C-arm with these pixels.
+        """
+        rows, cols = _shape("CArm.resized", shape)
         fr, fc = self.shape[0] / rows, self.shape[1] / cols
         (sr, sc), (pr, pc) = self.spacing, self.center
         return replace(
@@ -151,12 +194,33 @@ class CArm:
         )
 
     def cropped(self, top: int, left: int, shape: tuple[int, int]) -> CArm:
-        """The part of the detector that starts at pixel (top, left)."""
+        """Keep a part of the detector.
+
+        Parameters
+        ----------
+        top, left : int
+            The pixel at which the part starts.
+        shape : tuple of int
+            Pixels of the part, (rows, cols).
+
+        Returns
+        -------
+        CArm
+            The C-arm with this part for its detector.
+        """
+        for name, value in (("top", top), ("left", left)):
+            require("CArm.cropped", name, value, is_number(value), "a number of pixels")
         row, col = self.center
-        return replace(self, shape=shape, principal_point=(row - top, col - left))
+        return replace(self, shape=_shape("CArm.cropped", shape), principal_point=(row - top, col - left))
 
     def corners(self) -> Float[Tensor, "4 3"]:
-        """The detector's outer corners in the camera frame [mm]: upper left, upper right, lower right, lower left of the image as shown."""
+        """The detector's outer corners in the camera frame.
+
+        Returns
+        -------
+        Float[Tensor, "4 3"]
+            Points [mm]: upper left, upper right, lower right, lower left of the image as shown.
+        """
         rows, cols = self.shape
         (row_step, col_step), (row, col) = self.spacing, self.center
         edges = [(-0.5, -0.5), (-0.5, cols - 0.5), (rows - 0.5, cols - 0.5), (rows - 0.5, -0.5)]
@@ -164,7 +228,13 @@ class CArm:
         return torch.tensor(points, dtype=torch.float64)
 
     def to_dict(self) -> dict[str, Any]:
-        """For files: `CArm(**carm.to_dict()) == carm`."""
+        """Name and value of each parameter, for files.
+
+        Returns
+        -------
+        dict
+            Such that `CArm(**carm.to_dict()) == carm`.
+        """
         return {
             "source_to_detector": self.source_to_detector,
             "source_to_isocenter": self.source_to_isocenter,
@@ -174,8 +244,28 @@ class CArm:
         }
 
     def project(self, points: Float[Tensor, "*b n 3"]) -> Float[Tensor, "*b n 2"]:
-        """Pixels (row, col) of camera-frame points [mm]."""
+        """Project points onto the detector.
+
+        Parameters
+        ----------
+        points : Float[Tensor, "*b n 3"]
+            In the camera frame [mm].
+
+        Returns
+        -------
+        Float[Tensor, "*b n 2"]
+            Pixels (row, col).
+        """
         k = self.K.to(points)
         u = k[0, 0] * points[..., 0] / points[..., 2] + k[0, 2]
         v = k[1, 1] * points[..., 1] / points[..., 2] + k[1, 2]
         return torch.stack([v, u], -1)
+
+
+def _shape(owner: str, shape: Any) -> tuple[int, int]:
+    """(rows, cols) as integers."""
+    sizes = as_numbers(shape, 2)
+    whole = sizes is not None and all(n == int(n) >= 1 for n in sizes)
+    require(owner, "shape", shape, whole, "two positive whole numbers (rows, cols)")
+    rows, cols = sizes or (0, 0)
+    return int(rows), int(cols)

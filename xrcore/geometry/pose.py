@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import roma
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xrcore._util.errors import XrcoreError
+from xrcore._util.conversion import as_numbers, as_tensor
+from xrcore._util.errors import XrcoreError, is_number, is_whole, require, shown
 from xrcore.geometry import rigid
 from xrcore.geometry.carm import CArm
 
@@ -20,15 +22,46 @@ _WORLD_FROM_CARM_AXES = ((1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, -1.0, 0.0))
 # Written as intrinsic rotations, Rz(rz) Rx(rx) Ry(ry) is the order ZXY.
 _EULER = "ZXY"
 
+Point = Float[Tensor, "3"] | Float[np.ndarray, "3"] | Sequence[float]
+
 
 class Pose:
-    """A batch of poses `(rx, ry, rz, tx, ty, tz)` [deg, mm], shape (B, 6).
+    """A batch of poses, six numbers each, about the isocentre.
 
-    ry is the primary angle (LAO/RAO), rx the secondary (cranial/caudal), rz the in-plane roll, tz the
-    depth; axes are the C-arm's at zero pose (x patient left, y inferior, z posterior). The zero pose is
-    an AP radiograph, head up, patient's right on the image's left.
+    The axes are the C-arm's at zero pose: x = patient left, y = inferior, z = posterior. rx is the secondary angle
+    (cranial/caudal), ry the primary one (LAO/RAO), rz the in-plane roll; tz is the depth. The zero pose is an AP radiograph,
+    head up, the patient's right on the image's left.
 
-    Build one from a tensor or list of six numbers, or by name: `Pose(ry=20, tz=-5)`.
+    Parameters
+    ----------
+    numbers : Float[Tensor, "*B 6"], optional
+        (rx, ry, rz, tx, ty, tz) [deg, mm], one pose or a batch of them. Gradients flow through a tensor.
+    rx, ry, rz : float
+        Angles [deg] of one pose, given by name instead.
+    tx, ty, tz : float
+        Translations [mm] of one pose, given by name instead.
+
+    Attributes
+    ----------
+    numbers : Float[Tensor, "B 6"]
+        The six numbers of each pose [deg, mm].
+
+    Raises
+    ------
+    XrcoreError
+        If the numbers are not six each, not finite, or given both ways.
+
+    Examples
+    --------
+    >>> import xrcore as xr
+    >>> pose = xr.Pose(ry=20, tz=-5)
+    >>> pose
+    Pose(rx=0.0, ry=20.0, rz=0.0, tx=0.0, ty=0.0, tz=-5.0)
+    >>> pose == xr.Pose([0, 20, 0, 0, 0, -5])
+    True
+    >>> carm = xr.CArm(source_to_detector=1200, source_to_isocenter=800, shape=(256, 256), pixel_spacing=1.5)
+    >>> xr.Pose().world_from_camera(carm, [0, 0, 0])[0, :3, 3].tolist()  # the source is anterior
+    [0.0, -800.0, 0.0]
     """
 
     numbers: Float[Tensor, "B 6"]
@@ -44,24 +77,38 @@ class Pose:
         ty: float = 0.0,
         tz: float = 0.0,
     ) -> None:
-        named = (rx, ry, rz, tx, ty, tz)
+        named = dict(zip(NAMES, (rx, ry, rz, tx, ty, tz), strict=True))
         if numbers is None:
-            numbers = torch.tensor([named], dtype=torch.float64)
-        elif any(named):
+            for name, value in named.items():
+                require("Pose", name, value, is_number(value), "a finite number")
+            numbers = torch.tensor([list(named.values())], dtype=torch.float64)
+        elif any(named.values()):
             raise XrcoreError("Pose: give six numbers or names (rx, ..., tz), not both")
         if not isinstance(numbers, Tensor):
-            numbers = torch.as_tensor(numbers, dtype=torch.float64)
+            numbers = as_tensor("Pose", "numbers", numbers, "six numbers, or a batch (B, 6)")
         if numbers.ndim not in (1, 2) or numbers.shape[-1] != 6:
-            raise XrcoreError(f"Pose: expected shape (6,) or (B, 6), got {tuple(numbers.shape)}")
+            raise XrcoreError(f"Pose: numbers must have shape (6,) or (B, 6), got {tuple(numbers.shape)}")
         if not numbers.dtype.is_floating_point:
             numbers = numbers.double()
         if not torch.isfinite(numbers).all():
-            raise XrcoreError(f"Pose: numbers must be finite, got {numbers.tolist()}")
+            raise XrcoreError(f"Pose: numbers must be finite, got {shown(numbers.tolist())}")
         self.numbers = numbers.reshape(-1, 6)
 
     @classmethod
     def zero(cls, batch: int = 1) -> Pose:
-        """The AP view, `batch` times."""
+        """Make the AP view, once or several times.
+
+        Parameters
+        ----------
+        batch : int
+            How many poses.
+
+        Returns
+        -------
+        Pose
+            With all numbers 0.
+        """
+        require("Pose.zero", "batch", batch, is_whole(batch) and batch >= 0, "a whole number, at least 0")
         return cls(torch.zeros(batch, 6, dtype=torch.float64))
 
     @classmethod
@@ -73,12 +120,40 @@ class Pose:
         translation: tuple[float, float, float] = (30.0, 30.0, 30.0),
         generator: torch.Generator | None = None,
     ) -> Pose:
-        """Uniform poses within +-rotation [deg] and +-translation [mm]; defaults are the paper's ranges."""
-        limits = torch.tensor([*rotation, *translation], dtype=torch.float64)
-        return cls((2 * torch.rand(batch, 6, dtype=torch.float64, generator=generator) - 1) * limits)
+        """Draw poses uniformly within limits; the defaults are the paper's.
+
+        Parameters
+        ----------
+        batch : int
+            How many poses.
+        rotation : tuple of float
+            Largest |rx|, |ry| and |rz| [deg].
+        translation : tuple of float
+            Largest |tx|, |ty| and |tz| [mm].
+        generator : torch.Generator, optional
+            Source of the draws; default torch's own.
+
+        Returns
+        -------
+        Pose
+            The poses drawn.
+        """
+        require("Pose.random", "batch", batch, is_whole(batch) and batch >= 0, "a whole number, at least 0")
+        limits: list[float] = []
+        for name, value in (("rotation", rotation), ("translation", translation)):
+            three = as_numbers(value, 3)
+            require("Pose.random", name, value, three is not None, "three finite numbers")
+            limits += three or ()
+        return cls((2 * torch.rand(batch, 6, dtype=torch.float64, generator=generator) - 1) * torch.tensor(limits, dtype=torch.float64))
 
     def matrix(self) -> Float[Tensor, "B 4 4"]:
-        """`[Rz Rx Ry | t]` in C-arm axes, float64."""
+        """Compose each pose's transform in C-arm axes.
+
+        Returns
+        -------
+        Float[Tensor, "B 4 4"]
+            `[Rz Rx Ry | t]` [mm], float64.
+        """
         numbers = self.numbers.double()
         angles = torch.deg2rad(numbers[:, :3])
         # multiplied out: a third of the operations that it takes by way of quaternions, and a registration asks often
@@ -89,8 +164,24 @@ class Pose:
 
     @classmethod
     def from_matrix(cls, matrix: Float[Tensor, "*B 4 4"]) -> Pose:
-        """Inverse of `matrix`; rx comes back within +-90 deg."""
-        matrix = torch.as_tensor(matrix, dtype=torch.float64).reshape(-1, 4, 4)
+        """Find the poses of transforms in C-arm axes: the inverse of `matrix`.
+
+        Parameters
+        ----------
+        matrix : Float[Tensor, "*B 4 4"]
+            Rigid transforms `[R | t]` [mm].
+
+        Returns
+        -------
+        Pose
+            With rx within +-90 deg.
+
+        Raises
+        ------
+        XrcoreError
+            If an upper-left 3x3 block is not a rotation.
+        """
+        matrix = _transforms("Pose.from_matrix", matrix).reshape(-1, 4, 4)
         rotation = matrix[:, :3, :3]
         error = (rotation @ rotation.transpose(-1, -2) - torch.eye(3, dtype=torch.float64)).abs().amax()
         if not (torch.isfinite(matrix).all() and error < 1e-4 and (torch.linalg.det(rotation) > 0).all()):
@@ -98,32 +189,98 @@ class Pose:
         rz, rx, ry = roma.rotmat_to_euler(_EULER, rotation).unbind(-1)
         return cls(torch.cat([torch.rad2deg(torch.stack([rx, ry, rz], -1)), matrix[:, :3, 3]], -1))
 
-    def world_from_camera(self, carm: CArm, isocenter: Float[Tensor, "3"]) -> Float[Tensor, "B 4 4"]:
-        """Camera frame (source at the origin, z to the detector) into LPS world [mm], float64."""
+    def world_from_camera(self, carm: CArm, isocenter: Point) -> Float[Tensor, "B 4 4"]:
+        """Map the camera frame (source at the origin, z to the detector) into the world.
+
+        Parameters
+        ----------
+        carm : CArm
+            Gives the distance from source to isocentre.
+        isocenter : Float[Tensor, "3"]
+            LPS [mm]; a volume's is `volume.isocenter`.
+
+        Returns
+        -------
+        Float[Tensor, "B 4 4"]
+            Rigid transforms from the camera frame to LPS [mm], float64.
+        """
         outer, inner = _frames(carm, isocenter)
         return outer @ self.matrix() @ inner
 
-    def camera_from_world(self, carm: CArm, isocenter: Float[Tensor, "3"]) -> Float[Tensor, "B 4 4"]:
-        """LPS world into the camera frame [mm], float64."""
+    def camera_from_world(self, carm: CArm, isocenter: Point) -> Float[Tensor, "B 4 4"]:
+        """Map the world into the camera frame (source at the origin, z to the detector).
+
+        Parameters
+        ----------
+        carm : CArm
+            Gives the distance from source to isocentre.
+        isocenter : Float[Tensor, "3"]
+            LPS [mm]; a volume's is `volume.isocenter`.
+
+        Returns
+        -------
+        Float[Tensor, "B 4 4"]
+            Rigid transforms from LPS to the camera frame [mm], float64.
+        """
         return rigid.invert(self.world_from_camera(carm, isocenter))
 
     @classmethod
-    def from_world_from_camera(cls, matrix: Float[Tensor, "*B 4 4"], carm: CArm, isocenter: Float[Tensor, "3"]) -> Pose:
-        """The pose whose `world_from_camera` is `matrix`."""
+    def from_world_from_camera(cls, matrix: Float[Tensor, "*B 4 4"], carm: CArm, isocenter: Point) -> Pose:
+        """Find the pose whose `world_from_camera` is a given transform.
+
+        Parameters
+        ----------
+        matrix : Float[Tensor, "*B 4 4"]
+            Rigid transforms from the camera frame to LPS [mm].
+        carm : CArm
+            Gives the distance from source to isocentre.
+        isocenter : Float[Tensor, "3"]
+            LPS [mm].
+
+        Returns
+        -------
+        Pose
+            One for each transform.
+        """
         outer, inner = _frames(carm, isocenter)
-        matrix = torch.as_tensor(matrix, dtype=torch.float64)
+        matrix = _transforms("Pose.from_world_from_camera", matrix)
         return cls.from_matrix(rigid.invert(outer) @ matrix @ rigid.invert(inner))
 
     @classmethod
-    def from_camera_from_world(cls, matrix: Float[Tensor, "*B 4 4"], carm: CArm, isocenter: Float[Tensor, "3"]) -> Pose:
-        """The pose whose `camera_from_world` is `matrix`, as calibrations give it (x_camera = R x_world + t)."""
-        return cls.from_world_from_camera(rigid.invert(torch.as_tensor(matrix, dtype=torch.float64)), carm, isocenter)
+    def from_camera_from_world(cls, matrix: Float[Tensor, "*B 4 4"], carm: CArm, isocenter: Point) -> Pose:
+        """Find the pose whose `camera_from_world` is a given transform, as calibrations give it (x_camera = R x_world + t).
+
+        Parameters
+        ----------
+        matrix : Float[Tensor, "*B 4 4"]
+            Rigid transforms from LPS to the camera frame [mm].
+        carm : CArm
+            Gives the distance from source to isocentre.
+        isocenter : Float[Tensor, "3"]
+            LPS [mm].
+
+        Returns
+        -------
+        Pose
+            One for each transform.
+        """
+        return cls.from_world_from_camera(rigid.invert(_transforms("Pose.from_camera_from_world", matrix)), carm, isocenter)
 
     def twists(self, carm: CArm) -> Float[Tensor, "B 6 6"]:
-        """Columns: the camera-frame twist (v, w) [mm, rad] per unit [deg, mm] of each of the six numbers.
+        """Differentiate the camera's motion by the six numbers.
 
-        `world_from_camera(pose + d) ~ world_from_camera(pose) @ exp(twists @ d)`. This is the bridge from a
-        Jacobian with respect to rigid motion of the camera to one with respect to the pose.
+        `world_from_camera(pose + d) ~ world_from_camera(pose) @ exp(twists @ d)`. This turns a Jacobian with respect to rigid
+        motion of the camera into one with respect to the pose.
+
+        Parameters
+        ----------
+        carm : CArm
+            Gives the distance from source to isocentre.
+
+        Returns
+        -------
+        Float[Tensor, "B 6 6"]
+            Columns: the camera-frame twist (v, w) [mm, rad] per unit [deg, mm] of each of the six numbers.
         """
         rx, ry, _ = torch.deg2rad(self.numbers[:, :3].double()).unbind(-1)
         zero, one = torch.zeros_like(rx), torch.ones_like(rx)
@@ -139,7 +296,20 @@ class Pose:
         return torch.cat([rotations, translations], -1)
 
     def moved(self, twist: Float[Tensor, "B 6"], carm: CArm) -> Pose:
-        """The pose after a rigid motion of the camera in its own frame, `world_from_camera @ exp(twist)`."""
+        """Move the camera rigidly in its own frame, `world_from_camera @ exp(twist)`.
+
+        Parameters
+        ----------
+        twist : Float[Tensor, "B 6"]
+            (v, w) of each pose [mm, rad].
+        carm : CArm
+            Gives the distance from source to isocentre.
+
+        Returns
+        -------
+        Pose
+            The poses after the motion.
+        """
         inner = _inner(carm)
         step = inner @ rigid.exp(twist.double()) @ rigid.invert(inner)
         return Pose.from_matrix(self.matrix() @ step)
@@ -151,16 +321,44 @@ class Pose:
         return Pose(self.numbers[index].reshape(-1, 6))
 
     def detach(self) -> Pose:
-        """The same poses, outside the graph of gradients."""
+        """Take the same poses out of the graph of gradients.
+
+        Returns
+        -------
+        Pose
+            Without gradients.
+        """
         return Pose(self.numbers.detach())
 
     @classmethod
     def cat(cls, poses: Sequence[Pose]) -> Pose:
-        """Several batches as one."""
+        """Join batches into one.
+
+        Parameters
+        ----------
+        poses : Sequence of Pose
+            The batches, in order.
+
+        Returns
+        -------
+        Pose
+            All their poses.
+        """
         return cls(torch.cat([p.numbers for p in poses]))
 
     def to_dict(self) -> dict[str, float]:
-        """One pose by name, for files."""
+        """Name the six numbers of one pose, for files.
+
+        Returns
+        -------
+        dict of str to float
+            Such that `Pose(**pose.to_dict()) == pose`.
+
+        Raises
+        ------
+        XrcoreError
+            If these are several poses.
+        """
         if len(self) != 1:
             raise XrcoreError(f"Pose.to_dict: expected one pose, got a batch of {len(self)}")
         return dict(zip(NAMES, self.numbers[0].tolist(), strict=True))
@@ -183,9 +381,20 @@ def _inner(carm: CArm) -> Float[Tensor, "4 4"]:
     return inner
 
 
-def _frames(carm: CArm, isocenter: Float[Tensor, "3"]) -> tuple[Tensor, Tensor]:
+def _frames(carm: CArm, isocenter: Point) -> tuple[Tensor, Tensor]:
     """World from C-arm axes at the isocentre, and C-arm axes from camera at zero pose."""
     outer = torch.eye(4, dtype=torch.float64)
     outer[:3, :3] = torch.tensor(_WORLD_FROM_CARM_AXES, dtype=torch.float64)
-    outer[:3, 3] = torch.as_tensor(isocenter, dtype=torch.float64)
+    point = as_tensor("Pose", "isocenter", isocenter, "one point of 3 numbers in mm")
+    if point.shape != (3,):
+        raise XrcoreError(f"Pose: isocenter must be one point of 3 numbers in mm, got shape {tuple(point.shape)}")
+    outer[:3, 3] = point
     return outer, _inner(carm)
+
+
+def _transforms(owner: str, matrix: object) -> Float[Tensor, "*B 4 4"]:
+    """Transforms as float64, of the right shape."""
+    result = as_tensor(owner, "matrix", matrix, "a 4x4 matrix")
+    if result.ndim < 2 or result.shape[-2:] != (4, 4):
+        raise XrcoreError(f"{owner}: matrix must be 4x4, or a batch of such, got shape {tuple(result.shape)}")
+    return result

@@ -11,32 +11,82 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+__all__ = ["angle_between", "apply", "exp", "invert", "rigid", "skew"]
+
 
 def skew(w: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b 3 3"]:
-    """Matrix of the cross product: `skew(w) @ x == cross(w, x)`."""
+    """Make the matrix of a cross product.
+
+    Parameters
+    ----------
+    w : Float[Tensor, "*b 3"]
+        Vectors.
+
+    Returns
+    -------
+    Float[Tensor, "*b 3 3"]
+        Such that `skew(w) @ x == cross(w, x)`.
+    """
     x, y, z = w.unbind(-1)
     zero = torch.zeros_like(x)
     return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(*w.shape[:-1], 3, 3)
 
 
 def rigid(rotation: Float[Tensor, "*b 3 3"], translation: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b 4 4"]:
-    """Assemble `[R | t; 0 0 0 1]`."""
+    """Assemble transforms from their rotations and translations.
+
+    Parameters
+    ----------
+    rotation : Float[Tensor, "*b 3 3"]
+        Rotation matrices R.
+    translation : Float[Tensor, "*b 3"]
+        Translations t [mm].
+
+    Returns
+    -------
+    Float[Tensor, "*b 4 4"]
+        `[R | t; 0 0 0 1]`.
+    """
     top = torch.cat([rotation, translation.unsqueeze(-1)], -1)
     bottom = top.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(*top.shape[:-2], 1, 4)
     return torch.cat([top, bottom], -2)
 
 
 def invert(a_from_b: Float[Tensor, "*b 4 4"]) -> Float[Tensor, "*b 4 4"]:
-    """Inverse of a rigid transform, without a general matrix inverse."""
+    """Invert rigid transforms, without a general matrix inverse.
+
+    Parameters
+    ----------
+    a_from_b : Float[Tensor, "*b 4 4"]
+        Rigid transforms.
+
+    Returns
+    -------
+    Float[Tensor, "*b 4 4"]
+        `b_from_a`.
+    """
     transposed = a_from_b[..., :3, :3].transpose(-1, -2)
     return rigid(transposed, -(transposed @ a_from_b[..., :3, 3:]).squeeze(-1))
 
 
 def exp(twist: Float[Tensor, "*b 6"]) -> Float[Tensor, "*b 4 4"]:
-    """Rigid transform of a twist `(v, w)` by the closed form of SE(3).
+    """Make the rigid transforms of twists by the closed form of SE(3).
 
-    Source: Murray, Li, Sastry, *A Mathematical Introduction to Robotic Manipulation*, eq. 2.36.
     Below 1e-4 rad the coefficients use their series, where the closed form would cancel.
+
+    Parameters
+    ----------
+    twist : Float[Tensor, "*b 6"]
+        (v, w) [mm, rad].
+
+    Returns
+    -------
+    Float[Tensor, "*b 4 4"]
+        Rigid transforms [mm].
+
+    References
+    ----------
+    Murray, Li, Sastry, *A Mathematical Introduction to Robotic Manipulation*, 1994, eq. 2.36.
     """
     v, w = twist[..., :3], twist[..., 3:]
     square = (w * w).sum(-1)
@@ -50,11 +100,35 @@ def exp(twist: Float[Tensor, "*b 6"]) -> Float[Tensor, "*b 4 4"]:
     return rigid(roma.rotvec_to_rotmat(w), (left_jacobian @ v.unsqueeze(-1)).squeeze(-1))
 
 
-def apply(a_from_b: Float[Tensor, "*b 4 4"], points: Float[Tensor, "*b n 3"]) -> Float[Tensor, "*b n 3"]:
-    """Map points [mm] from frame b into frame a."""
+def apply(a_from_b: Float[Tensor, "*#b 4 4"], points: Float[Tensor, "*#b n 3"]) -> Float[Tensor, "*#b n 3"]:
+    """Map points from frame b into frame a.
+
+    Parameters
+    ----------
+    a_from_b : Float[Tensor, "*#b 4 4"]
+        Rigid transforms [mm].
+    points : Float[Tensor, "*#b n 3"]
+        In frame b [mm]; batches broadcast against those of the transforms.
+
+    Returns
+    -------
+    Float[Tensor, "*b n 3"]
+        In frame a [mm].
+    """
     return points @ a_from_b[..., :3, :3].transpose(-1, -2) + a_from_b[..., None, :3, 3]
 
 
-def angle_between(a: Float[Tensor, "*b 4 4"], b: Float[Tensor, "*b 4 4"]) -> Float[Tensor, "*b"]:
-    """Angle [rad] of the rotation that takes one transform's axes to the other's."""
+def angle_between(a: Float[Tensor, "*#b 4 4"], b: Float[Tensor, "*#b 4 4"]) -> Float[Tensor, "*#b"]:
+    """Measure the rotation that takes one transform's axes to the other's.
+
+    Parameters
+    ----------
+    a, b : Float[Tensor, "*#b 4 4"]
+        Rigid transforms.
+
+    Returns
+    -------
+    Float[Tensor, "*b"]
+        Angle [rad].
+    """
     return roma.rotmat_geodesic_distance(a[..., :3, :3], b[..., :3, :3])

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from xrcore._util.devices import on_device
 from xrcore.beam import Beam
-from xrcore.geometry import CArm
+from xrcore.geometry import CArm, camera_rays
 from xrcore.simulation import tool
 from xrcore.simulation.acquisition import Acquisition
 from xrcore.simulation.batch import fused
@@ -39,7 +39,7 @@ def with_rods(
         return fused.shaded(intensity, carm, chosen, lies, spectra)
     # float64: a tenth of a micrometre matters where a ray grazes the rod, and its tip is far from the source
     tips, axes, length, radius = on_device(lies, intensity.device).split([3, 3, 1, 1], 1)
-    inside = chords(_rays(carm, intensity.device), tips, axes, length[..., None], radius[..., None])
+    inside = chords(camera_rays(carm, device=intensity.device), tips, axes, length[..., None], radius[..., None])
     passed = _transmitted(inside.to(intensity.dtype), spectra)
     where = on_device(np.array(chosen), intensity.device)
     return intensity.index_copy(0, where, intensity.index_select(0, where) * passed)
@@ -61,14 +61,6 @@ def chords(
     along = ((u * axes).sum(-1) * (u * tips).sum(-1) - (axes * tips).sum(-1)) / sine**2
     inside = (distance < radius) & (along >= 0) & (along <= length)
     return torch.where(inside, 2 * (radius**2 - distance**2).clamp_min(0).sqrt() / sine, 0.0)
-
-
-def _rays(carm: CArm, device: torch.device) -> Float[Tensor, "H W 3"]:
-    """`camera_rays`, made there."""
-    (rows, cols), (row, col) = carm.shape, carm.center
-    y, x = ((torch.arange(n, dtype=torch.float64, device=device) - c) for n, c in ((rows, row), (cols, col)))
-    v, u = torch.meshgrid(*(p * (s / carm.source_to_detector) for p, s in ((y, carm.spacing[0]), (x, carm.spacing[1]))), indexing="ij")
-    return torch.stack([u, v, torch.ones_like(u)], -1)
 
 
 def _transmitted(steel: Float[Tensor, "n H W"], spectra: Float[NDArray, "2 n E"]) -> Float[Tensor, "n H W"]:
