@@ -18,7 +18,7 @@ import xrcore
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CONDA_NAMES = {"torch": "pytorch"}
-FOR_CONDA = [extra for extra in ("notebooks", "workflow", "site") if extra in PROJECT["optional-dependencies"]]
+FOR_CONDA = [extra for extra in ("notebooks", "workflow", "docs") if extra in PROJECT["optional-dependencies"]]
 
 
 def requirements(*extras: str) -> dict[str, Requirement]:

@@ -13,8 +13,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 CONDA_NAMES = {"torch": "pytorch"}  # besides capitals, which conda does not use
-PIP_ONLY = {"efficientnet-pytorch", "griffelib", "k3d", "roma", "snakemake", "snakemake-executor-plugin-slurm"}  # not on conda-forge
-SECTIONS = {"": "the core", "notebooks": "the notebooks", "workflow": "the workflow", "site": "the site"}  # by extra, those that exist
+PIP_ONLY = {"efficientnet-pytorch", "k3d", "roma", "snakemake", "snakemake-executor-plugin-slurm"}  # not on conda-forge
+SECTIONS = {
+    "": "the core",
+    "notebooks": "the notebooks",
+    "workflow": "the workflow",
+    "docs": "the documentation",
+}  # by extra, those that exist
 
 HEADER = """\
 # For those who prefer conda: conda env create -f environment.yml && conda activate xrcore
