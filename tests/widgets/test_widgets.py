@@ -33,15 +33,17 @@ import ipywidgets as ipw
 
 import xrcore.widgets
 from xrcore.figures.encoding import array_png
-from xrcore.widgets import CArmScene, PoseExplorer, RegistrationCockpit, Session, ViewState, comparison, pulse, refresh, sources
+from xrcore.widgets import CArmScene, PoseExplorer, PoseState, RegistrationCockpit, Session, comparison, debounce, throttle
 from xrcore.widgets.canvas import Canvas
-from xrcore.widgets.choices import BEAMS, VIEWS, CtFile, Given, patients
+from xrcore.widgets.choices import BEAMS
+from xrcore.widgets.explorer import STANDARD_VIEWS as VIEWS
 from xrcore.widgets.gestures import PoseGestures, shifted, turned
+from xrcore.widgets.html_tables import pose_table, verdict
 from xrcore.widgets.panel import Panel
 from xrcore.widgets.reports import Reports
 from xrcore.widgets.scene import surface
 from xrcore.widgets.sliders import PoseSliders
-from xrcore.widgets.verdict import pose_table, verdict
+from xrcore.widgets.volume_sources import PHANTOMS, CtFile, GivenVolume
 
 CARM = CArm(source_to_detector=1259.65, source_to_isocenter=742.5, shape=(64, 64), pixel_spacing=6.75)
 OBLONG = CArm(source_to_detector=1000.0, source_to_isocenter=600.0, shape=(40, 80), pixel_spacing=6.0, principal_point=(15.0, 50.0))
@@ -83,11 +85,11 @@ def beside(*way: float) -> Any:
 
 
 @pytest.fixture
-def state() -> ViewState:
-    return ViewState(volume(), CARM)
+def state() -> PoseState:
+    return PoseState(volume(), CARM)
 
 
-def test_numbers_that_are_no_pose_are_refused_and_those_before_kept(state: ViewState):
+def test_numbers_that_are_no_pose_are_refused_and_those_before_kept(state: PoseState):
     state.pose = POSE
     before = state.numbers
     seen: list[Any] = []
@@ -98,7 +100,7 @@ def test_numbers_that_are_no_pose_are_refused_and_those_before_kept(state: ViewS
         assert state.numbers == before
     with pytest.raises(XrcoreError, match="six finite numbers"):
         state.set(tx=float("nan"))
-    with pytest.raises(XrcoreError, match="batch of 2"):
+    with pytest.raises(XrcoreError, match="must be one Pose"):
         state.pose = Pose.zero(2)
     with pytest.raises(XrcoreError, match="'ttx'"):
         state.set(ttx=1.0)
@@ -107,13 +109,13 @@ def test_numbers_that_are_no_pose_are_refused_and_those_before_kept(state: ViewS
 
 
 @pytest.mark.parametrize("bad", [None, "abc", 5, np.zeros(6), torch.zeros(6)], ids=lambda bad: type(bad).__name__)
-def test_what_is_no_sequence_is_refused_in_the_same_words_or_taken(state: ViewState, bad: Any):
+def test_what_is_no_sequence_is_refused_in_the_same_words_or_taken(state: PoseState, bad: Any):
     with contextlib.suppress(XrcoreError):
         state.numbers = bad
     assert len(state.numbers) == 6
 
 
-def test_no_pose_is_kept_out_while_notifications_are_held(state: ViewState):
+def test_no_pose_is_kept_out_while_notifications_are_held(state: PoseState):
     with pytest.raises(XrcoreError), state.hold_trait_notifications():
         state.numbers = (float("nan"),) * 6
     assert state.numbers == (0.0,) * 6
@@ -121,13 +123,13 @@ def test_no_pose_is_kept_out_while_notifications_are_held(state: ViewState):
 
 def test_a_state_needs_a_volume_and_a_carm():
     for arguments in ((None,), ("ct.nii.gz",), (volume(), "carm.yaml"), (volume(), None)):
-        with pytest.raises(XrcoreError, match=r"must be a CArm|expected a Volume"):
-            ViewState(*arguments)
+        with pytest.raises(XrcoreError, match=r"must be a CArm|must be a Volume"):
+            PoseState(*arguments)
     with pytest.raises(XrcoreError):
-        ViewState(volume(), pose=Pose.zero(3))
+        PoseState(volume(), pose=Pose.zero(3))
 
 
-def test_numbers_change_by_name_and_by_pose(state: ViewState):
+def test_numbers_change_by_name_and_by_pose(state: PoseState):
     state.set(ry=30, tz=-4.5)
     assert state.numbers == (0, 30, 0, 0, 0, -4.5)
     state.pose = Pose(torch.tensor([[1.0, 2, 3, 4, 5, 6]], requires_grad=True))
@@ -150,7 +152,7 @@ def test_numbers_change_by_name_and_by_pose(state: ViewState):
     ],
     ids=str,
 )
-def test_code_gives_the_pose_back(state: ViewState, pose: Pose):
+def test_code_gives_the_pose_back(state: PoseState, pose: Pose):
     state.pose = pose
     again = eval(state.code(), {"xr": xr})
     assert float((again.numbers - pose.numbers).abs().max()) <= 0.5001e-3
@@ -213,7 +215,7 @@ class Hand:
     """A canvas with gestures on a state, which starts at `pose`."""
 
     def __init__(self, pose: Pose = TILTED) -> None:
-        self.state = ViewState(volume(), CARM, pose=pose)
+        self.state = PoseState(volume(), CARM, pose=pose)
         self.canvas = Canvas("picture")
         self.homes = 0
         self.gestures = PoseGestures(self.canvas, self.state, self._home)
@@ -365,7 +367,7 @@ def test_turned_adds_by_name():
 # sliders
 
 
-def test_sliders_go_both_ways(state: ViewState):
+def test_sliders_go_both_ways(state: PoseState):
     sliders = PoseSliders(state)
     state.pose = POSE
     assert [slider.value for slider in sliders.sliders.values()] == POSE.numbers[0].tolist()
@@ -374,7 +376,7 @@ def test_sliders_go_both_ways(state: ViewState):
     assert {f"xr-{name}" for name in NAMES} == {slider._dom_classes[0] for slider in sliders.sliders.values()}
 
 
-def test_sliders_do_not_answer_themselves(state: ViewState):
+def test_sliders_do_not_answer_themselves(state: PoseState):
     """One change of the state is one change; and what a browser sends back, rounded, is none."""
     sliders = PoseSliders(state)
     seen: list[Any] = []
@@ -390,7 +392,7 @@ def test_sliders_do_not_answer_themselves(state: ViewState):
     assert len(seen) == 2
 
 
-def test_a_number_beyond_its_slider_widens_it(state: ViewState):
+def test_a_number_beyond_its_slider_widens_it(state: PoseState):
     sliders = PoseSliders(state)
     tx = sliders.sliders["tx"]
     before = tx.max
@@ -406,7 +408,7 @@ def test_a_number_beyond_its_slider_widens_it(state: ViewState):
     assert sliders.sliders["ty"].max == before
 
 
-def test_closed_sliders_let_go(state: ViewState):
+def test_closed_sliders_let_go(state: PoseState):
     sliders = PoseSliders(state)
     sliders.close()
     state.set(rx=5.0)
@@ -443,24 +445,24 @@ class Drawing:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(refresh, "time", clock)
-    monkeypatch.setattr(refresh, "_REST", 0.01)
+    monkeypatch.setattr(debounce, "time", clock)
+    monkeypatch.setattr(debounce, "_REST", 0.01)
     return clock
 
 
 def test_without_an_event_loop_all_is_sharp(clock: Clock):
     drawing = Drawing(clock, sharp=1.0)
-    refresher = refresh.Refresher(drawing)
+    refresher = debounce.DebouncedDrawing(drawing)
     for _ in range(4):
         refresher()
     assert drawing.frames == ["sharp"] * 4
 
 
 def test_what_is_quick_is_sharp_at_once(clock: Clock):
-    drawing = Drawing(clock, sharp=0.5 * refresh.BUDGET)
+    drawing = Drawing(clock, sharp=0.5 * debounce.BUDGET)
 
     async def main() -> None:
-        refresher = refresh.Refresher(drawing)
+        refresher = debounce.DebouncedDrawing(drawing)
         for _ in range(4):
             refresher()
             await asyncio.sleep(0)
@@ -471,10 +473,10 @@ def test_what_is_quick_is_sharp_at_once(clock: Clock):
 
 
 def test_what_is_slow_is_a_draft_while_it_moves_and_sharp_when_it_rests(clock: Clock):
-    drawing = Drawing(clock, sharp=10 * refresh.BUDGET)
+    drawing = Drawing(clock, sharp=10 * debounce.BUDGET)
 
     async def main() -> None:
-        refresher = refresh.Refresher(drawing)
+        refresher = debounce.DebouncedDrawing(drawing)
         for _ in range(5):
             refresher()
             await asyncio.sleep(0)
@@ -495,11 +497,11 @@ def test_what_is_slow_is_a_draft_while_it_moves_and_sharp_when_it_rests(clock: C
 
 def test_one_slow_first_frame_is_forgiven(clock: Clock):
     """The first compiles."""
-    drawing = Drawing(clock, sharp=0.2 * refresh.BUDGET)
+    drawing = Drawing(clock, sharp=0.2 * debounce.BUDGET)
 
     async def main() -> None:
-        refresher = refresh.Refresher(drawing)
-        drawing.sharp, usual = 100 * refresh.BUDGET, drawing.sharp
+        refresher = debounce.DebouncedDrawing(drawing)
+        drawing.sharp, usual = 100 * debounce.BUDGET, drawing.sharp
         refresher()
         drawing.sharp = usual
         refresher()
@@ -513,7 +515,7 @@ def test_one_slow_first_frame_is_forgiven(clock: Clock):
     asyncio.run(main())
 
 
-# pulse
+# throttle
 
 
 async def until(true: Callable[[], bool]) -> None:
@@ -527,13 +529,13 @@ async def until(true: Callable[[], bool]) -> None:
 def test_the_page_is_sent_no_more_than_it_draws():
     async def main() -> None:
         acts: list[int] = []
-        beat = pulse.Pulse(lambda: acts.append(1))
+        beat = throttle.Throttle(lambda: acts.append(1))
         for _ in range(6):
             beat()
         assert len(acts) == 1
-        beat.answered = beat.asked  # drawn
+        beat.drawn = beat.requested  # drawn
         await until(lambda: len(acts) == 2)  # once for all the others
-        beat.answered = beat.asked
+        beat.drawn = beat.requested
         await asyncio.sleep(0.05)
         assert len(acts) == 2  # nothing new to show
         beat.close()
@@ -542,11 +544,11 @@ def test_the_page_is_sent_no_more_than_it_draws():
 
 
 def test_a_page_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(pulse, "_PATIENCE", 0.05)
+    monkeypatch.setattr(throttle, "_TIMEOUT", 0.05)
 
     async def main() -> None:
         acts: list[int] = []
-        beat = pulse.Pulse(lambda: acts.append(1))
+        beat = throttle.Throttle(lambda: acts.append(1))
         beat()
         beat()
         await until(lambda: len(acts) == 2)
@@ -559,10 +561,10 @@ def test_between_two_frames_others_have_their_turn():
     acts = []
 
     async def main() -> None:
-        beat = pulse.Pulse(lambda: acts.append(1))
+        beat = throttle.Throttle(lambda: acts.append(1))
         beat()
         beat()
-        beat.answered = beat.asked
+        beat.drawn = beat.requested
         assert len(acts) == 1
         for _ in range(200):
             await asyncio.sleep(0.005)
@@ -570,7 +572,7 @@ def test_between_two_frames_others_have_their_turn():
                 break
         assert len(acts) == 2
         beat()
-        beat.answered = beat.asked
+        beat.drawn = beat.requested
         beat.close()
         await asyncio.sleep(0.05)
         assert len(acts) == 2
@@ -734,25 +736,25 @@ def test_reports_in_reports():
 
 def test_what_is_wrong_is_shown_as_text():
     panel = Panel(name="test")
-    with panel.reporting():
+    with panel.errors_shown():
         raise XrcoreError("<img src=x onerror=alert(1)>: no CT & no 'file'")
     assert "<img" not in panel.note.value
     assert "&lt;img src=x onerror=alert(1)&gt;: no CT &amp; no" in panel.note.value
     assert 'role="alert"' in panel.note.value
-    with pytest.raises(KeyError), panel.reporting():
+    with pytest.raises(KeyError), panel.errors_shown():
         raise KeyError("<b>")
     assert "KeyError" in panel.note.value
     assert "<b>" not in panel.note.value
-    panel.say("a <i>remark</i>")
+    panel.show_message("a <i>remark</i>")
     assert "<i>" not in panel.note.value
     assert 'role="status"' in panel.note.value
-    panel.say("")
+    panel.show_message("")
     assert panel.note.value == ""
 
 
 def test_an_interrupt_is_no_error():
     panel = Panel(name="test")
-    with pytest.raises(KeyboardInterrupt), panel.reporting():
+    with pytest.raises(KeyboardInterrupt), panel.errors_shown():
         raise KeyboardInterrupt
     assert panel.note.value == ""
 
@@ -782,8 +784,8 @@ def test_views_are_what_a_radiographer_calls_so():
 
 
 def test_patients_are_read_when_chosen(tmp_path: Path):
-    assert Given(volume()).volume(1.0) is volume()
-    assert "phantom" in patients()
+    assert GivenVolume(volume()).volume(1.0) is volume()
+    assert "phantom" in PHANTOMS
     with pytest.raises(XrcoreError):
         CtFile(tmp_path / "absent.nii.gz").volume(2.0)
 
@@ -796,12 +798,12 @@ class Unreadable:
         raise XrcoreError("<ct.nii.gz>: is damaged")
 
 
-CHOICES = {"one": Given(volume()), "two": Given(volume(5)), "none": Unreadable()}
+CHOICES = {"one": GivenVolume(volume()), "two": GivenVolume(volume(5)), "none": Unreadable()}
 
 
 @pytest.fixture
 def explorer() -> Iterator[PoseExplorer]:
-    explorer = PoseExplorer(volume(), OBLONG, choices=CHOICES)
+    explorer = PoseExplorer(volume(), OBLONG, patients=CHOICES)
     yield explorer
     explorer.close()
 
@@ -867,7 +869,7 @@ CUSTOM = xr.Beam.monochromatic(70.0)
 )
 def test_a_beam_set_in_the_state_stays(view: type, last: xr.Beam):
     state = Session(volume(), carm=CARM)
-    panel = PoseExplorer(state=state, choices=CHOICES) if view is PoseExplorer else RegistrationCockpit(session=state)
+    panel = PoseExplorer(state=state, patients=CHOICES) if view is PoseExplorer else RegistrationCockpit(session=state)
     for beam in (BEAMS["120 kV"], xr.Beam.monochromatic(80.0), BEAMS["90 kV"], xr.Beam.monochromatic(80.0), last):
         state.beam = beam
         assert state.beam == beam
@@ -875,14 +877,14 @@ def test_a_beam_set_in_the_state_stays(view: type, last: xr.Beam):
     panel.close()
 
 
-def test_views_of_one_state_move_together_until_they_close(state: ViewState):
+def test_views_of_one_state_move_together_until_they_close(state: PoseState):
     names = ("numbers", "volume", "carm", "beam", "patient", "running")
 
     def heard() -> list[int]:
         return [len(state._trait_notifiers.get(name, {}).get("change", [])) for name in names]
 
     alone = heard()
-    one, other = PoseExplorer(state=state, choices=CHOICES), PoseExplorer(state=state, choices=CHOICES)
+    one, other = PoseExplorer(state=state, patients=CHOICES), PoseExplorer(state=state, patients=CHOICES)
     assert heard() > alone
     before = other.canvas.front
     one.canvas.gesture = gesture(press=1, dx=0.1)
@@ -899,7 +901,7 @@ def test_views_of_one_state_move_together_until_they_close(state: ViewState):
 def test_a_patient_chosen_beside_a_cockpit_is_the_session_s():
     session = Session(volume(), carm=CARM)
     session.simulate(POSE)
-    explorer = PoseExplorer(state=session, choices=CHOICES)
+    explorer = PoseExplorer(state=session, patients=CHOICES)
     explorer.patient.value = "two"
     explorer.close()
     assert session.patient.volume(2.0) is session.volume
@@ -912,7 +914,7 @@ def test_a_patient_chosen_beside_a_cockpit_is_the_session_s():
 @pytest.mark.parametrize(
     ("make", "wanted"),
     [
-        (lambda: PoseExplorer(volume(), OBLONG, choices=CHOICES), (80, 40)),
+        (lambda: PoseExplorer(volume(), OBLONG, patients=CHOICES), (80, 40)),
         (lambda: RegistrationCockpit(volume(), drr(OBLONG)), (80, 40)),
         (lambda: CArmScene(volume(), CARM), None),
     ],
@@ -1015,14 +1017,14 @@ def test_the_detector_stands_where_its_pixels_are(carm: CArm):
     scene.close()
 
 
-def test_all_that_moves_moves_with_the_camera(state: ViewState):
+def test_all_that_moves_moves_with_the_camera(state: PoseState):
     scene = CArmScene(state=state)
     patient = {name: thing for name, thing in scene_things(scene).items() if name not in ("detector", "source", "beam")}
     rest = {name: np.array(thing.model_matrix) for name, thing in patient.items() if hasattr(thing, "model_matrix")}
     texture = scene_things(scene)["detector"].texture
     for pose in (Pose.zero(), POSE):
         state.pose = pose
-        scene._follow.answered = scene._follow.asked  # the page has drawn
+        scene.throttle.drawn = scene.throttle.requested  # the page has drawn
         wanted = pose.world_from_camera(CARM, volume().isocenter)[0].numpy()
         for name in ("detector", "source", "beam"):
             np.testing.assert_allclose(np.array(scene_things(scene)[name].model_matrix), wanted, atol=1e-4)
@@ -1033,7 +1035,7 @@ def test_all_that_moves_moves_with_the_camera(state: ViewState):
     scene.close()
 
 
-def test_a_new_patient_and_a_new_carm_replace_the_old(state: ViewState):
+def test_a_new_patient_and_a_new_carm_replace_the_old(state: PoseState):
     scene = CArmScene(state=state)
     names = sorted(f"{thing.name} {thing.type}" for thing in scene.plot.objects)
     bone = np.array(scene_things(scene)["bone"].vertices)
@@ -1049,14 +1051,14 @@ def test_a_new_patient_and_a_new_carm_replace_the_old(state: ViewState):
     assert np.array_equal(np.array(scene_things(scene)["source"].model_matrix), matrix)
 
 
-def test_a_closed_scene_draws_no_more(state: ViewState, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(pulse, "_SHARE", 0.0)
+def test_a_closed_scene_draws_no_more(state: PoseState, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(throttle, "_PAUSE", 0.0)
 
     async def main() -> bool:
         scene = CArmScene(state=state)
         state.set(ry=5.0)
         state.set(ry=10.0)  # due, once the page has drawn the one before
-        scene._follow.answered = scene._follow.asked
+        scene.throttle.drawn = scene.throttle.requested
         matrix = np.array(scene_things(scene)["source"].model_matrix)
         scene.close()
         await asyncio.sleep(0.05)
@@ -1073,17 +1075,17 @@ def test_ways_to_compare_differ():
     compared = comparison.Comparison(session)
     compared.draw()
     pictures = {}
-    for name in comparison.VIEWS:
-        compared.view.value = name
+    for name in comparison.MODES:
+        compared.mode.value = name
         compared.draw()
         pictures[name] = compared.canvas.front
         assert size(compared.canvas.front) == (64, 64)
         assert (compared.canvas.split is not None) == (name == "split")
-        assert comparison.LEGEND[name] in compared.legend.value
+        assert comparison.LEGENDS[name] in compared.legend.value
     assert pictures.pop("split") == pictures["X-ray"]  # the DRR lies under it
     assert len(set(pictures.values())) == len(pictures)
-    assert comparison.LEGEND.keys() == comparison.VIEWS.keys()
-    compared.view.value = "split"
+    assert comparison.LEGENDS.keys() == comparison.MODES.keys()
+    compared.mode.value = "split"
     compared.draw()
     assert size(compared.canvas.back) == (64, 64)
     assert compared.canvas.back != compared.canvas.front
@@ -1097,10 +1099,10 @@ def test_where_images_agree_there_is_no_difference():
     pose = Pose(rx=3.0, ry=-5.0, tx=6.0, tz=8.0)
     session = Session(volume(), drr(), pose=pose)
     compared = comparison.Comparison(session)
-    compared.view.value = "difference"
+    compared.mode.value = "difference"
     front, _ = compared.picture()
     assert front.min() > 0.999
-    compared.view.value = "overlay"
+    compared.mode.value = "overlay"
     front, _ = compared.picture()
     assert np.abs(front - front.mean(-1, keepdims=True)).max() < 1e-3  # grey
     session.pose = Pose.zero()
@@ -1111,7 +1113,7 @@ def test_without_an_xray_there_is_the_drr():
     session = Session(volume(), carm=OBLONG)
     compared = comparison.Comparison(session)
     for name in ("edges", "split"):
-        compared.view.value = name
+        compared.mode.value = name
         compared.draw()
         assert compared.canvas.split is None
         assert size(compared.canvas.front) == (80, 40)
@@ -1134,7 +1136,7 @@ def test_an_inverted_xray_is_shown_the_right_way_up():
     dark = Session(volume(), drr().negative())
     views = comparison.Comparison(bright), comparison.Comparison(dark)
     for compared in views:
-        compared.view.value = "X-ray"
+        compared.mode.value = "X-ray"
     one, other = (compared.picture()[0] for compared in views)
     assert np.abs(one - other).max() > 0.5
     result = asyncio.run(dark.run())
@@ -1214,39 +1216,41 @@ def test_the_table_of_poses():
 
 
 @pytest.fixture
-def cockpit(monkeypatch: pytest.MonkeyPatch) -> Iterator[RegistrationCockpit]:
-    monkeypatch.setattr(sources, "patients", lambda: CHOICES)
-    cockpit = RegistrationCockpit(volume(), carm=CARM)
+def cockpit() -> Iterator[RegistrationCockpit]:
+    cockpit = RegistrationCockpit(volume(), carm=CARM, patients=CHOICES)
     cockpit.session.pace = 1e-3
     yield cockpit
     cockpit.close()
 
 
 def test_from_a_simulated_xray_to_a_saved_result(cockpit: RegistrationCockpit, tmp_path: Path):
-    assert cockpit.go.disabled
-    assert cockpit.keep.disabled
-    cockpit.sources.seed.value = 5
-    cockpit.sources.make.click()
+    assert cockpit.register_button.disabled
+    assert cockpit.save_button.disabled
+    cockpit.inputs.seed.value = 5
+    cockpit.inputs.simulate.click()
     session = cockpit.session
     assert session.truth == Pose.random(generator=torch.Generator().manual_seed(5))
-    assert not cockpit.go.disabled
+    assert not cockpit.register_button.disabled
     busy = []
-    session.observe(lambda _: busy.append((cockpit.go.disabled, cockpit.halt.disabled, cockpit.sliders.sliders["rx"].disabled)), "history")
+    session.observe(
+        lambda _: busy.append((cockpit.register_button.disabled, cockpit.stop_button.disabled, cockpit.sliders.sliders["rx"].disabled)),
+        "history",
+    )
     before = cockpit.curve.value
-    cockpit.go.click()
+    cockpit.register_button.click()
     assert session.result is not None
     assert (True, False, True) in busy
-    assert cockpit.halt.disabled
-    assert not cockpit.go.disabled
+    assert cockpit.stop_button.disabled
+    assert not cockpit.register_button.disabled
     assert "trusted" in cockpit.outcome.value
     assert cockpit.curve.value != before
     assert size(cockpit.curve.value)
     assert "std. dev." in cockpit.table.value
     cockpit.folder.value = str(tmp_path / "out")
-    cockpit.keep.click()
+    cockpit.save_button.click()
     assert (tmp_path / "out" / "registration.json").is_file()
     assert "registration.json" in cockpit.note.value
-    cockpit.again.click()
+    cockpit.back_button.click()
     assert session.pose == session.start == Pose.zero()
     # the way can be gone again
     cockpit.step.value = 0
@@ -1258,7 +1262,7 @@ def test_from_a_simulated_xray_to_a_saved_result(cockpit: RegistrationCockpit, t
 
 def test_the_cockpit_s_loop_stays_alive_and_stop_stops(cockpit: RegistrationCockpit):
     session = cockpit.session
-    cockpit.sources.make.click()
+    cockpit.inputs.simulate.click()
     session.pace = 0.02
 
     async def main() -> None:
@@ -1266,22 +1270,22 @@ def test_the_cockpit_s_loop_stays_alive_and_stop_stops(cockpit: RegistrationCock
         while not session.history:
             await asyncio.sleep(0.001)
         assert session.running
-        cockpit.sources.make.click()
+        cockpit.inputs.simulate.click()
         assert "running" in cockpit.note.value
-        cockpit.halt.click()
+        cockpit.stop_button.click()
         await cockpit._task
 
     asyncio.run(main())
     assert session.result is None
     assert "stopped" in cockpit.stage.value
-    assert not cockpit.go.disabled
-    assert cockpit.keep.disabled
+    assert not cockpit.register_button.disabled
+    assert cockpit.save_button.disabled
 
 
 def test_bad_files_show_in_the_cockpit(cockpit: RegistrationCockpit, tmp_path: Path):
-    found = cockpit.sources
+    found = cockpit.inputs
     (tmp_path / "x<b>.png").write_bytes(b"nothing")
-    for path, button in ((found.ct, found.load_ct), (found.xray, found.load_xray)):
+    for path, button in ((found.ct, found.read_ct), (found.xray, found.read_xray)):
         path.value = str(tmp_path / "x<b>.png")
         button.click()
         assert 'role="alert"' in cockpit.note.value
@@ -1335,7 +1339,7 @@ def test_a_closed_cockpit_leaves_its_session(cockpit: RegistrationCockpit):
         ("CArmScene", "skimage", "scene"),
         ("Session", "greenlet", "reports"),
         ("RegistrationCockpit", "greenlet", "reports"),
-        ("ViewState", "traitlets", "state"),
+        ("PoseState", "traitlets", "state"),
     ],
 )
 def test_a_missing_package_is_named_with_what_installs_it(monkeypatch: pytest.MonkeyPatch, name: str, package: str, home: str):

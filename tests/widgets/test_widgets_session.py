@@ -28,8 +28,8 @@ from xrcore.xray import Xray, write_carm, write_xray
 
 pytest.importorskip("greenlet", reason="the widgets need the extra 'notebooks'")
 
-from xrcore.widgets import CtFile, Session, choices
-from xrcore.widgets.choices import SPACING
+from xrcore.widgets import CtFile, Session, volume_sources
+from xrcore.widgets.volume_sources import SPACING
 
 CARM = CArm(source_to_detector=1259.65, source_to_isocenter=742.5, shape=(64, 64), pixel_spacing=6.75)
 OTHER = CArm(source_to_detector=1000.0, source_to_isocenter=600.0, shape=(48, 80), pixel_spacing=5.0)
@@ -394,7 +394,7 @@ def test_remarks_about_a_ct_are_heard_where_an_xray_stays(session: Session, file
         warnings.warn("the CT is upside down", stacklevel=2)
         return volume()
 
-    monkeypatch.setattr(choices, "read_ct", remark)
+    monkeypatch.setattr(volume_sources, "read_ct", remark)
     session.read_ct(files / "ct.nii.gz")
     assert session.notes == ("the CT is upside down",)
     session.read_xray(files / "xray.dcm")

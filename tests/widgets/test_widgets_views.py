@@ -28,8 +28,8 @@ from xrcore.xray import Xray
 
 pytest.importorskip("ipywidgets", reason="the widgets need the extra 'notebooks'")
 
-from xrcore.widgets import AttentionViewer, LandscapeViewer, ViewState
-from xrcore.widgets.attention_table import poses_table
+from xrcore.widgets import AttentionViewer, LandscapeViewer, PoseState
+from xrcore.widgets.html_tables import difference_table
 
 CARM = CArm(source_to_detector=1259.65, source_to_isocenter=742.5, shape=(64, 64), pixel_spacing=6.75)
 TRUTH = Pose(rx=3.0, ry=-5.0, tx=6.0, tz=8.0)
@@ -69,7 +69,7 @@ def landscape():
 
 def test_an_x_ray_and_a_volume_make_a_landscape(landscape: LandscapeViewer):
     assert landscape.state.center == Pose.zero()
-    assert landscape.still() == landscape.profiles.value
+    assert landscape.snapshot() == landscape.profiles.value
     assert picture(landscape.profiles.value).shape[1] == 1000
     assert "zncc" in landscape.table.value
     assert landscape.here.layout.display == "none"  # there is no session
@@ -146,23 +146,23 @@ def test_descents_look_for_the_truth_where_it_is_known():
 
 def test_errors_of_a_landscape_show_in_the_page(landscape: LandscapeViewer):
     landscape.state.selected = "wlmi"
-    landscape._try(landscape.try_descents)
+    landscape.guarded(landscape.try_descents)(None)
     assert 'role="alert"' in landscape.note.value
     assert "no least-squares residual" in landscape.note.value
     landscape.state.xray = None
-    landscape._try(landscape.compute)
+    landscape.guarded(landscape.compute)(None)
     assert "no X-ray" in landscape.note.value
 
 
 def test_a_landscape_of_nothing_is_refused():
-    with pytest.raises(XrcoreError, match="xray must be a Xray"):
+    with pytest.raises(XrcoreError, match="xray must be an Xray"):
         LandscapeViewer()
     with pytest.raises(XrcoreError, match="volume must be a Volume"):
         LandscapeViewer(xray(), "ct.nii.gz")  # type: ignore[arg-type]
     with pytest.raises(XrcoreError, match="or a session"):
         LandscapeViewer(xray(), session=Shared())
     with pytest.raises(XrcoreError, match="no trait 'xray'"):
-        LandscapeViewer(session=ViewState(patient(), CARM))
+        LandscapeViewer(session=PoseState(patient(), CARM))
 
 
 class Shared(HasTraits):
@@ -176,7 +176,7 @@ class Shared(HasTraits):
 def test_a_session_is_followed_and_its_pose_taken_over_on_request():
     session = Shared(volume=patient())
     viewer = LandscapeViewer(session=session)
-    assert viewer.still() is None
+    assert viewer.snapshot() is None
     assert "no X-ray yet" in viewer.note.value
     viewer.here.click()
     assert 'role="alert"' in viewer.note.value  # still none
@@ -186,13 +186,13 @@ def test_a_session_is_followed_and_its_pose_taken_over_on_request():
     session.numbers = tuple(TRUTH.numbers[0].tolist())
     viewer.here.click()
     assert viewer.state.profiles.center == TRUTH
-    assert viewer.still()
+    assert viewer.snapshot()
     session.numbers = (0.0,) * 6
     assert viewer.state.profiles.center == TRUTH
     assert "the pose moved" in viewer.note.value
     session.xray = xray(Pose.zero())  # another X-ray: what was found is not about it
     assert viewer.state.profiles is None
-    assert viewer.still() is None
+    assert viewer.snapshot() is None
     viewer.close()
     session.xray = xray()
     assert viewer.state.xray is not session.xray
@@ -223,7 +223,7 @@ def test_a_model_and_a_volume_make_x_rays(attention: AttentionViewer):
     assert picture(attention.images["xray"].value).shape == (64, 64, 3)
     assert len(set(shown(attention).values())) == 4
     assert "mTRE" in attention.captions["initial"].value
-    assert attention.still()[:4] == b"\x89PNG"
+    assert attention.snapshot()[:4] == b"\x89PNG"
     for name in ("truth", "network", "refined"):
         assert name in attention.table.value
     assert "trusted" in attention.outcome.value
@@ -241,7 +241,7 @@ def test_the_numbers_are_the_models_and_registers(attention: AttentionViewer):
 
 def test_sliders_make_another_x_ray(attention: AttentionViewer):
     before = shown(attention)
-    attention._sliders.sliders["ry"].value = 12.0
+    attention.sliders.sliders["ry"].value = 12.0
     assert attention.state.truth.to_dict()["ry"] == 12.0
     after = shown(attention)
     assert all(after[name] != before[name] for name in before)
@@ -282,7 +282,7 @@ def test_refinement_can_wait():
     assert refined.pose.to_dict()["tx"] == pytest.approx(6.0, abs=1.0)
     viewer.refining.value = False
     viewer.state.look_at(xray(Pose.zero()))
-    viewer._update(draft=False)
+    viewer._update()
     assert viewer.state.prediction is not None
     assert viewer.state.refined is None
     assert "refined" not in viewer.table.value
@@ -297,7 +297,7 @@ def test_refinement_follows_when_the_hand_rests():
 
     async def drag() -> None:
         viewer = AttentionViewer(model(), patient())
-        viewer._refresh._sharp_seconds = 1.0  # a machine on which refinement is slow
+        viewer._update._full_seconds = 1.0  # a machine on which refinement is slow
         viewer.source.set(ry=10.0)
         assert viewer.state.prediction is not None
         assert viewer.state.refined is None
@@ -320,7 +320,7 @@ def test_a_network_without_attention_says_so():
     assert viewer.head.disabled
     assert viewer.state.refined is not None
     assert picture(viewer.images["attention"].value).min() == 255  # an empty place
-    assert viewer.still()
+    assert viewer.snapshot()
 
 
 def test_another_method_can_be_looked_at():
@@ -346,7 +346,7 @@ def test_another_geometry_is_refused_in_the_page():
     assert "source_to_detector" in viewer.note.value
     assert viewer.state.prediction is None
     viewer.state.look_at(xray(), TRUTH)
-    viewer._update(draft=False)
+    viewer._update()
     assert viewer.note.value == ""
     assert viewer.state.prediction is not None
 
@@ -358,7 +358,7 @@ def test_a_folder_is_read_and_a_missing_one_named_in_the_page(tmp_path: Path):
     missing = AttentionViewer(str(tmp_path / "nothing"), patient())
     assert "nothing" in missing.note.value
     assert 'role="alert"' in missing.note.value
-    assert missing.still() is None
+    assert missing.snapshot() is None
     missing.opacity.value = 0.2  # nothing to draw is no error
 
 
@@ -378,7 +378,7 @@ def test_a_pose_that_shows_nothing_says_so_and_leaves_no_old_picture(attention: 
 def test_what_is_no_volume_or_x_ray_is_refused():
     with pytest.raises(XrcoreError, match="volume must be a Volume"):
         AttentionViewer(model(), None)  # type: ignore[arg-type]
-    with pytest.raises(XrcoreError, match="xray must be a Xray"):
+    with pytest.raises(XrcoreError, match="xray must be an Xray"):
         AttentionViewer(model(), patient(), "fluoro.dcm")  # type: ignore[arg-type]
 
 
@@ -419,7 +419,7 @@ def test_the_overlay_keeps_grey_what_is_masked():
 
 
 def test_the_table_gives_differences_from_the_truth():
-    html = poses_table({"truth": Pose(rx=1.0), "network": Pose(rx=3.5, tz=-0.04)})
+    html = difference_table({"truth": Pose(rx=1.0), "network": Pose(rx=3.5, tz=-0.04)})
     assert "(+2.5)" in html
     assert "−0.0" not in html
-    assert "(" not in poses_table({"network": Pose(rx=3.5)})
+    assert "(" not in difference_table({"network": Pose(rx=3.5)})

@@ -1,4 +1,4 @@
-"""Source, patient and detector in space, as a far-away onlooker sees them."""
+"""Draw source, patient and detector in space, as a far-away observer sees them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from xrcore.figures.style import BLUE, ORANGE
 from xrcore.geometry import CArm, Pose, rigid
 from xrcore.renderer import render
 
-ONLOOKER = (1.1, -0.75, 0.5)  # the direction in which they stand: at the patient's left, in front and above
+VIEW_DIRECTION = (1.1, -0.75, 0.5)  # towards the observer: at the patient's left, in front and above
 _AWAY = 8000.0  # [mm]: far enough that hardly any perspective is left
 _ROWS, _COLUMNS = 420, 760  # pixels
 _GRID = 4.0  # [mm]
@@ -27,20 +27,20 @@ _BONE = "#31445c"
 
 
 def scene_figure(volume: Volume, carm: CArm, pose: Pose, beam: Beam | None = None) -> Figure:
-    """The bones as an X-ray from the onlooker's side, the source, the beam's edges, and the detector with its DRR, for one pose."""
-    onlooker = CArm(
+    """The bones as an X-ray from the observer's side, the source, the beam's edges, and the detector with its DRR, for one pose."""
+    observer = CArm(
         source_to_detector=1.2 * _AWAY,
         source_to_isocenter=_AWAY,
         shape=(_ROWS, _COLUMNS),
         pixel_spacing=1.2 * 1.3 * carm.source_to_detector / _COLUMNS,
     )
-    view = _looking_from(onlooker, volume)
-    from_world = view.camera_from_world(onlooker, volume.isocenter)
+    view = _looking_from(observer, volume)
+    from_world = view.camera_from_world(observer, volume.isocenter)
 
     def seen(points: Float[NDArray, "n 3"]) -> Float[NDArray, "n 2"]:
         """(x, y) pixels of points in the C-arm's camera frame."""
         world = rigid.apply(pose.world_from_camera(carm, volume.isocenter), torch.from_numpy(points)[None])
-        return onlooker.project(rigid.apply(from_world, world))[0].numpy()[:, ::-1]
+        return observer.project(rigid.apply(from_world, world))[0].numpy()[:, ::-1]
 
     figure = Figure(figsize=(_COLUMNS / 100, _ROWS / 100), dpi=100, facecolor="white")
     axes = figure.add_axes((0, 0, 1, 1))
@@ -49,7 +49,7 @@ def scene_figure(volume: Volume, carm: CArm, pose: Pose, beam: Beam | None = Non
     cells = carm.resized((_CELLS, _CELLS))
     with torch.no_grad():
         drr = render(volume.coarser(_GRID), cells, pose, beam)
-        bones = render(_bones(volume.coarser(_GRID)), onlooker, view)[0].cpu().numpy()
+        bones = render(_bones(volume.coarser(_GRID)), observer, view)[0].cpu().numpy()
     across, down = np.meshgrid(np.linspace(0, 1, _CELLS + 1), np.linspace(0, 1, _CELLS + 1))
     upper_left, upper_right, _, lower_left = corners
     grid = upper_left + across[..., None] * (upper_right - upper_left) + down[..., None] * (lower_left - upper_left)
@@ -67,14 +67,14 @@ def scene_figure(volume: Volume, carm: CArm, pose: Pose, beam: Beam | None = Non
     return figure
 
 
-def _looking_from(onlooker: CArm, volume: Volume) -> Pose:
-    forward = -np.array(ONLOOKER) / np.linalg.norm(ONLOOKER)
+def _looking_from(observer: CArm, volume: Volume) -> Pose:
+    forward = -np.array(VIEW_DIRECTION) / np.linalg.norm(VIEW_DIRECTION)
     right = np.cross(forward, (0.0, 0.0, 1.0))
     right /= np.linalg.norm(right)
     world_from_camera = np.eye(4)
     world_from_camera[:3, :3] = np.stack([right, np.cross(forward, right), forward], 1)
     world_from_camera[:3, 3] = volume.isocenter.numpy() - _AWAY * forward
-    return Pose.from_world_from_camera(torch.from_numpy(world_from_camera), onlooker, volume.isocenter)
+    return Pose.from_world_from_camera(torch.from_numpy(world_from_camera), observer, volume.isocenter)
 
 
 def _bones(volume: Volume) -> Volume:

@@ -1,10 +1,10 @@
-"""Instruments for notebooks: each is an ipywidget usable alone in three lines, and several can share one state.
+"""Widgets for notebooks: each is usable alone in three lines, and several can share one state.
 
     import xrcore as xr
     from xrcore.widgets import PoseExplorer
     PoseExplorer(xr.phantom.pelvis())
 
-State (`ViewState`, `Session`) knows no widget; views observe a state and change it. They need the extra `notebooks`.
+State (`PoseState`, `Session`) knows no widget; widgets observe a state and change it. They need the extra `notebooks`.
 """
 
 from __future__ import annotations
@@ -16,35 +16,37 @@ from xrcore._util.errors import XrcoreError
 
 if TYPE_CHECKING:
     from xrcore.widgets.attention import AttentionViewer
-    from xrcore.widgets.choices import CtFile
     from xrcore.widgets.cockpit import RegistrationCockpit
     from xrcore.widgets.explorer import PoseExplorer
     from xrcore.widgets.landscape import LandscapeViewer
     from xrcore.widgets.scene import CArmScene
     from xrcore.widgets.session import Session
-    from xrcore.widgets.state import ViewState
+    from xrcore.widgets.state import PoseState
+    from xrcore.widgets.volume_sources import BuiltInPhantom, CtFile
 
 # Where each lives; they load when first used, so that one widget does not ask for what only another needs.
 _HOME = {
     "AttentionViewer": "attention",
+    "BuiltInPhantom": "volume_sources",
     "CArmScene": "scene",
-    "CtFile": "choices",
+    "CtFile": "volume_sources",
     "LandscapeViewer": "landscape",
     "PoseExplorer": "explorer",
     "RegistrationCockpit": "cockpit",
     "Session": "session",
-    "ViewState": "state",
+    "PoseState": "state",
 }
 
 __all__ = [
     "AttentionViewer",
+    "BuiltInPhantom",
     "CArmScene",
     "CtFile",
     "LandscapeViewer",
     "PoseExplorer",
+    "PoseState",
     "RegistrationCockpit",
     "Session",
-    "ViewState",
 ]
 
 

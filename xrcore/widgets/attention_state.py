@@ -1,4 +1,4 @@
-"""A model and an X-ray: what the network says and looks at, and what refinement makes of it. No widget in it."""
+"""The state of an AttentionViewer: an X-ray, the network's prediction and attention, the refinement. No widget in it."""
 
 from __future__ import annotations
 
@@ -29,9 +29,26 @@ ACQUIRED = Acquisition(oversample=1)
 
 
 class AttentionState(HasTraits):
-    """Traits `xray` and its `truth`, if known; `prediction`; `attention`, (heads, h, w), each head's map summing to 1; `refined`.
+    """A model, an X-ray, and what the model makes of it: traitlets' traits, to `observe`.
 
-    The last three are None until `predict` and `refine`; attention stays None where the network has none.
+    Attributes
+    ----------
+    model : PoseRegressor
+        The model.
+    volume : Volume
+        The CT.
+    beam : Beam
+        The beam that `refine` assumes.
+    xray : Xray or None
+        The X-ray.
+    truth : Pose or None
+        Its pose, if known.
+    prediction : Pose or None
+        What the network says; None until `predict`.
+    attention : Float[ndarray, "heads h w"] or None
+        Where it looks, each head's map summing to 1; None until `predict`, and where the network has none.
+    refined : Registration or None
+        None until `refine`.
     """
 
     volume = Instance(Volume)
@@ -44,13 +61,31 @@ class AttentionState(HasTraits):
     refined = Instance(Registration, allow_none=True)
 
     def look_at(self, xray: Xray, truth: Pose | None = None) -> None:
-        """Another X-ray; what was found in the one before is forgotten."""
+        """Take another X-ray, and forget what was found in the one before.
+
+        Parameters
+        ----------
+        xray : Xray
+            The X-ray.
+        truth : Pose, optional
+            Its pose, if known.
+        """
         with self.hold_trait_notifications():
             self.prediction, self.attention, self.refined = None, None, None
             self.xray, self.truth = xray, truth
 
     def simulate(self, truth: Pose, *, seed: int = 0, acquired: bool = True) -> None:
-        """Look at an X-ray of the CT by the model's C-arm. acquired: with another beam, noise, scatter and blur; else a bare DRR."""
+        """Simulate an X-ray of the CT by the model's C-arm, and take it.
+
+        Parameters
+        ----------
+        truth : Pose
+            From where, one pose.
+        seed : int
+            Of the noise.
+        acquired : bool
+            Whether with another beam, noise, scatter and blur; else a bare DRR.
+        """
         carm = self.model.carm
         if acquired:
             xray = simulate(self.volume, carm, truth, settings=ACQUIRED, seed=seed)
@@ -59,7 +94,13 @@ class AttentionState(HasTraits):
         self.look_at(xray, truth)
 
     def predict(self) -> None:
-        """Ask the network. Raises XrcoreError where the X-ray's geometry or the CT is not what it was trained for."""
+        """Let the network predict the pose.
+
+        Raises
+        ------
+        XrcoreError
+            If there is no X-ray, or its geometry or the CT is not what the network was trained for.
+        """
         xray, model = self._xray(), self.model
         model.check(xray.carm, self.volume)
         image, mask = seen_by(xray, model.view)
@@ -73,11 +114,35 @@ class AttentionState(HasTraits):
         self.refined = register(self._xray(), self.volume, self.model, beam=self.beam)
 
     def drr(self, pose: Pose) -> Float[Tensor, "H W"]:
-        """What the X-ray would look like from a pose."""
+        """Render what the X-ray would look like.
+
+        Parameters
+        ----------
+        pose : Pose
+            From where, one pose.
+
+        Returns
+        -------
+        Float[Tensor, "H W"]
+            The DRR, an attenuation image.
+        """
         return self._render(pose, self._xray().carm)
 
     def measures(self, pose: Pose, image: Float[Tensor, "H W"]) -> dict[str, float]:
-        """Of a pose and the DRR there: "NCC", and "mTRE" [mm] where the truth is known."""
+        """Measure how good a pose is.
+
+        Parameters
+        ----------
+        pose : Pose
+            The pose, one.
+        image : Float[Tensor, "H W"]
+            The DRR there.
+
+        Returns
+        -------
+        dict of str to float
+            "NCC", and "mTRE" [mm] where the truth is known.
+        """
         xray = self._xray()
         found = {"NCC": float(ncc(xray.image, image, xray.mask))}
         if self.truth is not None:

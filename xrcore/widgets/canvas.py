@@ -1,4 +1,4 @@
-"""Canvas: a picture in the page that can be dragged, wheeled, typed at, and compared with a second one by a movable line."""
+"""Canvas: a picture in the page that reports drags, wheel and keys, and compares two pictures by a movable line."""
 
 from __future__ import annotations
 
@@ -8,17 +8,36 @@ from typing import Any
 import anywidget
 import traitlets
 
-from xrcore.figures.encoding import Picture, array_png
+from xrcore.figures import array_png
+from xrcore.figures.encoding import Picture
 
 
 class Canvas(anywidget.AnyWidget):
-    """Shows `front`, and where `split` is not None, `back` to the right of it: the share of the width at which the line stands.
+    """Show a picture, or two with a line between them.
 
-    width: [CSS pixels]. label: what a screen reader says.
-    gesture: what the reader's hand did, counted up from the page's start, so that a slow kernel may miss messages but hardly a movement:
+    The element's `data-frames` counts the pictures that the browser has really drawn.
+
+    Parameters
+    ----------
+    label : str
+        What a screen reader says.
+    width : int
+        Width on the page [CSS pixels].
+    hint : str
+        Text below the picture.
+    **kwargs
+        Further traits, among them those below.
+
+    Attributes
+    ----------
+    front, back : bytes
+        PNGs; `back` is shown to the right of the line.
+    split : float or None
+        Where the line stands, as a share of the width; None for `front` alone.
+    gesture : dict
+        What the reader did, counted up from the page's start, so that a slow kernel may miss messages but hardly a movement:
         {"press": number of the drag, "dx", "dy": its way as shares of the image's width, "turn": bool (shift was held), "roll": bool (alt),
         "wheel": notches, "keys": {name: presses}}.
-    The element's `data-frames` counts the pictures that the browser has really drawn.
     """
 
     _esm = Path(__file__).parent / "canvas.js"
@@ -37,7 +56,13 @@ class Canvas(anywidget.AnyWidget):
         self.add_class("xr-canvas")
 
     def show(self, front: Picture, back: Picture | None = None) -> None:
-        """Pictures in [0, 1], (H, W) or (H, W, 3)."""
+        """Show other pictures.
+
+        Parameters
+        ----------
+        front, back : Float[NDArray, "H W"] or Float[NDArray, "H W 3"]
+            Grey values or colours in [0, 1]; without `back` the one from before stays.
+        """
         with self.hold_sync():
             self.front = array_png(front)
             if back is not None:

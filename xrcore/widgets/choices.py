@@ -1,34 +1,17 @@
-"""What a reader may choose from: patients, beams, views."""
+"""Dropdowns that show and change the patient or the beam of a state."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from companion.experiments.patients import PATIENTS, Phantom
-from xrcore._util.errors import XrcoreError
+import ipywidgets as ipw
+
 from xrcore.beam import Beam
-from xrcore.ct import Volume, read_ct
-
-
-class CtSource(Protocol):
-    """Where volumes of one patient come from: `volume(spacing)` [mm]."""
-
-    def volume(self, spacing: float) -> Volume: ...
-
-
-SPACING = 2.0  # [mm], of the CTs that a widget reads
-
-# Of the pelvis, which gave inlet and outlet their names. Inlet: the beam comes from the head's side, the detector moves to the feet.
-VIEWS: dict[str, dict[str, float]] = {
-    "AP": {},
-    "lateral": {"ry": 90.0},
-    "inlet": {"rx": -40.0},
-    "outlet": {"rx": 40.0},
-    "oblique": {"ry": 45.0},
-}
+from xrcore.widgets.observer import Observer
+from xrcore.widgets.panel import Panel
+from xrcore.widgets.state import PoseState
+from xrcore.widgets.volume_sources import CtFile, VolumeSource
 
 BEAMS: dict[str, Beam] = {
     "90 kV": Beam(),
@@ -38,42 +21,61 @@ BEAMS: dict[str, Beam] = {
 }
 
 
-def beams(given: Beam) -> list[tuple[str, Beam]]:
-    """Names and beams to choose from, the one given among them."""
-    known = list(BEAMS.items())
-    return known if given in BEAMS.values() else [("the beam given", given), *known]
+class PatientDropdown(Observer, ipw.Dropdown):
+    """Choose a state's patient; the list shows who is there when others choose. panel: where it shows that a CT cannot be read."""
+
+    def __init__(self, state: PoseState, panel: Panel, patients: Mapping[str, VolumeSource], **kwargs: Any) -> None:
+        self._state, self._panel, self._patients = state, panel, dict(patients)
+        self._updating = False
+        super().__init__(options=list(patients), description="patient", **kwargs)
+        self.add_class("xr-patient")
+        self.observe(self._chosen, names="value")
+        self.observe_until_closed(state, self._update, "patient")
+        self._update()
+
+    def _chosen(self, change: Any) -> None:
+        if self._updating:
+            return
+        with self._panel.errors_shown():
+            self._panel.show_message(f"reading {change['new']} ...")
+            self._state.choose(self._patients[change["new"]])
+            self._panel.show_message(" · ".join(self._state.notes), keep_error=True)
+        self._update()  # a CT that could not be read is not shown as chosen
+
+    def _update(self, _: Any = None) -> None:
+        patient = self._state.patient
+        name = next((name for name, known in self._patients.items() if known is patient or known == patient), None)
+        self._updating = True
+        if name is None:
+            name = patient.file.name if isinstance(patient, CtFile) else "the CT given"
+            self._patients = {name: patient, **{key: value for key, value in self._patients.items() if key != name}}
+            self.options = list(self._patients)
+        self.value = name
+        self._updating = False
 
 
-@dataclass(frozen=True, eq=False)
-class Given:
-    """A volume that somebody handed over: it has the voxels it has."""
+class BeamDropdown(Observer, ipw.Dropdown):
+    """Choose a state's beam; one that is not on the list and is set elsewhere joins it."""
 
-    given: Volume
+    def __init__(self, state: PoseState, **kwargs: Any) -> None:
+        self._state = state
+        self._updating = False
+        super().__init__(options=list(BEAMS.items()), description="beam", **kwargs)
+        self.add_class("xr-beam")
+        self.observe(self._chosen, names="value")
+        self.observe_until_closed(state, self._update, "beam")
+        self._update()
 
-    def volume(self, spacing: float) -> Volume:
-        return self.given
+    def _chosen(self, change: Any) -> None:
+        if not self._updating:
+            self._state.beam = change["new"]
 
-
-@dataclass(frozen=True)
-class CtFile:
-    """A CT on the disk. options: of `read_ct`."""
-
-    file: Path
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    def volume(self, spacing: float) -> Volume:
-        """The CT at `spacing` [mm]; raises XrcoreError where it cannot be read."""
-        return read_ct(self.file, spacing, **self.options)
-
-
-def patients() -> dict[str, CtSource]:
-    """The patients at hand: two phantoms, and those of the paper's whose CTs were fetched."""
-    found: dict[str, CtSource] = {"phantom": Phantom(), "phantom with implant": Phantom(implant=True)}
-    for patient in PATIENTS:
-        try:
-            there = patient.file.exists()
-        except XrcoreError:  # no data on this machine
-            break
-        if there:
-            found[f"{patient.number} {patient.name}"] = patient
-    return found
+    def _update(self, _: Any = None) -> None:
+        beam = self._state.beam
+        if beam == self.value:  # type: ignore[has-type]
+            return
+        self._updating = True
+        known = list(BEAMS.items())
+        self.options = known if beam in BEAMS.values() else [("the beam given", beam), *known]
+        self.value = beam
+        self._updating = False

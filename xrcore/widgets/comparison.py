@@ -1,4 +1,4 @@
-"""X-ray and DRR in one canvas, compared in the way that is chosen."""
+"""Compare X-ray and DRR in one canvas, in the way that is chosen."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PIXELS = 256  # along the longer side of what is shown, at most
 _DRAFT_PIXELS, _DRAFT_SPACING = 128, 4.0
 
 # name -> picture of (X-ray, DRR, mask); "split" shows both, with a line to move
-VIEWS: dict[str, Callable[..., NDArray]] = {
+MODES: dict[str, Callable[..., NDArray]] = {
     "edges": overlay,
     "overlay": composite,
     "checkerboard": checkerboard,
@@ -29,7 +29,7 @@ VIEWS: dict[str, Callable[..., NDArray]] = {
     "split": lambda fixed, moving, mask: display_image(fixed, mask),
     "X-ray": lambda fixed, moving, mask: display_image(fixed, mask),
 }
-LEGEND = {
+LEGENDS = {
     "edges": "red: edges of the X-ray · blue: of the DRR · purple: both agree",
     "overlay": "red: the X-ray is brighter · cyan: the DRR is · grey: both agree",
     "checkerboard": "the X-ray at the upper left, then in turn",
@@ -40,19 +40,36 @@ LEGEND = {
 
 
 class Comparison(ipw.VBox):
-    """A canvas, buttons for the ways to compare, and a legend."""
+    """A canvas, buttons for the ways to compare, and a legend.
+
+    Parameters
+    ----------
+    session : Session
+        Whose X-ray and pose are shown.
+    """
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._small: tuple[Xray, bool, int, Xray] | None = None
         self.canvas = Canvas("X-ray and DRR", hint=HINT)
-        self.view = ipw.ToggleButtons(options=list(VIEWS), style={"button_width": "auto"}, layout=ipw.Layout(max_width="452px"))
-        self.view.add_class("xr-view")
+        self.mode = ipw.ToggleButtons(options=list(MODES), style={"button_width": "auto"}, layout=ipw.Layout(max_width="452px"))
+        self.mode.add_class("xr-mode")
         self.legend = ipw.HTML()
-        super().__init__([self.view, self.canvas, self.legend])
+        super().__init__([self.mode, self.canvas, self.legend])
 
     def picture(self, *, draft: bool = False) -> tuple[NDArray, NDArray]:
-        """What is compared in the chosen way, and the DRR, (h, w) or (h, w, 3) in [0, 1]; without an X-ray both are the DRR."""
+        """Compare in the chosen way.
+
+        Parameters
+        ----------
+        draft : bool
+            Compare half the pixels each way.
+
+        Returns
+        -------
+        tuple of array
+            The comparison and the DRR, (h, w) or (h, w, 3) in [0, 1]; without an X-ray both are the DRR.
+        """
         session = self._session
         pixels = _DRAFT_PIXELS if draft else PIXELS
         xray = self._shrunk(pixels)
@@ -65,19 +82,25 @@ class Comparison(ipw.VBox):
         if xray is None:
             alone = display_image(drr)
             return alone, alone
-        return VIEWS[self.view.value](xray.image, drr, xray.mask), display_image(drr, xray.mask)
+        return MODES[self.mode.value](xray.image, drr, xray.mask), display_image(drr, xray.mask)
 
     def draw(self, *, draft: bool = False) -> None:
-        """Show the picture; drafts have half the pixels."""
+        """Show the comparison.
+
+        Parameters
+        ----------
+        draft : bool
+            Compare half the pixels each way.
+        """
         front, back = self.picture(draft=draft)
-        if self.view.value == "split" and self._session.xray is not None:
+        if self.mode.value == "split" and self._session.xray is not None:
             if self.canvas.split is None:
                 self.canvas.split = 0.5
             self.canvas.show(front, back)
         else:
             self.canvas.split = None
             self.canvas.show(front)
-        text = LEGEND[self.view.value] if self._session.xray is not None else "the DRR; there is no X-ray yet"
+        text = LEGENDS[self.mode.value] if self._session.xray is not None else "the DRR; there is no X-ray yet"
         self.legend.value = f'<span style="color:#666">{text}</span>'
 
     def _shrunk(self, pixels: int) -> Any:

@@ -1,4 +1,4 @@
-"""A button that copies a text."""
+"""CopyButton: a button that copies a text to the clipboard, which only the browser can."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ import traitlets
 
 
 class CopyButton(anywidget.AnyWidget):
-    """Copies `text` to the clipboard when pressed: only the browser can."""
+    """Copy `text` to the clipboard when pressed.
+
+    Attributes
+    ----------
+    description : str
+        What the button says.
+    text : str
+        What is copied.
+    """
 
     _esm = Path(__file__).parent / "copy_button.js"
 

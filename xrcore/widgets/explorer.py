@@ -1,4 +1,4 @@
-"""PoseExplorer: what the C-arm would see from here."""
+"""PoseExplorer: a DRR that follows six sliders and the pointer."""
 
 from __future__ import annotations
 
@@ -7,75 +7,98 @@ from typing import Any
 
 import ipywidgets as ipw
 import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
 
 from xrcore._util.errors import XrcoreError
 from xrcore.ct import Volume
-from xrcore.figures import display_image
-from xrcore.figures.encoding import array_png
+from xrcore.figures import array_png, display_image
 from xrcore.geometry import CArm, Pose
 from xrcore.geometry.presets import PAPER_CARM
 from xrcore.renderer import render
 from xrcore.widgets.canvas import Canvas
-from xrcore.widgets.choices import VIEWS, CtSource, beams, patients
+from xrcore.widgets.choices import BeamDropdown, PatientDropdown
 from xrcore.widgets.copy_button import CopyButton
+from xrcore.widgets.debounce import DebouncedDrawing
 from xrcore.widgets.gestures import HINT, PoseGestures, turned
 from xrcore.widgets.panel import Panel
-from xrcore.widgets.patient_choice import PatientChoice
-from xrcore.widgets.refresh import Refresher
 from xrcore.widgets.sliders import PoseSliders
-from xrcore.widgets.state import ViewState
+from xrcore.widgets.state import PoseState
+from xrcore.widgets.volume_sources import PHANTOMS, VolumeSource
 
+# Of the pelvis, which gave inlet and outlet their names. Inlet: the beam comes from the head's side, the detector moves to the feet.
+STANDARD_VIEWS: dict[str, dict[str, float]] = {
+    "AP": {},
+    "lateral": {"ry": 90.0},
+    "inlet": {"rx": -40.0},
+    "outlet": {"rx": 40.0},
+    "oblique": {"ry": 45.0},
+}
 _DRAFT_SPACING = 4.0  # [mm], of the CT that drafts are rendered from, at half the pixels
 
 
 class PoseExplorer(Panel):
-    """A live DRR under six sliders.
+    """Show what the C-arm would see, and change its pose by sliders, pointer and keys.
 
-    volume: default the built-in phantom. state: to share with other views; it then says volume and C-arm.
-    choices: patients to choose from, by name, each with `volume(spacing)`; default all that are at hand.
-    Moving the sliders or the picture changes `state.numbers`; `pose` is that pose.
+    Parameters
+    ----------
+    volume : Volume or VolumeSource, optional
+        The CT; default the first of `patients`.
+    carm : CArm
+        Default the paper's.
+    state : PoseState, optional
+        A state to share with other widgets, instead of a volume and a C-arm.
+    patients : mapping of str to VolumeSource
+        Patients to choose from, by name; default two built-in phantoms.
+
+    Attributes
+    ----------
+    state : PoseState
+        What is shown; sliders and pointer change its `numbers`.
+
+    Raises
+    ------
+    XrcoreError
+        If both a state and a volume or C-arm are given, or the CT cannot be read.
     """
 
     def __init__(
         self,
-        volume: Volume | CtSource | None = None,
+        volume: Volume | VolumeSource | None = None,
         carm: CArm = PAPER_CARM,
         *,
-        state: ViewState | None = None,
-        choices: Mapping[str, CtSource] | None = None,
+        state: PoseState | None = None,
+        patients: Mapping[str, VolumeSource] = PHANTOMS,
     ) -> None:
         if state is not None and (volume is not None or carm is not PAPER_CARM):
             raise XrcoreError("PoseExplorer: give a volume and a C-arm, or a state, which has them")
-        choices = dict(patients() if choices is None else choices)
         if state is None:
-            state = ViewState(next(iter(choices.values())) if volume is None else volume, carm)
+            state = PoseState(next(iter(patients.values())) if volume is None else volume, carm)
         self.state = state
         self.canvas = Canvas("DRR at the pose of the sliders", hint=HINT)
         self.gestures = PoseGestures(self.canvas, state, self.reset)
-        self._sliders = PoseSliders(state)
-        self._home = state.pose
-        self._refresh = Refresher(self._draw)
+        self.sliders = PoseSliders(state)
+        self._first_pose = state.pose
+        self._redraw = DebouncedDrawing(self._draw)
         self.code = ipw.Text(disabled=True, layout=ipw.Layout(width="330px")).add_class("xr-code")
         self.copy = CopyButton(description="copy as code")
-        self.patient = PatientChoice(state, self, choices)
-        self.beam = ipw.Dropdown(options=beams(state.beam), value=state.beam, description="beam").add_class("xr-beam")
-        for box in (self.patient, self.beam):
-            box.style.description_width = "62px"
-        views = [self._button(name, lambda _, name=name: self.look(name)) for name in VIEWS]  # type: ignore[misc]
+        style = {"description_width": "62px"}
+        self.patient = PatientDropdown(state, self, patients, style=style)
+        self.beam = BeamDropdown(state, style=style)
+        views = [self._button(name, lambda _, name=name: self.look(name)) for name in STANDARD_VIEWS]  # type: ignore[misc]
         reset = self._button("reset", lambda _: self.reset())
         controls = ipw.VBox(
             [
                 self.patient,
                 self.beam,
                 ipw.HBox(views, layout=ipw.Layout(flex_flow="row wrap", max_width="420px")),
-                self._sliders,
+                self.sliders,
                 ipw.HBox([reset, self.copy]),
                 self.code,
             ]
         )
         super().__init__(ipw.HBox([self.canvas, controls], layout=ipw.Layout(grid_gap="16px", flex_flow="row wrap")), name="explorer")
-        self.beam.observe(lambda change: setattr(state, "beam", change["new"]), names="value")
-        self.watch(state, self._changed, "numbers", "volume", "carm", "beam")
+        self.observe_until_closed(state, self._changed, "numbers", "volume", "carm", "beam")
         self._changed()
 
     @property
@@ -84,15 +107,34 @@ class PoseExplorer(Panel):
         return self.state.pose
 
     def look(self, view: str) -> None:
-        """Go to a view by name: "AP", "lateral", "inlet", "outlet", "oblique"."""
-        self.state.pose = turned(Pose.zero(), **VIEWS[view])
+        """Go to a standard view.
+
+        Parameters
+        ----------
+        view : str
+            "AP", "lateral", "inlet", "outlet" or "oblique".
+        """
+        if view not in STANDARD_VIEWS:
+            raise XrcoreError(f"PoseExplorer: there is no view {view!r}; choose one of {', '.join(STANDARD_VIEWS)}")
+        self.state.pose = turned(Pose.zero(), **STANDARD_VIEWS[view])
 
     def reset(self) -> None:
-        """Back to the pose that it began with."""
-        self.state.pose = self._home
+        """Go back to the pose that the explorer began with."""
+        self.state.pose = self._first_pose
 
-    def picture(self, *, draft: bool = False) -> Any:
-        """The DRR, windowed to [0, 1], (H, W); a draft has half the pixels."""
+    def picture(self, *, draft: bool = False) -> Float[NDArray, "H W"]:
+        """Render the DRR.
+
+        Parameters
+        ----------
+        draft : bool
+            Render half the pixels each way, from a coarser CT.
+
+        Returns
+        -------
+        Float[NDArray, "H W"]
+            Grey values in [0, 1].
+        """
         state = self.state
         volume, carm = state.volume, state.carm
         if draft:
@@ -101,28 +143,25 @@ class PoseExplorer(Panel):
         with torch.no_grad():
             return display_image(render(volume, carm, state.pose, state.beam))
 
-    def still(self) -> bytes:
+    def snapshot(self) -> bytes:
         return array_png(self.picture())
 
     def close(self) -> None:
-        for part in (
-            (self._refresh.cancel, self._sliders.close, self.gestures.close, self.patient.close) if "patient" in self.__dict__ else ()
-        ):
-            part()
+        if "patient" in self.__dict__:
+            self._redraw.cancel()
+            for part in (self.sliders, self.gestures, self.patient, self.beam):
+                part.close()
         super().close()
 
     def _changed(self, _: Any = None) -> None:
         self.code.value = self.copy.text = self.state.code()
-        if self.state.beam != self.beam.value:
-            given = self.state.beam
-            self.beam.options, self.beam.value = beams(given), given
-        self._refresh()
+        self._redraw()
 
     def _draw(self, draft: bool) -> None:
-        with self.reporting():
+        with self.errors_shown():
             self.canvas.show(self.picture(draft=draft))
             rows, cols = self.state.carm.shape
-            self.say(f"{rows} × {cols} pixels{', half as many each way while moving' if draft else ''}")
+            self.show_message(f"{rows} × {cols} pixels{', half as many each way while moving' if draft else ''}")
 
     @staticmethod
     def _button(name: str, act: Callable[[Any], None]) -> ipw.Button:

@@ -1,4 +1,4 @@
-"""What a hand on the picture does to the pose."""
+"""Map pointer and key events on the picture to pose changes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 from xrcore.geometry import CArm, Pose
 from xrcore.geometry.pose import NAMES
 from xrcore.widgets.canvas import Canvas
-from xrcore.widgets.state import ViewState
-from xrcore.widgets.watching import Watching
+from xrcore.widgets.observer import Observer
+from xrcore.widgets.state import PoseState
 
 HINT = (
     "Drag: shift · Shift+drag: rotate · Alt+drag: roll · click, then wheel or + −: depth · "
@@ -19,7 +19,7 @@ HINT = (
 )
 _TURN = 90.0  # [deg] for a drag over the whole width
 _NOTCH = 5.0  # [mm] of depth a notch of the wheel
-# key -> change of the six numbers, but for shifts, which follow the picture
+# key -> change of the six numbers; shifts follow the picture instead
 _KEYS = {
     "Shift+ArrowLeft": {"ry": -1.0},
     "Shift+ArrowRight": {"ry": 1.0},
@@ -36,9 +36,21 @@ _KEY_SHIFT = 0.005  # of the image's width, about a millimetre at the isocentre
 
 
 def shifted(pose: Pose, carm: CArm, dx: float, dy: float) -> Pose:
-    """The pose whose picture is `pose`'s moved by (dx, dy), to the right and down, as shares of the image's width.
+    """Move a pose so that its picture moves, exact in the plane of the isocentre: the camera moves the other way, along its own axes.
 
-    Exact in the plane of the isocentre: the camera moves the other way, along its own axes.
+    Parameters
+    ----------
+    pose : Pose
+        One pose.
+    carm : CArm
+        The C-arm that takes the picture.
+    dx, dy : float
+        Way of the picture to the right and down, as shares of its width.
+
+    Returns
+    -------
+    Pose
+        The moved pose.
     """
     depth = float(pose.camera_from_world(carm, torch.zeros(3))[0, 2, 3])  # of the isocentre, wherever it is [mm]
     down, right = (carm.shape[1] * step * depth / carm.source_to_detector for step in carm.spacing)  # of the width, in its plane [mm]
@@ -47,69 +59,92 @@ def shifted(pose: Pose, carm: CArm, dx: float, dy: float) -> Pose:
 
 
 def turned(pose: Pose, **change: float) -> Pose:
-    """Numbers added by name, as a hand on a slider does."""
+    """Add to the numbers of a pose by name, as sliders do.
+
+    Parameters
+    ----------
+    pose : Pose
+        One pose or a batch.
+    **change : float
+        What is added to rx, ry, rz [deg], tx, ty, tz [mm].
+
+    Returns
+    -------
+    Pose
+        The changed pose.
+    """
     numbers = pose.numbers.clone()
     for name, by in change.items():
         numbers[:, NAMES.index(name)] += by
     return Pose(numbers)
 
 
-class PoseGestures(Watching):
-    """Lets a canvas move a state's pose, while nothing else does. home: what the Home key does."""
+class PoseGestures(Observer):
+    """Let a canvas change a state's pose, unless a computation does.
 
-    def __init__(self, canvas: Canvas, state: ViewState, home: Callable[[], None]) -> None:
+    Parameters
+    ----------
+    canvas : Canvas
+        Whose gestures count.
+    state : PoseState
+        Whose pose changes.
+    home : callable
+        What the Home key does.
+    """
+
+    def __init__(self, canvas: Canvas, state: PoseState, home: Callable[[], None]) -> None:
         self._canvas, self._state, self._home = canvas, state, home
-        self._press, self._held, self._from = 0, state.pose, (0.0, 0.0)
+        self._press, self._drag_pose, self._drag_from = 0, state.pose, (0.0, 0.0)
         self._wheel, self._keys = 0.0, dict[str, int]()
-        self._ended = 0  # the drag that no longer counts
+        self._ended = 0  # number of the drag that no longer counts
         canvas.observe(self._moved, names="gesture")
-        self.watch(state, self._interrupted, "running")
+        self.observe_until_closed(state, self._interrupted, "running")
 
     def _moved(self, change: Any) -> None:
-        hand = change["new"]
+        gesture = change["new"]
         state = self._state
         pose = state.pose
-        if hand["press"] != self._press:
-            self._press, self._held, self._from = hand["press"], pose, (0.0, 0.0)
+        if gesture["press"] != self._press:
+            self._press, self._drag_pose, self._drag_from = gesture["press"], pose, (0.0, 0.0)
         if state.running:
-            self._ended, self._wheel, self._keys = self._press, hand["wheel"], dict(hand["keys"])
+            self._ended, self._wheel, self._keys = self._press, gesture["wheel"], dict(gesture["keys"])
             return
         before = change["old"] or {}
-        if self._press != self._ended and (hand["press"], hand["dx"], hand["dy"]) != tuple(
+        if self._press != self._ended and (gesture["press"], gesture["dx"], gesture["dy"]) != tuple(
             before.get(name, 0) for name in ("press", "dx", "dy")
         ):
-            pose = self._dragged(hand)
+            pose = self._dragged(gesture)
         dragged = pose
-        pose = turned(pose, tz=-_NOTCH * (hand["wheel"] - self._wheel))
-        self._wheel = hand["wheel"]
-        for name, count in hand["keys"].items():
+        pose = turned(pose, tz=-_NOTCH * (gesture["wheel"] - self._wheel))
+        self._wheel = gesture["wheel"]
+        for name, count in gesture["keys"].items():
             times = count - self._keys.get(name, 0)
             if not times:
                 continue
             if name == "Home":
-                self._keys = dict(hand["keys"])
+                self._keys = dict(gesture["keys"])
                 self._home()
-                self._held, self._from = state.pose, (hand["dx"], hand["dy"])
+                self._drag_pose, self._drag_from = state.pose, (gesture["dx"], gesture["dy"])
                 return
             if name in _SHIFTS:
                 dx, dy = (_KEY_SHIFT * times * step for step in _SHIFTS[name])
                 pose = shifted(pose, state.carm, dx, dy)
             else:
                 pose = turned(pose, **{number: times * by for number, by in _KEYS.get(name, {}).items()})
-        self._keys = dict(hand["keys"])
+        self._keys = dict(gesture["keys"])
         if pose != dragged:  # the drag goes on from there
-            self._held, self._from = pose, (hand["dx"], hand["dy"])
+            self._drag_pose, self._drag_from = pose, (gesture["dx"], gesture["dy"])
         state.pose = pose
 
     def _interrupted(self, _: Any) -> None:
         """A drag does not go on after a computation has moved the pose."""
         self._ended = self._press
 
-    def _dragged(self, hand: dict[str, Any]) -> Pose:
+    def _dragged(self, gesture: dict[str, Any]) -> Pose:
         """From where the drag began, so that no message that was skipped on the way is missed."""
-        dx, dy = hand["dx"] - self._from[0], hand["dy"] - self._from[1]
-        if hand["turn"]:
-            return turned(self._held, ry=_TURN * dx, rx=-_TURN * dy)
-        if hand["roll"]:
-            return turned(self._held, rz=-_TURN * dx)
-        return shifted(self._held, self._state.carm, dx, dy)
+        dx, dy = gesture["dx"] - self._drag_from[0], gesture["dy"] - self._drag_from[1]
+        if gesture["turn"]:
+            return turned(self._drag_pose, ry=_TURN * dx, rx=-_TURN * dy)
+        if gesture["roll"]:
+            return turned(self._drag_pose, rz=-_TURN * dx)
+        return shifted(self._drag_pose, self._state.carm, dx, dy)

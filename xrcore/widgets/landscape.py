@@ -1,4 +1,4 @@
-"""LandscapeViewer: how a similarity sees the poses about one, and from where a registration finds it."""
+"""LandscapeViewer: a similarity along the six numbers about a pose and over two of them, with capture ranges."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from typing import Any
 import ipywidgets as ipw
 from traitlets import HasTraits
 
-from xrcore._util.errors import XrcoreError
+from xrcore._util.errors import XrcoreError, require
 from xrcore.beam import Beam
 from xrcore.ct import Volume
-from xrcore.figures.encoding import figure_png
-from xrcore.figures.profiles import plane_figure, profiles_figure
+from xrcore.figures import figure_png, plane_figure, profiles_figure
 from xrcore.geometry import Pose
 from xrcore.geometry.pose import NAMES
 from xrcore.registration.similarities import SIMILARITIES
+from xrcore.widgets.html_tables import capture_table
 from xrcore.widgets.landscape_state import LandscapeState
-from xrcore.widgets.landscape_table import table
 from xrcore.widgets.panel import Panel
 from xrcore.xray import Xray
 
@@ -27,11 +26,33 @@ _SUBJECTS = ("xray", "volume", "beam", "truth")
 
 
 class LandscapeViewer(Panel):
-    """Similarity along each of the six numbers about a pose, and over two of them, with capture ranges.
+    """Show a similarity along each of the six numbers about a pose, and over two of them, with capture ranges.
 
-    pose: to look about; default the X-ray's own, or AP. beam: default 90 kV. truth: where descents should come back to, if known.
-    session: a `Session`, or any object with its traits `xray`, `volume` and `numbers`, instead of the others: its X-ray and CT are
-    followed, its pose is taken over at the press of a button. `state` holds choices and results.
+    Parameters
+    ----------
+    xray : Xray
+        The X-ray.
+    volume : Volume
+        The CT.
+    pose : Pose, optional
+        The pose in the middle; default the X-ray's own, or AP.
+    beam : Beam, optional
+        Default 90 kV.
+    truth : Pose, optional
+        Where descents should come back to, if known.
+    session : Session, optional
+        A session, or any object with its traits `xray`, `volume` and `numbers`, instead of the others: its X-ray and CT are followed, its
+        pose is taken over at the press of a button.
+
+    Attributes
+    ----------
+    state : LandscapeState
+        Choices and results.
+
+    Raises
+    ------
+    XrcoreError
+        If X-ray, volume and session do not make one subject.
     """
 
     def __init__(
@@ -66,12 +87,12 @@ class LandscapeViewer(Panel):
             if xray is not None or volume is not None or pose is not None:
                 raise XrcoreError("LandscapeViewer: give an X-ray, a volume and a pose, or a session, which has them")
             self._follow(session)
-        with self.reporting():
+        with self.errors_shown():
             if self.state.xray is not None:
                 self.compute()
 
     def compute(self) -> None:
-        """Profiles and map about the state's `center`."""
+        """Compute profiles and map about the state's `center`."""
         with self._timed(f"{len(SIMILARITIES)} similarities of the same DRRs"):
             self.state.compute()
 
@@ -85,7 +106,7 @@ class LandscapeViewer(Panel):
         with self._timed(f"descents on {self.state.selected}"):
             self.state.descend()
 
-    def still(self) -> bytes | None:
+    def snapshot(self) -> bytes | None:
         return bytes(self.profiles.value) or None
 
     # What it is made of
@@ -118,13 +139,12 @@ class LandscapeViewer(Panel):
         self.translation.observe(lambda change: setattr(state, "translation", change["new"]), names="value")
         self.first.observe(self._choose_pair, names="value")
         self.second.observe(self._choose_pair, names="value")
-        self.here.on_click(lambda _: self._try(self.look_here))
-        self.descend.on_click(lambda _: self._try(self.try_descents))
+        self.here.on_click(self.guarded(self.look_here))
+        self.descend.on_click(self.guarded(self.try_descents))
 
     def _take(self, xray: Xray | None, volume: Volume | None, pose: Pose | None, beam: Beam | None, truth: Pose | None) -> None:
-        for name, value, kind in (("xray", xray, Xray), ("volume", volume, Volume)):
-            if not isinstance(value, kind):
-                raise XrcoreError(f"LandscapeViewer: {name} must be a {kind.__name__}, got {type(value).__name__}")
+        require("LandscapeViewer", "xray", xray, isinstance(xray, Xray), "an Xray")
+        require("LandscapeViewer", "volume", volume, isinstance(volume, Volume), "a Volume")
         state = self.state
         assert xray is not None
         state.xray, state.volume, state.truth = xray, volume, truth
@@ -140,10 +160,10 @@ class LandscapeViewer(Panel):
         self.here.layout.display = ""
         self._adopt()
         self.state.center = Pose(list(session.numbers))  # type: ignore[attr-defined]
-        self.watch(session, self._changed, *(name for name in _SUBJECTS if session.has_trait(name)))
-        self.watch(session, self._moved, "numbers")
+        self.observe_until_closed(session, self._changed, *(name for name in _SUBJECTS if session.has_trait(name)))
+        self.observe_until_closed(session, self._moved, "numbers")
         if self.state.xray is None:
-            self.say("no X-ray yet")
+            self.show_message("no X-ray yet")
 
     def _adopt(self) -> None:
         for name in _SUBJECTS:
@@ -154,11 +174,11 @@ class LandscapeViewer(Panel):
         self._adopt()
         if change["name"] != "truth":
             self.state.forget()
-            self.say("no X-ray yet" if self.state.xray is None else "another X-ray, CT or beam: press 'about the current pose'")
+            self.show_message("no X-ray yet" if self.state.xray is None else "another X-ray, CT or beam: press 'about the current pose'")
 
     def _moved(self, _: Any) -> None:
         if self.state.profiles is not None:
-            self.say("the pose moved: 'about the current pose' looks there")
+            self.show_message("the pose moved: 'about the current pose' looks there")
 
     # From the page to the state, and back
 
@@ -171,13 +191,14 @@ class LandscapeViewer(Panel):
     def _turned(self, _: Any) -> None:
         self.first.value, self.second.value = self.state.pair
         if self.state.profiles is not None:
-            with self.reporting(), self._timed("the map"):
+            with self.errors_shown(), self._timed("the map"):
                 self.state.compute_plane()
 
     def _reached(self, _: Any) -> None:
         self.rotation.value, self.translation.value = self.state.rotation, self.state.translation
         if self.state.profiles is not None:
-            self._try(self.compute)
+            with self.errors_shown():
+                self.compute()
 
     def _enable(self, _: Any = None) -> None:
         self.descend.disabled = not self.state.descendable or self.state.xray is None
@@ -190,30 +211,26 @@ class LandscapeViewer(Panel):
         self._shown = shown
         self.similarity.value = state.selected
         self.profiles.layout.visibility = "hidden" if state.profiles is None else "visible"
-        with self.reporting():
+        with self.errors_shown():
             if state.profiles is None:
                 self.profiles.value, self.table.value = b"", ""
                 return
             figure = profiles_figure(state.profiles, state.selected, returns=state.returns.get(state.selected))
             self.profiles.value = figure_png(figure)
-            self.table.value = table(state.profiles, state.returns, state.selected)
+            self.table.value = capture_table(state.profiles, state.returns, state.selected)
 
     def _draw_plane(self, _: Any = None) -> None:
         state = self.state
         self.plane.layout.visibility = "hidden" if state.plane is None else "visible"
-        with self.reporting():
+        with self.errors_shown():
             self.plane.value = b"" if state.plane is None else figure_png(plane_figure(state.plane, state.selected))
-
-    def _try(self, act: Any) -> None:
-        with self.reporting():
-            act()
 
     @contextmanager
     def _timed(self, what: str) -> Iterator[None]:
-        self.say(f"{what} ...")
+        self.show_message(f"{what} ...")
         began = time.perf_counter()
         yield
-        self.say(f"{what}: {time.perf_counter() - began:.1f} s")
+        self.show_message(f"{what}: {time.perf_counter() - began:.1f} s")
 
 
 def _reach(label: str, low: float, high: float, value: float) -> ipw.FloatSlider:

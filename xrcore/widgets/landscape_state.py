@@ -1,4 +1,4 @@
-"""What a landscape is looked at about, and what was found. No widget in it."""
+"""The state of a LandscapeViewer: an X-ray, a CT, a pose, choices, and profiles of similarities. No widget in it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from traitlets import Dict, Float, HasTraits, Instance, Tuple, Unicode, validate
 
-from xrcore._util.errors import XrcoreError
+from xrcore._util.errors import XrcoreError, require
 from xrcore.beam import Beam
 from xrcore.ct import Volume
 from xrcore.geometry import Pose
@@ -18,12 +18,37 @@ from xrcore.xray import Xray
 
 
 class LandscapeState(HasTraits):
-    """An X-ray, a CT and the pose to look about; then the choices, then the results.
+    """A subject, choices and results: traitlets' traits, to `observe`.
 
-    selected: the similarity that is looked at. pair: names of the numbers of the map. rotation, translation: reach of the lines, in
-    deg and mm. truth: where descents should come back to; default the pose looked about.
-    profiles, plane: None until `compute`. returns: by similarity, what `descend` found.
-    Raises XrcoreError for a choice that does not exist.
+    Attributes
+    ----------
+    xray : Xray or None
+        The X-ray.
+    volume : Volume or None
+        The CT.
+    beam : Beam
+        The beam of the DRRs.
+    center : Pose
+        The pose in the middle, one.
+    truth : Pose or None
+        Where descents should come back to; default `center`.
+    selected : str
+        The similarity that is shown.
+    pair : tuple of str
+        Names of the two numbers of the map.
+    rotation, translation : float
+        Half-widths of the lines [deg], [mm].
+    profiles : Profiles or None
+        Similarities along the six lines; None until `compute`.
+    plane : Plane or None
+        Similarities over the map; None until `compute`.
+    returns : dict of str to Returns
+        By similarity, what `descend` found.
+
+    Raises
+    ------
+    XrcoreError
+        For a choice that does not exist.
     """
 
     xray = Instance(Xray, allow_none=True)
@@ -41,28 +66,34 @@ class LandscapeState(HasTraits):
 
     @property
     def reach(self) -> tuple[float, ...]:
-        """Of the six lines [deg, mm]."""
+        """Half-widths of the six lines [deg, mm]."""
         return (self.rotation,) * 3 + (self.translation,) * 3
 
     @property
     def descendable(self) -> bool:
-        """Whether descents can climb the selected similarity."""
+        """Whether least squares can maximise the selected similarity."""
         return SIMILARITIES[self.selected].least_squares
 
     def compute(self) -> None:
-        """Profiles and map about `center`; what descents found before is forgotten."""
+        """Compute profiles and map about `center`, and forget what descents found before."""
         xray, volume = self._subjects()
         found = profiles(xray, volume, self.center, reach=self.reach, beam=self.beam)
         with self.hold_trait_notifications():
             self.profiles, self.returns, self.plane = found, {}, self._plane(xray, volume, self.center)
 
     def compute_plane(self) -> None:
-        """The map alone, about the pose of the profiles."""
+        """Compute the map alone, about the pose of the profiles."""
         xray, volume = self._subjects()
         self.plane = self._plane(xray, volume, self.center if self.profiles is None else self.profiles.center)
 
     def descend(self) -> Returns:
-        """From where along the lines descents on the selected similarity come back."""
+        """Find from where along the lines descents on the selected similarity come back.
+
+        Returns
+        -------
+        Returns
+            What was found; it is in `returns` too.
+        """
         xray, volume = self._subjects()
         if self.profiles is None:
             self.compute()
@@ -74,7 +105,7 @@ class LandscapeState(HasTraits):
         return found
 
     def forget(self) -> None:
-        """What was found belongs to another X-ray, CT or beam."""
+        """Drop what was found, which belongs to another X-ray, CT or beam."""
         with self.hold_trait_notifications():
             self.profiles, self.plane, self.returns = None, None, {}
 
@@ -88,29 +119,15 @@ class LandscapeState(HasTraits):
             raise XrcoreError("there is no X-ray yet; simulate one, or read one from a file")
         return self.xray, self.volume
 
-    @validate("selected")
-    def _known(self, proposal: Any) -> str:
-        if proposal["value"] not in SIMILARITIES:
-            raise XrcoreError(f"LandscapeState: {proposal['value']!r} is no similarity; choose one of {', '.join(SIMILARITIES)}")
-        return str(proposal["value"])
-
-    @validate("pair")
-    def _different(self, proposal: Any) -> tuple[str, ...]:
-        pair = tuple(proposal["value"])
-        if len(pair) != 2 or pair[0] == pair[1] or set(pair) - set(NAMES):
-            raise XrcoreError(f"LandscapeState: a pair is two different ones of {', '.join(NAMES)}, got {pair!r}")
-        return pair
-
-    @validate("center")
-    def _one(self, proposal: Any) -> Pose:
-        pose: Pose = proposal["value"]
-        if len(pose) != 1:
-            raise XrcoreError(f"LandscapeState: expected one pose, got a batch of {len(pose)}")
-        return pose.detach()
-
-    @validate("rotation", "translation")
-    def _far(self, proposal: Any) -> float:
-        value = float(proposal["value"])
-        if not 0 < value <= 1000:
-            raise XrcoreError(f"LandscapeState: {proposal['trait'].name} must be a positive reach, got {value:g}")
-        return value
+    @validate("selected", "pair", "center", "rotation", "translation")
+    def _checked(self, proposal: Any) -> Any:
+        name, value = proposal["trait"].name, proposal["value"]
+        holds, what = {
+            "selected": lambda: (value in SIMILARITIES, f"one of {', '.join(SIMILARITIES)}"),
+            "pair": lambda: (len(set(value) & set(NAMES)) == len(value) == 2, f"two different ones of {', '.join(NAMES)}"),
+            "center": lambda: (len(value) == 1, "one pose"),
+            "rotation": lambda: (0 < value <= 1000, "a positive reach [deg]"),
+            "translation": lambda: (0 < value <= 1000, "a positive reach [mm]"),
+        }[name]()
+        require("LandscapeState", name, value, holds, what)
+        return value.detach() if name == "center" else value

@@ -1,4 +1,4 @@
-"""Panel: what every instrument is. A box of widgets that can show an error in the page and a still where no kernel runs."""
+"""Panel: a column of widgets with a line for messages and errors, and a picture for pages without a kernel."""
 
 from __future__ import annotations
 
@@ -10,72 +10,112 @@ from typing import Any
 import ipywidgets as ipw
 
 from xrcore._util.errors import XrcoreError
-from xrcore.widgets.watching import Watching
+from xrcore.widgets.observer import Observer
 
-_CALM, _ALARM = "#555555", "#b3261e"
+_MESSAGE, _ERROR = "#555555", "#b3261e"
 
 
-class Panel(Watching, ipw.VBox):
-    """A column of widgets, and among them a line for remarks and errors, class `xr-note`: the last row, or the one that note_at says."""
+class Panel(Observer, ipw.VBox):
+    """A column of widgets, and among them a line for messages and errors, of CSS class `xr-note`.
+
+    Parameters
+    ----------
+    *rows : ipywidgets.Widget
+        The widgets, from top to bottom.
+    name : str
+        The panel has the CSS classes `xr-panel` and `xr-NAME`.
+    note_at : int, optional
+        Index of the message line among the rows; default below them.
+    """
 
     def __init__(self, *rows: ipw.Widget, name: str, note_at: int | None = None) -> None:
         self.note = ipw.HTML().add_class("xr-note")
-        self._alarmed = False
+        self._shows_error = False
         at = len(rows) if note_at is None else note_at
         super().__init__([*rows[:at], self.note, *rows[at:]])
         self.add_class("xr-panel")
         self.add_class(f"xr-{name}")
 
-    def say(self, text: str) -> None:
-        """A remark in that line; "" clears it."""
-        self._alarmed = False
-        self.note.value = _line(text, _CALM, "status")
+    def show_message(self, text: str, *, keep_error: bool = False) -> None:
+        """Show a message.
 
-    def complain(self, text: str) -> None:
-        """An error in that line."""
-        self._alarmed = True
-        self.note.value = _line(text, _ALARM, "alert")
+        Parameters
+        ----------
+        text : str
+            Plain text; "" clears the line.
+        keep_error : bool
+            Do nothing where the line shows an error.
+        """
+        if not (keep_error and self._shows_error):
+            self._show(text, error=False)
 
-    def settle(self, text: str) -> None:
-        """A remark at the end of something, unless something went wrong meanwhile."""
-        if not self._alarmed:
-            self.say(text)
+    def show_error(self, text: str) -> None:
+        """Show an error.
+
+        Parameters
+        ----------
+        text : str
+            Plain text.
+        """
+        self._show(text, error=True)
 
     @contextmanager
-    def reporting(self) -> Iterator[None]:
-        """Bad input inside shows in the page: from a callback, an exception would only reach a log that nobody reads.
+    def errors_shown(self) -> Iterator[None]:
+        """Show errors of the block in the page: raised from a callback, they would only reach a log that nobody reads.
 
         What is not meant for the user is shown too, and raised, since it is a defect.
+
+        Yields
+        ------
+        None
         """
         try:
             yield
         except XrcoreError as error:
-            self.complain(str(error))
+            self.show_error(str(error))
         except Exception as error:
-            self.complain(f"unexpected {type(error).__name__}: {error}")
+            self.show_error(f"unexpected {type(error).__name__}: {error}")
             raise
 
-    def _reporting(self, act: Callable[[], None]) -> Callable[[Any], None]:
-        """`act` as an observer of a trait, its errors shown in the page."""
+    def guarded(self, act: Callable[[], None]) -> Callable[[Any], None]:
+        """Make a callback of a function, whose errors show in the page.
 
-        def observer(_: Any) -> None:
-            with self.reporting():
+        Parameters
+        ----------
+        act : callable
+            Called without arguments.
+
+        Returns
+        -------
+        callable
+            Takes one argument, which it ignores: the change or the button.
+        """
+
+        def callback(_: Any) -> None:
+            with self.errors_shown():
                 act()
 
-        return observer
+        return callback
 
-    def still(self) -> bytes | None:
-        """A PNG of what there is to see now, for pages without a kernel; None for nothing."""
+    def snapshot(self) -> bytes | None:
+        """Draw what there is to see now, for pages without a kernel.
+
+        Returns
+        -------
+        bytes or None
+            A PNG; None for nothing.
+        """
         return None
+
+    def _show(self, text: str, *, error: bool) -> None:
+        self._shows_error = error
+        look = f'role="{"alert" if error else "status"}" style="color:{_ERROR if error else _MESSAGE}"'
+        self.note.value = f"<span {look}>{escape(text)}</span>" if text else ""
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         bundle = super()._repr_mimebundle_(**kwargs)
-        picture = self.still()
+        picture = self.snapshot()
         if bundle is None or picture is None:
             return bundle
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
         return {**data, "image/png": picture}, metadata
-
-
-def _line(text: str, colour: str, role: str) -> str:
-    return f'<span role="{role}" style="color:{colour}">{escape(text)}</span>' if text else ""

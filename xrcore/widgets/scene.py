@@ -1,4 +1,4 @@
-"""CArmScene: where source and detector stand around the patient, in three dimensions."""
+"""CArmScene: source, patient and detector in three dimensions."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from skimage.measure import marching_cubes
 
 from xrcore.ct import Volume
-from xrcore.figures import display_image
-from xrcore.figures.encoding import array_png, figure_png
-from xrcore.figures.scene import ONLOOKER, scene_figure
+from xrcore.figures import array_png, display_image, figure_png, scene_figure
+from xrcore.figures.scene import VIEW_DIRECTION
 from xrcore.geometry import CArm
 from xrcore.geometry.presets import PAPER_CARM
 from xrcore.renderer import render
 from xrcore.widgets.panel import Panel
-from xrcore.widgets.pulse import Pulse
-from xrcore.widgets.state import ViewState
+from xrcore.widgets.state import PoseState
+from xrcore.widgets.throttle import Throttle
+from xrcore.widgets.volume_sources import BuiltInPhantom
 
 _GRID = 4.0  # [mm], of the bone's surface and of the picture on the detector
 _SKIN_GRID = 8.0  # [mm]: it is only a hint, and every triangle costs a computer without a graphics card
@@ -31,17 +31,28 @@ _AXIS = 170.0  # [mm]
 
 
 class CArmScene(Panel):
-    """The CT's bone and skin, the source, the beam's four edges, and the detector with its DRR on it; all move with `state.numbers`.
+    """Show the CT's bone and skin, the source, the beam's four edges, and the detector with its DRR; they move with the pose.
 
-    volume: default that of `state`. state: to share, so that the scene follows a `PoseExplorer` or a cockpit. height: [pixels].
-    `plot` is the k3d plot, to add to.
+    Parameters
+    ----------
+    volume : Volume, optional
+        The CT; default the built-in phantom.
+    carm : CArm
+        Default the paper's.
+    state : PoseState, optional
+        A state to share, so that the scene follows a `PoseExplorer` or a cockpit; it says volume and C-arm.
+    height : int
+        Height [pixels].
+
+    Attributes
+    ----------
+    plot : k3d.plot.Plot
+        The plot, to add to.
     """
 
-    def __init__(self, volume: Volume | None = None, carm: CArm = PAPER_CARM, *, state: ViewState | None = None, height: int = 420) -> None:
+    def __init__(self, volume: Volume | None = None, carm: CArm = PAPER_CARM, *, state: PoseState | None = None, height: int = 420) -> None:
         if state is None:
-            from xrcore.phantom import pelvis
-
-            state = ViewState(pelvis() if volume is None else volume, carm)
+            state = PoseState(BuiltInPhantom() if volume is None else volume, carm)
         self.state = state
         self.plot = k3d.plot(
             height=height, grid_visible=False, camera_auto_fit=False, menu_visibility=False, camera_mode="orbit", axes_helper=0, antialias=0
@@ -50,68 +61,56 @@ class CArmScene(Panel):
         self._patient: list[Any] = []
         self._carm: list[Any] = []
         self._detector: Any = None
-        self._follow = Pulse(lambda: self._reporting(self._place)(None))
-        super().__init__(self.plot, self._follow, name="scene")
-        self.watch(state, self._reporting(self._new_patient), "volume")
-        self.watch(state, self._reporting(self._new_carm), "carm")
-        self.watch(state, self._moved, "numbers", "beam")
+        place = self.guarded(self._place)
+        self.throttle = Throttle(lambda: place(None))
+        super().__init__(self.plot, self.throttle, name="scene")
+        self.observe_until_closed(state, self.guarded(self._new_patient), "volume")
+        self.observe_until_closed(state, self.guarded(self._new_carm), "carm")
+        self.observe_until_closed(state, lambda _: self.throttle(), "numbers", "beam")
         self._new_patient()
 
     def close(self) -> None:
-        if "_follow" in self.__dict__:
-            self._follow.close()
+        if "throttle" in self.__dict__:
+            self.throttle.close()
         super().close()
 
-    def still(self) -> bytes:
+    def snapshot(self) -> bytes:
         state = self.state
         return figure_png(scene_figure(state.volume, state.carm, state.pose, state.beam))
 
     def _new_patient(self) -> None:
         volume = self.state.volume
-        self._remove(self._patient)
-        grid = volume.coarser(_GRID)
+        grid, coarse = volume.coarser(_GRID), volume.coarser(_SKIN_GRID)
         hard = [i for i, name in enumerate(grid.materials) if name not in ("soft", "air")]
-        self._patient = []
-        coarse = volume.coarser(_SKIN_GRID)
-        for name, part, on, colour, opacity in (
-            ("bone", grid.density[hard], grid, _BONE, 1.0),
-            ("skin", coarse.density, coarse, _SKIN, 0.12),
-        ):
-            found = surface(part.sum(0), on)
-            if found is not None:
-                self._patient.append(
-                    k3d.mesh(
-                        *found, color=colour, opacity=opacity, flat_shading=False, side="double" if opacity == 1 else "front", name=name
-                    )
-                )
+        bone, skin = surface(grid.density[hard].sum(0), grid), surface(coarse.density.sum(0), coarse)
+        things = []
+        if bone is not None:
+            things.append(k3d.mesh(*bone, color=_BONE, flat_shading=False, side="double", name="bone"))
+        if skin is not None:
+            things.append(k3d.mesh(*skin, color=_SKIN, opacity=0.12, flat_shading=False, side="front", name="skin"))
         isocenter = volume.isocenter.numpy()
         for name, (colour, direction) in _AXES.items():
             tip = isocenter + _AXIS * np.array(direction)
-            self._patient.append(k3d.line(_floats([isocenter, tip]), color=colour, width=2.5, shader="mesh", name=name))
-            self._patient.append(k3d.text(name, position=tip.tolist(), color=colour, size=0.9, label_box=False, is_html=True))
-        for thing in self._patient:
-            self.plot += thing
-        self._look()
+            things.append(k3d.line(_floats([isocenter, tip]), color=colour, width=2.5, shader="mesh", name=name))
+            things.append(k3d.text(name, position=tip.tolist(), color=colour, size=0.9, label_box=False, is_html=True))
+        self._patient = self._replace(self._patient, things)
+        # far enough to see source and detector
+        eye = isocenter + self.state.carm.source_to_detector * 0.62 * np.array(VIEW_DIRECTION)
+        self.plot.camera = [*eye.tolist(), *isocenter.tolist(), 0, 0, 1]
         self._new_carm()
 
-    def _remove(self, things: list[Any]) -> None:
-        for thing in things:
+    def _replace(self, old: list[Any], new: list[Any]) -> list[Any]:
+        for thing in old:
             self.plot -= thing
             thing.close()
-
-    def _look(self) -> None:
-        """From the patient's left, front and above, far enough to see source and detector."""
-        isocenter = self.state.volume.isocenter.numpy()
-        eye = isocenter + self.state.carm.source_to_detector * 0.62 * np.array(ONLOOKER)
-        self.plot.camera = [*eye.tolist(), *isocenter.tolist(), 0, 0, 1]
+        for thing in new:
+            self.plot += thing
+        return new
 
     def _new_carm(self) -> None:
         """Everything that moves with the C-arm, in the camera frame: one matrix places it all."""
-        self._remove(self._carm)
-        carm = self.state.carm
-        corners = carm.corners().numpy()
+        corners = self.state.carm.corners().numpy()
         source = np.zeros(3)
-        ends = _floats([source, *corners])
         edges = _indices([[0, 1], [0, 2], [0, 3], [0, 4], [1, 2], [2, 3], [3, 4], [4, 1]])
         self._detector = k3d.mesh(
             _floats(corners),
@@ -122,17 +121,10 @@ class CArmScene(Panel):
             side="double",
             name="detector",
         )
-        self._carm = [
-            self._detector,
-            k3d.points(_floats([source]), point_size=36.0, color=_SOURCE, shader="3d", name="source"),
-            k3d.lines(ends, edges, indices_type="segment", color=_BEAM, width=4.0, shader="mesh", name="beam"),
-        ]
-        for thing in self._carm:
-            self.plot += thing
+        points = k3d.points(_floats([source]), point_size=36.0, color=_SOURCE, shader="3d", name="source")
+        beam = k3d.lines(_floats([source, *corners]), edges, indices_type="segment", color=_BEAM, width=4.0, shader="mesh", name="beam")
+        self._carm = self._replace(self._carm, [self._detector, points, beam])
         self._place()
-
-    def _moved(self, _: Any = None) -> None:
-        self._follow()
 
     def _place(self) -> None:
         """One matrix for all that moves, the new picture, one frame."""
@@ -153,9 +145,23 @@ class CArmScene(Panel):
 
 
 def surface(density: Float[torch.Tensor, "D H W"], volume: Volume) -> tuple[Float[NDArray, "n 3"], Int[NDArray, "m 3"]] | None:
-    """Vertices in the world [mm] and triangles of the surface at half the density that is usual inside; None where there is nothing.
+    """Find the surface at half the density that is usual inside.
 
-    Source: Lewiner et al., "Efficient implementation of marching cubes cases with topological guarantees", 2003 (scikit-image).
+    Parameters
+    ----------
+    density : Float[Tensor, "D H W"]
+        Mass density on the volume's grid [g/cm3].
+    volume : Volume
+        Says where the grid lies.
+
+    Returns
+    -------
+    tuple of Float[NDArray, "n 3"] and Int[NDArray, "m 3"], or None
+        Vertices in the world [mm] and triangles; None where there is nothing.
+
+    References
+    ----------
+    Lewiner et al., "Efficient implementation of marching cubes cases with topological guarantees", 2003 (scikit-image).
     """
     values = np.pad(density.cpu().numpy(), 1)  # closed where the CT ends
     inside = values[values > 0.05]

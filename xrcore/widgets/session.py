@@ -25,9 +25,9 @@ from xrcore.registration.files import FILES, write_registration
 from xrcore.registration.pipeline import register
 from xrcore.registration.result import Registration, Step
 from xrcore.simulation import Acquisition, simulate
-from xrcore.widgets.choices import SPACING, CtFile, CtSource
 from xrcore.widgets.reports import Reports
-from xrcore.widgets.state import ViewState
+from xrcore.widgets.state import PoseState
+from xrcore.widgets.volume_sources import SPACING, CtFile, VolumeSource
 from xrcore.xray import Xray, read_xray
 
 _FINER = 0.75  # of the voxel size: a simulated X-ray comes from a finer patient than the one that is registered
@@ -38,10 +38,10 @@ _WORK = 2.0  # at least as long as the last look took, times this: onlookers mus
 _PATIENCE = 4.0  # [s], of all pauses together
 
 
-class Session(ViewState):
+class Session(PoseState):
     """A CT and an X-ray, the pose that is shown, how to register, and what came of it.
 
-    Beside the traits of `ViewState`: `xray`; `truth`, the pose of a simulated X-ray; `method` and `similarity`, as for `xrcore.register`,
+    Beside the traits of `PoseState`: `xray`; `truth`, the pose of a simulated X-ray; `method` and `similarity`, as for `xrcore.register`,
     "auto" being the method's own; `stage`, in words; `history`, the steps so far; `result`. pace: seconds that each better
     pose stays, for those who watch, up to some seconds in all; it does not count as the registration's time.
     """
@@ -57,7 +57,7 @@ class Session(ViewState):
 
     def __init__(
         self,
-        volume: Volume | CtSource,
+        volume: Volume | VolumeSource,
         xray: Xray | None = None,
         *,
         carm: CArm = PAPER_CARM,
@@ -75,7 +75,7 @@ class Session(ViewState):
 
     # What is registered
 
-    def choose(self, patient: CtSource) -> None:
+    def choose(self, patient: VolumeSource) -> None:
         """Another patient; the X-ray is gone, since it was somebody else's. Raises XrcoreError where the CT cannot be read."""
         self._refuse_while_running()
         volume = self._volume_of(patient)

@@ -1,4 +1,4 @@
-"""Six sliders on a pose."""
+"""Six sliders that show and change a pose."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import ipywidgets as ipw
 
 from xrcore.geometry.pose import NAMES
-from xrcore.widgets.state import ViewState
-from xrcore.widgets.watching import Watching
+from xrcore.widgets.observer import Observer
+from xrcore.widgets.state import PoseState
 
 # name -> what it means, half-width of the slider
 _SLIDERS = {
@@ -21,28 +21,33 @@ _SLIDERS = {
     "tz": ("depth", 150.0),
 }
 _STEP = 0.1  # [deg] or [mm] of a press of an arrow key
-# Browsers round what they are sent to the slider's step, and may send that back, late and in this order: what is within half a step of
-# what the slider was told before is no hand.
+# Browsers round what they are sent to the slider's step, and may send that back, late and in this order: a value within half a step of
+# one that the slider was sent before is an echo, and nobody moved it.
 _SAME = 0.501 * _STEP
 
 
-class PoseSliders(Watching, ipw.VBox):
-    """Shows and changes the pose of a state, in both directions; a number beyond its slider widens it.
+class PoseSliders(Observer, ipw.VBox):
+    """Show and change the pose of a state; a number beyond its slider widens the slider.
 
-    Sliders have the classes `xr-rx` to `xr-tz`; they move with the mouse, and with the arrow keys once focused.
+    Sliders have the CSS classes `xr-rx` to `xr-tz`; they move with the mouse, and with the arrow keys once focused.
+
+    Parameters
+    ----------
+    state : PoseState
+        Whose pose is shown and changed.
     """
 
-    def __init__(self, state: ViewState) -> None:
+    def __init__(self, state: PoseState) -> None:
         self._state = state
-        self._told: dict[str, deque[float]] = {name: deque(maxlen=64) for name in NAMES}
-        self._telling = False
+        self._sent: dict[str, deque[float]] = {name: deque(maxlen=64) for name in NAMES}
+        self._sending = False
         self.sliders = {name: self._slider(name) for name in NAMES}
         rows = [ipw.HBox([self.sliders[name], ipw.HTML(f'<span style="color:#666">{_SLIDERS[name][0]}</span>')]) for name in NAMES]
         super().__init__(rows)
         self._show()
         for slider in self.sliders.values():
             slider.observe(self._slid, names="value")
-        self.watch(state, self._show, "numbers")
+        self.observe_until_closed(state, self._show, "numbers")
 
     def _slider(self, name: str) -> ipw.FloatSlider:
         _, reach = _SLIDERS[name]
@@ -60,20 +65,20 @@ class PoseSliders(Watching, ipw.VBox):
 
     def _slid(self, change: Any) -> None:
         name = next(name for name, slider in self.sliders.items() if slider is change["owner"])
-        number, told = self._state.numbers[NAMES.index(name)], self._told[name]
-        if self._telling:
+        number, sent = self._state.numbers[NAMES.index(name)], self._sent[name]
+        if self._sending:
             return
         if abs(change["new"] - number) <= _SAME:
-            told.clear()  # it has caught up
+            sent.clear()  # it has caught up
             return
-        late = next((value for value in told if abs(change["new"] - value) <= _SAME), None)
-        if late is not None:
-            while told.popleft() != late:
+        echo = next((value for value in sent if abs(change["new"] - value) <= _SAME), None)
+        if echo is not None:
+            while sent.popleft() != echo:
                 pass
-        if late is not None or self._state.running:
-            self._tell(name, number)
+        if echo is not None or self._state.running:
+            self._send(name, number)
         else:
-            told.clear()
+            sent.clear()
             self._state.set(**{name: change["new"]})
 
     def _show(self, _: Any = None) -> None:
@@ -84,10 +89,10 @@ class PoseSliders(Watching, ipw.VBox):
                 slider.min, slider.max = -reach, reach
             # the slider that the hand is on must not be sent back to where it was a moment ago, not by a rounding error either
             if abs(slider.value - value) > 1e-6:
-                self._tell(name, value)
+                self._send(name, value)
 
-    def _tell(self, name: str, value: float) -> None:
-        self._told[name].append(value)
-        self._telling = True
+    def _send(self, name: str, value: float) -> None:
+        self._sent[name].append(value)
+        self._sending = True
         self.sliders[name].value = round(value, 3)
-        self._telling = False
+        self._sending = False

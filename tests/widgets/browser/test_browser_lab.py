@@ -193,14 +193,14 @@ def test_what_is_saved_is_what_the_command_line_saves(cockpit, root):
 def test_every_way_to_compare_shows_something_else(cockpit):
     pictures = []
     for view in ("edges", "overlay", "checkerboard", "difference", "split", "X-ray"):
-        cockpit.locator(".xr-cockpit .xr-view button", has_text=re.compile(f"^{view}$")).click()
+        cockpit.locator(".xr-cockpit .xr-mode button", has_text=re.compile(f"^{view}$")).click()
         cockpit.wait_for_timeout(300)
         pictures.append(settles(cockpit, ".xr-cockpit"))
     assert len(set(pictures)) == len(pictures)
 
 
 def test_the_split_follows_the_hand_without_the_kernel(cockpit):
-    cockpit.locator(".xr-cockpit .xr-view button", has_text=re.compile("^split$")).click()
+    cockpit.locator(".xr-cockpit .xr-mode button", has_text=re.compile("^split$")).click()
     before = settles(cockpit, ".xr-cockpit")
     pose = readout(cockpit, ".xr-cockpit", "tx")
     x, y = grasp(cockpit, ".xr-cockpit .xr-canvas canvas")
