@@ -44,7 +44,7 @@ def main() -> None:
     if GPU and not args.dry and os.environ.get("TRITON_INTERPRET") == "1":
         sys.exit("TRITON_INTERPRET=1 is set, so the kernels would not run on the GPU; unset it")
     out = args.out or (None if args.dry else RESULTS)
-    print(machine.in_words(machine.describe()))
+    print(machine.machine_text(machine.describe_machine()))
     if args.only != "precision":
         times(out, dry=args.dry, paper=args.paper)
     if args.only != "times":

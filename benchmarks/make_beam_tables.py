@@ -10,12 +10,13 @@ elemental coefficients (with coherent scattering) of xraydb.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import spekpy
 import xraydb
+
+from xrcore.utilities import atomic_file
 
 TABLES = Path(__file__).parents[1] / "xrcore" / "beam" / "tables"
 KILOVOLTS = (60, 90, 120)
@@ -78,9 +79,8 @@ def _air_energy_absorption() -> tuple[np.ndarray, np.ndarray]:
 
 def write(path: Path, comments: list[str], header: list[str], rows: list[str]) -> None:
     lines = [*(f"# {comment}" for comment in comments), ",".join(header), *rows]
-    part = path.with_name(path.name + ".part")
-    part.write_text("\n".join(lines) + "\n")
-    os.replace(part, path)
+    with atomic_file(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n")
 
 
 def main() -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from xrcore.ct import Volume
 from xrcore.geometry import CArm, Pose, camera_rays
 from xrcore.geometry.presets import PAPER_CARM
 from xrcore.renderer import reference, render, render_with_jacobian
+from xrcore.utilities import atomic_file
 
 BACKENDS = ("reference", "cpu")
 CARM = PAPER_CARM.resized((64, 64))
@@ -183,9 +183,8 @@ def main() -> None:
         cells = f"{row['value_max']:.1e} | {row['value_norm']:.1e} | {row['jacobian_norm']:.1e} | {rtk}"
         print(f"| {name} | {row['volume'].removeprefix('Volume(').removesuffix(')')} | {cells} |", flush=True)
     if out is not None:
-        temporary = out.with_name(f".{out.name}.{os.getpid()}")
-        temporary.write_text(json.dumps({"closed_forms": forms, "real_cts": patients}, indent=2) + "\n", encoding="utf-8")
-        os.replace(temporary, out)
+        with atomic_file(out) as temporary:
+            temporary.write_text(json.dumps({"closed_forms": forms, "real_cts": patients}, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

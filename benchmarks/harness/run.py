@@ -17,7 +17,7 @@ from harness.plot import scaling_figure
 from harness.scaling import Sweep, sweeps
 from harness.timing import interleaved
 from xrcore._util import machine
-from xrcore._util.atomic import check_writable, staged
+from xrcore._util.atomic import atomic_folder, check_writable
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.figures import save_figure
@@ -43,8 +43,8 @@ def run(*, peers: bool = False, quick: bool = False, out: str | os.PathLike[str]
         print(f"... {stage}", flush=True)
 
     side, rounds = (128, 3) if quick else (256, 9)
-    results: dict[str, Any] = {"machine": machine.describe(), "pixels": side, "voxels": side, "quick": quick}
-    print(machine.in_words(results["machine"]))
+    results: dict[str, Any] = {"machine": machine.describe_machine(), "pixels": side, "voxels": side, "quick": quick}
+    print(machine.machine_text(results["machine"]))
     say("making the phantom")
     body = case.body(3.0 if quick else 1.5)
     volume = case.resampled(body, side)
@@ -164,7 +164,7 @@ def _time(ms: float) -> str:
 def _write(out: Path, results: dict[str, Any], grown: dict[str, Sweep], side: int) -> None:
     described = results["machine"]
     caption = f"{described['cpu']}, {described['cores']} cores; medians, shaded to the fastest repeat"
-    with staged(out) as folder:
+    with atomic_folder(out) as folder:
         (folder / FILES[0]).write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
         with (folder / FILES[1]).open("w", newline="", encoding="utf-8") as file:
             _write_csv(csv.writer(file), results)

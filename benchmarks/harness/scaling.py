@@ -50,7 +50,7 @@ def _sweep(sizes: list[int], rounds: int, arguments: Callable[[int], tuple[Any, 
 
 
 def _thread_sweep(volume: Volume, side: int, rounds: int) -> Sweep:
-    before, most = torch.get_num_threads(), machine.cores()
+    before, most = torch.get_num_threads(), machine.available_cores()
     counts = sorted({*(2**i for i in range(10) if 2**i <= most), most})
 
     def with_threads(count: int, draw: Callable[..., Any]) -> Callable[[], None]:

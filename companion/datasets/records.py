@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from xrcore._util.errors import XrcoreError
+from xrcore.utilities import atomic_file
 
 FILE = "data.lock.json"
 
@@ -45,7 +45,6 @@ def _record(value: dict[str, object]) -> Record:
 def write_record(folder: Path, name: str, record: Record) -> None:
     """Add or replace one; the file is replaced whole."""
     entries = {**read_records(folder), name: record}
-    temporary = folder / f".{FILE}.new"
     content = {"entries": {key: asdict(value) for key, value in sorted(entries.items())}}
-    temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    os.replace(temporary, folder / FILE)
+    with atomic_file(folder / FILE) as temporary:
+        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")

@@ -20,6 +20,7 @@ from companion.datasets.mirror import Mirror, has_hash
 from companion.datasets.records import Record, read_records, write_record
 from companion.datasets.transfer import Progress, ResumingDownloader
 from xrcore._util.errors import XrcoreError
+from xrcore.utilities import atomic_file
 
 FOLDER, MIRROR = "XRCORE_DATA", "XRCORE_DATA_MIRROR"
 _STAGING = ".downloads"
@@ -295,9 +296,8 @@ def _compare(path: Path, known: str | None) -> Checked:
 
 
 def _copy(source: Path, target: Path) -> None:
-    temporary = target.with_name(f"tmp-{target.name}")
-    shutil.copyfile(source, temporary)
-    os.replace(temporary, target)
+    with atomic_file(target) as temporary:
+        shutil.copyfile(source, temporary)
 
 
 def _wrong_bytes(entry: Entry, file: RemoteFile, known: str | None) -> str:

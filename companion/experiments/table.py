@@ -12,9 +12,9 @@ from typing import Any
 
 import pandas as pd
 
-from xrcore._util.atomic import check_writable
 from xrcore._util.errors import XrcoreError
 from xrcore.geometry.pose import NAMES
+from xrcore.utilities import atomic_file, check_writable
 
 EVIDENCE = ("zncc", "gradient", "local", "attainable", "disagreement")
 # what an answer is measured by, and pandas' type of it; missing where the method failed or does not tell
@@ -78,14 +78,8 @@ class Table:
         """The table in an order of its own, whatever order the rows came in."""
         frame = as_frame(list(self.rows.values()))
         if self.path is not None and self.path.suffix == ".parquet":
-            temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-            try:
+            with atomic_file(self.path) as temporary:
                 frame.to_parquet(temporary, engine="pyarrow", index=False)
-                os.replace(temporary, self.path)
-            except OSError as error:
-                raise XrcoreError(f"{self.path}: cannot be written ({error.strerror or error})") from None
-            finally:
-                temporary.unlink(missing_ok=True)
         return frame
 
     def _open(self, path: Path) -> list[dict[str, Any]]:

@@ -16,8 +16,8 @@ from companion.experiments.seeds import digest
 from companion.workflow.paths import Places
 from companion.workflow.plan import Plan
 from companion.workflow.provenance import origin, write
-from xrcore._util.atomic import fingerprint, replacing
 from xrcore._util.errors import XrcoreError
+from xrcore.utilities import atomic_file, fingerprint
 
 _DIGITS = 5  # of what is kept in results/
 _TOLD = ("commit", "uncommitted", "minutes")  # of each training and part
@@ -124,10 +124,10 @@ def _minutes_before(growing: Path) -> float:
 def save_images(path: Path, images: dict[str, Any]) -> None:
     """As .npz, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    with atomic_file(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **images)
 
 
 def _save(table: pd.DataFrame, path: Path) -> None:
-    with replacing(path) as temporary:
+    with atomic_file(path) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")

@@ -26,13 +26,13 @@ from torch import Tensor
 
 from companion.datasets.biplane import WristBiplane
 from xrcore import metrics
-from xrcore._util.atomic import replacing
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.figures.blends import edges
 from xrcore.geometry import rigid
 from xrcore.registration.multi_view import View, ViewsRegistration, around, register_views, shadow
 from xrcore.renderer import render
+from xrcore.utilities import atomic_file
 
 # rig_from_ct as an operator gives it: rotation vector [deg], and where in the rig the crop's centre lies [mm]
 STARTS: dict[tuple[str, int], tuple[tuple[float, float, float], tuple[float, float, float]]] = {
@@ -110,9 +110,9 @@ def run(
     table = pd.DataFrame(rows)
     for path in (Path(out_csv), Path(out_npz)):
         path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(out_csv) as temporary:
+    with atomic_file(out_csv) as temporary:
         table.to_csv(temporary, index=False, float_format="%.5g")
-    with replacing(out_npz) as temporary, temporary.open("wb") as file:
+    with atomic_file(out_npz) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **images)
     return table
 

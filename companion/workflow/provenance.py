@@ -8,9 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from xrcore._util.atomic import replacing
-from xrcore._util.machine import describe
-from xrcore._util.versions import versions
+from xrcore.utilities import atomic_file, describe_machine, package_versions
 
 _PACKAGES = ("efficientnet-pytorch", "numba", "numpy", "SimpleITK", "torch")
 _CODE = ("xrcore", "workflow")  # what a result depends on
@@ -23,8 +21,8 @@ def origin(root: Path, *, seed: int, minutes: float, **more: Any) -> dict[str, A
         "uncommitted": bool(_git(root, "status", "--porcelain", "--", *_CODE)),
         "seed": seed,
         "minutes": round(minutes, 2),
-        "machine": describe(),
-        "versions": versions(*_PACKAGES),
+        "machine": describe_machine(),
+        "versions": package_versions(*_PACKAGES),
         "finished": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         **more,
     }
@@ -33,7 +31,7 @@ def origin(root: Path, *, seed: int, minutes: float, **more: Any) -> dict[str, A
 def write(path: Path, record: dict[str, Any]) -> None:
     """As JSON, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 

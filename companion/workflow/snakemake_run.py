@@ -12,7 +12,7 @@ from pathlib import Path
 from companion.workflow.paths import Places
 from companion.workflow.plan import PROFILES, Plan
 from xrcore._util.errors import XrcoreError
-from xrcore._util.machine import cores as cores_here
+from xrcore.utilities import available_cores
 
 _SETTINGS = (
     "--rerun-incomplete",
@@ -39,7 +39,7 @@ def run(profile: str, *, root: Path = Path(), cores: int | None = None, dry_run:
     elsewhere = any(word in ("--profile", "--executor", "-e") or word.startswith(("--profile=", "--executor=")) for word in extra)
     command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", *_SETTINGS]
     # another executor counts jobs, not cores
-    command += [] if elsewhere and cores is None else ["--cores", str(cores or cores_here())]
+    command += [] if elsewhere and cores is None else ["--cores", str(cores or available_cores())]
     command += ["--dry-run"] if dry_run else []
     command += [*extra, "--config", f"profile={profile}"]
     with _alone(root) as (held, interrupted):

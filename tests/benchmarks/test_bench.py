@@ -85,11 +85,11 @@ def test_resampled_keeps_box_isocentre_and_mass():
 
 
 def test_machine_is_described():
-    described = machine.describe()
+    described = machine.describe_machine()
     assert described["cores"] >= 1
-    assert described["packages"]["torch"] in machine.in_words(described)
-    assert "too long" in machine.in_words(described | {"load": 100.0})
-    assert "too long" not in machine.in_words(described | {"load": 0.0})
+    assert described["packages"]["torch"] in machine.machine_text(described)
+    assert "too long" in machine.machine_text(described | {"load": 100.0})
+    assert "too long" not in machine.machine_text(described | {"load": 0.0})
 
 
 @pytest.mark.skipif(not peer_rtk.installed(), reason="itk-rtk is not installed")

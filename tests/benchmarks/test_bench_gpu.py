@@ -44,7 +44,7 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
 
 
 def written(folder: Path, table: list[dict], note: str = "", **described: object) -> Path:
-    kept = {"machine": machine.describe() | described, "note": note, "table": table}
+    kept = {"machine": machine.describe_machine() | described, "note": note, "table": table}
     (folder / "gpu.json").write_text(json.dumps(kept))
     return folder
 
@@ -270,19 +270,19 @@ GPU = {"name": "A100", "memory_gb": 80.0, "capability": "8.0", "driver": "550.54
 
 def test_a_gpu_is_described_where_there_is_one(monkeypatch):
     if not torch.cuda.is_available():
-        assert "gpu" not in machine.describe()
+        assert "gpu" not in machine.describe_machine()
     seen = SimpleNamespace(name="A100", total_memory=80e9, major=8, minor=0)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: seen)
     monkeypatch.setattr(machine.subprocess, "run", lambda *_, **__: SimpleNamespace(stdout="550.54\n550.54\n"))
-    described = machine.describe()
+    described = machine.describe_machine()
     assert (described["gpu"]["driver"], described["gpu"]["torch"]) == ("550.54", torch.__version__)
-    assert "\nA100 (80 GB), driver 550.54" in machine.in_words(described)
+    assert "\nA100 (80 GB), driver 550.54" in machine.machine_text(described)
 
     def absent(*_, **__):
         raise FileNotFoundError
 
     monkeypatch.setattr(machine.subprocess, "run", absent)
-    assert machine.describe()["gpu"]["driver"] is None
-    assert machine.gpu_in_words(GPU | {"driver": None}) == "A100 (80 GB), CUDA 12.4, torch 2.6.0"
+    assert machine.describe_machine()["gpu"]["driver"] is None
+    assert machine.gpu_text(GPU | {"driver": None}) == "A100 (80 GB), CUDA 12.4, torch 2.6.0"

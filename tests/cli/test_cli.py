@@ -21,8 +21,8 @@ from commands import Done
 from PIL import Image
 
 import xrcore
-from xrcore._util.atomic import fingerprint
 from xrcore._util.errors import XrcoreError
+from xrcore._util.hashes import fingerprint
 from xrcore.geometry import CArm, Pose
 from xrcore.phantom import pelvis_hu
 from xrcore.registration.files import read_pose

@@ -525,7 +525,7 @@ def test_a_full_disk_leaves_the_pair_before(tmp_path, monkeypatch, function, cal
     monkeypatch.setattr(os, function, failing)
     for value in (2.0, 1.0):  # the same tensors again too: they are the old pair's
         calls.clear()
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(XrcoreError, match="No space left"):
             write_pair(tmp_path, "thing", *pair(value))
         assert read_pair(tmp_path) == 1.0
         assert sorted(p.name for p in tmp_path.iterdir()) == before
@@ -557,10 +557,10 @@ def tiny_disk(tmp_path):
 
 def test_a_disk_that_is_really_full(tiny_disk):
     write_pair(tiny_disk, "thing", *pair(1.0))
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(XrcoreError, match="No space left"):
         write_pair(tiny_disk, "thing", {"a": torch.zeros(50_000)}, {"value": 0.0})
     assert read_pair(tiny_disk) == 1.0
-    with pytest.raises(XrcoreError, match="the model cannot be written") as caught:
+    with pytest.raises(XrcoreError, match="cannot be written .No space left") as caught:
         untrained().save(tiny_disk)
     assert "\n" not in str(caught.value)
     assert read_pair(tiny_disk) == 1.0

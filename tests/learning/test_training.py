@@ -468,9 +468,9 @@ def test_a_full_disk_stops_with_the_checkpoint_before(half_done, monkeypatch):
         train(patient(), CARM, settings, out=half_done, resume=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(XrcoreError, match=r"the model cannot be written .No space left on device."):
+        with pytest.raises(XrcoreError, match=r"cannot be written .No space left on device."):
             train(patient(), CARM, TINY, out=half_done, resume=True)
-        with pytest.raises(XrcoreError, match=r"the checkpoint cannot be written .No space left on device.; the one before is whole"):
+        with pytest.raises(XrcoreError, match=r"cannot be written .No space left on device.; the checkpoint before is whole"):
             train(patient(), CARM, settings, out=half_done.parent / "other")
     assert (half_done / "checkpoint.json").read_bytes() == content
     train(patient(), CARM, TINY, out=half_done, resume=True)

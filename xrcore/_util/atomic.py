@@ -1,21 +1,31 @@
-"""Output that appears whole or not at all, and fingerprints of input."""
+"""Write files and folders whole or not at all."""
 
 from __future__ import annotations
 
-import hashlib
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from xrcore._util.errors import XrcoreError
 
 
 def check_writable(folder: str | os.PathLike[str]) -> None:
-    """Raise XrcoreError if `folder` neither is nor can become a folder to write to: better before the work than after it."""
+    """Check before long work that its results can be written.
+
+    Parameters
+    ----------
+    folder : str or path
+        Where the results are to go.
+
+    Raises
+    ------
+    XrcoreError
+        If `folder` neither is nor can become a folder to write to.
+    """
     folder = Path(folder)
     base = _existing(folder)
     if not base.is_dir():
@@ -25,11 +35,61 @@ def check_writable(folder: str | os.PathLike[str]) -> None:
 
 
 @contextmanager
-def staged(folder: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary folder whose files move into `folder` when the block ends well; otherwise nothing is left of them.
+def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Write a file that appears whole or not at all, also where the program is killed.
 
-    `folder` and its parents are made when they do not exist; files of other names stay in it.
-    Raises XrcoreError naming the folder or file that cannot be written.
+    Parameters
+    ----------
+    path : str or path
+        The file to write; its folder must exist.
+
+    Yields
+    ------
+    path
+        An empty file beside it, of the same suffix, for the block to write. When the block ends without an error it is flushed to the
+        disk and takes the place of `path`; otherwise it is removed. A killed program leaves it behind, as `.STEM-*.part*`.
+
+    Raises
+    ------
+    XrcoreError
+        If the disk refuses.
+    """
+    path = Path(path)
+    try:
+        temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}.part{path.suffix}")
+        temporary.open("xb").close()
+    except (OSError, ValueError) as error:
+        raise XrcoreError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})") from None
+    try:
+        yield temporary
+        _flush_to_disk(temporary)
+        os.replace(temporary, path)
+        _flush_names(path.parent)
+    except OSError as error:
+        raise XrcoreError(f"{path}: cannot be written ({error.strerror or error})") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """Write several files of a folder, all of them or none.
+
+    Parameters
+    ----------
+    folder : str or path
+        Where the files are to go. It is made when it does not exist, with its parents; files of other names stay in it.
+
+    Yields
+    ------
+    path
+        An empty folder on the same disk, for the block to write to. When the block ends without an error its files move into `folder`;
+        otherwise nothing is left of them.
+
+    Raises
+    ------
+    XrcoreError
+        Naming the folder or file that cannot be written.
     """
     folder = Path(folder)
     check_writable(folder)
@@ -48,26 +108,19 @@ def staged(folder: str | os.PathLike[str]) -> Iterator[Path]:
         raise XrcoreError(f"{folder}: cannot be written ({error.strerror or error})") from None
 
 
-@contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its place when the block ends well, so that no reader sees half a file."""
-    path = Path(path)
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    except (OSError, ValueError) as error:
-        raise XrcoreError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})") from None
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner can read
-        temporary.replace(path)
-    except OSError as error:
-        raise XrcoreError(f"{path}: cannot be written ({error.strerror})") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+def _flush_to_disk(file: Path) -> None:
+    with file.open("rb+") as opened:
+        os.fsync(opened.fileno())
+
+
+def _flush_names(folder: Path) -> None:
+    """Put the names of a folder's files on the disk, where the system can."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _move(temporary: Path, folder: Path) -> None:
@@ -76,10 +129,13 @@ def _move(temporary: Path, folder: Path) -> None:
     if blocked:
         raise XrcoreError(f"{folder / blocked[0]}: a folder of this name is in the way")
     made = [p for p in (folder, *folder.parents) if not p.exists()]
+    for file in files:
+        _flush_to_disk(file)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for file in files:
             os.replace(file, folder / file.name)
+        _flush_names(folder)
     except OSError:
         for path in made:
             if path.is_dir() and not any(path.iterdir()):
@@ -90,21 +146,3 @@ def _move(temporary: Path, folder: Path) -> None:
 def _existing(folder: Path) -> Path:
     """The folder itself, or the nearest of its parents that exists."""
     return next(path for path in (folder, *folder.absolute().parents) if path.exists())
-
-
-def fingerprint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """{"path", "sha256"} of a file; of a folder, subfolders included, also "files", and the sha256 of its sorted lines `SHA256  NAME`.
-
-    The folder's is what `find * -type f | xargs sha256sum | LC_ALL=C sort -k 2 | sha256sum` prints in it.
-    """
-    path = Path(path)
-    if not path.is_dir():
-        return {"path": str(path), "sha256": _sha256(path)}
-    files = sorted((p for p in path.rglob("*") if p.is_file()), key=lambda p: p.relative_to(path).as_posix())
-    lines = "".join(f"{_sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
-    return {"path": str(path), "files": len(files), "sha256": hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

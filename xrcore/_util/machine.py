@@ -1,4 +1,4 @@
-"""The machine that the figures belong to."""
+"""Describe the machine, and the versions of packages, that numbers depend on."""
 
 from __future__ import annotations
 
@@ -14,14 +14,18 @@ import torch
 _PACKAGES = ("xrcore", "torch", "numba", "numpy", "itk-rtk", "nanodrr")
 
 
-def describe() -> dict[str, Any]:
-    """Processor, cores this program may use, threads it does use, memory [GB], system, versions, and load before the run.
+def describe_machine() -> dict[str, Any]:
+    """Describe the machine that this program runs on.
 
-    Where torch sees a GPU also "gpu": its name, memory, driver, and the versions of CUDA, torch and Triton.
+    Returns
+    -------
+    dict
+        "cpu", "cores" this program may use, "threads" torch does use, "memory_gb", "system", "python", versions of "packages" and the
+        "load" before the run; where torch sees a GPU also "gpu": its name, memory, driver, and the versions of CUDA, torch and Triton.
     """
     described = {
         "cpu": _cpu(),
-        "cores": cores(),
+        "cores": available_cores(),
         "threads": torch.get_num_threads(),
         "memory_gb": _memory_gb(),
         "system": platform.platform(terse=True),
@@ -32,23 +36,68 @@ def describe() -> dict[str, Any]:
     return described | ({"gpu": _gpu()} if torch.cuda.is_available() else {})
 
 
-def cores() -> int:
+def available_cores() -> int:
+    """Count the cores that this program may use.
+
+    Returns
+    -------
+    int
+        Those of its affinity mask where the system has one, else all.
+    """
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_words(machine: dict[str, Any]) -> str:
-    """One line, and a second where other programs were running."""
+def machine_text(machine: dict[str, Any]) -> str:
+    """Format a machine's description for readers.
+
+    Parameters
+    ----------
+    machine : dict
+        What `describe_machine` returned.
+
+    Returns
+    -------
+    str
+        One line; one more for its GPU, and one where other programs were running.
+    """
     text = f"{machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads, {machine['system']}, Python {machine['python']}"
     text += "".join(f", {name} {v}" for name, v in machine["packages"].items())
     if "gpu" in machine:
-        text += f"\n{gpu_in_words(machine['gpu'])}"
+        text += f"\n{gpu_text(machine['gpu'])}"
     if machine["load"] is not None and machine["load"] > 0.3 * machine["cores"]:
         text += f"\nOther programs were running (load {machine['load']:.1f} on {machine['cores']} cores), so these times are too long."
     return text
 
 
-def gpu_in_words(gpu: dict[str, Any]) -> str:
-    """One line; what is not known is left out."""
+def package_versions(*packages: str) -> dict[str, str]:
+    """Look up what wrote a file.
+
+    Parameters
+    ----------
+    *packages : str
+        Names of installed packages.
+
+    Returns
+    -------
+    dict
+        Versions of "xrcore", "python" and the packages.
+    """
+    return {"xrcore": version("xrcore"), "python": platform.python_version()} | {name: version(name) for name in packages}
+
+
+def gpu_text(gpu: dict[str, Any]) -> str:
+    """Format a GPU's description on one line.
+
+    Parameters
+    ----------
+    gpu : dict
+        "gpu" of what `describe_machine` returned.
+
+    Returns
+    -------
+    str
+        Name, memory and versions; what is not known is left out.
+    """
     named = {"driver": "driver", "CUDA": "cuda", "torch": "torch", "Triton": "triton"}
     known = [f"{name} {gpu[key]}" for name, key in named.items() if gpu[key]]
     return f"{gpu['name']} ({gpu['memory_gb']:g} GB), {', '.join(known)}"

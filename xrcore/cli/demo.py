@@ -41,7 +41,8 @@ def demo(
     import torch
 
     import xrcore
-    from xrcore._util.atomic import check_writable, fingerprint, staged
+    from xrcore._util.atomic import atomic_folder, check_writable
+    from xrcore._util.hashes import fingerprint
     from xrcore.cli.text import line, program, verdict
     from xrcore.ct import volume_from_hu
     from xrcore.geometry import Pose
@@ -67,7 +68,7 @@ def demo(
     with timed(seconds, "renderer"):
         render_with_jacobian(volume.coarser(16), carm.resized((32, 32)), Pose.zero())
     result = register(xray, volume)
-    with timed(seconds, "files"), staged(out) as temporary:
+    with timed(seconds, "files"), atomic_folder(out) as temporary:
         _write_ct(temporary / "ct.nii.gz", hu, world_from_voxel)
         write_xray(temporary / "xray.dcm", xray)
         inputs = {name: fingerprint(temporary / file) | {"path": file} for name, file in (("ct", "ct.nii.gz"), ("xray", "xray.dcm"))}

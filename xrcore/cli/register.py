@@ -57,8 +57,9 @@ def register(
       xrcore register ct.nii.gz fluoro.dcm --initial model/ --out result
       xrcore register ct_folder/ xray.png --carm carm.yaml --initial 0,30,0,0,0,0 --out result
     """
-    from xrcore._util.atomic import check_writable, fingerprint
+    from xrcore._util.atomic import check_writable
     from xrcore._util.devices import named_device
+    from xrcore._util.hashes import fingerprint
     from xrcore.beam import Beam
     from xrcore.cli.text import line, pose_table, verdict
     from xrcore.learning.models import PoseRegressor

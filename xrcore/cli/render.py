@@ -37,7 +37,7 @@ def render(
     """
     if out.suffix.lower() not in _SUFFIXES:
         raise XrcoreError(f"{out}: --out must end in .png, .tif or .dcm")
-    from xrcore._util.atomic import check_writable, staged
+    from xrcore._util.atomic import atomic_folder, check_writable
     from xrcore.beam import Beam
     from xrcore.registration.files import read_pose
     from xrcore.renderer import render as draw
@@ -56,7 +56,7 @@ def render(
         raise XrcoreError(f"{ct}: the CT lies outside the view at pose {pose}; nothing to render")
     dicom = out.suffix.lower() == ".dcm"
     beside = out.stem + ".carm.yaml"
-    with staged(out.parent) as temporary:
+    with atomic_folder(out.parent) as temporary:
         write_xray(temporary / out.name, image, geometry, view)
         if not dicom:
             write_carm(temporary / beside, geometry)

@@ -8,6 +8,7 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from xrcore._util.atomic import atomic_file
 from xrcore._util.errors import XrcoreError
 
 FORMATS = (".png", ".pdf")
@@ -24,12 +25,8 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: float | No
         raise XrcoreError(f"save_figure: {path.name} must end in {' or '.join(FORMATS)}")
     if not path.parent.is_dir():
         raise XrcoreError(f"save_figure: the folder {path.parent} does not exist; create it first")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{suffix}")
     metadata = {"CreationDate": None} if suffix == ".pdf" else {}
     FigureCanvasAgg(figure)
-    try:
+    with atomic_file(path) as temporary:
         figure.savefig(temporary, dpi="figure" if dpi is None else dpi, format=suffix[1:], metadata=metadata)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return path

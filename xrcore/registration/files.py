@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xrcore._util.atomic import staged
+from xrcore._util.atomic import atomic_folder
 from xrcore._util.errors import XrcoreError
-from xrcore._util.versions import versions
+from xrcore._util.machine import package_versions
 from xrcore.beam import Beam
 from xrcore.ct import Volume
 from xrcore.figures import registration_figure, save_figure
@@ -53,7 +53,7 @@ def write_registration(
     small = shrink(seen, _PANEL)
     with torch.no_grad():
         initial, final = render(volume, small.carm, Pose.cat([result.initial, result.pose]), beam).cpu()
-    with staged(folder) as temporary:
+    with atomic_folder(folder) as temporary:
         (temporary / FILES[0]).write_text(to_json(record), encoding="utf-8")
         try:
             sitk.WriteTransform(camera_from_ct(result.pose, xray.carm, volume.isocenter), str(temporary / FILES[1]))
@@ -109,7 +109,7 @@ def to_record(
         "notes": list(result.notes),
         "inputs": dict(inputs or {}),
         "options": dict(options or {}),
-        "versions": versions(*_DEPENDENCIES),
+        "versions": package_versions(*_DEPENDENCIES),
     }
 
 

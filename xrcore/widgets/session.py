@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from traitlets import Float, Instance, Tuple, Unicode, validate
 
-from xrcore._util.atomic import check_writable, fingerprint
+from xrcore._util.atomic import check_writable
 from xrcore._util.errors import XrcoreError
+from xrcore._util.hashes import fingerprint
 from xrcore.beam import Beam
 from xrcore.ct import Volume
 from xrcore.geometry import CArm, Pose

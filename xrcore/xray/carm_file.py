@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from xrcore._util.atomic import replacing
+from xrcore._util.atomic import atomic_file
 from xrcore._util.errors import XrcoreError
 from xrcore.ct.image_files import check_file
 from xrcore.geometry import CArm
@@ -65,7 +65,7 @@ def write_carm(path: str | os.PathLike[str], carm: CArm) -> None:
         f"pixel_spacing: {list(carm.spacing)!r}",
         f"principal_point: {list(carm.center)!r}",
     ]
-    with replacing(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

@@ -12,7 +12,7 @@ from numpy import ndarray
 from PIL import Image
 from torch import Tensor
 
-from xrcore._util.atomic import replacing
+from xrcore._util.atomic import atomic_file
 from xrcore._util.errors import XrcoreError
 from xrcore.geometry import CArm, Pose
 from xrcore.xray.dicom_object import xray_dataset
@@ -50,10 +50,10 @@ def write_xray(
         if pose is not None and len(pose) != 1:
             raise XrcoreError(f"{path}: expected one pose, got {len(pose)}")
         dataset = xray_dataset(values, carm, pose, mask)
-        with replacing(path) as temporary:
+        with atomic_file(path) as temporary:
             dataset.save_as(temporary, enforce_file_format=True)
         return
-    with replacing(path) as temporary:
+    with atomic_file(path) as temporary:
         if suffix == ".png":
             low, high = float(values.min()), float(values.max())
             scaled = np.round((values.astype(np.float64) - low) / max(high - low, 1e-30) * 65535).astype(np.uint16)

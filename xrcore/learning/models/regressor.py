@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from xrcore._util.atomic import check_writable
 from xrcore._util.devices import named_device
 from xrcore._util.errors import XrcoreError
-from xrcore._util.versions import versions
+from xrcore._util.machine import package_versions
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
 from xrcore.learning.methods import method_named
@@ -119,12 +119,9 @@ class PoseRegressor:
             "carm": self.carm.to_dict(),
             "ct": self.ct.to_dict(),
             "training": self.training,
-            "versions": versions(*PACKAGES),
+            "versions": package_versions(*PACKAGES),
         }
-        try:
-            write_pair(folder, _STEM, kept, record)
-        except OSError as error:
-            raise XrcoreError(f"{folder}: the model cannot be written ({error.strerror or error})") from None
+        write_pair(folder, _STEM, kept, record)
 
     @staticmethod
     def exists(folder: str | os.PathLike[str]) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from xrcore._util.atomic import atomic_file
 from xrcore._util.errors import XrcoreError
 
 _DESCRIPTION = "sha256 of the description"
@@ -25,7 +25,7 @@ def write_pair(folder: Path, stem: str, tensors: Mapping[str, Tensor], record: M
     """Write STEM-<hash>.safetensors, then STEM.json that names it, then remove the tensors that STEM.json named before.
 
     A reader finds the old pair or the new one, also after a kill at any moment, of which the next call clears what is left.
-    Raises OSError where the disk refuses; the old pair is then still there, and nothing else.
+    Raises XrcoreError where the disk refuses; the old pair is then still there, and nothing else.
     """
     kept = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     content = save(kept, {_DESCRIPTION: _digest(record)})
@@ -33,13 +33,13 @@ def write_pair(folder: Path, stem: str, tensors: Mapping[str, Tensor], record: M
     name = f"{stem}-{digest[:12]}.safetensors"
     text = json.dumps(dict(record) | {"tensors": {"file": name, "sha256": digest}}, indent=1, allow_nan=False)
     folder.mkdir(parents=True, exist_ok=True)
-    for rest in folder.glob(f".{stem}[-.]*.part"):
+    for rest in folder.glob(f".{stem}[-.]*.part*"):
         rest.unlink(missing_ok=True)
     there = (folder / name).exists()
-    _replace(folder / name, content)
+    _write(folder / name, content)
     try:
-        _replace(folder / f"{stem}.json", text.encode() + b"\n")
-    except OSError:
+        _write(folder / f"{stem}.json", text.encode() + b"\n")
+    except XrcoreError:
         if not there:
             (folder / name).unlink(missing_ok=True)
         raise
@@ -51,7 +51,7 @@ def write_pair(folder: Path, stem: str, tensors: Mapping[str, Tensor], record: M
 def remove_pair(folder: Path, stem: str) -> None:
     """Remove what `write_pair` wrote, the JSON first, so that it never names what is gone."""
     (folder / f"{stem}.json").unlink(missing_ok=True)
-    for path in (*folder.glob(f"{stem}-{_HEX}.safetensors"), *folder.glob(f".{stem}[-.]*.part")):
+    for path in (*folder.glob(f"{stem}-{_HEX}.safetensors"), *folder.glob(f".{stem}[-.]*.part*")):
         path.unlink(missing_ok=True)
 
 
@@ -127,15 +127,6 @@ def _no_constant(name: str) -> None:
     raise ValueError(name)
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Write beside, flush to the disk, rename."""
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+def _write(path: Path, content: bytes) -> None:
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(content)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from xrcore._util.errors import XrcoreError
-from xrcore._util.versions import versions
+from xrcore._util.machine import package_versions
 from xrcore.geometry import CArm
 from xrcore.learning.models.identity import CtIdentity
 from xrcore.learning.models.regressor import PACKAGES
@@ -46,7 +46,7 @@ def write_checkpoint(folder: Path, state: State, settings: TrainingSettings, car
         "settings": settings.to_dict(),
         "carm": carm.to_dict(),
         "ct": ct.to_dict(),
-        "versions": versions(*PACKAGES),
+        "versions": package_versions(*PACKAGES),
         "step": state.step,
         "images": state.step * settings.batch,
         "seconds": state.seconds,
@@ -54,11 +54,8 @@ def write_checkpoint(folder: Path, state: State, settings: TrainingSettings, car
     }
     try:
         write_pair(folder, _STEM, tensors, record)
-    except OSError as error:
-        raise XrcoreError(
-            f"{folder}: the checkpoint cannot be written ({error.strerror or error}); "
-            "the one before is whole: make room and go on with --resume"
-        ) from None
+    except XrcoreError as error:
+        raise XrcoreError(f"{error}; the checkpoint before is whole: make room and go on with --resume") from None
 
 
 def read_checkpoint(folder: Path, state: State, settings: TrainingSettings, carm: CArm, ct: CtIdentity) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from xrcore._util.atomic import check_writable
 from xrcore._util.devices import Portions, Stopwatch, on
 from xrcore._util.errors import XrcoreError
-from xrcore._util.machine import describe
+from xrcore._util.machine import describe_machine
 from xrcore._util.threads import single_torch_thread
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
@@ -311,7 +311,7 @@ class _Trainer:
                 "seconds": round(state.seconds, 1),
                 "start": state.origin,
                 "processes": self.crew.size,
-                "machine": describe(),
+                "machine": describe_machine(),
                 "validation": {"images": self.settings.validation} | {k: _rounded(measured[k]) for k in ("mtre", "median", "success")},
                 "spread": measured["spread"],
             }
