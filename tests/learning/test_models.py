@@ -560,7 +560,7 @@ def test_a_disk_that_is_really_full(tiny_disk):
     with pytest.raises(XrcoreError, match="No space left"):
         write_pair(tiny_disk, "thing", {"a": torch.zeros(50_000)}, {"value": 0.0})
     assert read_pair(tiny_disk) == 1.0
-    with pytest.raises(XrcoreError, match="cannot be written .No space left") as caught:
+    with pytest.raises(XrcoreError, match=r"cannot be written .No space left") as caught:
         untrained().save(tiny_disk)
     assert "\n" not in str(caught.value)
     assert read_pair(tiny_disk) == 1.0
