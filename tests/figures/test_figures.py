@@ -206,7 +206,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr(figure, "savefig", breaks)
-    with pytest.raises(XrcoreError, match="cannot be written .disk full"):
+    with pytest.raises(XrcoreError, match=r"cannot be written .disk full"):
         figures.save_figure(figure, path)
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
