@@ -1,7 +1,7 @@
 """Experiments: method x patient x test set -> one tidy table, and what it says."""
 
 from companion.experiments.methods import Method, Perturbation, prediction, refinement, registration, search
-from companion.experiments.patients import PATIENTS, Patient, Phantom, Subject, chosen, data_root
+from companion.experiments.patients import PATIENTS, Patient, Phantom, Subject, chosen, data_root, patients_on_disk
 from companion.experiments.run import run
 from companion.experiments.statistics import summary
 from companion.experiments.table import COLUMNS, read_table
@@ -18,6 +18,7 @@ __all__ = [
     "TestSet",
     "chosen",
     "data_root",
+    "patients_on_disk",
     "prediction",
     "read_table",
     "refinement",

@@ -129,6 +129,20 @@ def chosen(numbers: str | None = None, root: str | os.PathLike[str] | None = Non
     return patients
 
 
+def patients_on_disk() -> dict[str, Patient]:
+    """Give those of the six patients whose CTs are on this machine.
+
+    Returns
+    -------
+    dict of str to Patient
+        By number and name; empty where there are no data.
+    """
+    try:
+        return {f"{patient.number} {patient.name}": patient for patient in PATIENTS if patient.file.exists()}
+    except XrcoreError:  # no data on this machine
+        return {}
+
+
 class Loaded:
     """A subject whose volumes, and with them their landmarks, are kept once made."""
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from xrcore.widgets.scene import CArmScene
     from xrcore.widgets.session import Session
     from xrcore.widgets.state import PoseState
-    from xrcore.widgets.volume_sources import BuiltInPhantom, CtFile
+    from xrcore.widgets.volume_sources import PHANTOMS, BuiltInPhantom, CtFile, VolumeSource
 
 # Where each lives; they load when first used, so that one widget does not ask for what only another needs.
 _HOME = {
@@ -31,13 +31,16 @@ _HOME = {
     "CArmScene": "scene",
     "CtFile": "volume_sources",
     "LandscapeViewer": "landscape",
+    "PHANTOMS": "volume_sources",
     "PoseExplorer": "explorer",
     "RegistrationCockpit": "cockpit",
     "Session": "session",
     "PoseState": "state",
+    "VolumeSource": "volume_sources",
 }
 
 __all__ = [
+    "PHANTOMS",
     "AttentionViewer",
     "BuiltInPhantom",
     "CArmScene",
@@ -47,6 +50,7 @@ __all__ = [
     "PoseState",
     "RegistrationCockpit",
     "Session",
+    "VolumeSource",
 ]
 
 
