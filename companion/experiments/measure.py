@@ -18,7 +18,7 @@ from companion.experiments.testset import TestSet
 from xrcore._util.errors import XrcoreError
 from xrcore.geometry import Pose
 from xrcore.geometry.pose import NAMES
-from xrcore.metrics import css, mpd, mtre, ncc, ssim
+from xrcore.metrics import likeness, mpd, mtre
 from xrcore.renderer import render
 from xrcore.xray.image import Xray
 
@@ -63,7 +63,7 @@ def _row(method: Method, patient: Loaded, test_set: TestSet, case: int, xray: Xr
             **{f"error_{name}": float(e) for name, e in zip(NAMES, error, strict=True)},
             "mtre_mm": float(mtre(pose, *scale)),
             "mpd_mm": float(mpd(pose, *scale)),
-            **{f.__name__: float(f(seen.image, drr, seen.mask)) for f in (ncc, ssim, css)},
+            **{name: float(value) for name, value in likeness(seen.image, drr, seen.mask).items()},
             **_verdict(answer),
         }
     except XrcoreError as error_met:

@@ -177,11 +177,4 @@ def _likeness(fixed: Float[Tensor, "H W"], moving: Float[Tensor, "H W"], region:
     """NCC, SSIM and CSS over the region; NaN for a pose that puts the bone out of this view's field."""
     if not (region.sum() > 1 and fixed[region].std() > 0 and moving[region].std() > 0):
         return dict.fromkeys(("ncc", "ssim", "css"), float("nan"))
-    a, b = _scaled(fixed, region), _scaled(moving, region)
-    return {name: float(getattr(metrics, name)(a, b, region)) for name in ("ncc", "ssim", "css")}
-
-
-def _scaled(image: Float[Tensor, "H W"], region: Bool[Tensor, "H W"]) -> Float[Tensor, "H W"]:
-    """Zero mean and unit variance over the region: an X-ray's gain and offset are not a DRR's, and SSIM would compare them."""
-    seen = image[region]
-    return (image - seen.mean()) / seen.std()
+    return {name: float(value) for name, value in metrics.likeness(fixed, moving, region).items()}

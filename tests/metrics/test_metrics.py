@@ -203,3 +203,26 @@ def test_mismatched_poses_and_points_are_refused_by_name(metric):
         metric(Pose.zero(), Pose.zero(), cloud(), CARM, ISOCENTER[None])
     with pytest.raises(XrcoreError, match="truth must be a Pose"):
         metric(Pose.zero(), [0.0] * 6, cloud(), CARM, ISOCENTER)
+
+
+def test_likeness_does_not_see_gain_and_offset_and_agrees_with_its_parts():
+    a, b = pictures()
+    mask = np.zeros(a.shape, dtype=bool)
+    mask[3:30, 6:41] = True
+    found = metrics.likeness(a, b, mask)
+    for name, value in metrics.likeness(40 * a - 3, 0.1 * b + 7, mask).items():
+        assert float(value) == pytest.approx(float(found[name]), abs=1e-12)
+    scaled = [(image - image[mask].mean()) / image[mask].std() for image in (a, b)]
+    for name, value in found.items():
+        assert float(value) == pytest.approx(float(getattr(metrics, name)(*scaled, mask)), abs=1e-12)
+
+
+def test_standardised_images_have_zero_mean_and_unit_variance_over_the_mask():
+    a, b = pictures()
+    mask = np.zeros(a.shape, dtype=bool)
+    mask[5:20, 10:40] = True
+    found = metrics.standardised(np.stack([a, 100 * b + 5, np.full_like(a, 0.1)]), mask)
+    inside = found[:, torch.from_numpy(mask)]
+    assert_close(inside.mean(1), torch.zeros(3, dtype=torch.float64), atol=1e-12, rtol=0)
+    assert_close(inside.std(1, correction=0), torch.tensor([1.0, 1.0, 0.0], dtype=torch.float64))
+    assert (found[:, torch.from_numpy(~mask)] == 0).all()

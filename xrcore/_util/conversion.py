@@ -14,7 +14,7 @@ from xrcore._util.errors import XrcoreError, is_number, shown
 def as_tensor(owner: str, name: str, value: Any, what: str, *, dtype: torch.dtype | None = torch.float64) -> Tensor:
     """The value as a tensor; XrcoreError naming it as `what` it must be where it cannot be one."""
     try:
-        return torch.as_tensor(np.ascontiguousarray(value) if isinstance(value, np.ndarray) else value, dtype=dtype)
+        return torch.as_tensor(np.require(value, requirements=["C", "W"]) if isinstance(value, np.ndarray) else value, dtype=dtype)
     except (TypeError, ValueError, RuntimeError, OverflowError):
         raise XrcoreError(f"{owner}: {name} must be {what}, got {shown(value)}") from None
 

@@ -119,7 +119,7 @@ class Beam:
 
     @property
     def fluence(self) -> Float[Tensor, " E"]:
-        """p(E), the share of photons at each energy; sums to 1."""
+        """Share of photons at each energy, p(E); sums to 1."""
         return torch.from_numpy(_spectrum(self)[1].copy())
 
     @property
@@ -129,7 +129,7 @@ class Beam:
 
     @property
     def weights(self) -> Float[Tensor, " E"]:
-        """p(E) E, the share of the detected energy without a patient; sums to 1."""
+        """Share of the detected energy without a patient, p(E) E; sums to 1."""
         return torch.from_numpy(_weights(self))
 
     @property

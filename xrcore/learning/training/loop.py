@@ -35,7 +35,7 @@ from xrcore.learning.training.optimisation import average, half_precision, optim
 from xrcore.learning.training.schedule import Schedule
 from xrcore.learning.training.settings import TrainingSettings
 from xrcore.learning.training.stream import VALIDATION, Batch, Drawn, DrrStream
-from xrcore.metrics.pose_error import mtre, pose_error, success_rate
+from xrcore.metrics import mtre, pose_error, success_rate
 from xrcore.renderer import place
 
 _LOG_EVERY = 25  # steps
