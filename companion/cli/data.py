@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xrcore._util.errors import XrcoreError
+from xrcore import XrcoreError
 from xrcore.cli.options import tell
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def list_data(manifest: ManifestFile = None) -> None:
     A hash is "verified" where this project has seen the bytes; otherwise it is recorded at the first download,
     and later downloads must match it.
     """
-    from companion.datasets.records import read_records
+    from companion.datasets.lock_file import read_records
     from companion.datasets.store import HERE, MIRRORED
 
     store = _store(manifest)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from companion.datasets.manifest import safe_path
-from xrcore._util.errors import XrcoreError
+from xrcore import XrcoreError
 
 
 class DiskFullError(XrcoreError):

@@ -19,11 +19,9 @@ from PIL import Image
 from scipy import ndimage
 from torch import Tensor
 
-from xrcore._util.errors import XrcoreError
+from xrcore import CArm, Volume, Xray, XrcoreError
 from xrcore.ct.image_files import check_file
-from xrcore.ct.volume import Volume
-from xrcore.geometry import CArm, rigid
-from xrcore.xray import Xray
+from xrcore.geometry import rigid
 from xrcore.xray.raster import read_raster
 
 CAMERAS = (1, 2)

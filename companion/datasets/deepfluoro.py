@@ -27,11 +27,9 @@ from jaxtyping import Bool, Float, Float64, Integer, Shaped
 from numpy import ndarray
 from torch import Tensor
 
-from xrcore._util.errors import XrcoreError
+from xrcore import CArm, Pose, Xray, XrcoreError
 from xrcore.ct import HuImage, Volume, volume_from_hu
 from xrcore.ct.image_files import MOST_VOXELS, check_file
-from xrcore.geometry import CArm, Pose
-from xrcore.xray import Xray
 
 SPECIMENS = ("17-1882", "18-1109", "18-0725", "18-2799", "18-2800", "17-1905")  # specimens 1 to 6 of the paper
 BONES = ("pelvis", "left-femur", "right-femur")

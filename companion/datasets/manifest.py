@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from xrcore._util.errors import XrcoreError
+from xrcore import XrcoreError
 
 KINDS = ("file", "series", "archive")
 ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar")

@@ -10,7 +10,7 @@ from pathlib import Path
 from pooch.hashes import file_hash
 
 from companion.datasets.manifest import RemoteFile
-from xrcore._util.errors import XrcoreError
+from xrcore import XrcoreError
 
 
 def has_hash(path: Path, known: str) -> bool:

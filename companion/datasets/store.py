@@ -15,11 +15,11 @@ import pooch
 import requests
 
 from companion.datasets.archives import DiskFullError, unpack
+from companion.datasets.lock_file import Record, read_records, write_record
 from companion.datasets.manifest import Entry, Manifest, RemoteFile, load_manifest
 from companion.datasets.mirror import Mirror, has_hash
-from companion.datasets.records import Record, read_records, write_record
-from companion.datasets.transfer import Progress, ResumingDownloader
-from xrcore._util.errors import XrcoreError
+from companion.datasets.resuming_download import Progress, ResumingDownloader
+from xrcore import XrcoreError
 from xrcore.utilities import atomic_file
 
 FOLDER, MIRROR = "XRCORE_DATA", "XRCORE_DATA_MIRROR"

@@ -1,15 +1,16 @@
 """Experiments: method x patient x test set -> one tidy table, and what it says."""
 
+from companion.experiments.case_table import COLUMNS, read_table
 from companion.experiments.methods import Method, Perturbation, prediction, refinement, registration, search
-from companion.experiments.patients import PATIENTS, Patient, Phantom, Subject, chosen, data_root, patients_on_disk
-from companion.experiments.run import run
+from companion.experiments.patients import PATIENTS, Loaded, Patient, Phantom, Subject, chosen, data_root, patients_on_disk
+from companion.experiments.runner import run
 from companion.experiments.statistics import summary
-from companion.experiments.table import COLUMNS, read_table
 from companion.experiments.testset import TestSet
 
 __all__ = [
     "COLUMNS",
     "PATIENTS",
+    "Loaded",
     "Method",
     "Patient",
     "Perturbation",

@@ -10,17 +10,14 @@ from typing import Any
 
 import torch
 
+from companion.experiments.case_table import EVIDENCE, MEASURED
 from companion.experiments.methods import Method
 from companion.experiments.patients import Loaded
 from companion.experiments.seeds import digest, stream
-from companion.experiments.table import EVIDENCE, MEASURED
 from companion.experiments.testset import TestSet
-from xrcore._util.errors import XrcoreError
-from xrcore.geometry import Pose
-from xrcore.geometry.pose import NAMES
+from xrcore import Pose, Xray, XrcoreError, render
+from xrcore.geometry import POSE_NAMES
 from xrcore.metrics import likeness, mpd, mtre
-from xrcore.renderer import render
-from xrcore.xray.image import Xray
 
 
 def setup_of(method: Method, test_set: TestSet) -> str:
@@ -60,7 +57,7 @@ def _row(method: Method, patient: Loaded, test_set: TestSet, case: int, xray: Xr
         with torch.no_grad():
             drr = render(volume, test_set.carm, pose)[0]
         values = {
-            **{f"error_{name}": float(e) for name, e in zip(NAMES, error, strict=True)},
+            **{f"error_{name}": float(e) for name, e in zip(POSE_NAMES, error, strict=True)},
             "mtre_mm": float(mtre(pose, *scale)),
             "mpd_mm": float(mpd(pose, *scale)),
             **{name: float(value) for name, value in likeness(seen.image, drr, seen.mask).items()},
@@ -75,7 +72,7 @@ def _row(method: Method, patient: Loaded, test_set: TestSet, case: int, xray: Xr
         "protocol": test_set.protocol,
         "case": case,
         "setup": setup_of(method, test_set),
-        **{f"truth_{name}": float(v) for name, v in zip(NAMES, truth.numbers[0], strict=True)},
+        **{f"truth_{name}": float(v) for name, v in zip(POSE_NAMES, truth.numbers[0], strict=True)},
         "start_mtre_mm": float(mtre(start, *scale)),
         "seconds": seconds,
         **values,

@@ -10,15 +10,10 @@ from typing import Any
 import torch
 
 from companion.experiments.seeds import digest, generator
-from xrcore._util.errors import XrcoreError
-from xrcore._util.threads import single_torch_thread
-from xrcore.ct.volume import Volume
-from xrcore.geometry import Pose
+from xrcore import Pose, Registration, Volume, Xray, XrcoreError, refine
 from xrcore.registration.pipeline import Predictor, register
-from xrcore.registration.refinement import refine
-from xrcore.registration.result import Registration
 from xrcore.registration.settings import Settings, settings_for
-from xrcore.xray.image import Xray
+from xrcore.utilities import single_torch_thread
 
 
 @dataclass(frozen=True, kw_only=True)

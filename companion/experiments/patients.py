@@ -12,8 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from companion.datasets.store import Store, data_folder
-from xrcore._util.errors import XrcoreError
-from xrcore.ct import Volume, read_ct
+from xrcore import Volume, XrcoreError, read_ct
 from xrcore.phantom import pelvis
 
 _VARIABLE = "XRCORE_DATA_MIRROR"

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from xrcore._util.errors import XrcoreError
+from xrcore import XrcoreError
 from xrcore.metrics import success_rate
 
 _RESAMPLES = 4000

@@ -10,12 +10,9 @@ import torch
 
 from companion.experiments.patients import Subject
 from companion.experiments.seeds import digest, generator, stream
+from xrcore import Acquisition, CArm, Pose, Xray, render, simulate
 from xrcore._util.errors import require
-from xrcore.geometry import CArm, Pose
-from xrcore.geometry.presets import PAPER_CARM
-from xrcore.renderer import render
-from xrcore.simulation import Acquisition, simulate
-from xrcore.xray.image import Xray
+from xrcore.geometry import PAPER_CARM
 
 PROTOCOLS = ("acquired", "paper")
 RANDOM = "random"

@@ -5,22 +5,40 @@ from __future__ import annotations
 from importlib import import_module
 
 from companion.studies.base import Study
-from xrcore._util.errors import XrcoreError
+from xrcore import XrcoreError
 
+# where each is
 _HOME = {
-    "ablation": "Ablation",
-    "comparison": "Comparison",
-    "cohort": "Cohort",
-    "cases": "Cases",
-    "wrist": "Wrist",
-    "speed": "Speed",
+    "comparison": ("table1_comparison", "Comparison"),
+    "ablation": ("table3_ablation", "Ablation"),
+    "cohort": ("table3_patients", "Cohort"),
+    "cases": ("table4_xray_cases", "Cases"),
+    "wrist": ("real_xrays", "Wrist"),
+    "speed": ("speed", "Speed"),
 }
 STUDIES = tuple(_HOME)
 
 
 def study(name: str) -> Study:
-    """Raises XrcoreError for a name that is none."""
+    """Find a study by its name.
+
+    Parameters
+    ----------
+    name : str
+        One of STUDIES.
+
+    Returns
+    -------
+    Study
+        Ready to be measured.
+
+    Raises
+    ------
+    XrcoreError
+        If there is none of that name.
+    """
     if name not in _HOME:
         raise XrcoreError(f"there is no study {name!r}; choose from {', '.join(STUDIES)}")
-    made: Study = getattr(import_module(f"companion.studies.{name}"), _HOME[name])()
+    module, kind = _HOME[name]
+    made: Study = getattr(import_module(f"companion.studies.{module}"), kind)()
     return made

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from companion.experiments.patients import Subject
-from xrcore.ct.volume import Volume
+from xrcore import Volume
 
 STEEL = 7.9  # [g/cm3]
 _PLACED_AT = 2.0  # [mm], spacing of the CT on which the ball's place is chosen

@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 
 from companion.experiments.seeds import digest
-from companion.workflow.paths import Places
-from companion.workflow.plan import Plan
-from companion.workflow.provenance import origin, write
-from xrcore._util.errors import XrcoreError
+from companion.studies.paths import Paths
+from companion.studies.plan import Plan
+from companion.studies.provenance import origin, write
+from xrcore import XrcoreError
 from xrcore.utilities import atomic_file, fingerprint
 
 _DIGITS = 5  # of what is kept in results/
@@ -56,49 +56,49 @@ class Study(ABC):
         """The plan's section of this study."""
 
     @abstractmethod
-    def table(self, plan: Plan, places: Places, part: str, growing: Path) -> pd.DataFrame:
+    def table(self, plan: Plan, paths: Paths, part: str, growing: Path) -> pd.DataFrame:
         """Measure a part. growing: a .csv for rows as they come, which a run after an interruption finds again."""
 
-    def finish(self, plan: Plan, places: Places, table: pd.DataFrame) -> pd.DataFrame:
+    def finish(self, plan: Plan, paths: Paths, table: pd.DataFrame) -> pd.DataFrame:
         """What is to be done once with all parts, such as columns or images besides."""
         return table
 
-    def measure(self, plan: Plan, places: Places, part: str) -> None:
+    def measure(self, plan: Plan, paths: Paths, part: str) -> None:
         """`table`, kept in build/ with where it comes from."""
         if part not in self.parts(plan):
             raise XrcoreError(f"study {self.name} has no part {part!r}; it has {', '.join(self.parts(plan))}")
-        kept = places.part(self.name, part)
+        kept = paths.part(self.name, part)
         kept.parent.mkdir(parents=True, exist_ok=True)
         # models of another training, or other settings, grow another table
-        models = [fingerprint(places.model(name) / "model.json")["sha256"] for name in self.trainings(plan, part)]
+        models = [fingerprint(paths.model(name) / "model.json")["sha256"] for name in self.trainings(plan, part)]
         growing = kept.with_name(f"{part}-{digest(self.setup(plan, part), models)[:12]}.csv")
         began, before = time.perf_counter(), _minutes_before(growing)
         try:
-            table = self.table(plan, places, part, growing)
+            table = self.table(plan, paths, part, growing)
         finally:
             spent = before + (time.perf_counter() - began) / 60
             write(growing.with_suffix(".minutes.json"), {"minutes": spent})
         _save(table, kept.with_suffix(".csv"))
-        write(kept.with_suffix(".json"), origin(places.root, seed=plan.seed, minutes=spent, setup=self.setup(plan, part)))
+        write(kept.with_suffix(".json"), origin(paths.root, seed=plan.seed, minutes=spent, setup=self.setup(plan, part)))
 
-    def gather(self, plan: Plan, places: Places) -> None:
+    def gather(self, plan: Plan, paths: Paths) -> None:
         """All parts into results/PROFILE/STUDY.csv, and where they come from into its .json."""
         began = time.perf_counter()
         tables, records = [], {}
         for part in self.parts(plan):
-            kept = places.part(self.name, part)
+            kept = paths.part(self.name, part)
             if not kept.with_suffix(".json").exists():
                 raise XrcoreError(f"{kept}.csv: not measured yet; `make reproduce PROFILE={plan.name}` does it")
             tables.append(pd.read_csv(kept.with_suffix(".csv"), dtype={"patient": str}))
             records[part] = json.loads(kept.with_suffix(".json").read_text(encoding="utf-8"))
-        table = self.finish(plan, places, pd.concat(tables, ignore_index=True))
-        places.results.mkdir(parents=True, exist_ok=True)
-        _save(table.round(_DIGITS), places.result(self.name))
+        table = self.finish(plan, paths, pd.concat(tables, ignore_index=True))
+        paths.results.mkdir(parents=True, exist_ok=True)
+        _save(table.round(_DIGITS), paths.result(self.name))
         names = dict.fromkeys(name for part in self.parts(plan) for name in self.trainings(plan, part))
-        trained = {name: json.loads(places.origin(name).read_text(encoding="utf-8")) for name in names}
+        trained = {name: json.loads(paths.origin(name).read_text(encoding="utf-8")) for name in names}
         spent = sum(record["minutes"] for record in records.values()) + (time.perf_counter() - began) / 60
         told = origin(
-            places.root,
+            paths.root,
             seed=plan.seed,
             minutes=spent,
             study=self.name,
@@ -111,8 +111,8 @@ class Study(ABC):
         # of the measurements, not of who gathered them
         told["machine"] = next(iter(records.values()))["machine"]
         told["uncommitted"] = any(record["uncommitted"] for record in (told, *records.values(), *trained.values()))
-        write(places.result(self.name, ".json"), told)
-        write(places.gathered(self.name), told)
+        write(paths.result(self.name, ".json"), told)
+        write(paths.gathered(self.name), told)
 
 
 def _minutes_before(growing: Path) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-from xrcore._util.errors import XrcoreError
+from xrcore import XrcoreError
 
 
 @dataclass(frozen=True)

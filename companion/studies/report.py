@@ -11,43 +11,102 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from companion.workflow.paths import Places
-from xrcore._util.errors import XrcoreError
+from companion.studies.paths import Paths
+from xrcore import XrcoreError
 
 _NUMBERS = {"patient": str}
 _DIGITS = 5  # of a table that is kept
 
 
 class Report:
-    """name: of the notebook, and so of its files. profile: smoke, laptop or paper. root: the repository, default the nearest above.
+    """The results that a notebook reads, and the files that its table and figure go to.
 
-    Raises XrcoreError, when asked for results that are not there, with the command that makes them.
+    Parameters
+    ----------
+    name : str
+        Of the notebook, and so of its files.
+    profile : str
+        smoke, laptop or paper.
+    keep : bool
+        Whether table and figure go to results/PROFILE/tables and figures/PROFILE, as the workflow wants it; else to build/PROFILE/tables
+        and build/PROFILE/figures, so that no tracked file changes.
+    root : Path, optional
+        The repository; default the nearest above the working directory.
+
+    Raises
+    ------
+    XrcoreError
+        If there is no such profile; later, for results that are not there, with the command that makes them.
     """
 
-    def __init__(self, name: str, profile: str, root: Path | None = None) -> None:
-        self.name, self.places = name, Places(profile, _root() if root is None else root)
-        if not self.places.plan.exists():
-            raise XrcoreError(f"{self.places.plan}: there is no such profile; choose smoke, laptop or paper")
+    def __init__(self, name: str, profile: str, keep: bool = False, root: Path | None = None) -> None:
+        self.name, self.paths, self.keep = name, Paths(profile, _root() if root is None else root), keep
+        if not self.paths.plan.exists():
+            raise XrcoreError(f"{self.paths.plan}: there is no such profile; choose smoke, laptop or paper")
 
     def cases(self, study: str) -> pd.DataFrame:
-        """A study's results, one row a case."""
+        """Read a study's results.
+
+        Parameters
+        ----------
+        study : str
+            One of `companion.studies.STUDIES`.
+
+        Returns
+        -------
+        DataFrame
+            A row a case.
+        """
         return pd.read_csv(self._existing(study, ".csv"), dtype=_NUMBERS)
 
     def images(self, study: str) -> dict[str, Any]:
-        """Arrays that a study kept for figures."""
+        """Read the arrays that a study kept for figures.
+
+        Parameters
+        ----------
+        study : str
+            One of `companion.studies.STUDIES`.
+
+        Returns
+        -------
+        dict of str to array
+            See the study.
+        """
         with np.load(self._existing(study, ".npz"), allow_pickle=False) as kept:
             return {name: kept[name] for name in kept.files}
 
     def origin(self, study: str) -> dict[str, Any]:
-        """Commit, seed, machine, minutes; see `provenance.origin`."""
+        """Read where a study's results come from.
+
+        Parameters
+        ----------
+        study : str
+            One of `companion.studies.STUDIES`.
+
+        Returns
+        -------
+        dict
+            Commit, seed, machine, minutes; see `provenance.origin`.
+        """
         record: dict[str, Any] = json.loads(self._existing(study, ".json").read_text(encoding="utf-8"))
         return record
 
     def origin_in_words(self, study: str) -> str:
-        """The same in one sentence."""
+        """Say where a study's results come from.
+
+        Parameters
+        ----------
+        study : str
+            One of `companion.studies.STUDIES`.
+
+        Returns
+        -------
+        str
+            One sentence.
+        """
         origin = self.origin(study)
         machine = origin["machine"]
-        text = f"Profile {self.places.profile}, commit {str(origin['commit'])[:7]}, seed {origin['seed']}, "
+        text = f"Profile {self.paths.profile}, commit {str(origin['commit'])[:7]}, seed {origin['seed']}, "
         text += f"{machine['cpu']}, {machine['cores']} cores: "
         if origin.get("trainings"):
             count = len(origin["trainings"])
@@ -57,18 +116,45 @@ class Report:
     @cached_property
     def smoke(self) -> bool:
         """Whether the numbers mean nothing."""
-        return self.places.profile == "smoke"
+        return self.paths.profile == "smoke"
 
     def keep_table(self, table: pd.DataFrame, suffix: str = "") -> pd.DataFrame:
-        """Write a table to results/PROFILE/tables/NAME.csv, to five decimals, and give it back."""
-        path = self.places.results / "tables" / f"{self.name}{suffix}.csv"
+        """Write a table to tables/NAME.csv, to five decimals.
+
+        Parameters
+        ----------
+        table : DataFrame
+            To be written.
+        suffix : str
+            Of the file's name, for a notebook with several tables.
+
+        Returns
+        -------
+        DataFrame
+            The table as given.
+        """
+        folder = self.paths.results / "tables" if self.keep else self.paths.build / "tables"
+        path = folder / f"{self.name}{suffix}.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
         table.round(_DIGITS).to_csv(path, lineterminator="\n")
         return table
 
     def keep_figure(self, figure: Figure, suffix: str = "") -> Figure:
-        """Write a figure to figures/PROFILE/NAME.png and .pdf, and give it back."""
-        path = self.places.figures / f"{self.name}{suffix}"
+        """Write a figure to NAME.png and NAME.pdf.
+
+        Parameters
+        ----------
+        figure : Figure
+            To be written.
+        suffix : str
+            Of the files' names, for a notebook with several figures.
+
+        Returns
+        -------
+        Figure
+            The figure as given.
+        """
+        path = (self.paths.figures if self.keep else self.paths.build / "figures") / f"{self.name}{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
         # no dates, so that the same figure is the same file
         figure.savefig(path.with_suffix(".png"), dpi=160, metadata={"Software": None})
@@ -76,9 +162,9 @@ class Report:
         return figure
 
     def _existing(self, study: str, suffix: str) -> Path:
-        path = self.places.result(study, suffix)
+        path = self.paths.result(study, suffix)
         if not path.exists():
-            raise XrcoreError(f"{path}: not there yet; `make reproduce PROFILE={self.places.profile}` makes it")
+            raise XrcoreError(f"{path}: not there yet; `make reproduce PROFILE={self.paths.profile}` makes it")
         return path
 
 

@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 import pandas as pd
 
-from xrcore._util.errors import XrcoreError
+from xrcore import XrcoreError
 
 MISSING = "–"
 _UNITS = (("h", 3.6e6), ("min", 6e4), ("s", 1e3), ("ms", 1.0))

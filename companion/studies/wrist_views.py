@@ -25,13 +25,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from companion.datasets.biplane import WristBiplane
-from xrcore import metrics
-from xrcore.beam import Beam
-from xrcore.ct.volume import Volume
-from xrcore.figures.blends import edges
+from xrcore import Beam, Volume, metrics, render
+from xrcore.figures import edges
 from xrcore.geometry import rigid
 from xrcore.registration.multi_view import View, ViewsRegistration, around, register_views, shadow
-from xrcore.renderer import render
 from xrcore.utilities import atomic_file
 
 # rig_from_ct as an operator gives it: rotation vector [deg], and where in the rig the crop's centre lies [mm]

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from xrcore._util.errors import XrcoreError
+from xrcore import XrcoreError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,34 +35,34 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(given: argparse.Namespace) -> None:
-    from companion.workflow.paths import Places
-    from companion.workflow.plan import Plan
+    from companion.studies.paths import Paths
+    from companion.studies.plan import Plan
 
-    places = Places(given.profile, given.root)
-    plan = Plan.read(places.plan)
+    paths = Paths(given.profile, given.root)
+    plan = Plan.read(paths.plan)
     if given.command == "data":
         from companion.workflow.data import obtain
 
-        obtain(places, given.entry)
+        obtain(paths, given.entry)
     elif given.command == "train":
-        from companion.workflow.trainings import make
+        from companion.studies.trainings import make
 
-        make(plan, places, given.name)
+        make(plan, paths, given.name)
     elif given.command == "notebook":
         from companion.workflow.notebooks import execute
 
-        execute(places, given.name)
+        execute(paths, given.name)
     elif given.command == "notebooks":
         from companion.workflow.notebooks import execute_all
 
-        execute_all(places)
+        execute_all(paths)
     else:
         from companion.studies import study
 
         if given.command == "part":
-            study(given.study).measure(plan, places, given.part)
+            study(given.study).measure(plan, paths, given.part)
         else:
-            study(given.study).gather(plan, places)
+            study(given.study).gather(plan, paths)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
-from companion.workflow.paths import Places
-from xrcore._util.errors import XrcoreError
+from companion.studies.paths import Paths
+from xrcore import XrcoreError
 
 # the studies whose results a notebook reads
 NOTEBOOKS: dict[str, tuple[str, ...]] = {
@@ -20,37 +21,37 @@ NOTEBOOKS: dict[str, tuple[str, ...]] = {
 }
 
 
-def execute(places: Places, name: str) -> Path:
+def execute(paths: Paths, name: str) -> Path:
     """Run notebooks/NAME.ipynb on a profile's results by papermill; returns the executed copy in build/PROFILE/notebooks.
 
     Raises XrcoreError for a notebook that does not exist, lacks the parameter `profile`, or fails.
     """
-    return _execute(places, name, {"profile": places.profile}, places.build / "notebooks")
+    return _execute(paths, name, {"profile": paths.profile, "keep": True}, paths.build / "notebooks")
 
 
-def execute_all(places: Places) -> None:
-    """Run every notebook into `places.pages`, also those that need no results, unless a copy there is newer than what it reads."""
-    for source in sorted((places.root / "notebooks").glob("*.ipynb")):
-        needed = [places.result(study) for study in NOTEBOOKS.get(source.stem, ())]
+def execute_all(paths: Paths) -> None:
+    """Run every notebook into `paths.pages`, also those that need no results, unless a copy there is newer than what it reads."""
+    for source in sorted((paths.root / "notebooks").glob("*.ipynb")):
+        needed = [paths.result(study) for study in NOTEBOOKS.get(source.stem, ())]
         for path in needed:
             if not path.exists():
-                raise XrcoreError(f"{path}: not there yet; `make reproduce PROFILE={places.profile}` makes it")
-        made = places.pages / source.name
+                raise XrcoreError(f"{path}: not there yet; `make reproduce PROFILE={paths.profile}` makes it")
+        made = paths.pages / source.name
         if not made.exists() or any(path.stat().st_mtime > made.stat().st_mtime for path in (source, *needed)):
             print(f"running {source} ...", flush=True)
-            _execute(places, source.stem, {"profile": places.profile} if needed else {}, places.pages)
+            _execute(paths, source.stem, {"profile": paths.profile} if needed else {}, paths.pages)
 
 
-def _execute(places: Places, name: str, parameters: dict[str, str], folder: Path) -> Path:
+def _execute(paths: Paths, name: str, parameters: dict[str, Any], folder: Path) -> Path:
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
-    source = places.root / "notebooks" / f"{name}.ipynb"
+    source = paths.root / "notebooks" / f"{name}.ipynb"
     if not source.exists():
         raise XrcoreError(f"{source}: there is no such notebook")
     # papermill itself only warns of a parameter that a notebook does not have
-    if unknown := parameters.keys() - papermill.inspect_notebook(str(source)).keys():
-        raise XrcoreError(f"{source}: has no parameter `{unknown.pop()}`")
+    if unknown := sorted(parameters.keys() - papermill.inspect_notebook(str(source)).keys()):
+        raise XrcoreError(f"{source}: has no parameter `{unknown[0]}`")
     target = folder / f"{name}.ipynb"
     target.parent.mkdir(parents=True, exist_ok=True)
     growing = target.with_name(f".{target.name}")

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from companion.workflow.paths import Places
-from companion.workflow.plan import PROFILES, Plan
-from xrcore._util.errors import XrcoreError
+from companion.studies.paths import Paths
+from companion.studies.plan import PROFILES, Plan
+from xrcore import XrcoreError
 from xrcore.utilities import available_cores
 
 _SETTINGS = (
@@ -32,10 +32,10 @@ def run(profile: str, *, root: Path = Path(), cores: int | None = None, dry_run:
         raise XrcoreError(f"unknown profile {profile!r}; choose from {', '.join(PROFILES)}")
     if importlib.util.find_spec("snakemake") is None:
         raise XrcoreError("Snakemake is not installed; `make reproduce SNAKEMAKE=-n` installs it and shows what would run")
-    places = Places(profile, root)
+    paths = Paths(profile, root)
     if not (root / "workflow" / "Snakefile").exists():
         raise XrcoreError(f"{root.absolute()}: holds no workflow/Snakefile; run this in a clone of xrcore, or name it by --root")
-    Plan.read(places.plan)  # its mistakes in one line, before Snakemake shows them in many
+    Plan.read(paths.plan)  # its mistakes in one line, before Snakemake shows them in many
     elsewhere = any(word in ("--profile", "--executor", "-e") or word.startswith(("--profile=", "--executor=")) for word in extra)
     command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", *_SETTINGS]
     # another executor counts jobs, not cores

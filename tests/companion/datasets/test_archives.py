@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from server import Site, serving
-from test_transfer import ABOUT, store, visible
+from support.data_sets import ABOUT, store, visible
+from support.server import Site, serving
 
 from companion.datasets.archives import unpack
-from companion.datasets.records import read_records
+from companion.datasets.lock_file import read_records
 from companion.datasets.store import ABSENT, HERE, MIRRORED
-from xrcore._util.errors import XrcoreError
+from xrcore import XrcoreError
 
 INSIDE = {"set/a.txt": b"one", "set/deep/b.txt": b"two" * 1000, "set/readme.md": b"three"}
 

@@ -11,7 +11,7 @@ from PIL import Image
 from torch.testing import assert_close
 
 from companion.datasets.biplane import VOXEL, WristBiplane, read_bone, read_calibration, read_frame
-from xrcore._util.errors import XrcoreError
+from xrcore import XrcoreError
 from xrcore.geometry import rigid
 
 TEXT = """image size

@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 
 import xrcore as xr
 from companion.datasets.deepfluoro import BONES, read_deepfluoro, read_deepfluoro_small
-from xrcore._util.errors import XrcoreError
+from xrcore import XrcoreError
 from xrcore.geometry import rigid
 
 ROWS, COLS, STEP, FOCAL = 90, 100, 3.0, -340.0  # pixels, mm, pixels: 1020 mm from source to detector

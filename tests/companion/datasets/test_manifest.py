@@ -14,7 +14,7 @@ from companion.datasets.manifest import load_manifest, manifest_path, safe_path
 from companion.datasets.mirror import Mirror
 from companion.datasets.store import Store
 from companion.experiments import PATIENTS, Patient, chosen
-from xrcore._util.errors import XrcoreError
+from xrcore import XrcoreError
 
 ROOT = Path(__file__).parents[3]
 SHA = "0" * 64

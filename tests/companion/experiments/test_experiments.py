@@ -35,8 +35,7 @@ from companion.experiments import (
     summary,
 )
 from companion.experiments.patients import Loaded
-from xrcore.geometry.pose import NAMES
-from xrcore.geometry.presets import PAPER_CARM
+from xrcore.geometry import PAPER_CARM, POSE_NAMES
 from xrcore.registration.settings import Level, Settings
 
 CARM = PAPER_CARM.resized((32, 32))
@@ -164,7 +163,7 @@ def test_the_truth_has_no_error_and_looks_the_same():
     table = run([prediction(Oracle(xr.Pose()))], [PATIENT], [PAPER])
     assert list(table.columns) == list(COLUMNS)
     assert len(table) == 3
-    assert (table[[f"error_{n}" for n in NAMES]].abs() == 0).all(axis=None)
+    assert (table[[f"error_{n}" for n in POSE_NAMES]].abs() == 0).all(axis=None)
     assert (table[["mtre_mm", "mpd_mm"]].abs() < 1e-9).all(axis=None)
     assert np.allclose(table[["ncc", "ssim", "css"]], 1.0, atol=1e-6)
     assert table["trusted"].isna().all()
@@ -176,7 +175,7 @@ def test_errors_are_signed_and_start_and_truth_are_told():
     volume = PATIENT.volume(10.0)
     for row in table.to_dict("records"):
         truth = PAPER.truth(PATIENT, row["case"])
-        assert [row[f"truth_{n}"] for n in NAMES] == truth.numbers[0].tolist()
+        assert [row[f"truth_{n}"] for n in POSE_NAMES] == truth.numbers[0].tolist()
         assert row["error_rx"] == pytest.approx(20 - row["truth_rx"])
         assert row["error_tz"] == pytest.approx(-50 - row["truth_tz"])
         scale = (truth, volume.surface_points(16), CARM, volume.isocenter)
@@ -239,7 +238,7 @@ def test_a_method_that_raises_gives_a_row_and_the_others_go_on():
     table = run([broken, constant()], [PATIENT], [PAPER])
     bad, good = (table[table["method"] == name] for name in ("broken", "zero"))
     assert (bad["failure"] == "not the CT, said the model").all()
-    assert bad[[f"error_{n}" for n in NAMES] + ["mtre_mm", "mpd_mm", "ncc", "ssim", "css"]].isna().all(axis=None)
+    assert bad[[f"error_{n}" for n in POSE_NAMES] + ["mtre_mm", "mpd_mm", "ncc", "ssim", "css"]].isna().all(axis=None)
     assert bad["truth_rx"].notna().all()
     assert good["mtre_mm"].notna().all()
     assert len(good) == len(bad) == 3

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import requests
 import urllib3
 
-from xrcore._util.errors import XrcoreError
+from xrcore import XrcoreError
 
 _CHUNK = 1 << 16
 _FINAL = {401: "wants a password", 403: "refuses to hand it out", 410: "no longer has it", 451: "may not hand it out"}

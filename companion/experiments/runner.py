@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 
 import pandas as pd
 
+from companion.experiments.case_table import Table
 from companion.experiments.measure import measured, setup_of
 from companion.experiments.methods import Method
 from companion.experiments.patients import Loaded, Subject
-from companion.experiments.table import Table
 from companion.experiments.testset import TestSet
-from xrcore._util.errors import XrcoreError
+from xrcore import XrcoreError
 
 
 def run(

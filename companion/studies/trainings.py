@@ -5,20 +5,18 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from companion.workflow.paths import Places
-from companion.workflow.plan import Plan
-from companion.workflow.provenance import origin, write
-from xrcore._util.errors import XrcoreError
-from xrcore.geometry.presets import PAPER_CARM
-from xrcore.learning.models import PoseRegressor
-from xrcore.learning.training.loop import train
+from companion.studies.paths import Paths
+from companion.studies.plan import Plan
+from companion.studies.provenance import origin, write
+from xrcore import PoseRegressor, XrcoreError, train
+from xrcore.geometry import PAPER_CARM
 
 
-def make(plan: Plan, places: Places, name: str) -> PoseRegressor:
+def make(plan: Plan, paths: Paths, name: str) -> PoseRegressor:
     """Train, going on from a checkpoint where there is one; a model that is there is returned."""
     if name not in plan.trainings:
         raise XrcoreError(f"profile {plan.name} has no training {name!r}; it has {', '.join(plan.trainings)}")
-    training, folder = plan.trainings[name], places.model(name)
+    training, folder = plan.trainings[name], paths.model(name)
     _clear_unless_of(folder, training.setup)
     volume = training.subject.volume(training.settings.spacing)
     was_there = PoseRegressor.exists(folder)
@@ -27,8 +25,8 @@ def make(plan: Plan, places: Places, name: str) -> PoseRegressor:
     kept = folder / "made.json"
     if not (was_there and kept.exists()):
         minutes, images = model.training["seconds"] / 60, model.training["images"]
-        write(kept, origin(places.root, seed=training.settings.seed, minutes=minutes, setup=training.setup, images=images))
-    shutil.copyfile(kept, places.origin(name))
+        write(kept, origin(paths.root, seed=training.settings.seed, minutes=minutes, setup=training.setup, images=images))
+    shutil.copyfile(kept, paths.origin(name))
     return model
 
 
@@ -41,9 +39,9 @@ def _clear_unless_of(folder: Path, setup: str) -> None:
         mark.write_text(setup, encoding="ascii")
 
 
-def model_of(places: Places, name: str) -> PoseRegressor:
+def model_of(paths: Paths, name: str) -> PoseRegressor:
     """A model that the workflow trained; raises XrcoreError saying which command trains it."""
-    folder = places.model(name)
+    folder = paths.model(name)
     if not PoseRegressor.exists(folder):
-        raise XrcoreError(f"{folder}: there is no model yet; `make reproduce PROFILE={places.profile}` trains it")
+        raise XrcoreError(f"{folder}: there is no model yet; `make reproduce PROFILE={paths.profile}` trains it")
     return PoseRegressor.load(folder)

@@ -12,14 +12,14 @@ from typing import Any
 
 import pandas as pd
 
-from xrcore._util.errors import XrcoreError
-from xrcore.geometry.pose import NAMES
+from xrcore import XrcoreError
+from xrcore.geometry import POSE_NAMES
 from xrcore.utilities import atomic_file, check_writable
 
 EVIDENCE = ("zncc", "gradient", "local", "attainable", "disagreement")
 # what an answer is measured by, and pandas' type of it; missing where the method failed or does not tell
 MEASURED = {
-    **{f"error_{name}": "float64" for name in NAMES},
+    **{f"error_{name}": "float64" for name in POSE_NAMES},
     **dict.fromkeys(("mtre_mm", "mpd_mm", "ncc", "ssim", "css"), "float64"),
     "trusted": "boolean",
     "attempts": "Int64",
@@ -30,7 +30,7 @@ COLUMNS = {
     **dict.fromkeys(("method", "patient", "test_set", "protocol"), "str"),
     "case": "int64",
     "setup": "str",
-    **{f"truth_{name}": "float64" for name in NAMES},
+    **{f"truth_{name}": "float64" for name in POSE_NAMES},
     "start_mtre_mm": "float64",
     "seconds": "float64",
     **MEASURED,

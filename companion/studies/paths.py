@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Places:
+class Paths:
     """build/ holds what is large or in the making, results/ and figures/ what is kept."""
 
     profile: str

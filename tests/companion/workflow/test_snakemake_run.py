@@ -19,13 +19,13 @@ import yaml
 
 import xrcore as xr
 from companion.experiments import Phantom
-from companion.paper import TABLES, paper_table
 from companion.studies import STUDIES, study
 from companion.studies.ball import STEEL, WithBall, insert_ball
+from companion.studies.paper import TABLES, paper_table
+from companion.studies.paths import Paths
+from companion.studies.plan import PROFILES, VARIANTS, Plan, slug
 from companion.studies.report import Report
 from companion.workflow.notebooks import NOTEBOOKS, execute
-from companion.workflow.paths import Places
-from companion.workflow.plan import PROFILES, VARIANTS, Plan, slug
 from companion.workflow.snakemake_run import run
 
 ROOT = Path(__file__).parents[3]
@@ -36,7 +36,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_every_study_finds_its_trainings_in_the_plan(profile):
-    plan = Plan.read(Places(profile, ROOT).plan)
+    plan = Plan.read(Paths(profile, ROOT).plan)
     used = {name for s in map(study, STUDIES) for part in s.parts(plan) for name in s.trainings(plan, part)}
     assert used == set(plan.trainings)
     setups = [training.setup for name, training in plan.trainings.items() if name.startswith("ablation/")]
@@ -45,7 +45,7 @@ def test_every_study_finds_its_trainings_in_the_plan(profile):
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_the_ablation_differs_in_nothing_but_its_parts(profile):
-    plan = Plan.read(Places(profile, ROOT).plan)
+    plan = Plan.read(Paths(profile, ROOT).plan)
     seed = plan.ablation.seeds[0]
     same = {"autoencoder": True, "attention": True, "scheme": "none", "set_size": None}
     settings = {plan.trainings[f"ablation/{variant.key}-{seed}"].settings.changed(**same) for variant in VARIANTS}
@@ -53,7 +53,7 @@ def test_the_ablation_differs_in_nothing_but_its_parts(profile):
 
 
 def test_the_profile_paper_has_the_papers_sizes():
-    plan = Plan.read(Places("paper", ROOT).plan)
+    plan = Plan.read(Paths("paper", ROOT).plan)
     assert plan.ablation.poses == 3200
     assert {training.settings.architecture.pixels for training in plan.trainings.values() if training.settings.method == "psss"} == {256}
     assert len(plan.subjects) == 6
@@ -71,7 +71,7 @@ def broken(tmp_path: Path, text: str) -> str:
 
 
 def test_a_broken_plan_is_refused_in_one_line(tmp_path):
-    good = yaml.safe_load(Places("smoke", ROOT).plan.read_text())
+    good = yaml.safe_load(Paths("smoke", ROOT).plan.read_text())
     assert "not valid YAML" in broken(tmp_path, "a: [1")
     assert "expected names and values" in broken(tmp_path, "- 1")
     assert "ablation: is missing" in broken(tmp_path, yaml.safe_dump({k: v for k, v in good.items() if k != "ablation"}))
@@ -85,7 +85,7 @@ def test_a_broken_plan_is_refused_in_one_line(tmp_path):
 
 
 def test_other_settings_are_another_setup():
-    plan = Plan.read(Places("smoke", ROOT).plan)
+    plan = Plan.read(Paths("smoke", ROOT).plan)
     more = replace(plan, cohort=replace(plan.cohort, poses=plan.cohort.poses + 1))
     for name in STUDIES:
         for part in study(name).parts(plan):
@@ -145,14 +145,14 @@ def test_the_papers_tables_agree_with_each_other():
 
 def test_a_notebook_without_results_says_which_command_makes_them(tmp_path):
     shutil.copytree(ROOT / "workflow", tmp_path / "workflow")
-    report = Report("mine", "laptop", tmp_path)
+    report = Report("mine", "laptop", root=tmp_path)
     for ask in (report.cases, report.images, report.origin):
         with pytest.raises(xr.XrcoreError, match="make reproduce PROFILE=laptop"):
             ask("ablation")
     with pytest.raises(xr.XrcoreError, match="no such profile"):
-        Report("mine", "large", tmp_path)
+        Report("mine", "large", root=tmp_path)
     with pytest.raises(xr.XrcoreError, match="no such notebook"):
-        execute(Places("laptop", tmp_path), "mine")
+        execute(Paths("laptop", tmp_path), "mine")
 
 
 def test_errors_are_one_line_in_a_notebook():
@@ -161,7 +161,7 @@ def test_errors_are_one_line_in_a_notebook():
 
 def test_results_of_the_laptop_are_in_the_repository_with_where_they_come_from():
     for name in {name for studies in NOTEBOOKS.values() for name in studies}:
-        report = Report("any", "laptop", ROOT)
+        report = Report("any", "laptop", root=ROOT)
         assert len(report.cases(name))
         origin = report.origin(name)
         assert len(origin["commit"]) == 40
@@ -291,11 +291,11 @@ def test_the_studys_twin_of_the_wrist_is_found_where_it_is(clone):
     """Both cameras together know the pose; the study's own code on a wrist whose truth is known."""
     from companion.datasets.biplane import WristBiplane
     from companion.studies import wrist_views as wrist
-    from companion.studies.wrist_twin import write_twin
+    from companion.studies.simulated_wrist import write_wrist
     from xrcore.geometry import rigid
 
     case = next(iter(wrist.STARTS))
-    truth = write_twin(clone / "twin")[case]
+    truth = write_wrist(clone / "twin")[case]
     wrist.run(clone / "twin.csv", clone / "twin.npz", clone / "twin", seeds=[0], cases=[case])
     with np.load(clone / "twin.npz", allow_pickle=False) as kept:
         found = torch.from_numpy(kept[f"{case[0]}_{case[1]}_biplane_rig_from_ct"]).double()

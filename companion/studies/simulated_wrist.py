@@ -15,9 +15,8 @@ from torch import Tensor
 
 from companion.datasets.biplane import BONES, CAMERAS, VOXEL, Camera, WristBiplane
 from companion.studies.wrist_views import STARTS
-from xrcore.ct.volume import Volume
-from xrcore.geometry import Pose, rigid
-from xrcore.renderer import render
+from xrcore import Pose, Volume, render
+from xrcore.geometry import rigid
 
 _PIXELS, _FOCAL, _AWAY = 704, 6200.0, 1000.0  # of the frames; [pixels]; [mm] from a source to the wrist
 _SHAPE = (96, 90, 78)  # voxels of a bone's crop, (z, y, x)
@@ -31,11 +30,23 @@ _BONES = {
 }
 
 
-def write_twin(folder: str | os.PathLike[str], seed: int = 0) -> dict[tuple[str, int], Float[Tensor, "4 4"]]:
-    """Write calibrations, crops of the bones and frames, as `datasets.biplane` reads them; returns the true rig_from_ct of each.
+def write_wrist(folder: str | os.PathLike[str], seed: int = 0) -> dict[tuple[str, int], Float[Tensor, "4 4"]]:
+    """Write calibrations, crops of the bones and frames, as `datasets.biplane` reads them.
 
-    Every bone of `wrist.STARTS` is where the operator's start says, but for what rounding leaves open, drawn from the seed. A frame shows
-    both bones in even tissue, in 8 bits.
+    Every bone of `wrist_views.STARTS` is where the operator's start says, but for what rounding leaves open, drawn from the seed. A
+    frame shows both bones in even tissue, in 8 bits.
+
+    Parameters
+    ----------
+    folder : str or path
+        Made where it does not exist.
+    seed : int
+        Of the true poses and of the noise.
+
+    Returns
+    -------
+    dict of (str, int) to Float[Tensor, "4 4"]
+        The true rig_from_ct of each bone and frame.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,13 +13,15 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from companion.studies.paper import TABLES, paper_table
 from xrcore.phantom import pelvis_hu
 
 nbformat = pytest.importorskip("nbformat", reason="the notebooks extra is not installed")
 pytest.importorskip("papermill", reason="the notebooks extra is not installed")
 
-FOLDER = Path(__file__).parents[2] / "notebooks"
+FOLDER = Path(__file__).parents[3] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+OF_RESULTS = [path for path in NOTEBOOKS if re.match("0[2-8]_", path.stem)]
 QUICKSTART = FOLDER / "01_quickstart.ipynb"
 
 
@@ -81,3 +85,30 @@ def test_an_unknown_parameter_is_refused(tmp_path):
     assert done.returncode != 0
     assert "no parameter sed; it has ct, seed, pose, photons, pixels" in done.stderr
     assert not (tmp_path / "out.ipynb").exists()
+
+
+@pytest.mark.parametrize("path", OF_RESULTS, ids=lambda path: path.stem)
+def test_a_notebook_of_results_takes_a_profile_and_whether_to_keep(path):
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    (parameters,) = (cell for cell in cells if "parameters" in cell["metadata"].get("tags", ()))
+    values = {s.targets[0].id: ast.literal_eval(s.value) for s in ast.parse("".join(parameters["source"])).body}  # type: ignore[attr-defined]
+    assert values == {"profile": "laptop", "keep": False}  # run by anybody else than the workflow, it changes no tracked file
+
+
+@pytest.mark.parametrize("path", OF_RESULTS, ids=lambda path: path.stem)
+def test_no_value_of_the_paper_is_written_in_a_notebook(path):
+    """But round ones, which mean other things too."""
+    told = {f"{value:g}" for name in TABLES for value in paper_table(name).select_dtypes("number").to_numpy().ravel()}
+    told = {value for value in told if "." in value}
+    sources = ["".join(cell["source"]) for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]]
+    written = {f"{float(number):g}" for source in sources for number in re.findall(r"\d+\.\d+", source)}
+    assert len(told) > 50
+    assert not written & told
+
+
+@pytest.mark.parametrize("path", OF_RESULTS, ids=lambda path: path.stem)
+def test_a_notebook_keeps_its_table_and_figure_and_names_where_they_come_from(path):
+    source = "\n".join("".join(cell["source"]) for cell in json.loads(path.read_text(encoding="utf-8"))["cells"])
+    assert f'Report("{path.stem}", profile, keep)' in source
+    for call in ("report.keep_table(", "report.keep_figure(", "report.origin_in_words(", "report.smoke"):
+        assert call in source

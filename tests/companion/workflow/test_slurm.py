@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from companion.workflow.paths import Places
-from companion.workflow.plan import Plan
+from companion.studies.paths import Paths
+from companion.studies.plan import Plan
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SCRIPTS = Path(__file__).parent / "slurm"
 DAEMONS = ("munged", "slurmctld", "slurmd", "sbatch")
 SNAKEMAKE = Path(sys.executable).with_name("snakemake")
@@ -104,7 +104,7 @@ def test_a_training_of_the_workflow_runs_there_unchanged(cluster, submit, tmp_pa
     (tmp_path / "workflow").symlink_to(ROOT / "workflow")  # so that what it makes lies here
     (tmp_path / "notebooks").symlink_to(ROOT / "notebooks")
     training = next(iter(Plan.read(ROOT / "workflow" / "smoke.yaml").trainings))
-    origin = Places("smoke").origin(training)
+    origin = Paths("smoke").origin(training)
     before = finished(cluster).keys()
     done = submit("-s", "workflow/Snakefile", "--config", "profile=smoke", "--", origin, folder=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -13,9 +13,8 @@ import yaml
 from companion.experiments import PATIENTS, Patient, Phantom, Subject, TestSet
 from companion.experiments.seeds import digest
 from companion.studies.ball import WithBall
-from xrcore._util.errors import XrcoreError
+from xrcore import TrainingSettings, XrcoreError
 from xrcore.learning.training.profiles import profile
-from xrcore.learning.training.settings import TrainingSettings
 
 PROFILES = ("smoke", "laptop", "paper")
 _T = TypeVar("_T")
@@ -45,6 +44,7 @@ VARIANTS = (
     Variant("ABC-new", "A+B+C, every DRR new", _parts(True, True, set_size=None)),
 )
 INCREMENTAL, EVERY_NEW = "ABC-growing", "ABC-new"
+LABELS = {variant.key: variant.label for variant in VARIANTS}
 BASELINES = ("salehi", "grimm")
 PROTOCOLS = ("paper", "acquired")
 

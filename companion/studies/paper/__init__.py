@@ -6,7 +6,7 @@ from importlib.resources import files
 
 import pandas as pd
 
-from xrcore._util.errors import XrcoreError
+from xrcore import XrcoreError
 
 TABLES = (
     "table1_comparison_drr",

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from xrcore._util.errors import XrcoreError
+from xrcore import XrcoreError
 from xrcore.utilities import atomic_file
 
 FILE = "data.lock.json"

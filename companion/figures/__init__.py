@@ -1,1 +1,0 @@
-"""The paper's figures, drawn from the tables and images of the studies."""

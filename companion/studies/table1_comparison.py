@@ -1,0 +1,115 @@
+"""Table 1: Salehi et al. 2018, Grimm et al. 2021 and the paper's network, on plain DRRs of the first patient."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from companion.experiments import prediction, refinement, registration, run
+from companion.studies.base import Study
+from companion.studies.figure_parts import FINEST, PAPER, paper_key, success_line
+from companion.studies.paper import paper_table
+from companion.studies.paths import Paths
+from companion.studies.plan import EVERY_NEW, INCREMENTAL, LABELS, Plan
+from companion.studies.table_columns import in_order, success_and_error
+from companion.studies.trainings import model_of
+from xrcore.figures import style
+
+_COLOURS = (style.ORANGE, style.PURPLE, style.GREEN, style.PALE, style.BLUE)
+
+
+class Comparison(Study):
+    """The three networks saw as many images, each image once. Grimm's method and ours end with a refinement, Salehi's does not."""
+
+    name: ClassVar[str] = "comparison"
+
+    def options(self, plan: Plan) -> Any:
+        return plan.comparison
+
+    def trainings(self, plan: Plan, part: str) -> tuple[str, ...]:
+        return ("comparison/salehi", "comparison/grimm", f"ablation/{EVERY_NEW}-{plan.ablation.seeds[0]}")
+
+    def table(self, plan: Plan, paths: Paths, part: str, growing: Path) -> pd.DataFrame:
+        salehi, grimm, ours = (model_of(paths, name) for name in self.trainings(plan, part))
+        passes = (
+            ([prediction(salehi, "Salehi 2018"), prediction(grimm, "Grimm 2021, network"), prediction(ours, "PSSS, network")], "poses"),
+            ([registration(ours, "PSSS")], "poses"),
+            ([refinement("grimm", grimm, "Grimm 2021")], "refined"),
+        )
+        table = pd.DataFrame()
+        for methods, count in passes:
+            tests = plan.test_set("plain", "paper", getattr(plan.comparison, count))
+            table = run(methods, [plan.subjects[0]], [tests], growing)
+        return table
+
+
+def table1(cases: pd.DataFrame) -> pd.DataFrame:
+    """Make Table 1.
+
+    Parameters
+    ----------
+    cases : DataFrame
+        Results of the study `comparison`, a row a case.
+
+    Returns
+    -------
+    DataFrame
+        A row a method: mTRE [mm] (mean, with the bootstrap's interval) and success rate [%] (with Wilson's), the paper's beside. Its
+        network alone is in its Table 3.
+    """
+    paper = paper_table("table1_comparison_drr")
+    table = in_order(success_and_error(cases, "method"), ["Salehi 2018", "Grimm 2021, network", "Grimm 2021", "PSSS, network", "PSSS"])
+    alone = paper_table("table3_ablation_and_patients").loc[LABELS[INCREMENTAL]]
+    table.insert(0, "mtre_paper", paper["mtre_mm"].reindex(table.index))
+    table.insert(1, "sr_paper", paper["sr_percent"].reindex(table.index).astype(float))
+    table.loc["PSSS, network", ["mtre_paper", "sr_paper"]] = [alone["mtre_mean"], alone["sr_percent"]]
+    return table
+
+
+def cumulative_figure(cases: Mapping[str, pd.Series], paper: Mapping[str, float], *, threshold: float = 10.0) -> Figure:
+    """Draw the share of cases [%] below each mTRE [mm], a curve a method, the last ours; below, the means beside the paper's.
+
+    Parameters
+    ----------
+    cases : mapping of str to Series
+        Method to mTREs [mm], NaN for no answer, which keeps its curve below 100 %.
+    paper : mapping of str to float
+        Method to the paper's mean mTRE [mm].
+    threshold : float
+        Of success [mm].
+
+    Returns
+    -------
+    Figure
+        Made without pyplot.
+    """
+    figure = style.new_figure(6.0)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1.0 + 0.06 * len(cases)))
+    for place, ((name, values), colour) in enumerate(zip(cases.items(), _COLOURS[-len(cases) :], strict=True)):
+        known = np.maximum(np.sort(values.dropna().to_numpy(float)), FINEST)
+        share = 100 * np.arange(1, len(known) + 1) / len(values)
+        # from zero at the best case to the right edge after the worst
+        above.step(
+            [known[0], *known, 1e4], [0, *share, share[-1]], where="post", color=colour, linewidth=2, label=f"{name} ({len(values)})"
+        )
+        below.plot(known.mean(), place, "o", color=colour, markersize=8)
+        if not np.isnan(paper.get(name, np.nan)):
+            below.plot(paper[name], place, markersize=7, **PAPER)
+    every = np.concatenate([values.dropna().to_numpy(float) for values in cases.values()])
+    above.set_xlim(0.8 * max(every.min(), FINEST), 1.3 * max(every.max(), threshold))
+    style.style_axes(above, title="Cases below an error", grid="both").set_ylabel("share of cases [%]")
+    above.set_ylim(0, 101)
+    for axes in (above, below):
+        style.log_scale(axes, "x")
+        line = success_line(axes, threshold, "x")
+    handles = [*above.get_legend_handles_labels()[0], paper_key("the paper's mean"), line]
+    figure.legend(handles=handles, frameon=False, fontsize=10, ncols=4, loc="outside upper right")
+    style.style_axes(below, title="Mean", grid="both").set_xlabel("mTRE [mm]")
+    below.set_yticks(range(len(cases)), list(cases))
+    below.set_ylim(len(cases) - 0.4, -0.6)
+    return figure

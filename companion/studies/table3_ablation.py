@@ -1,0 +1,174 @@
+"""Table 3, upper half: what each part of the network is good for, on the first patient, under the paper's protocol."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from companion.experiments import prediction, refinement, registration, run
+from companion.studies.base import Study
+from companion.studies.figure_parts import draw_interval, draw_paper, name_rows, paper_key
+from companion.studies.intervals import by_seed_and_case, difference, estimate, verdict
+from companion.studies.paper import paper_table
+from companion.studies.paths import Paths
+from companion.studies.plan import INCREMENTAL, LABELS, VARIANTS, Plan
+from companion.studies.table_columns import in_columns, in_order
+from companion.studies.trainings import model_of
+from xrcore.figures import style
+
+REFINED, REFINED_BY_ADAM = "[A+B+C]*+D", "[A+B+C]*+D, the paper's Adam"
+_BASE, _FULL, _STAR = LABELS["A"], LABELS["ABC"], LABELS[INCREMENTAL]
+# what is added, to what, and what that makes; the paper has the first five
+STEPS = (
+    ("B, the edge decoder", _BASE, LABELS["AB"]),
+    ("C, attention", _BASE, LABELS["AC"]),
+    ("B and C", _BASE, _FULL),
+    ("*, growing set", _FULL, _STAR),
+    ("D, refinement", _STAR, REFINED),
+    ("fresh sets, not a growing one", _STAR, LABELS["ABC-fresh"]),
+    ("every DRR new", _FULL, LABELS["ABC-new"]),
+    ("our D, not the paper's Adam", REFINED_BY_ADAM, REFINED),
+)
+_VERDICTS = {"helps": style.BLUE, "hurts": style.ORANGE, "not decided": style.PALE}
+
+
+class Ablation(Study):
+    """A part a training seed; the rows' methods are named as the paper names its rows, and `seed` tells the trainings apart.
+
+    D, the refinement, follows the incremental network's prediction: ours, which is judged and retried, and as the paper has it,
+    one descent of 100 Adam steps.
+    """
+
+    name: ClassVar[str] = "ablation"
+
+    def options(self, plan: Plan) -> Any:
+        return plan.ablation
+
+    def parts(self, plan: Plan) -> tuple[str, ...]:
+        return tuple(f"seed-{seed}" for seed in plan.ablation.seeds)
+
+    def trainings(self, plan: Plan, part: str) -> tuple[str, ...]:
+        return tuple(f"ablation/{variant.key}-{part.removeprefix('seed-')}" for variant in VARIANTS)
+
+    def table(self, plan: Plan, paths: Paths, part: str, growing: Path) -> pd.DataFrame:
+        seed = int(part.removeprefix("seed-"))
+        models = {variant.key: model_of(paths, f"ablation/{variant.key}-{seed}") for variant in VARIANTS}
+        best = models[INCREMENTAL]
+        passes = (
+            ([prediction(models[variant.key], variant.label) for variant in VARIANTS], plan.ablation.poses),
+            ([registration(best, REFINED)], plan.ablation.refined),
+            ([refinement("paper-as-intended", best, REFINED_BY_ADAM)], plan.ablation.adam if seed == plan.ablation.seeds[0] else 0),
+        )
+        table = pd.DataFrame()
+        for methods, poses in passes:
+            if poses:
+                tests = plan.test_set("plain", "paper", poses)
+                table = run(methods, [plan.subjects[0]], [tests], growing)
+        return table.assign(seed=seed)
+
+
+def table3_parts(cases: pd.DataFrame) -> pd.DataFrame:
+    """Make the upper half of Table 3.
+
+    Parameters
+    ----------
+    cases : DataFrame
+        Results of the study `ablation`, a row a case.
+
+    Returns
+    -------
+    DataFrame
+        A row of the ablation: `in_columns` over all seeds and poses, the interval of the mean mTRE over both, and the paper's columns.
+    """
+    paper = paper_table("table3_ablation_and_patients")
+    order = [v.label for v in VARIANTS if v.label in paper.index] + [REFINED]
+    order += [v.label for v in VARIANTS if v.label not in paper.index] + [REFINED_BY_ADAM]
+    table = in_order(in_columns(cases, ["method"]), order)
+    for method in table.index:
+        of = estimate(by_seed_and_case(cases[cases["method"] == method]))
+        table.loc[method, ["mtre_low", "mtre_high"]] = [np.maximum(of.low, 0.0), of.high]  # an error is not negative
+        table.loc[method, ["seeds", "poses"]] = [of.seeds, of.poses]
+    beside = paper.reindex(table.index).add_suffix("_paper").astype(float)
+    return table.astype({"seeds": int, "poses": int}).join(beside)
+
+
+def steps(cases: pd.DataFrame) -> pd.DataFrame:
+    """Say what each of STEPS changes.
+
+    Parameters
+    ----------
+    cases : DataFrame
+        Results of the study `ablation`, a row a case.
+
+    Returns
+    -------
+    DataFrame
+        Index: the parts. The paired difference of mTRE [mm] with its interval, in how many seeds it helps, and a verdict. before_mm: the
+        mean mTRE without the part, over the same seeds and poses. percent*: the difference in percent of that. The paper has a direction
+        only, no interval.
+    """
+    paper = paper_table("table3_ablation_and_patients")["mtre_mean"]
+    rows = {}
+    for name, before, after in STEPS:
+        without, with_it = (by_seed_and_case(cases[cases["method"] == method]) for method in (before, after))
+        both = (with_it - without).dropna(how="all").dropna(axis=1, how="all")
+        change = difference(without, with_it)
+        scale = 100 / np.nanmean(without.loc[both.index, both.columns].where(both.notna()).to_numpy()) if both.size else np.nan
+        known = before in paper and after in paper
+        rows[name] = {
+            "before": before,
+            "after": after,
+            "before_mm": 100 / scale,
+            "difference": change.mean,
+            "difference_low": change.low,
+            "difference_high": change.high,
+            "percent": scale * change.mean,
+            "percent_low": np.maximum(scale * change.low, -100.0),  # an error does not fall below zero
+            "percent_high": scale * change.high,
+            "seeds": change.seeds,
+            "seeds_helped": int((both.mean(axis=1) < 0).sum()),
+            "poses": change.poses,
+            "verdict": verdict(change),
+            "difference_paper": paper[after] - paper[before] if known else np.nan,
+            "percent_paper": 100 * (paper[after] / paper[before] - 1) if known else np.nan,
+        }
+        rows[name]["verdict_paper"] = "" if not known else "helps" if paper[after] < paper[before] else "hurts"
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("part")
+
+
+def ablation_figure(parts: pd.DataFrame, steps: pd.DataFrame) -> Figure:
+    """Draw the ablation: left the mean mTRE [mm] of each row, right what each step changes [%], with 95 % intervals, the paper's hollow.
+
+    Parameters
+    ----------
+    parts : DataFrame
+        Of `table3_parts`.
+    steps : DataFrame
+        Of `steps`.
+
+    Returns
+    -------
+    Figure
+        Made without pyplot.
+    """
+    figure = style.new_figure(1.4 + 0.42 * max(len(parts), len(steps)))
+    left, right = figure.subplots(1, 2, width_ratios=(1.05, 1))
+    for place, (_, row) in enumerate(parts.iterrows()):
+        draw_interval(left, place, row["mtre_mean"], row["mtre_low"], row["mtre_high"], style.BLUE)
+        draw_paper(left, place, row["mtre_mean_paper"])
+    name_rows(left, list(parts.index), "Mean mTRE [mm]")
+    left.set_xlim(left=min(0.0, left.get_xlim()[0]))
+    right.axvline(0, color=style.MUTED, linewidth=1)
+    for place, (_, row) in enumerate(steps.iterrows()):
+        draw_interval(right, place, row["percent"], row["percent_low"], row["percent_high"], _VERDICTS[row["verdict"]])
+        draw_paper(right, place, row["percent_paper"])
+    name_rows(right, list(steps.index), "Change of mTRE [%]")
+    right.set_xlim(-112.0, max(30.0, min(right.get_xlim()[1], 100.0)))  # an error falls by 100 % at most
+    dots = [Line2D([], [], marker="o", color=colour, label=name) for name, colour in _VERDICTS.items()]
+    figure.legend(handles=[*dots, paper_key()], frameon=False, ncols=4, loc="outside lower right")
+    return figure

@@ -1,0 +1,176 @@
+"""Table 3, lower half: every patient, the network alone and refined, under the paper's protocol and as acquired."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from companion.experiments import prediction, registration, run, summary
+from companion.studies.base import Study
+from companion.studies.figure_parts import FINEST, PAPER, paper_key, success_line
+from companion.studies.paper import paper_table
+from companion.studies.paths import Paths
+from companion.studies.plan import PROTOCOLS, Plan, slug
+from companion.studies.table_columns import SUCCESS_COLUMNS, in_columns
+from companion.studies.trainings import model_of
+from xrcore import XrcoreError
+from xrcore.figures import style
+
+CONDITIONS = {
+    "refined, as acquired": ("refined", "acquired"),
+    "refined, the paper's protocol": ("refined", "paper"),
+    "network alone, as acquired": ("network", "acquired"),
+    "network alone, the paper's protocol": ("network", "paper"),
+}
+
+
+class Cohort(Study):
+    """A part a patient. Each protocol's network was trained for that protocol."""
+
+    name: ClassVar[str] = "cohort"
+
+    def options(self, plan: Plan) -> Any:
+        return plan.cohort
+
+    def parts(self, plan: Plan) -> tuple[str, ...]:
+        return tuple(slug(subject) for subject in plan.subjects)
+
+    def trainings(self, plan: Plan, part: str) -> tuple[str, ...]:
+        return tuple(f"cohort/{part}-{protocol}" for protocol in PROTOCOLS)
+
+    def table(self, plan: Plan, paths: Paths, part: str, growing: Path) -> pd.DataFrame:
+        table = pd.DataFrame()
+        for protocol, name in zip(PROTOCOLS, self.trainings(plan, part), strict=True):
+            model = model_of(paths, name)
+            tests = plan.test_set(protocol, protocol, plan.cohort.poses)
+            table = run([prediction(model, "network"), registration(model, "refined")], [plan.subject(part)], [tests], growing)
+        return table
+
+
+def table3_patients(cases: pd.DataFrame) -> pd.DataFrame:
+    """Make the lower half of Table 3.
+
+    Ours are other people than the paper's: first stands beside first, and the one with the implant beside the one with the implant.
+
+    Parameters
+    ----------
+    cases : DataFrame
+        Results of the study `cohort`, a row a case.
+
+    Returns
+    -------
+    DataFrame
+        `in_columns` for each patient and each of CONDITIONS, the paper's row of the patient's place first.
+    """
+    paper = paper_table("table3_ablation_and_patients")
+    blocks = []
+    for place, patient in enumerate(dict.fromkeys(sorted(cases["patient"])), 1):
+        row = "dataset6#" if patient.endswith("#") else f"dataset{place}"
+        own = cases[cases["patient"] == patient]
+        parts = [own[(own["method"] == method) & (own["protocol"] == protocol)] for method, protocol in CONDITIONS.values()]
+        block = pd.concat([in_columns(part.assign(row=name), ["row"]) for name, part in zip(CONDITIONS, parts, strict=True) if len(part)])
+        if row in paper.index:
+            block = pd.concat([paper.loc[[row]].rename(index={row: "paper"}), block])
+        blocks.append(pd.concat({patient: block.reindex(columns=["cases", *paper.columns])}, names=["patient", "row"]))
+    return pd.concat(blocks).astype({"cases": "Int64"})
+
+
+def patients_overview(cases: pd.DataFrame) -> pd.DataFrame:
+    """Summarise all patients for each of CONDITIONS.
+
+    Parameters
+    ----------
+    cases : DataFrame
+        Results of the study `cohort`, a row a case.
+
+    Returns
+    -------
+    DataFrame
+        Mean over the patients' mean mTREs, the worst patient's and the worst case's [mm], and the success rate [%] with its interval.
+
+    Raises
+    ------
+    XrcoreError
+        If there are no cases of one of CONDITIONS.
+    """
+    paper = paper_table("table3_ablation_and_patients")
+    paper = paper[paper.index.str.startswith("dataset")]
+    rows = {}
+    for name, (method, protocol) in CONDITIONS.items():
+        part = cases[(cases["method"] == method) & (cases["protocol"] == protocol)]
+        if part.empty:
+            raise XrcoreError(f"patients_overview: the results hold no cases of {name!r}")
+        means = part.groupby("patient")["mtre_mm"].mean()
+        everyone = summary(part, ()).iloc[0]
+        refined = method == "refined"
+        rows[name] = {
+            "mtre_paper": paper["mtre_mean"].mean() if refined else np.nan,
+            "mtre": means.mean(),
+            "mtre_worst_patient": means.max(),
+            "mtre_worst_case": everyone["mtre_max_mm"],
+            "sr_paper": paper["sr_percent"].mean() if refined else np.nan,
+            **{new: everyone[old] for new, old in SUCCESS_COLUMNS.items()},
+            "patients": len(means),
+            "cases": everyone["cases"],
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("row")
+
+
+def patients_figure(
+    panels: Mapping[str, pd.DataFrame], patients: Sequence[str], paper: Mapping[str, float], *, threshold: float = 10.0
+) -> Figure:
+    """Draw mTRE [mm, log] of every case, patient by patient, the network alone and refined; a panel a protocol.
+
+    Parameters
+    ----------
+    panels : mapping of str to DataFrame
+        Title to cases with columns patient, method ("network", "refined"), mtre_mm.
+    patients : sequence of str
+        Numbers, in the order in which they are shown.
+    paper : mapping of str to float
+        Patient to the paper's refined mean [mm].
+    threshold : float
+        Of success [mm].
+
+    Returns
+    -------
+    Figure
+        Made without pyplot.
+    """
+    figure = style.new_figure(0.6 + 3.3 * len(panels))
+    rows = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, (title, cases) in zip(rows, panels.items(), strict=True):
+        for place, patient in enumerate(patients):
+            for method, shift, colour in (("network", -0.2, style.PALE), ("refined", 0.2, style.BLUE)):
+                values = cases.loc[(cases["patient"] == patient) & (cases["method"] == method), "mtre_mm"].dropna()
+                _cloud(axes, place + shift, values.to_numpy(float), colour)
+            if not np.isnan(paper.get(patient, np.nan)):
+                axes.plot(place + 0.2, paper[patient], markersize=7, zorder=5, **PAPER)
+        line = success_line(axes, threshold, "y")
+        style.style_axes(axes, title=title, grid="y").set_ylabel("mTRE [mm]")
+        axes.set_xlim(-0.6, len(patients) - 0.4)
+        style.log_scale(axes, "y")
+    rows[-1].set_xticks(range(len(patients)), [f"patient {name}" for name in patients])
+    dots = [
+        Line2D([], [], marker="o", linestyle="none", color=c, label=n) for n, c in (("network alone", style.PALE), ("refined", style.BLUE))
+    ]
+    bar = Line2D([], [], color=style.DARK, linewidth=2, label="median")
+    figure.legend(handles=[*dots, bar, paper_key("the paper's mean, refined"), line], frameon=False, ncols=5, loc="outside upper center")
+    return figure
+
+
+def _cloud(axes: Axes, place: float, values: np.ndarray, colour: str) -> None:
+    if len(values) == 0:
+        return
+    # by the golden ratio: spread evenly, and the same each time
+    values = np.maximum(values, FINEST)
+    jitter = 0.24 * ((np.arange(len(values)) * 0.6180339887) % 1 - 0.5)
+    axes.scatter(place + jitter, values, s=12, color=colour, alpha=0.65, linewidths=0)
+    axes.plot([place - 0.16, place + 0.16], [np.median(values)] * 2, color=style.DARK, linewidth=2, solid_capstyle="butt")
