@@ -1,4 +1,4 @@
-"""Accuracy from the zero pose without a network: six patients, poses uniform in the paper's ranges, two protocols.
+"""How exact is a registration from the zero pose without a network: six patients, poses uniform in the paper's ranges, two protocols?
 
 acquired: the X-ray comes from a finer grid, another integrator, another spectrum, with noise, scatter, blur and a circular mask.
 paper: noise-free, from the registration's own renderer and volume (the inverse crime, as the paper's simulated test does).
@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 from patients import chosen
-from tables import publish
+from report import RESULTS, publish
 
 from companion.experiments import TestSet, run, search, summary
 
@@ -42,7 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--poses", type=int, default=50)
     parser.add_argument("--patients", help="numbers, such as 1,6#; default all six")
-    parser.add_argument("--out", type=Path, default=Path("results/accuracy"))
+    parser.add_argument("--out", type=Path, default=RESULTS / "accuracy")
     args = parser.parse_args()
     sets = [TestSet(protocol, protocol=protocol, poses=args.poses) for protocol in ("acquired", "paper")]
     tables: list[pd.DataFrame] = []
@@ -55,7 +55,7 @@ def main() -> None:
     every = pd.concat(tables)
     lines += [line(str(protocol), "all", cases) for protocol, cases in every.groupby("protocol")]
     lines.sort(key=lambda row: row["protocol"])
-    publish(args.out, every.to_dict("records"), lines, digits=6)
+    publish(args.out, lines, rows=every.to_dict("records"), digits=6)
 
 
 if __name__ == "__main__":

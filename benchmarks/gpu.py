@@ -1,20 +1,24 @@
-"""The GPU path: times on a GPU, and precision anywhere.
+"""How fast is the GPU path: renders, beside nanodrr, registrations, training steps?
 
-Where torch sees no CUDA GPU, the table of times is written with empty rows (never an estimate), and the kernel's precision is found in
-Triton's interpreter, at small sizes. A table that holds figures of a GPU is not overwritten by an empty one.
+Where torch sees no CUDA GPU the table is written with empty rows, never an estimate; a table that holds figures of a GPU is not
+overwritten by an empty one.
 
     pip install -e '.[gpu,peers]'      # Triton, where torch's build did not bring it; nanodrr
-    python benchmarks/gpu.py [--paper] [--only times|precision] [--out results/gpu]
+    python benchmarks/gpu.py [--paper] [--out results/gpu]
     python benchmarks/gpu.py --dry     # every line once, on the CPU, in Triton's interpreter; nothing is kept
 """
 
+# ruff: noqa: E402
 from __future__ import annotations
 
 import argparse
 import json
 import os
 import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -22,71 +26,96 @@ GPU = torch.cuda.is_available()
 if "--dry" in sys.argv or not GPU:
     os.environ.setdefault("TRITON_INTERPRET", "1")  # before the kernels are imported
 
-from harness import gpu  # noqa: E402
-from tables import publish  # noqa: E402
+from gpu_parts import beside_nanodrr, registration, rendering, training
+from gpu_parts.clock import Clock, CudaClock
+from gpu_parts.scene import Scene
+from gpu_parts.sizes import FULL, TINY, Sizes
+from report import MACHINE, RESULTS, publish, say
+from rows import Figure, Row, as_table, missing
 
-from xrcore._util import machine  # noqa: E402
-from xrcore._util.devices import triton_installed  # noqa: E402
+from xrcore import utilities
 
-RESULTS = Path(__file__).parents[1] / "results" / "gpu"
-INTERPRETED = (
-    "The kernel ran in Triton's interpreter on the CPU: rounding as on a GPU, but for fused multiply-adds, exponentials and logarithms."
+NO_GPU = "no GPU: not measured"
+DRY = "dry run on the CPU: the figure means nothing"
+NOT_ASKED = "not run (--paper)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A part of the benchmark: yields its rows' figures as it finds them."""
+
+    name: str
+    rows: tuple[Row, ...]
+    measure: Callable[[Clock, Scene], Iterator[tuple[Row, Figure]]]
+
+
+PARTS = (
+    Part(name="rendering", rows=rendering.ROWS, measure=rendering.measure),
+    Part(name="beside nanodrr", rows=beside_nanodrr.ROWS, measure=beside_nanodrr.measure),
+    Part(name="registering", rows=registration.ROWS, measure=registration.measure),
+    Part(name="training steps", rows=training.ROWS, measure=training.measure),
 )
+PAPER = Part(name="training the paper's profile", rows=training.TRAINED_ROWS, measure=training.trained)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dry", action="store_true")
-    parser.add_argument("--paper", action="store_true", help="train the paper's profile, too")
-    parser.add_argument("--only", choices=("times", "precision"))
-    parser.add_argument("--out", type=Path, help=f"default {RESULTS.parent.name}/{RESULTS.name}, and nowhere for a dry run")
-    args = parser.parse_args()
-    if GPU and not args.dry and os.environ.get("TRITON_INTERPRET") == "1":
-        sys.exit("TRITON_INTERPRET=1 is set, so the kernels would not run on the GPU; unset it")
-    out = args.out or (None if args.dry else RESULTS)
-    print(machine.machine_text(machine.describe_machine()))
-    if args.only != "precision":
-        times(out, dry=args.dry, paper=args.paper)
-    if args.only != "times":
-        precision(out, dry=args.dry)
+def measured(clock: Clock | None, sizes: Sizes, *, parts: tuple[Part, ...] = PARTS, paper: bool = False) -> list[dict[str, Any]]:
+    """The table; a part that fails leaves a note in its rows, and the others are measured.
+
+    clock: None where there is no GPU: all rows are empty. paper: train its profile, too.
+    """
+    found: dict[str, Figure] = {}
+    notes: dict[str, str] = {} if paper or clock is None else {row.what: NOT_ASKED for row in PAPER.rows}
+    if clock is not None:
+        scene = Scene(sizes)
+        for part in (*parts, PAPER) if paper else parts:
+            say(part.name)
+            note = _guarded(part, clock, scene, found)
+            if note:
+                say(f"{part.name}: {note}")
+            notes |= {row.what: note or "left out by its part" for row in part.rows if row.what not in found}
+            clock.free()  # not before the error, whose traceback holds what was allocated, is gone
+    rows = [row for part in (*parts, PAPER) for row in part.rows]
+    return as_table(rows, found, notes, dry=DRY if clock is not None and clock.dry else "")
 
 
-def times(out: Path | None, *, dry: bool, paper: bool) -> None:
-    clock = gpu.Pretended() if dry else gpu.CudaClock() if GPU else None
-    note = gpu.DRY if dry else "" if GPU else gpu.NO_GPU
-    table = gpu.measured(clock, gpu.TINY if dry else gpu.FULL, paper=paper or dry, say=say)
-    if clock is None and out is not None and holds_figures(out):
-        say(f"{gpu.NO_GPU}; {out.with_suffix('.json')} holds figures of a GPU and is left as it is")
-        out = None
-    publish(out, table, table, digits=6, note=note)
-    if clock is not None and (missing := gpu.missing(table)):
-        say(f"{len(missing)} of {len(table)} rows are empty; their notes say why")
-
-
-def precision(out: Path | None, *, dry: bool) -> None:
-    if not triton_installed():
-        say("precision: Triton is not installed (pip install -e '.[gpu]'): not measured")
-        return
-    compiled = GPU and not dry
-    sizes = [(8, 16)] if dry else [(16, 32), (16, 48), (32, 64)]
-    say("precision")
-    device = torch.device("cuda" if compiled else "cpu")
-    table = gpu.precision(sizes + ([(256, 256)] if compiled else []), device, body=8.0 if dry else 3.0)
-    where = out and out.with_name(f"{out.name}_precision")
-    publish(where, table, table, digits=12, note=gpu.DRY if dry else "" if compiled else INTERPRETED)
+def _guarded(part: Part, clock: Clock, scene: Scene, found: dict[str, Figure]) -> str:
+    """Measure a part into `found`; why it stopped early, or nothing."""
+    try:
+        for row, figure in part.measure(clock, scene):
+            found[row.what] = figure
+    except Exception as error:
+        first = next(iter(str(error).splitlines()), "")
+        return f"{type(error).__name__}: {first}"
+    return ""
 
 
 def holds_figures(out: Path) -> bool:
     """Whether OUT.json is a table with any figure in it."""
     try:
         table = json.loads(out.with_suffix(".json").read_text())["table"]
-        return len(gpu.missing(table)) < len(table)
+        return len(missing(table)) < len(table)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
-def say(text: str) -> None:
-    print(f"... {text}", file=sys.stderr, flush=True)
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dry", action="store_true")
+    parser.add_argument("--paper", action="store_true", help="train the paper's profile, too")
+    parser.add_argument("--out", type=Path, help="default results/gpu, and nowhere for a dry run")
+    args = parser.parse_args()
+    if GPU and not args.dry and os.environ.get("TRITON_INTERPRET") == "1":
+        sys.exit("TRITON_INTERPRET=1 is set, so the kernels would not run on the GPU; unset it")
+    out = args.out or (None if args.dry else RESULTS / "gpu")
+    print(utilities.machine_text(MACHINE))
+    clock = Clock() if args.dry else CudaClock() if GPU else None
+    table = measured(clock, TINY if args.dry else FULL, paper=args.paper or args.dry)
+    if clock is None and out is not None and holds_figures(out):
+        say(f"{NO_GPU}; {out.with_suffix('.json')} holds figures of a GPU and is left as it is")
+        out = None
+    publish(out, table, note=DRY if args.dry else "" if GPU else NO_GPU)
+    if clock is not None and (empty := missing(table)):
+        say(f"{len(empty)} of {len(table)} rows are empty; their notes say why")
 
 
 if __name__ == "__main__":

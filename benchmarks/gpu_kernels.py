@@ -1,4 +1,4 @@
-"""What the GPU kernels compile to: registers, spills, and instructions of its inner loop, for GPUs that need not be here.
+"""What do the GPU kernels compile to: registers, spills, and instructions of the inner loop, for GPUs that need not be here?
 
 Triton compiles for any architecture, and its own disassembler reads the result, so this needs no GPU and measures no time. "a sample" is
 one slice of one ray: the 4 reads, both materials, and with the Jacobian its 8 sums.
@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tables import needs_triton, publish
+from report import RESULTS, needs_triton, publish
 
 needs_triton()
 
@@ -34,7 +34,6 @@ from xrcore.renderer.packing import BLOCK
 from xrcore.simulation.batch import fused
 from xrcore.simulation.batch import kernel as acquisition
 
-RESULTS = Path(__file__).parents[1] / "results" / "gpu_kernels"
 TOOLS = Path(nvidia.__file__).parent / "bin"
 POINTERS = {"words": "*i32", "occupied": "*u8", "scale": "*fp64", "beams": "*i32"}
 FLOATS = ("fx", "fy", "cx", "cy", "middle", "depth")
@@ -123,9 +122,9 @@ def a_sample(listing: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--architecture", type=int, nargs="+", default=[80, 90], help="compute capability, without its dot")
-    parser.add_argument("--out", type=Path, help=f"default {RESULTS.parent.name}/{RESULTS.name}, and nowhere for other architectures")
+    parser.add_argument("--out", type=Path, help="default results/gpu_kernels, and nowhere for other architectures")
     args = parser.parse_args()
-    out = args.out or (RESULTS if args.architecture == [80, 90] else None)
+    out = args.out or (RESULTS / "gpu_kernels" if args.architecture == [80, 90] else None)
     rows = []
     for architecture in args.architecture:
         for materials, jacobian in CASES:
@@ -137,7 +136,7 @@ def main() -> None:
         others |= {"noise of acquisitions": acquisition_noise(architecture), "rods of acquisitions": acquisition_rods(architecture)}
         for label, code in others.items():
             rows.append({"for": f"sm_{architecture}", "kernel": label} | inspected(code) | {"instructions a sample": ""})
-    publish(out, rows, rows, digits=1)
+    publish(out, rows, digits=1)
 
 
 if __name__ == "__main__":

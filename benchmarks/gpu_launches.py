@@ -1,6 +1,7 @@
-"""What an iteration of the refinement puts into a GPU's queue, level by level: kernels of ours and operations of torch's.
+"""How many operations does an iteration of the refinement ask of a GPU, level by level: kernels of ours and operations of torch's?
 
-Counted, not timed, and without a GPU: the kernels are not launched.
+A GPU makes small images faster than a processor can ask for them, so that this number decides how long a level takes. Counted, not
+timed: the kernels are not launched, and no GPU is needed.
 
     pip install -c constraints.txt -e '.[gpu]'
     python benchmarks/gpu_launches.py [--out results/gpu_launches]
@@ -10,23 +11,110 @@ Counted, not timed, and without a GPU: the kernels are not launched.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
-from tables import needs_triton, publish
+from report import RESULTS, needs_triton, publish
 
 needs_triton()
 
-from harness.gpu import queued
+import scenes
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
-RESULTS = Path(__file__).parents[1] / "results" / "gpu_launches"
+from xrcore._util.devices import Glance
+from xrcore.beam import Beam
+from xrcore.geometry import Pose
+from xrcore.registration.problem import Problem
+from xrcore.registration.settings import PYRAMID, Settings
+from xrcore.registration.solvers import cuda
+from xrcore.registration.solvers.cuda import normal, normal_kernel, step_kernel
+from xrcore.renderer.cuda import kernel as renderer
+
+# of memory, with which nothing is done
+_SETS_ASIDE = ("_unsafe_view", "detach", "empty", "empty_like", "empty_strided", "new_empty")
+_KERNELS = ((renderer, "render"), (step_kernel, "step"), (normal_kernel, "sums"), (normal_kernel, "standardised"))
+
+
+class _Operations(TorchDispatchMode):
+    """Counts torch's operations; looking at the same memory in another way is none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += not function.is_view and function.overloadpacket.__name__ not in _SETS_ASIDE
+        return function(*args, **(kwargs or {}))
+
+
+class Unlaunched:
+    """In a kernel's place: counts its launches and computes nothing."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __getitem__(self, grid: Any) -> Callable[..., None]:
+        return self._launch
+
+    def _launch(self, *arguments: Any, **options: Any) -> None:
+        self.count += 1
+
+
+def queued(problem: Problem, starts: int, iterations: int) -> tuple[int, int]:
+    """Kernels and torch operations of a level's iterations."""
+    unlaunched, operations = Unlaunched(), _Operations()
+
+    def asked(glance: Glance, flags: Tensor) -> bool:
+        operations.count += 2  # flags that do not lie side by side are gathered, then copied
+        return False
+
+    with ExitStack() as stack:
+        stack.enter_context(patch.object(Glance, "all", asked))
+        for module, name in _KERNELS:
+            stack.enter_context(patch.object(module, name, unlaunched))
+        stack.enter_context(operations)
+        cuda.iterate(problem, Pose.cat([Pose()] * starts), Pose.zero().twists(problem.carm)[0], iterations=iterations, tolerance=0.1)
+    return unlaunched.count, operations.count
+
+
+def per_iteration(problem: Problem, starts: int) -> tuple[int, int]:
+    """Of the iterations that follow the first."""
+    queued(problem, starts, 1)  # prepares what later descents find
+    (kernels, operations), (more_kernels, more_operations) = (queued(problem, starts, n) for n in (1, 3))
+    return (more_kernels - kernels) // 2, (more_operations - operations) // 2
+
+
+def table() -> list[dict[str, Any]]:
+    """A row a level of the default registration; beside it what it would be if the normal equations were left to torch's own operations."""
+    volume, xray = scenes.body(4.0), scenes.radiograph(scenes.body(4.0), PYRAMID[-1].pixels)
+    rows = []
+    for level in PYRAMID:
+        problem = Problem(xray, volume.coarser(level.spacing), Beam(), Settings().similarity_at(level), pixels=level.pixels)
+        kernels, operations = per_iteration(problem, starts=2)
+        with patch.object(normal, "StandardisedFit", ()):  # nothing is one
+            own_kernels, own_operations = per_iteration(problem, starts=2)
+        rows.append(
+            {
+                "pixels": level.pixels,
+                "similarity": level.similarity,
+                "kernels": kernels,
+                "torch operations": operations,
+                "in all": kernels + operations,
+                "in all, by torch's own": own_kernels + own_operations,
+                "iterations at most": level.iterations,
+            }
+        )
+    return rows
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=RESULTS)
-    args = parser.parse_args()
-    rows = queued.table()
-    publish(args.out, rows, rows, digits=0)
+    parser.add_argument("--out", type=Path, default=RESULTS / "gpu_launches")
+    publish(parser.parse_args().out, table())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Accuracy of the trained models in models/: the network alone, and registration from its prediction; and the time of a prediction.
+"""How exact are the trained models in models/, alone and as the start of a registration, and how long does a prediction take?
 
 Each patient's models, trained with and without domain randomisation, meet X-rays as acquired and under the paper's protocol (noise-free,
 from the registration's own renderer), at poses uniform in the paper's ranges that no training has seen. Of the X-rays as acquired,
@@ -17,10 +17,10 @@ from typing import Any
 
 import pandas as pd
 from patients import CARM, chosen
-from tables import publish
+from report import RESULTS, publish
 
 import xrcore as xr
-from xrcore import experiments as ex
+from companion import experiments as ex
 
 SEED = 2023
 
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--poses", type=int, default=200)
     parser.add_argument("--patients", default="1,6#")
     parser.add_argument("--models", type=Path, default=Path("models"))
-    parser.add_argument("--out", type=Path, default=Path("results/network"))
+    parser.add_argument("--out", type=Path, default=RESULTS / "network")
     args = parser.parse_args()
     sets = [ex.TestSet(name, protocol=name, poses=args.poses, seed=SEED) for name in ("paper", "acquired")]
     scratch = args.out.parent / "scratch" / (args.out.name + ".csv")
@@ -90,7 +90,7 @@ def main() -> None:
                 if kind == "acquired" and tests is acquired:
                     lines[-1]["refined seconds"] = round(register_seconds(model, patient, tests), 3)
                 print("  ".join(f"{k} {v}" for k, v in lines[-1].items()), flush=True)
-    publish(args.out, pd.concat(tables).to_dict("records"), lines, digits=5)
+    publish(args.out, lines, rows=pd.concat(tables).to_dict("records"), digits=5)
 
 
 def line(patient: ex.Patient, kind: str, test: str, model: xr.PoseRegressor, table: pd.DataFrame) -> dict[str, Any]:

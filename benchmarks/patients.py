@@ -6,7 +6,8 @@ import os
 import sys
 from pathlib import Path
 
-from xrcore import XrcoreError, experiments
+from companion import experiments
+from xrcore import XrcoreError
 from xrcore.geometry.presets import PAPER_CARM as CARM
 
 os.environ.setdefault("XRCORE_DATA_MIRROR", str(Path(__file__).parents[2] / "shared" / "data"))

@@ -24,6 +24,7 @@ REFINEMENTS = {
     "PSSS, Adam as intended": "the paper's Adam",
     "PSSS, refined by least squares": "least squares (the paper: Adam)",
 }
+REGISTRATION = "registration from the zero pose"  # a row of results/speed.json
 LIKENESS = ("ncc", "ssim", "css")
 
 
@@ -47,10 +48,10 @@ def headline() -> str:
     rows += [("Table 4: projection distance of a metal ball, X-rays *simulated* here", paper, here)]
     times = paper_table("08_speed")["paper_ms"] / 1e3
     rows += [
-        ("one 256 x 256 image", f"{seconds(times['image'])}, GPU", f"{speed('image')}, two CPU cores"),
-        ("a whole registration", f"{seconds(times['registration from the prediction'])}, GPU", f"{speed(REGISTRATION)}, two CPU cores"),
+        ("one 256 x 256 image", f"{seconds(times['image'])}, GPU", f"{time('image')}, two CPU cores"),
+        ("a whole registration", f"{seconds(times['registration from the prediction'])}, GPU", f"{time(REGISTRATION)}, two CPU cores"),
     ]
-    return grid(("", "the paper", "here"), rows, numeric=2)
+    return grid(("", "the paper", "here"), rows)
 
 
 def paper() -> str:
@@ -73,7 +74,7 @@ def paper() -> str:
     for measure in ("PD", "NCC", "SSIM", "CSS"):
         before, here = (f"{fourth.loc[(measure, s), 'mean']:.3f} ± {fourth.loc[(measure, s), 'std']:.3f}" for s in ("paper", "here"))
         rows.append(("Table 4", f"{measure}{' of the ball [mm]' if measure == 'PD' else ''}, ten X-rays (*simulated* here)", before, here))
-    return grid(("", "", "the paper", "here"), rows, numeric=2)
+    return grid(("", "", "the paper", "here"), rows, text=(0, 1))
 
 
 def ablation() -> str:
@@ -82,7 +83,7 @@ def ablation() -> str:
         (part, f"{row['difference']:+.2f} mm ({row['difference_low']:+.2f} to {row['difference_high']:+.2f})", row["verdict"])
         for part, row in paper_table("04_table3_ablation-order").iterrows()
     ]
-    return grid(("part added", "change of the mean mTRE (95 % interval)", "verdict"), rows, numeric=1)
+    return grid(("part added", "change of the mean mTRE (95 % interval)", "verdict"), rows, text=(0, 2))
 
 
 def real_xrays() -> str:
@@ -133,7 +134,7 @@ def network() -> str:
             refined = (mm(line["refined median mm"]), percent(line["refined SR %"]), percent(line["trusted %"]), time)
         alone = (f"{line['network mTRE mean mm']:.1f} mm", f"{line['network median mm']:.1f} mm", percent(line["network SR %"]))
         rows.append((line["patient"], line["trained on"], line["tested on"], *alone, *refined, f"{line['images seen']:,}"))
-    return grid(head, rows, numeric=len(head) - 3)
+    return grid(head, rows, text=(0, 1, 2))
 
 
 def wide_ranges() -> str:
@@ -152,12 +153,12 @@ def throughput() -> str:
         (l["pixels"], l["batch"], l["protocol"], l["backward"], f"{l['images / s']:.0f}", f"{l['rendering %']:.0f} %")
         for l in kept("throughput")["table"]
     ]
-    return grid(("pixels", "batch", "protocol", "depthwise backward", "images / s", "rendering"), rows)
+    return grid(("pixels", "batch", "protocol", "depthwise backward", "images / s", "rendering"), rows, text=(2, 3))
 
 
 def truth() -> str:
     """The CPU renderer against its references, the largest over the real CTs."""
-    cts = kept("truth")["real_cts"].values()
+    cts = kept("truth")["table"]
     values, jacobian, rtk = (max(ct[key] for ct in cts) for key in ("value_max", "jacobian_norm", "rtk_cpu"))
     rows = [
         ("`cpu` against the float64 reference, values", f"{values:.0e}", "1e-3"),
@@ -167,27 +168,9 @@ def truth() -> str:
     return grid(("", "largest over the real CTs", "aim"), rows)
 
 
-def speed_table() -> str:
+def speed() -> str:
     """The renderer, its peers and a registration, in one run."""
-    rows, of = kept("speed")["rows"], milliseconds
-    rtk, nanodrr = "RTK Joseph, one material", "nanodrr, forward and backward"
-    ratio = of(nanodrr) / of("forward and backward")
-    memory = rows["peak memory of a registration"]
-    table = [
-        ("image: two materials, whole spectrum", speed("image"), f"{of('image') / of(rtk):.2f} of RTK's time; aim 1"),
-        (
-            "image and its 6-column Jacobian",
-            speed("image and Jacobian"),
-            f"{of('image and Jacobian') / of('image'):.2f} x the image; aim 1.5",
-        ),
-        ("`render` forward and backward", speed("forward and backward"), f"1/{ratio:.0f} of nanodrr's; aim 1/50{missed(ratio >= 50)}"),
-        (f"{rtk}, forward", speed(rtk), ""),
-        ("nanodrr, one material, forward", speed("nanodrr, one material"), ""),
-        (nanodrr, speed(nanodrr), ""),
-        ("whole registration from the zero pose", speed(REGISTRATION), f"aim 0.5 s on 2 cores{missed(of(REGISTRATION) <= 500)}"),
-        ("peak memory of a registration", f"{memory['peak_mb']:.0f} MB", f"{memory['imports_mb']:.0f} MB of it are imports; aim 1500 MB"),
-    ]
-    return grid(("", "median", ""), table, numeric=1)
+    return with_aims(kept("speed")["table"])
 
 
 # a GPU
@@ -197,13 +180,7 @@ def gpu() -> str:
     """What was measured on a GPU; where nothing was, the aims."""
     lines = kept("gpu")["table"]
     some = any(line["median"] is not None for line in lines)
-    rows = []
-    for line in lines:
-        if some or line["aim"]:
-            aim = f"{line['aim']} {line['unit']}" + missed(line["met"] is not False) if line["aim"] else ""
-            remark = "; ".join(part for part in (line["how"], line["note"]) if part)
-            rows.append((line["what"], quantity(line["median"], line["unit"]), aim, remark))
-    return grid(("", "median", "aim", ""), rows, numeric=2)
+    return with_aims([line for line in lines if some or line["aim"]])
 
 
 def gpu_precision() -> str:
@@ -219,21 +196,20 @@ def gpu_kernels() -> str:
     """What the image's kernel compiles to."""
     head = ("registers", "spilled bytes", "instructions a sample")
     rows = [(l["kernel"], l["for"], *(l[name] for name in head)) for l in kept("gpu_kernels")["table"] if l["kernel"].startswith("image")]
-    return grid(("kernel", "for", *head), rows, numeric=len(head))
+    return grid(("kernel", "for", *head), rows, text=(0, 1))
 
 
 def gpu_launches() -> str:
     """What an iteration of the refinement asks of a GPU."""
     head = ("pixels", "similarity", "kernels", "torch operations", "in all", "in all, by torch's own")
-    return grid(head, [tuple(line[name] for name in head) for line in kept("gpu_launches")["table"]], numeric=4)
+    return grid(head, [tuple(line[name] for name in head) for line in kept("gpu_launches")["table"]], text=(1,))
 
 
 TABLES: dict[str, Callable[[], str]] = {
     "headline": headline, "paper": paper, "ablation": ablation, "real_xrays": real_xrays, "accuracy": accuracy, "network": network,
-    "wide_ranges": wide_ranges, "throughput": throughput, "truth": truth, "speed": speed_table, "gpu": gpu, "gpu_precision": gpu_precision,
+    "wide_ranges": wide_ranges, "throughput": throughput, "truth": truth, "speed": speed, "gpu": gpu, "gpu_precision": gpu_precision,
     "gpu_kernels": gpu_kernels, "gpu_launches": gpu_launches,
 }  # fmt: skip
-REGISTRATION = "registration from the zero pose"
 
 
 def numbers() -> dict[str, str]:
@@ -244,13 +220,12 @@ def numbers() -> dict[str, str]:
     depth = cameras[["along depth 1 [mm]", "along depth 2 [mm]"]].max().max()
     return {
         "machine": f"{load['cpu']}, {load['cores']} cores",
-        "registration_seconds": speed(REGISTRATION),
+        "registration_seconds": time(REGISTRATION),
         "registration_mm": mm(every["mTRE median mm"]),
         "registration_success": percent(every["SR %"]),
         "registration_cases": str(every["cases"]),
         "paper_mm": f"{paper_table('02_table1_comparison').loc['PSSS', 'mtre_paper']:.2f} mm",
         "predict_ms": f"{max(line['predict ms'] for line in kept('network')['table']):.0f} ms",
-        "filled": f"{100 * kept('speed')['filled']:.0f} %",
         "wrist_depth_mm": f"{depth:.0f} mm",
         "wrist_angle": f"{cameras['angle [deg]'].max():.1f}°",
         **origin(),
@@ -288,13 +263,9 @@ def overview() -> pd.DataFrame:
     return paper_table("05_table3_patients-overview")
 
 
-def milliseconds(row: str) -> float:
-    return float(kept("speed")["rows"][row]["median_ms"])
-
-
-def speed(row: str) -> str:
+def time(row: str) -> str:
     """A median of results/speed.json."""
-    return seconds(milliseconds(row) / 1e3)
+    return seconds(next(line["median"] for line in kept("speed")["table"] if line["what"] == row) / 1e3)
 
 
 def seconds(value: float) -> str:
@@ -319,20 +290,28 @@ def score(row: pd.Series, suffix: str = "") -> str:
     return "" if pd.isna(row[f"mtre{suffix}"]) else f"{mm(row[f'mtre{suffix}'])}, {row[f'sr{suffix}']:.1f} %"
 
 
+def with_aims(lines: Iterable[dict[str, Any]]) -> str:
+    """Medians with their units, whether they meet their aims, and remarks."""
+    rows = []
+    for line in lines:
+        aim = f"{line['aim']} {line['unit']}".strip() if line["aim"] else ""
+        remark = "; ".join(part for part in (line["how"], line["note"]) if part)
+        missed = ", **missed**" if line["met"] is False else ""
+        rows.append((line["what"], quantity(line["median"], line["unit"]), aim + missed, remark))
+    return grid(("", "median", "aim", ""), rows, text=(0, 3))
+
+
 def quantity(value: float | None, unit: str) -> str:
     if value is None:
         return ""
+    if unit == "ms" and value >= 150:
+        return seconds(value / 1e3)
     return f"{value:,.0f} {unit}" if value >= 1000 else f"{value:.3g} {unit}".strip()
 
 
-def missed(met: bool) -> str:
-    return "" if met else ", **missed**"
-
-
-def grid(head: Sequence[str], rows: Iterable[Sequence[Any]], *, numeric: int | None = None) -> str:
-    """A Markdown table, its last `numeric` columns aligned right; default all but the first."""
-    left = 1 if numeric is None else len(head) - numeric
-    rule = ["---"] * left + ["---:"] * (len(head) - left)
+def grid(head: Sequence[str], rows: Iterable[Sequence[Any]], *, text: Sequence[int] = (0,)) -> str:
+    """A Markdown table. text: the columns that are not numbers."""
+    rule = ["---" if column in text else "---:" for column in range(len(head))]
     return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in (head, rule, *rows))
 
 

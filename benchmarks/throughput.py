@@ -1,4 +1,4 @@
-"""Training images per second on this machine, and what share of the time goes into rendering them, by batch and image size.
+"""How many images a second does a training see on this machine, and what share of its time is rendering, by batch and image size?
 
 Each figure is the median over steps of a real training (rendering, domain randomisation, forward, backward, optimiser), the first
 steps left out; rows are visited in turns, so that a slow minute of the machine hits all alike. "plain" has torch's own backward
@@ -18,7 +18,7 @@ from unittest.mock import patch
 
 import torch
 from patients import CARM, chosen
-from tables import publish
+from report import RESULTS, publish
 
 from xrcore._util.threads import single_torch_thread
 from xrcore.learning.methods import method_named
@@ -87,7 +87,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--patient", default="6#")
-    parser.add_argument("--out", type=Path, default=Path("results/throughput"))
+    parser.add_argument("--out", type=Path, default=RESULTS / "throughput")
     args = parser.parse_args()
     (patient,) = chosen(args.patient)
     volume = patient.volume(profile("laptop").spacing)
@@ -97,7 +97,7 @@ def main() -> None:
         for case in cases:
             case.step()
     rows = [case.row() for case in cases]
-    publish(args.out, rows, rows, digits=4)
+    publish(args.out, rows, digits=4)
 
 
 if __name__ == "__main__":

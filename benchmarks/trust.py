@@ -1,4 +1,4 @@
-"""What `trusted` is worth: evidence and verdict on right answers, wrong optima, and X-rays of another patient.
+"""What is `trusted` worth: evidence and verdict on right answers, wrong optima, and X-rays of another patient?
 
 right: registered from the zero pose. wrong optimum: one descent from a start far off, kept if it ends more than 10 mm away.
 other patient: the full registration, retries included, of an X-ray of the next patient: nothing it finds is right.
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from patients import CARM, PATIENTS, chosen
-from tables import publish
+from report import RESULTS, publish
 
 import xrcore as xr
 from xrcore.registration.refinement import refine
@@ -69,7 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=12)
     parser.add_argument("--patients")
-    parser.add_argument("--out", type=Path, default=Path("results/trust"))
+    parser.add_argument("--out", type=Path, default=RESULTS / "trust")
     args = parser.parse_args()
     rows = []
     for patient in chosen(args.patients):
@@ -81,7 +81,7 @@ def main() -> None:
         if mine:
             spread = {f: " / ".join(f"{v:.3g}" for v in np.percentile([r[f] for r in mine], (0, 50, 100))) for f in FIELDS}
             table.append({"kind": kind, "cases": len(mine), "trusted": sum(r["trusted"] for r in mine), **spread})
-    publish(args.out, rows, table, digits=5)
+    publish(args.out, table, rows=rows, digits=5)
     print("evidence: least / median / largest")
 
 

@@ -1,39 +1,43 @@
-"""How right the renderers are: against closed forms, against each other on real CTs, and against another laboratory's projector.
+"""How right are the renderers: against closed forms, against each other on real CTs, and against another laboratory's projector?
 
-    pip install -e ".[peers]"                        # for the last column
-    python benchmarks/truth.py [--out truth.json]
+    pip install -e ".[peers]"                        # for the columns of RTK
+    python benchmarks/truth.py [--out results/truth]  # and results/truth_closed_forms
 
-Prints Markdown. The CTs are found where XRCORE_DATA_MIRROR says; those absent are left out.
+The CTs are found where XRCORE_DATA_MIRROR says; those absent are left out.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from harness import peer_rtk
-from harness.case import one_material
+from patients import PATIENTS
+from peers import rtk
+from report import RESULTS, publish
+from scenes import one_material
 from torch import Tensor
 
-from companion.experiments import PATIENTS, Patient
+from companion.experiments import Patient
 from xrcore._util.errors import XrcoreError
 from xrcore.beam import Beam
 from xrcore.ct import Volume
 from xrcore.geometry import CArm, Pose, camera_rays
 from xrcore.geometry.presets import PAPER_CARM
 from xrcore.renderer import reference, render, render_with_jacobian
-from xrcore.utilities import atomic_file
 
 BACKENDS = ("reference", "cpu")
 CARM = PAPER_CARM.resized((64, 64))
 COARSE = CARM.resized((24, 24))  # for central differences, twelve float64 renders a pose
 POSES = Pose.cat([Pose(), Pose(rx=8, ry=-12, rz=5, tx=15, ty=-20, tz=25), Pose(rx=-10, ry=78, tx=5)])
 MONO = Beam.monochromatic(20.0)
+NOTE = (
+    "3 poses, 64 x 64 pixels, default beam. cpu against the float64 reference: values (largest error of the largest value; norm), Jacobian "
+    "at 24 x 24 pixels (norm, against central differences). rtk: line integrals against RTK's Joseph projector (norm)."
+)
 
 
 def water(density: Tensor, spacing: float) -> Volume:
@@ -139,13 +143,13 @@ def real_ct(patient: Patient) -> dict[str, Any]:
         "value_norm": relative(image, exact),
         "jacobian_norm": relative(jacobian, central_differences(double, COARSE, POSES)),
     }
-    if peer_rtk.installed():
+    if rtk.installed():
         single = one_material(volume)
         ours = {
             "rtk_reference": reference.area_density(single, CARM, POSES)[..., 0],
             "rtk_cpu": render(single, CARM, POSES, MONO, backend="cpu") / float(MONO.attenuation(["soft"])),
         }
-        theirs = torch.stack([torch.from_numpy(peer_rtk.projector(single, CARM, pose, pad=2)().copy()) for pose in split(POSES)]).double()
+        theirs = torch.stack([torch.from_numpy(rtk.projector(single, CARM, pose, pad=2)().copy()) for pose in split(POSES)]).double()
         row |= {name: relative(projection, theirs) for name, projection in ours.items()}
     return row
 
@@ -155,36 +159,12 @@ def split(poses: Pose) -> list[Pose]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
-    parser.add_argument("--out", type=Path, help="also write the figures to this JSON file")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=RESULTS / "truth")
     out = parser.parse_args().out
-
-    forms = closed_forms()
-    print("| closed form, largest error of the largest value | reference | cpu | what to expect |\n|---|---:|---:|---|")
-    for row in forms:
-        print(f"| {row['form']} | {row['reference']:.1e} | {row['cpu']:.1e} | {row['remark']} |")
-
-    print(
-        "\nReal CTs, 3 poses, 64 x 64 pixels, default beam. cpu against the float64 reference: values (largest error of the largest "
-        "value; norm), Jacobian at 24 x 24 pixels (norm, against central differences). Line integrals against RTK's Joseph projector "
-        "(norm).\n"
-    )
-    print(
-        "| CT | volume | values, largest | values, norm | Jacobian, norm | RTK: reference | RTK: cpu |\n|---|---|---:|---:|---:|---:|---:|"
-    )
-    patients: dict[str, Any] = {}
-    for patient in PATIENTS:
-        name = f"{patient.number} {patient.name}"
-        if not present(patient):
-            print(f"| {name} | absent | | | | | |", flush=True)
-            continue
-        row = patients[name] = real_ct(patient)
-        rtk = " | ".join(f"{row[key]:.1e}" if key in row else "not installed" for key in ("rtk_reference", "rtk_cpu"))
-        cells = f"{row['value_max']:.1e} | {row['value_norm']:.1e} | {row['jacobian_norm']:.1e} | {rtk}"
-        print(f"| {name} | {row['volume'].removeprefix('Volume(').removesuffix(')')} | {cells} |", flush=True)
-    if out is not None:
-        with atomic_file(out) as temporary:
-            temporary.write_text(json.dumps({"closed_forms": forms, "real_cts": patients}, indent=2) + "\n", encoding="utf-8")
+    publish(out.with_name(f"{out.name}_closed_forms"), closed_forms(), digits=9, note="largest error of the largest value")
+    rows = [{"CT": f"{patient.number} {patient.name}"} | real_ct(patient) for patient in PATIENTS if present(patient)]
+    publish(out, rows, digits=9, note=NOTE)
 
 
 if __name__ == "__main__":

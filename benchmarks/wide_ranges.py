@@ -1,4 +1,4 @@
-"""A wider world: X-rays as acquired from +-30 deg cranial/caudal, +-45 deg LAO/RAO, +-30 deg roll, +-90 mm, with and without the network.
+"""How well are poses far beyond the paper's ranges found: +-30 deg cranial/caudal, +-45 deg LAO/RAO, +-30 deg roll, +-90 mm?
 
 Four ways to the same 60 cases: the default search (made for the paper's ranges), a search over the whole of the wider box, the network
 alone, and registration from its prediction.
@@ -12,10 +12,10 @@ import argparse
 from pathlib import Path
 
 from patients import chosen
-from tables import publish
+from report import RESULTS, publish
 
 import xrcore as xr
-from xrcore import experiments as ex
+from companion import experiments as ex
 
 ROTATION, TRANSLATION = (30.0, 45.0, 30.0), (90.0, 90.0, 90.0)
 BOX = xr.SearchBox(rotation=ROTATION, translation=TRANSLATION, candidates=1024)
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--poses", type=int, default=60)
     parser.add_argument("--patient", default="6#")
     parser.add_argument("--models", type=Path, default=Path("models"))
-    parser.add_argument("--out", type=Path, default=Path("results/wide_ranges"))
+    parser.add_argument("--out", type=Path, default=RESULTS / "wide_ranges")
     args = parser.parse_args()
     (patient,) = chosen(args.patient)
     model = xr.PoseRegressor.load(args.models / f"{patient.name}-wide")
@@ -56,7 +56,7 @@ def main() -> None:
                 "seconds p90": round(float(part["seconds"].quantile(0.9)), 3),
             }
         )
-    publish(args.out, table.to_dict("records"), lines, digits=5)
+    publish(args.out, lines, rows=table.to_dict("records"), digits=5)
 
 
 if __name__ == "__main__":

@@ -91,12 +91,6 @@ def test_unknown_names_are_refused():
         _ = xrcore.rander
 
 
-def test_a_function_is_not_hidden_by_the_package_of_its_name():
-    code = "from xrcore.simulation import Acquisition; import xrcore.simulation; import xrcore as xr; print(callable(xr.simulate), Acquisition)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("True")
-
-
 def test_importing_loads_nothing_heavy():
     code = "import sys, xrcore, xrcore.cli; print(*sys.modules)"
     loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from xrcore import XrcoreError
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "speed.py"
 
 
 def bench(
@@ -20,6 +26,10 @@ def bench(
       xrcore bench
       xrcore bench --quick --peers --out bench
     """
-    from harness import run
-
-    run(peers=peers, quick=quick, out=out)
+    if not SCRIPT.is_file():
+        raise XrcoreError(
+            "xrcore bench: benchmarks/ is not installed with the package; run the command from a clone of the repository"
+        )
+    asked = [flag for flag, wanted in (("--peers", peers), ("--quick", quick)) if wanted]
+    asked += ["--no-files"] if out is None else ["--out", str(out / "speed")]
+    raise typer.Exit(subprocess.run([sys.executable, SCRIPT, *asked]).returncode)

@@ -48,8 +48,7 @@ class Speed(Study):
 
     def table(self, plan: Plan, paths: Paths, part: str, growing: Path) -> pd.DataFrame:
         quick = plan.speed.quick
-        measured = _of_script(paths, quick)
-        rows = {name: row for name, row in measured["rows"].items() if "median_ms" in row}
+        rows = _of_script(paths, quick)
         model, subject, tests = model_of(paths, "cases/ball"), Loaded(plan.with_ball), plan.test_set("first", "acquired", 1)
         xray, volume = tests.xray(subject, 0), subject.volume(tests.spacing)
         start = model.predict(xray)
@@ -58,20 +57,22 @@ class Speed(Study):
         slowly = {name: lambda method=method: method.run(xray, volume) for name, method in methods.items()}
         for tasks, rounds in ((quickly, 2 if quick else 9), (slowly, 1 if quick else 3)):
             rows |= _timed(tasks, rounds)
-        return pd.DataFrame([{"what": name, **{c: row[c] for c in _COLUMNS}, "pixels": measured["pixels"]} for name, row in rows.items()])
+        pixels = 128 if quick else _PIXELS
+        return pd.DataFrame([{"what": name, **{c: row[c] for c in _COLUMNS}, "pixels": pixels} for name, row in rows.items()])
 
 
-def _of_script(paths: Paths, quick: bool) -> dict[str, Any]:
-    """What benchmarks/speed.py of the clone measures."""
-    script, out = (paths.root / "benchmarks" / "speed.py").absolute(), (paths.build / "bench").absolute()
+def _of_script(paths: Paths, quick: bool) -> dict[str, dict[str, float]]:
+    """What benchmarks/speed.py of the clone times."""
+    script, out = (paths.root / "benchmarks" / "speed.py").absolute(), (paths.build / "bench" / "speed").absolute()
     if not script.exists():
         raise XrcoreError(f"{script}: is not there; the speed study needs a clone of xrcore")
     command = [sys.executable, str(script), "--peers", "--out", str(out), *(["--quick"] if quick else [])]
     done = subprocess.run(command, text=True, stderr=subprocess.PIPE)
     if done.returncode:
         raise XrcoreError(f"{script}: failed ({' '.join(done.stderr.split()[-40:])})")
-    measured: dict[str, Any] = json.loads((out / "speed.json").read_text(encoding="utf-8"))
-    return measured
+    lines = json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))["table"]
+    times = [line for line in lines if line["unit"] == "ms" and line["median"] is not None]
+    return {line["what"]: {c: line[k] for c, k in zip(_COLUMNS, ("median", "low", "high", "repeats"), strict=True)} for line in times}
 
 
 def _timed(tasks: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, dict[str, float]]:

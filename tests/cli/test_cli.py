@@ -176,11 +176,11 @@ def test_render_of_a_negative_pose_needs_no_quotes(run, case, tmp_path):
     assert read_xray(tmp_path / "x.dcm").pose.numbers[0, 0] == pytest.approx(-6)
 
 
-def test_bench_hands_its_options_on(run, monkeypatch, tmp_path):
-    asked = {}
-    monkeypatch.setattr("harness.run", lambda **options: asked.update(options))
-    assert run("bench", "--quick", "--out", tmp_path).code == 0
-    assert asked == {"peers": False, "quick": True, "out": tmp_path}
+def test_bench_is_said_to_need_a_clone(run, monkeypatch, tmp_path):
+    monkeypatch.setattr("companion.cli.bench.SCRIPT", tmp_path / "speed.py")
+    done = run("bench")
+    assert done.code == 2
+    assert "clone of the repository" in done.err
 
 
 def test_a_pose_file_holds_for_a_ct_with_another_isocenter(tmp_path):

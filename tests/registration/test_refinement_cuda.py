@@ -7,8 +7,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import scenes as case
 import torch
-from harness import case
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
@@ -28,7 +28,7 @@ from xrcore.registration.solvers import gauss_newton
 
 pytest.importorskip("triton", reason="Triton is not installed (the gpu extra)")
 
-from harness.gpu import queued
+import gpu_launches
 
 from xrcore.registration.solvers import cuda
 from xrcore.registration.solvers.cuda import normal_kernel
@@ -280,7 +280,7 @@ class Another(Fitted):
 def test_normal_equations_wait_for_nothing(name, own, monkeypatch):
     # "meta" stands for a device that is not the processor: asking it for a number, or mixing it with the processor's tensors, raises
     for function in ("sums", "standardised"):
-        monkeypatch.setattr(normal_kernel, function, queued.Unlaunched())
+        monkeypatch.setattr(normal_kernel, function, gpu_launches.Unlaunched())
     generator = torch.Generator().manual_seed(0)
     mask = torch.ones(32, 32, dtype=torch.bool)
     mask[:3] = False
@@ -296,7 +296,7 @@ def test_normal_equations_wait_for_nothing(name, own, monkeypatch):
 
 
 def test_an_iteration_is_few_launches_and_the_readme_knows_how_many():
-    rows = queued.table()
+    rows = gpu_launches.table()
     assert json.loads((Path(__file__).parents[2] / "results" / "gpu_launches.json").read_text())["table"] == rows
     for row in rows:
         assert row["kernels"] == 4

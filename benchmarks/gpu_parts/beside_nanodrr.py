@@ -12,14 +12,15 @@ from functools import partial
 from typing import Any
 from unittest.mock import patch
 
+import scenes
 import torch
+from gpu_parts.clock import KERNEL, WALL, Clock, kernel_times, wall_times
+from gpu_parts.recorded import Launch, launches_of, together
+from gpu_parts.scene import Scene
+from peers import nanodrr
+from rows import Figure, Row, milliseconds
 from torch import Tensor
 
-from harness import peer_nanodrr
-from harness.gpu.clock import Clock, kernel_times, wall_times
-from harness.gpu.launches import Launch, launches_of, together
-from harness.gpu.rows import KERNEL, WALL, Figure, Row, milliseconds
-from harness.gpu.scene import Scene
 from xrcore._util.errors import XrcoreError
 from xrcore.geometry import Pose
 from xrcore.renderer import render, render_with_jacobian
@@ -45,7 +46,7 @@ ROWS = (
 
 def measure(clock: Clock, scene: Scene) -> Iterator[tuple[Row, Figure]]:
     """Yields each row as it is found; raises XrcoreError where nanodrr is not installed, or does not use its kernel."""
-    if not peer_nanodrr.installed():
+    if not nanodrr.installed():
         raise XrcoreError("nanodrr is not installed: pip install -e '.[peers]'")
     with _on_processor_too(clock.device):
         yield from _measure(clock, scene)
@@ -58,7 +59,7 @@ def _measure(clock: Clock, scene: Scene) -> Iterator[tuple[Row, Figure]]:
 
     device, carm, beam, rounds = clock.device, scene.carm, scene.single_beam, scene.sizes.rounds
     volume = scene.one_material(device)
-    project = peer_nanodrr.projector(volume, carm, device=device)
+    project = nanodrr.projector(volume, carm, device=device)
     weights = torch.rand(1, *carm.shape, generator=torch.Generator().manual_seed(0)).to(device)
 
     def draw(pose: Pose) -> Tensor:
@@ -84,7 +85,7 @@ def _measure(clock: Clock, scene: Scene) -> Iterator[tuple[Row, Figure]]:
         OURS: [launches_of(ours, "render", partial(draw, pose), 1)[0] for pose in scene.poses],
         THEIRS: [their_launches(partial(their_image, pose), 1) for pose in scene.poses],
         OURS_BOTH: [our_gradient(pose) for pose in scene.poses],
-        THEIRS_BOTH: [their_launches(with_backward(project, pose, weights), 2) for pose in scene.poses],
+        THEIRS_BOTH: [their_launches(scenes.with_backward(project, pose, weights), 2) for pose in scene.poses],
     }
     times = kernel_times(clock, {row.what: calls for row, calls in kernels.items()}, rounds)
     for row in kernels:
@@ -96,24 +97,12 @@ def _measure(clock: Clock, scene: Scene) -> Iterator[tuple[Row, Figure]]:
     calls: dict[Row, list[Launch]] = {
         OURS_CALL: [partial(draw, pose) for pose in scene.poses],
         THEIRS_CALL: [partial(their_image, pose) for pose in scene.poses],
-        OURS_BOTH_CALL: [with_backward(draw, pose, weights) for pose in scene.poses],
-        THEIRS_BOTH_CALL: [with_backward(project, pose, weights) for pose in scene.poses],
+        OURS_BOTH_CALL: [scenes.with_backward(draw, pose, weights) for pose in scene.poses],
+        THEIRS_BOTH_CALL: [scenes.with_backward(project, pose, weights) for pose in scene.poses],
     }
     times = wall_times(clock, {row.what: these for row, these in calls.items()}, rounds)
     for row in calls:
         yield row, milliseconds(times[row.what])
-
-
-def with_backward(draw: Callable[[Pose], Tensor], pose: Pose, weights: Tensor) -> Callable[[], Tensor]:
-    """From the pose's six numbers to their gradient."""
-
-    def call() -> Tensor:
-        numbers = pose.numbers.clone().requires_grad_()
-        (draw(Pose(numbers)) * weights).sum().backward()
-        assert numbers.grad is not None
-        return numbers.grad
-
-    return call
 
 
 def _on_processor_too(device: torch.device) -> AbstractContextManager[Any]:

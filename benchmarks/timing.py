@@ -20,11 +20,6 @@ class Timing:
     def median(self) -> float:
         return statistics.median(self.seconds)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Median, fastest, slowest [ms] and the number of repeats."""
-        low, high = min(self.seconds), max(self.seconds)
-        return {"median_ms": self.median * 1e3, "min_ms": low * 1e3, "max_ms": high * 1e3, "repeats": len(self.seconds)}
-
 
 _BURST = 0.2  # [s]
 _MOST = 5

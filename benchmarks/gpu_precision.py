@@ -1,25 +1,42 @@
-"""The kernel against the reference in float64: what 16 bits a material and single precision cost, and what float16 would.
+"""How exact is the GPU's kernel against the reference in float64: what do 16 bits a material and single precision cost, and float16?
 
 Where there is no GPU the kernel runs in Triton's interpreter, which rounds each operation to float32 as a GPU does, but never fuses a
 multiplication with an addition, and whose exponentials and logarithms are a little better than a GPU's.
+
+    pip install -e '.[gpu]'
+    python benchmarks/gpu_precision.py [--out results/gpu_precision]
 """
 
+# ruff: noqa: E402
 from __future__ import annotations
 
+import argparse
+import os
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from harness import case
+GPU = torch.cuda.is_available()
+if not GPU:
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # before the kernels are imported
+
+import scenes
+from report import RESULTS, needs_triton, publish
+
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
 from xrcore.renderer import packing, reference, render_with_jacobian
 
-POSES = Pose.cat([Pose(), Pose(ry=90), case.POSE, Pose(rx=-25, ry=40, rz=15, tx=-10, ty=25, tz=-15)])
+INTERPRETED = (
+    "The kernel ran in Triton's interpreter on the CPU: rounding as on a GPU, but for fused multiply-adds, exponentials and logarithms."
+)
+SIZES = ((16, 32), (16, 48), (32, 64))  # pixels, voxels
+POSES = Pose.cat([Pose(), Pose(ry=90), scenes.POSE, Pose(rx=-25, ry=40, rz=15, tx=-10, ty=25, tz=-15)])
 
 KERNEL = "the kernel"
 ARITHMETIC = "of it arithmetic: float32, the beam's effective lines"
@@ -34,10 +51,10 @@ def precision(sizes: Sequence[tuple[int, int]], device: torch.device, *, body: f
 
     Two materials and the whole spectrum. On a CPU the kernel needs Triton's interpreter, set up before anything of Triton is imported.
     """
-    phantom = case.body(body)
+    phantom = scenes.body(body)
     rows = []
     for pixels, voxels in sizes:
-        volume, carm = case.resampled(phantom, voxels).to(device), case.carm(pixels)
+        volume, carm = scenes.resampled(phantom, voxels).to(device), scenes.carm(pixels)
         exact = _reference(volume, volume.density, carm)
         kernel = render_with_jacobian(volume, carm, POSES, Beam(), backend="cuda")
         words = _reference(volume, as_packed(volume), carm)
@@ -75,3 +92,16 @@ def _errors(one: Rendered, other: Rendered) -> dict[str, float]:
 
 def _short(value: Tensor) -> float:
     return float(f"{float(value):.3g}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=RESULTS / "gpu_precision")
+    out = parser.parse_args().out
+    needs_triton()
+    table = precision([*SIZES, (256, 256)] if GPU else SIZES, torch.device("cuda" if GPU else "cpu"))
+    publish(out, table, digits=12, note="" if GPU else INTERPRETED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,9 +1,12 @@
-"""What is measured: the phantom's pelvis on grids of any size, seen by the paper's C-arm."""
+"""What is rendered and registered: the pelvis phantom on grids of any size, seen by the paper's C-arm."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
@@ -47,3 +50,15 @@ def one_material(volume: Volume) -> Volume:
 def radiograph(volume: Volume, pixels: int) -> Xray:
     """An X-ray of `volume` from POSE as acquired: noise, scatter, blur, another beam and integrator."""
     return simulate(volume, carm(pixels), POSE, seed=0)
+
+
+def with_backward(draw: Callable[[Pose], Tensor], pose: Pose, weights: Tensor) -> Callable[[], Tensor]:
+    """A call that goes from the pose's six numbers to their gradient of the weighted sum of the image."""
+
+    def call() -> Tensor:
+        numbers = pose.numbers.clone().requires_grad_()
+        (draw(Pose(numbers)) * weights).sum().backward()
+        assert numbers.grad is not None
+        return numbers.grad
+
+    return call

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cached_property
 
+import scenes
 import torch
+from gpu_parts.sizes import Sizes
 
-from harness import case
-from harness.gpu.sizes import Sizes
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
@@ -21,11 +21,11 @@ class Scene:
 
     def __init__(self, sizes: Sizes) -> None:
         self.sizes = sizes
-        self.carm = case.carm(sizes.pixels)
+        self.carm = scenes.carm(sizes.pixels)
         self.beam = Beam()
         self.single_beam = Beam.monochromatic(ENERGY)
         random = torch.Generator().manual_seed(0)
-        self.poses = [case.POSE, *(Pose.random(generator=random) for _ in range(sizes.poses - 1))]
+        self.poses = [scenes.POSE, *(Pose.random(generator=random) for _ in range(sizes.poses - 1))]
         self.batches = [Pose.random(sizes.batch, generator=random) for _ in range(2)]
 
     def volume(self, device: torch.device) -> Volume:
@@ -34,8 +34,8 @@ class Scene:
 
     def one_material(self, device: torch.device) -> Volume:
         """All mass as soft tissue."""
-        return case.one_material(self._two).to(device)
+        return scenes.one_material(self._two).to(device)
 
     @cached_property
     def _two(self) -> Volume:
-        return case.resampled(case.body(self.sizes.body), self.sizes.voxels)
+        return scenes.resampled(scenes.body(self.sizes.body), self.sizes.voxels)

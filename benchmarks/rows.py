@@ -1,4 +1,4 @@
-"""The table's rows: what is measured, in which unit, against which aim; and what was found."""
+"""What is measured, in which unit, against which aim; and what was found."""
 
 from __future__ import annotations
 
@@ -6,13 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.timing import Timing
-
-NO_GPU = "no GPU: not measured"
-DRY = "dry run on the CPU: the figure means nothing"
-
-KERNEL = "kernel, by CUDA events"
-WALL = "wall clock"
+from timing import Timing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +15,7 @@ class Row:
 
     what: str
     unit: str
-    how: str
+    how: str = ""
     aim: float | None = None
     least: bool = False
 
@@ -44,8 +38,8 @@ class Figure:
 
 
 def milliseconds(timing: Timing, note: str = "") -> Figure:
-    of = timing.to_dict()
-    return Figure(value=of["median_ms"], low=of["min_ms"], high=of["max_ms"], repeats=of["repeats"], note=note)
+    seconds = timing.seconds
+    return Figure(value=1e3 * timing.median, low=1e3 * min(seconds), high=1e3 * max(seconds), repeats=len(seconds), note=note)
 
 
 def images_a_second(timing: Timing, images: int, note: str = "") -> Figure:
@@ -54,8 +48,11 @@ def images_a_second(timing: Timing, images: int, note: str = "") -> Figure:
     return Figure(value=images / timing.median, low=low, high=high, repeats=len(timing.seconds), note=note)
 
 
-def as_table(rows: Sequence[Row], found: Mapping[str, Figure], notes: Mapping[str, str], *, dry: bool = False) -> list[dict[str, Any]]:
-    """A dict a row, the same fields in all; empty where nothing was found. notes: by row, why not. dry: meet no aim, and say so."""
+def as_table(rows: Sequence[Row], found: Mapping[str, Figure], notes: Mapping[str, str], *, dry: str = "") -> list[dict[str, Any]]:
+    """A dict a row, the same fields in all; empty where nothing was found.
+
+    notes: by row, why not. dry: said of all figures, none of which meets an aim.
+    """
     table = []
     for row in rows:
         figure = found.get(row.what)
@@ -64,7 +61,7 @@ def as_table(rows: Sequence[Row], found: Mapping[str, Figure], notes: Mapping[st
         line |= {"aim": aim, "met": None, "how": row.how, "note": notes.get(row.what, "")}
         if figure is not None:
             line |= {"median": _short(figure.value), "low": _short(figure.low), "high": _short(figure.high), "repeats": figure.repeats}
-            line |= {"met": None if dry else row.met(figure.value), "note": DRY if dry else figure.note}
+            line |= {"met": None if dry else row.met(figure.value), "note": dry or figure.note}
         table.append(line)
     return table
 

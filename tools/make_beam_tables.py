@@ -1,7 +1,7 @@
 """Make the tables in xrcore/beam/tables, and print what they amount to.
 
     pip install "xrcore[tables]"
-    python benchmarks/make_beam_tables.py
+    python tools/make_beam_tables.py
 
 Spectra: SpekPy, tungsten anode. The anode angle is chosen so that 90 kV has the mean energy of 49.2 keV that the paper's
 tool (SPEKTR 3.0) gives. Mass attenuation: compositions by mass of ICRU Report 44 as tabulated by NIST, times the
@@ -90,7 +90,7 @@ def main() -> None:
         comments = [
             f"Photon fluence per 1 keV bin behind {ALUMINIUM:g} mm of aluminium, sum 1; bins centred at the energy.",
             f"SpekPy {spekpy.__version__}, model casim, tungsten, anode angle {ANODE_ANGLE:g} deg, {kilovolts} kV, no air.",
-            "Made by benchmarks/make_beam_tables.py.",
+            "Made by tools/make_beam_tables.py.",
         ]
         rows = [f"{energy},{value:.6e}" for energy, value in zip(energies, fluence, strict=True)]
         write(TABLES / f"spectrum_{kilovolts}kv.csv", comments, ["energy_kev", "fluence"], rows)
@@ -104,7 +104,7 @@ def main() -> None:
     comments = [
         "Mass attenuation coefficients [cm2/g] with coherent scattering.",
         "Compositions: ICRU-44 soft tissue and cortical bone, dry air, as tabulated by NIST; elements: xraydb (Elam, Ravel, Sieber 2002).",
-        "Made by benchmarks/make_beam_tables.py.",
+        "Made by tools/make_beam_tables.py.",
     ]
     rows = [f"{energy}," + ",".join(f"{column[i]:.6e}" for column in columns) for i, energy in enumerate(ENERGIES)]
     write(TABLES / "mass_attenuation.csv", comments, ["energy_kev", *names], rows)

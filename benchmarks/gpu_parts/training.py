@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from unittest.mock import patch
 
-from harness import case
-from harness.gpu.clock import Clock, wall_seconds
-from harness.gpu.rows import WALL, Figure, Row, images_a_second
-from harness.gpu.scene import Scene
-from harness.timing import Timing
+import scenes
+from gpu_parts.clock import WALL, Clock, wall_seconds
+from gpu_parts.scene import Scene
+from rows import Figure, Row, images_a_second
+from timing import Timing
+
 from xrcore.ct.volume import Volume
 from xrcore.geometry.presets import PAPER_CARM
 from xrcore.learning.training import TrainingSettings
@@ -94,7 +95,7 @@ def _profile(
     clock: Clock, scene: Scene, settings: TrainingSettings, speed: Row, share: Row, memory: Row | None = None
 ) -> Iterator[tuple[Row, Figure]]:
     clock.forget_peak()
-    steps = Steps(clock, replace(case.body(settings.spacing)), settings)
+    steps = Steps(clock, replace(scenes.body(settings.spacing)), settings)
     for _ in range(scene.sizes.warm_up):
         steps.step()
     steps.forget()
@@ -111,7 +112,7 @@ def trained(clock: Clock, scene: Scene) -> Iterator[tuple[Row, Figure]]:
     settings = scene.sizes.paper
     models = []
     seconds = wall_seconds(
-        clock, lambda: models.append(train(case.body(settings.spacing), PAPER_CARM, settings, device=str(clock.device), progress=True))
+        clock, lambda: models.append(train(scenes.body(settings.spacing), PAPER_CARM, settings, device=str(clock.device), progress=True))
     )
     yield TRAINED, Figure(value=seconds / 60, note=f"{settings.images:,} images, validation included")
     measured = models[0].training["validation"]

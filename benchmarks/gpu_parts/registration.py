@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import scenes
 import torch
+from gpu_parts.clock import WALL, Clock, wall_seconds
+from gpu_parts.scene import Scene
+from rows import Figure, Row, milliseconds
+from timing import Timing
 
-from harness import case
-from harness.gpu.clock import Clock, wall_seconds
-from harness.gpu.rows import WALL, Figure, Row, milliseconds
-from harness.gpu.scene import Scene
-from harness.timing import Timing
 from xrcore.metrics import mtre
 from xrcore.registration.pipeline import register
 from xrcore.registration.result import Registration
@@ -31,7 +31,7 @@ def measure(clock: Clock, scene: Scene) -> Iterator[tuple[Row, Figure]]:
     sizes = scene.sizes
     pixels, fine, coarse = sizes.registration
     options: dict[str, Any] = {} if sizes.retries is None else {"search": sizes.search, "retries": sizes.retries}
-    xray, on_processor = case.radiograph(case.body(fine), pixels), case.body(coarse)
+    xray, on_processor = scenes.radiograph(scenes.body(fine), pixels), scenes.body(coarse)
     volume = replace(on_processor).to(clock.device)
     found: list[Registration] = []
 
@@ -44,7 +44,7 @@ def measure(clock: Clock, scene: Scene) -> Iterator[tuple[Row, Figure]]:
     stages = {name: statistics.median(r.stages[name] for r in found) for name in found[0].stages}
     yield WHOLE, milliseconds(times, ", ".join(f"{name} {1e3 * seconds:.3g} ms" for name, seconds in stages.items()))
     landmarks = on_processor.surface_points()
-    errors = [float(mtre(r.pose, case.POSE, landmarks, xray.carm, on_processor.isocenter)) for r in found]
+    errors = [float(mtre(r.pose, scenes.POSE, landmarks, xray.carm, on_processor.isocenter)) for r in found]
     yield ERROR, Figure(value=statistics.median(errors), low=min(errors), high=max(errors), repeats=len(errors))
     yield TRUSTED, Figure(value=100 * sum(r.trusted for r in found) / len(found), repeats=len(found))
     first = Timing(seconds=tuple(wall_seconds(clock, lambda: once(clock.device)) for _ in range(max(1, sizes.registrations // 4))))

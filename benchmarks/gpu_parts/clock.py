@@ -1,4 +1,4 @@
-"""A GPU's clock: kernels by events on the GPU itself, everything else by the wall; and a pretended one for a dry run on the CPU."""
+"""Times on a GPU: kernels by events on the GPU itself, everything else by the wall."""
 
 from __future__ import annotations
 
@@ -6,65 +6,66 @@ import gc
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle, pairwise
-from typing import Any, Protocol
+from typing import Any
 
 import torch
+from timing import Timing, interleaved
 
-from harness.timing import Timing, interleaved
 from xrcore._util.errors import XrcoreError
 
 Call = Callable[[], Any]
+
+KERNEL = "kernel, by CUDA events"
+WALL = "wall clock"
 
 _SCRATCH = 1 << 28  # bytes: more than any GPU's cache
 _SWEEPS, _MOST_SWEEPS = 50, 800
 
 
-class Clock(Protocol):
-    """Marks are places in the GPU's queue of work. pretended: nothing that it says means anything."""
+class Clock:
+    """The processor's, for a dry run: every line of the benchmark runs, and no figure means anything.
 
-    device: torch.device
-    pretended: bool
+    Marks are places in the queue of work.
+    """
+
+    dry = True
+    device = torch.device("cpu")
 
     def mark(self) -> Any:
         """A mark behind all that was queued so far."""
-        ...
+        return time.perf_counter()
 
     def seconds(self, first: Any, last: Any) -> float:
         """Between two marks that were reached."""
-        ...
+        return last - first
 
     def reached(self, mark: Any) -> bool:
-        """Whether the GPU has come to the mark yet."""
-        ...
+        """Whether the queue has come to the mark yet."""
+        return False
 
     def keep_busy(self, sweeps: int) -> None:
-        """Queue work that writes over the GPU's caches, so that what is queued next waits in line rather than for the processor."""
-        ...
+        """Queue work that writes over the caches, so that what is queued next waits in line rather than for the processor."""
 
     def wait(self) -> None:
         """Until the queue is empty."""
-        ...
 
     def forget_peak(self) -> None:
         """Of memory, from now on."""
-        ...
 
     def peak_mb(self) -> float:
         """Most memory [MB] that torch had allocated at once since `forget_peak`."""
-        ...
+        return 0.0
 
     def free(self) -> None:
         """Give back what nobody holds."""
-        ...
+        gc.collect()
 
 
-class CudaClock:
-    """The current CUDA device's."""
+class CudaClock(Clock):
+    """The current CUDA device's: kernels by events on the GPU itself."""
 
-    pretended = False
-
-    def __init__(self) -> None:
-        self.device = torch.device("cuda")
+    dry = False
+    device = torch.device("cuda")
 
     def mark(self) -> torch.cuda.Event:
         event = torch.cuda.Event(enable_timing=True)
@@ -93,41 +94,8 @@ class CudaClock:
         return torch.cuda.max_memory_allocated() / 1e6
 
     def free(self) -> None:
-        gc.collect()
+        super().free()
         torch.cuda.empty_cache()
-
-
-class Pretended:
-    """The processor in a GPU's place: every line of the benchmark runs, and no figure means anything."""
-
-    pretended = True
-
-    def __init__(self) -> None:
-        self.device = torch.device("cpu")
-
-    def mark(self) -> float:
-        return time.perf_counter()
-
-    def seconds(self, first: float, last: float) -> float:
-        return last - first
-
-    def reached(self, mark: float) -> bool:
-        return False
-
-    def keep_busy(self, sweeps: int) -> None:
-        pass
-
-    def wait(self) -> None:
-        pass
-
-    def forget_peak(self) -> None:
-        pass
-
-    def peak_mb(self) -> float:
-        return 0.0
-
-    def free(self) -> None:
-        gc.collect()
 
 
 def kernel_times(clock: Clock, tasks: Mapping[str, Sequence[Call]], rounds: int) -> dict[str, Timing]:

@@ -1,0 +1,56 @@
+"""Print a table of figures as Markdown, and keep it in results/NAME.json and results/NAME.csv with the machine that it belongs to."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from xrcore._util.devices import triton_installed
+from xrcore.utilities import describe_machine
+
+RESULTS = Path(__file__).parents[1] / "results"
+MACHINE = describe_machine()  # when a script starts, so that its load is that of other programs
+
+
+def publish(
+    out: Path | None,
+    table: Sequence[Mapping[str, Any]],
+    *,
+    rows: Sequence[Mapping[str, Any]] | None = None,
+    digits: int = 6,
+    note: str = "",
+) -> None:
+    """Print `table`, and write it to OUT.json and its rows, or the cases `rows` that it sums up, to OUT.csv.
+
+    None is an empty cell; floats of the CSV are rounded to `digits` decimals. note: a line under the table, and in OUT.json.
+    """
+    print("\n| " + " | ".join(table[0]) + " |\n|" + "---|" * len(table[0]))
+    for line in table:
+        print("| " + " | ".join("" if v is None else str(v) for v in line.values()) + " |")
+    if note:
+        print(f"\n{note}")
+    if out is None:
+        return
+    rows = rows or table
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with open(out.with_suffix(".csv"), "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows({k: round(v, digits) if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+    kept = {"machine": MACHINE} | ({"note": note} if note else {}) | {"table": table}
+    out.with_suffix(".json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+
+
+def say(text: str) -> None:
+    """What is measured now, on stderr."""
+    print(f"... {text}", file=sys.stderr, flush=True)
+
+
+def needs_triton() -> None:
+    """End here, with a line that says why, where Triton is not installed."""
+    if not triton_installed():
+        raise SystemExit(f"{Path(sys.argv[0]).name}: Triton is not installed; pip install -c constraints.txt -e '.[gpu]'")
