@@ -1,4 +1,4 @@
-"""Two images in one picture: arrays (H, W, 3) of colours in [0, 1], black outside the mask."""
+"""Blend X-ray and DRR into one picture: arrays (H, W, 3) of colours in [0, 1], black outside the mask."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion, gaussian_filter
 from torch import Tensor
 
-from xrcore._util.errors import XrcoreError
+from xrcore._util.errors import XrcoreError, is_whole, require
 
 FIXED = np.array([1.0, 0.16, 0.12])  # red: the X-ray
 MOVING = np.array([0.08, 0.45, 1.0])  # blue: the DRR
@@ -21,23 +21,71 @@ Mask = Bool[Tensor, "H W"] | Bool[NDArray, "H W"]
 
 
 def display_image(image: Image, mask: Mask | None = None, *, percentiles: tuple[float, float] = (0.5, 99.5)) -> Float[NDArray, "H W"]:
-    """Grey values in [0, 1], windowed between two percentiles of what the mask shows, so that noise and metal do not set the window."""
+    """Window an image between two percentiles of what the mask shows, so that noise and metal do not set the window.
+
+    Parameters
+    ----------
+    image : Tensor or array, "H W" or "1 H W"
+        An attenuation image.
+    mask : Tensor or array of bool, "H W", optional
+        Where it shows something; default everywhere.
+    percentiles : tuple of float
+        What becomes black and white [%].
+
+    Returns
+    -------
+    Float[NDArray, "H W"]
+        Grey values in [0, 1].
+
+    Raises
+    ------
+    XrcoreError
+        If shapes do not fit, the mask leaves no pixel, or a pixel inside it is not finite.
+    """
     grey, inside = _checked("display_image", mask, image=image)
     return _windowed(grey[0], inside, percentiles)
 
 
 def edges(image: Image, mask: Mask | None = None, *, smoothing: float | None = None) -> Float[NDArray, "H W"]:
-    """Edge strength in [0, 1): gradient magnitude over its 99th percentile, through tanh.
+    """Find edge strength: gradient magnitude over its 99th percentile, through tanh. The mask's own rim is no edge.
 
-    smoothing: sigma [pixels] of a Gaussian against noise; default 1/170 of the shorter side. The mask's own rim is no edge.
-    Source: the overlays of Zhang et al., MICCAI 2023, which do not smooth.
+    Parameters
+    ----------
+    image : Tensor or array, "H W" or "1 H W"
+        An attenuation image.
+    mask : Tensor or array of bool, "H W", optional
+        Where it shows something; default everywhere.
+    smoothing : float, optional
+        Sigma of a Gaussian against noise [pixels]; default 1/170 of the shorter side.
+
+    Returns
+    -------
+    Float[NDArray, "H W"]
+        Edge strength in [0, 1).
+
+    References
+    ----------
+    The overlays of Zhang et al., MICCAI 2023, which do not smooth.
     """
     grey, inside = _checked("edges", mask, image=image)
     return _edges(grey[0], inside, smoothing)
 
 
 def overlay(fixed: Image, moving: Image, mask: Mask | None = None) -> Float[NDArray, "H W 3"]:
-    """Edges over the X-ray in grey: red where only the X-ray has one, blue where only the DRR has, purple where both agree."""
+    """Draw edges over the X-ray in grey: red where only the X-ray has one, blue where only the DRR has, purple where both agree.
+
+    Parameters
+    ----------
+    fixed, moving : Tensor or array, "H W" or "1 H W"
+        The X-ray and the DRR.
+    mask : Tensor or array of bool, "H W", optional
+        Where the X-ray shows something; default everywhere.
+
+    Returns
+    -------
+    Float[NDArray, "H W 3"]
+        Colours in [0, 1].
+    """
     (x, y), inside = _checked("overlay", mask, fixed=fixed, moving=moving)
     grey = _DIMMED * _windowed(x, inside)
     red, blue = (np.clip((_edges(image, inside) - _FAINT) / (1 - _FAINT), 0, 1) for image in (x, y))
@@ -47,9 +95,21 @@ def overlay(fixed: Image, moving: Image, mask: Mask | None = None) -> Float[NDAr
 
 
 def composite(fixed: Image, moving: Image, mask: Mask | None = None) -> Float[NDArray, "H W 3"]:
-    """The X-ray in red, the DRR in cyan: grey where they agree, coloured where one is brighter.
+    """Show the X-ray in red and the DRR in cyan: grey where they agree, coloured where one is brighter.
 
     Both are standardised first, so that another tube voltage is no disagreement.
+
+    Parameters
+    ----------
+    fixed, moving : Tensor or array, "H W" or "1 H W"
+        The X-ray and the DRR.
+    mask : Tensor or array of bool, "H W", optional
+        Where the X-ray shows something; default everywhere.
+
+    Returns
+    -------
+    Float[NDArray, "H W 3"]
+        Colours in [0, 1].
     """
     (x, y), inside = _checked("composite", mask, fixed=fixed, moving=moving)
     reds, cyans = (_windowed(_standardised(image, inside), inside) for image in (x, y))
@@ -57,10 +117,24 @@ def composite(fixed: Image, moving: Image, mask: Mask | None = None) -> Float[ND
 
 
 def checkerboard(fixed: Image, moving: Image, mask: Mask | None = None, *, squares: int = 8) -> Float[NDArray, "H W 3"]:
-    """The two images in turn on a checkerboard with `squares` squares along the shorter side; the X-ray is at the upper left."""
+    """Show the two images in turn on a checkerboard, the X-ray at the upper left.
+
+    Parameters
+    ----------
+    fixed, moving : Tensor or array, "H W" or "1 H W"
+        The X-ray and the DRR.
+    mask : Tensor or array of bool, "H W", optional
+        Where the X-ray shows something; default everywhere.
+    squares : int
+        Squares along the shorter side.
+
+    Returns
+    -------
+    Float[NDArray, "H W 3"]
+        Grey values as colours in [0, 1].
+    """
     (x, y), inside = _checked("checkerboard", mask, fixed=fixed, moving=moving)
-    if squares < 1:
-        raise XrcoreError(f"checkerboard: squares must be at least 1, got {squares!r}")
+    require("checkerboard", "squares", squares, is_whole(squares) and squares >= 1, "a whole number, 1 or more")
     size = max(1, round(min(x.shape) / squares))
     row, col = np.indices(x.shape) // size
     grey = np.where((row + col) % 2 == 0, _windowed(x, inside), _windowed(y, inside))
@@ -68,7 +142,20 @@ def checkerboard(fixed: Image, moving: Image, mask: Mask | None = None, *, squar
 
 
 def difference(fixed: Image, moving: Image, mask: Mask | None = None) -> Float[NDArray, "H W 3"]:
-    """Difference of the standardised images: red where the X-ray is brighter, blue where the DRR is, white where they agree."""
+    """Subtract the standardised images: red where the X-ray is brighter, blue where the DRR is, white where they agree.
+
+    Parameters
+    ----------
+    fixed, moving : Tensor or array, "H W" or "1 H W"
+        The X-ray and the DRR.
+    mask : Tensor or array of bool, "H W", optional
+        Where the X-ray shows something; default everywhere.
+
+    Returns
+    -------
+    Float[NDArray, "H W 3"]
+        Colours in [0, 1], full at 2 standard deviations.
+    """
     (x, y), inside = _checked("difference", mask, fixed=fixed, moving=moving)
     residual = (_standardised(x, inside) - _standardised(y, inside)) / _DEEPEST
     white = 1 - np.clip(residual, 0, 1)[..., None] * (1 - FIXED) - np.clip(-residual, 0, 1)[..., None] * (1 - MOVING)
@@ -76,9 +163,23 @@ def difference(fixed: Image, moving: Image, mask: Mask | None = None) -> Float[N
 
 
 def error_map(fixed: Image, moving: Image, mask: Mask | None = None) -> Float[NDArray, "H W 3"]:
-    """The X-ray's edges in red, the DRR's in blue, on black; where both agree the two lights add up to purple.
+    """Draw the X-ray's edges in red and the DRR's in blue, on black; where both agree the two lights add up to purple.
 
-    Edges as in `edges`: gradient magnitude over its 99th percentile, through tanh. Source: Zhang et al., MICCAI 2023, Fig. 2.
+    Parameters
+    ----------
+    fixed, moving : Tensor or array, "H W" or "1 H W"
+        The X-ray and the DRR.
+    mask : Tensor or array of bool, "H W", optional
+        Where the X-ray shows something; default everywhere.
+
+    Returns
+    -------
+    Float[NDArray, "H W 3"]
+        Colours in [0, 1]; edges as in `edges`.
+
+    References
+    ----------
+    Zhang et al., MICCAI 2023, Fig. 2.
     """
     red, blue = (edges(image, mask)[..., None] for image in (fixed, moving))
     return 1 - (1 - red * FIXED) * (1 - blue * MOVING)

@@ -1,4 +1,4 @@
-"""How a registration went: similarity, and where the truth is known the error, step by step."""
+"""Plot the course of a registration: similarity, and where the truth is known the error, step by step."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from itertools import pairwise
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from xrcore.figures.style import BLUE, DARK, MUTED, ORANGE, PALE, log_scale, style_axes
+from xrcore.figures.style import BLUE, DARK, MUTED, ORANGE, PALE, log_scale, new_figure, style_axes
 from xrcore.registration.result import Step
 
 _LEAST_RANGE = 0.05  # of the similarity's axis: less is no climb to be looked at
@@ -24,13 +23,29 @@ def convergence_figure(
     width: float = 4.4,
     height: float = 2.9,
 ) -> Figure:
-    """Similarity over steps, each level of the pyramid a band; below it the errors [mm] on a log scale, where there are any.
+    """Plot similarity over steps, each level of the pyramid a band; below it the errors on a log scale, where there are any.
 
-    at: the step to mark, default the last. levels: what each level compares, to be written on its band: levels compare other images by
-    other similarities, so the curve is broken between them.
-    width, height: [inches].
+    Levels compare other images by other similarities, so the curve is broken between them.
+
+    Parameters
+    ----------
+    history : sequence of Step
+        The steps of a registration.
+    errors : sequence of float, optional
+        Error of each step [mm].
+    at : int, optional
+        Index of the step to mark; default the last.
+    levels : sequence of str
+        What each level compares, to be written on its band.
+    width, height : float
+        Size of the figure [inches].
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure.
     """
-    figure = Figure(figsize=(width, height), dpi=100, facecolor="white", layout=ConstrainedLayoutEngine(w_pad=0.05, h_pad=0.04))
+    figure = new_figure(height, width=width)
     rows = 1 if errors is None else 2
     panels = list(figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0])
     steps = np.arange(len(history))

@@ -1,4 +1,4 @@
-"""Writing figures."""
+"""Write a figure to a file."""
 
 from __future__ import annotations
 
@@ -15,9 +15,26 @@ FORMATS = (".png", ".pdf")
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: float | None = None) -> Path:
-    """Write a PNG or PDF, whole or not at all; returns the path. dpi: default the figure's own.
+    """Write a PNG or PDF, whole or not at all; the file depends on the figure alone, no date is written.
 
-    The file depends on the figure alone: no date is written. Raises XrcoreError for another suffix or a missing folder.
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        The figure.
+    path : path
+        Where to write; ends in .png or .pdf.
+    dpi : float, optional
+        Pixels an inch; default the figure's own.
+
+    Returns
+    -------
+    pathlib.Path
+        The path.
+
+    Raises
+    ------
+    XrcoreError
+        For another suffix or a missing folder.
     """
     path = Path(path)
     suffix = path.suffix.lower()

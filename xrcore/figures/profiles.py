@@ -1,4 +1,4 @@
-"""Similarity landscapes: profiles along the six numbers with their capture ranges, and the map over two of them."""
+"""Plot similarities about a pose: profiles along the six numbers with their capture ranges, and the map over two of them."""
 
 from __future__ import annotations
 
@@ -36,20 +36,35 @@ _BAR = (-0.17, -0.07)  # the strip of descents, below the lowest value
 
 
 def colour(name: str) -> str:
-    """Of a similarity, in every figure here."""
+    """Colour of a similarity, the same in every figure."""
     return _look(name)[0]
 
 
 def unit(name: str) -> str:
-    """Of one of the six numbers."""
+    """Unit of one of the six numbers."""
     return "°" if name.startswith("r") else " mm"
 
 
 def profiles_figure(profiles: Profiles, selected: str, *, returns: Returns | None = None, tolerance: float = TOLERANCE) -> Figure:
-    """Six panels, a number each: every similarity along it, `selected` bold with its capture range shaded.
+    """Plot six panels, a number each: every similarity along it, the selected one bold with its capture range shaded.
 
-    Each similarity is scaled by its own lowest and highest value over all six lines. returns: shown as a strip below the profiles, filled
-    where descents came back.
+    Each similarity is scaled by its own lowest and highest value over all six lines.
+
+    Parameters
+    ----------
+    profiles : Profiles
+        The similarities.
+    selected : str
+        Name of the one that is shown bold.
+    returns : Returns, optional
+        Shown as a strip below the profiles, filled where descents came back.
+    tolerance : float
+        A rise below this share of a line's span of values does not end the capture range.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure.
     """
     figure = new_figure(5.9)
     # placed by hand: solving for a layout of six panels takes longer than everything else
@@ -93,9 +108,21 @@ def profiles_figure(profiles: Profiles, selected: str, *, returns: Returns | Non
 
 
 def plane_figure(plane: Plane, selected: str, *, width: float = WIDTH / 2) -> Figure:
-    """The selected similarity over two numbers, brighter is higher: contours, a cross at the centre, a triangle at the optimum.
+    """Map the selected similarity over two numbers, brighter is higher: contours, a cross at the centre, a triangle at the optimum.
 
-    width: [inches].
+    Parameters
+    ----------
+    plane : Plane
+        The similarities.
+    selected : str
+        Name of the one that is shown.
+    width : float
+        Width of the figure [inches].
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure.
     """
     figure = new_figure(0.86 * width, width=width)
     axes = figure.subplots()

@@ -1,4 +1,4 @@
-"""The picture of one registration: what was seen, where it started, what was found, what is left."""
+"""Draw one registration: the X-ray, edges at the start and as found, and the difference that is left."""
 
 from __future__ import annotations
 
@@ -23,10 +23,26 @@ _MARGIN, _GAP, _ABOVE, _BELOW = 8, 8, 34, 36  # [pixels]
 
 
 def registration_figure(xray: Xray, initial_image: Image, final_image: Image, result: Any = None) -> Figure:
-    """Four panels: X-ray | edges at the start | edges as found | difference as found; one line below says what was found.
+    """Draw four panels: X-ray | edges at the start | edges as found | difference as found; one line below says what was found.
 
-    initial_image, final_image: DRRs (H, W) at the initial and the refined pose. result: a Registration, or None; of it
-    `pose`, `trusted`, `seconds` and `stop_reason` are shown, as far as they are there.
+    Parameters
+    ----------
+    xray : Xray
+        The X-ray, bone bright.
+    initial_image, final_image : Tensor or array, "H W" or "1 H W"
+        DRRs at the initial and the refined pose.
+    result : Registration, optional
+        Of it `pose`, `trusted`, `seconds` and `stop_reason` are shown, as far as they are there.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure.
+
+    Raises
+    ------
+    XrcoreError
+        If an image has another shape than the X-ray.
     """
     for name, image in (("initial_image", initial_image), ("final_image", final_image)):
         shape = tuple(image.shape[1:] if image.ndim == 3 and image.shape[0] == 1 else image.shape)

@@ -27,7 +27,24 @@ _BONE = "#31445c"
 
 
 def scene_figure(volume: Volume, carm: CArm, pose: Pose, beam: Beam | None = None) -> Figure:
-    """The bones as an X-ray from the observer's side, the source, the beam's edges, and the detector with its DRR, for one pose."""
+    """Draw the bones as an X-ray from the observer's side, the source, the beam's edges, and the detector with its DRR.
+
+    Parameters
+    ----------
+    volume : Volume
+        The CT.
+    carm : CArm
+        The C-arm.
+    pose : Pose
+        Its pose, one.
+    beam : Beam, optional
+        Of the DRR; default 90 kV.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure.
+    """
     observer = CArm(
         source_to_detector=1.2 * _AWAY,
         source_to_isocenter=_AWAY,
