@@ -25,7 +25,7 @@ import scenes
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from xrcore._util.devices import Glance
+from xrcore._util.delayed_flag import DelayedFlag
 from xrcore.beam import Beam
 from xrcore.geometry import Pose
 from xrcore.registration.problem import Problem
@@ -68,12 +68,12 @@ def queued(problem: Problem, starts: int, iterations: int) -> tuple[int, int]:
     """Kernels and torch operations of a level's iterations."""
     unlaunched, operations = Unlaunched(), _Operations()
 
-    def asked(glance: Glance, flags: Tensor) -> bool:
+    def asked(flag: DelayedFlag, flags: Tensor) -> bool:
         operations.count += 2  # flags that do not lie side by side are gathered, then copied
         return False
 
     with ExitStack() as stack:
-        stack.enter_context(patch.object(Glance, "all", asked))
+        stack.enter_context(patch.object(DelayedFlag, "all", asked))
         for module, name in _KERNELS:
             stack.enter_context(patch.object(module, name, unlaunched))
         stack.enter_context(operations)

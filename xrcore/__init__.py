@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from xrcore.xray import Xray, read_carm, read_xray, write_carm, write_xray
 
 __version__ = "0.1.0"
+
+logging.getLogger("xrcore").addHandler(logging.NullHandler())
 
 # Where each public name lives. They load when first used, because torch and numba take seconds that `xrcore --help` need not wait.
 _HOME = {

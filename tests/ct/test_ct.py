@@ -17,7 +17,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, RLELossless
 from scipy.spatial.transform import Rotation
 
-from xrcore._util.errors import XrcoreError
+from xrcore._util.errors import XrcoreError, XrcoreWarning
 from xrcore.ct import HuImage, read_ct, read_hu, volume_from_hu
 from xrcore.ct.image_files import geometry
 from xrcore.ct.materials import densities, density_of
@@ -216,11 +216,13 @@ def test_bone_only_ct_warns_and_background_empties_it(tmp_path):
     hu = np.zeros((12, 12, 12), dtype=np.float32)
     hu[4:8, 4:8, 4:8] = 1200
     path = saved(tmp_path / "bone.nrrd", hu, spacing=(2.0, 2.0, 2.0))
-    with pytest.warns(UserWarning, match="background="):
+    with pytest.warns(XrcoreWarning, match="background="):
         full = read_ct(path)
+    assert "background=" in full.coarser(4.0).notes[0]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         bone = read_ct(path, background=0)
+    assert bone.notes == ()
     assert (full.density.sum(0) > 0).all()
     assert torch.equal(bone.density.sum(0) > 0, torch.from_numpy(hu > 0))
 

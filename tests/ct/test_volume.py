@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from xrcore._util.device_memory import OUT_OF_MEMORY, NoRoomError
 from xrcore._util.errors import XrcoreError
 from xrcore.ct import Volume
 from xrcore.geometry import Pose
+from xrcore.phantom import pelvis
 
 
 def tilted(spacing: tuple[float, float, float], origin: tuple[float, float, float] = (10.0, -20.0, 30.0)) -> torch.Tensor:
@@ -162,3 +164,28 @@ def test_it_prints_what_it_is():
 def test_volume_rejects_nonsense(change, message):
     with pytest.raises(XrcoreError, match=message):
         Volume(**({"density": torch.zeros(1, 4, 4, 4), "materials": ("soft",), "world_from_voxel": torch.eye(4)} | change))
+
+
+def test_a_volume_without_room_says_so(monkeypatch):
+    volume = pelvis(spacing=10.0)
+
+    def full(*_):
+        raise OUT_OF_MEMORY("out of memory")
+
+    monkeypatch.setattr(torch.Tensor, "to", full)
+    with pytest.raises(NoRoomError, match="does not fit into the memory of meta; read it at a coarser spacing"):
+        volume.to(torch.device("meta"))
+
+
+def test_a_volume_goes_to_a_device_once():
+    volume = pelvis(spacing=10.0)
+    assert volume.to("cpu") is volume
+    there = volume.to(torch.device("meta"))
+    assert there.device == torch.device("meta")
+    assert volume.to(torch.device("meta")) is there
+    assert there.materials == volume.materials
+    assert torch.equal(there.world_from_voxel, volume.world_from_voxel)
+    assert there.world_from_voxel.device == torch.device("cpu")
+    assert torch.equal(there.isocenter, volume.isocenter)
+    assert isinstance(there.coarser(20.0), Volume)
+    assert there.coarser(20.0).device == torch.device("meta")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import json
+import logging
 import math
 import os
 import threading
@@ -20,8 +21,11 @@ import torch
 from torch.testing import assert_close
 
 from xrcore import phantom
-from xrcore._util.devices import Portions, named_device
+from xrcore._util import device_memory
+from xrcore._util.device_memory import Portions
+from xrcore._util.devices import named_device
 from xrcore._util.errors import XrcoreError
+from xrcore._util.logs import log_once
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
 from xrcore.learning.methods import method_named
@@ -556,8 +560,6 @@ def test_half_precision_where_it_is_told_or_pays(monkeypatch):
 
 def test_a_team_does_not_begin_again_alone(monkeypatch):
     # the others would wait for ever for gradients of a pass that this one repeats
-    from xrcore._util import devices
-
     trainer = _Trainer(patient(), CARM, TINY, None, torch.device("cpu"), Team(), bar=False)
     state = trainer._start(False, None)
     trainer.crew = Team(0, 2)
@@ -565,20 +567,19 @@ def test_a_team_does_not_begin_again_alone(monkeypatch):
 
     def made(drawn):
         passes.append(len(drawn.poses))
-        raise devices.OUT_OF_MEMORY("no room")
+        raise device_memory.OUT_OF_MEMORY("no room")
 
     monkeypatch.setattr(trainer.stream, "made", made)
-    with pytest.raises(devices.OUT_OF_MEMORY):
+    with pytest.raises(device_memory.OUT_OF_MEMORY):
         trainer._step(state.network, state, 0)
     assert passes == [4]
 
 
 @pytest.mark.parametrize("room", [8, 4, 3])
-def test_a_batch_in_portions_teaches_the_same(monkeypatch, capfd, room):
+def test_a_batch_in_portions_teaches_the_same(monkeypatch, caplog, room):
     # a loss without batch statistics: its gradient is the batch's mean, however the batch is cut
-    from xrcore._util import devices
-
-    monkeypatch.setattr(devices, "_said", set())
+    caplog.set_level(logging.INFO, logger="xrcore")
+    log_once.cache_clear()
     trainer = _Trainer(patient(), CARM, TINY.changed(acquired=False, clip=1e9), None, torch.device("cpu"), Team(), bar=False)
     state = trainer._start(False, None)
     weight = next(state.network.parameters())
@@ -587,7 +588,7 @@ def test_a_batch_in_portions_teaches_the_same(monkeypatch, capfd, room):
 
     def made(drawn):
         if len(drawn.poses) > room:
-            raise devices.OUT_OF_MEMORY("no room")
+            raise device_memory.OUT_OF_MEMORY("no room")
         return make(drawn)
 
     monkeypatch.setattr(trainer.stream, "made", made)
@@ -597,7 +598,7 @@ def test_a_batch_in_portions_teaches_the_same(monkeypatch, capfd, room):
     assert_close(weight.grad, torch.full_like(weight, float(whole.mean())), rtol=1e-5, atol=0)
     assert parts == {"part": pytest.approx(2.0)}
     assert math.isfinite(loss)
-    said = [line for line in capfd.readouterr().err.splitlines() if "out of GPU memory" in line]
+    said = [line for line in caplog.messages if "out of GPU memory" in line]
     assert len(said) == {8: 0, 4: 1, 3: 2}[room]
 
 

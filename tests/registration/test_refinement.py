@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from xrcore._util.devices import Portions
+from xrcore._util.device_memory import Portions
 from xrcore._util.errors import XrcoreError
 from xrcore.beam import Beam
 from xrcore.geometry import CArm, Pose, rigid

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from xrcore._util.devices import OUT_OF_MEMORY, Portions
+from xrcore._util.device_memory import OUT_OF_MEMORY, Portions
 from xrcore.beam import Beam
 from xrcore.geometry import Pose, rigid
 from xrcore.metrics import mtre

@@ -1,44 +1,29 @@
-"""Where work runs: the processor or a GPU, said in one line, and smaller portions where its memory does not suffice."""
+"""Choose the device that work runs on, the processor or a GPU."""
 
 from __future__ import annotations
 
 import importlib.util
-import math
 import os
 import re
 import subprocess
-import sys
-import time
-from collections import deque
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from xrcore._util.device_memory import OUT_OF_MEMORY
 from xrcore._util.errors import XrcoreError
-
-T = TypeVar("T")
+from xrcore._util.logs import log_once
 
 AUTO = "auto"
-OUT_OF_MEMORY: type[BaseException] = torch.cuda.OutOfMemoryError
-
-_MARKS = 64  # pairs of events that a stopwatch keeps before it reads them
-
-_said: set[str] = set()
 
 
 def triton_installed() -> bool:
     """Whether the GPU renderer's compiler is there; torch's CUDA builds for Linux bring it."""
     return importlib.util.find_spec("triton") is not None
-
-
-class NoRoomError(XrcoreError):
-    """A device's memory does not suffice."""
 
 
 def kernel_obstacle(device: torch.device) -> str:
@@ -68,17 +53,17 @@ def _launch_fails(device: torch.device) -> str:
     return ""
 
 
-def named_device(name: str | torch.device, work: str = "", *, always_say: bool = False) -> torch.device:
+def named_device(name: str | torch.device, work: str = "", *, always_log: bool = False) -> torch.device:
     """The device of that name; "auto" is a GPU with all that xrcore needs on it, or else the processor.
 
-    In a process of a team (torchrun) "cuda" is the one of its own. work: such as "training"; with it, "auto" says on stderr in one line
-    what was chosen and why: where there was a choice, once for each line; or always_say.
+    In a process of a team (torchrun) "cuda" is the one of its own. work: such as "training"; with it, "auto" logs in one line
+    what was chosen and why: where there was a choice, once for each line; or always_log.
     Raises XrcoreError for another name, and where there is no such GPU. A torch.device is taken as it is, if it is there.
     """
     if name == AUTO:
         device, why = _chosen()
-        if work and (always_say or torch.cuda.is_available()):
-            say_once(f"{work} on {in_words(device)}" + (f" ({why})" if why else ""))
+        if work and (always_log or torch.cuda.is_available()):
+            log_once(f"{work} on {device_text(device)}" + (f" ({why})" if why else ""))
         return device
     if not isinstance(name, str | torch.device):
         raise XrcoreError(f"device must be a name or a torch.device, got {name!r}")
@@ -112,20 +97,13 @@ def _chosen() -> tuple[torch.device, str]:
     return (cpu, f"a GPU is there, but {why}") if why else (gpu, "")
 
 
-def in_words(device: torch.device) -> str:
+def device_text(device: torch.device) -> str:
     """Such as "cuda (NVIDIA H100), rendering included" or "the CPU, 4 threads"."""
     if device.type == "cpu":
         threads = torch.get_num_threads()
         return f"the CPU, {threads} thread{'s' if threads > 1 else ''}"
     name = f" ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else ""
     return f"{device}{name}, rendering included"
-
-
-def say_once(line: str) -> None:
-    """A remark on stderr, the first time it is made by this process."""
-    if line not in _said:
-        _said.add(line)
-        print(f"xrcore: note: {line}", file=sys.stderr, flush=True)
 
 
 def on(device: torch.device) -> AbstractContextManager[object]:
@@ -145,116 +123,3 @@ def on_device(table: NDArray, device: torch.device) -> Tensor:
 
 def _pinned(tensor: Tensor) -> Tensor:
     return tensor.pin_memory()
-
-
-class Glance:
-    """A question to a GPU, asked again and again, whose answer is of `LAG` questions ago: what was queued since is not waited for."""
-
-    LAG = 2
-
-    def __init__(self, device: torch.device) -> None:
-        self._on_gpu = device.type == "cuda"
-        self._under_way: deque[tuple[torch.cuda.Event | None, Tensor]] = deque()
-        self._spare: list[Tensor] = []
-
-    def all(self, flags: Tensor) -> bool:
-        """Whether all flags (not zero) were set `LAG` questions ago; False before. The same shape and type each time."""
-        copy = self._spare.pop() if self._spare else torch.empty(flags.shape, dtype=flags.dtype, pin_memory=self._on_gpu)
-        copy.copy_(flags, non_blocking=True)
-        event = torch.cuda.Event() if self._on_gpu else None
-        if event is not None:
-            event.record()
-        self._under_way.append((event, copy))
-        if len(self._under_way) <= self.LAG:
-            return False
-        event, copy = self._under_way.popleft()
-        if event is not None:
-            event.synchronize()
-        self._spare.append(copy)
-        return bool(copy.all())
-
-
-class Stopwatch:
-    """Seconds spent inside `with stopwatch:`, on a GPU those that its own queue took, which the processor does not wait for."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._on_gpu = device.type == "cuda"
-        self._seconds = 0.0
-        self._marks: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
-        self._began: Any = None
-
-    def _now(self) -> Any:
-        if not self._on_gpu:
-            return time.perf_counter()
-        mark = torch.cuda.Event(enable_timing=True)
-        mark.record()
-        return mark
-
-    def __enter__(self) -> None:
-        self._began = self._now()
-
-    def __exit__(self, *_: object) -> None:
-        if self._on_gpu:
-            self._marks.append((self._began, self._now()))
-            if len(self._marks) > _MARKS:
-                self._read()
-        else:
-            self._seconds += self._now() - self._began
-
-    @property
-    def seconds(self) -> float:
-        """So far; waits for what is under way."""
-        self._read()
-        return self._seconds
-
-    def _read(self) -> None:
-        for began, ended in self._marks:
-            ended.synchronize()
-            self._seconds += began.elapsed_time(ended) / 1e3
-        self._marks.clear()
-
-
-class Portions:
-    """Work on a batch in as few portions as memory allows: in one, until a device runs out of memory; from then on in what has fitted.
-
-    work: what it is called in the line that says so. least: items of a portion.
-    """
-
-    def __init__(self, work: str, *, least: int = 1) -> None:
-        self.work, self.least = work, least
-        self.room = math.inf  # sizes of items that are tried at once
-
-    def pieces(self, count: int, size: float = 1) -> int:
-        """In how many portions to work on so many items of that size."""
-        if count * size <= self.room:
-            return 1
-        return min(-(-count // max(int(self.room / size), 1)), self._most(count))
-
-    def _most(self, count: int) -> int:
-        return max(1, count // self.least)
-
-    def run(self, count: int, function: Callable[[slice], T], begin: Callable[[], None] = lambda: None, size: float = 1) -> list[T]:
-        """`function` of slices that together cover `count`; after running out of memory all over again, with `begin` before.
-
-        size: of an item, such as its pixels: what did not fit says nothing of fewer or smaller items.
-        Raises XrcoreError where the smallest portion is still too much.
-        """
-        pieces, most = self.pieces(count, size), self._most(count)
-        while True:
-            begin()
-            try:
-                return [function(slice(count * i // pieces, count * (i + 1) // pieces)) for i in range(pieces)]
-            except OUT_OF_MEMORY:
-                if pieces >= most:
-                    at_once = -(-count // pieces)
-                    images = "one image" if at_once == 1 else f"{at_once} images"
-                    raise XrcoreError(
-                        f"{self.work}: the GPU's memory does not suffice even for {images} at a time; --device cpu, or a coarser spacing"
-                    ) from None
-            # outside the handler, whose traceback still holds what was allocated
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-            pieces = min(2 * pieces, most)
-            at_once = -(-count // pieces)
-            self.room = at_once * size
-            say_once(f"{self.work}: out of GPU memory, going on in {pieces} portions of {at_once}")

@@ -18,6 +18,10 @@ class XrcoreError(ValueError):
         return [f"xrcore: error: {self}"]
 
 
+class XrcoreWarning(UserWarning):
+    """What a user may want to know about an input that is used all the same; results keep it in their `notes`."""
+
+
 def require(owner: str, name: str, value: object, holds: bool, what: str) -> None:
     """Raise XrcoreError naming a parameter of `owner` that makes no sense, unless it `holds`."""
     if not holds:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
+import warnings
 from types import FrameType
 from typing import NoReturn
 
 import typer
 
-from xrcore._util.errors import XrcoreError
+from xrcore._util.errors import XrcoreError, XrcoreWarning
+from xrcore._util.logs import logger
 from xrcore.cli.app import app
 
 # the base of all complaints about arguments; its own home moved between versions of typer
@@ -20,6 +23,11 @@ _UsageError: type[typer.BadParameter] = typer.BadParameter.__base__  # type: ign
 def main() -> NoReturn:
     """Run a command; whatever a user can mend ends in one line and no traceback."""
     signal.signal(signal.SIGTERM, _terminated)
+    warnings.simplefilter("ignore", XrcoreWarning)  # they are among the notes
+    notes = logging.StreamHandler()
+    notes.setFormatter(logging.Formatter("xrcore: note: %(message)s"))
+    logger.addHandler(notes)
+    logger.setLevel(logging.INFO)
     try:
         code = app(prog_name="xrcore", standalone_mode=False) or 0
         sys.stdout.flush()
@@ -43,6 +51,8 @@ def main() -> NoReturn:
         code = _complain("not enough memory; a larger --spacing needs less")
     except (KeyboardInterrupt, typer.Abort):
         code = 130
+    finally:
+        logger.removeHandler(notes)
     sys.exit(code)
 
 

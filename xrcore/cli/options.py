@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from xrcore._util.errors import XrcoreError
+from xrcore._util.logs import logger
 
 if TYPE_CHECKING:
     from xrcore.ct import Volume
@@ -34,16 +34,15 @@ def load_ct(
     labels: Path | None = None,
     keep: str | None = None,
     series: str | None = None,
-) -> tuple[Volume, tuple[str, ...]]:
-    """The volume, and remarks about the file."""
-    from xrcore._util.collect_warnings import remarks
+) -> Volume:
+    """Read a CT, and tell what there is to note about the file."""
     from xrcore.ct import read_ct
 
     if keep is not None and labels is None:
         raise XrcoreError("--keep chooses values of a label map; give it by --labels")
-    with remarks() as notes:
-        volume = read_ct(path, spacing, background=background, labels=labels, keep=_values(keep), series=series)
-    return volume, tuple(notes)
+    volume = read_ct(path, spacing, background=background, labels=labels, keep=_values(keep), series=series)
+    tell(volume.notes)
+    return volume
 
 
 def _values(keep: str | None) -> list[int] | None:
@@ -63,6 +62,6 @@ def default_carm() -> CArm:
 
 
 def tell(notes: tuple[str, ...]) -> None:
-    """Remarks go to stderr, one a line: results are on stdout."""
+    """Log remarks, one a line; `main` shows them on stderr."""
     for note in notes:
-        print("xrcore: note:", " ".join(note.split()), file=sys.stderr)
+        logger.info(" ".join(note.split()))

@@ -74,16 +74,15 @@ def register(
     beam = Beam(kilovolts=kilovolts)
     image = read_xray(xray, carm, detector=detector, frame=frame)
     tell(image.notes)
-    volume, notes = load_ct(ct, spacing, background, labels, keep, series)
-    tell(notes)
+    volume = load_ct(ct, spacing, background, labels, keep, series)
     start: Pose | PoseRegressor | None = None
     if initial is not None:
         start = PoseRegressor.load(initial) if Path(initial).is_dir() else read_pose(initial, image.carm, volume.isocenter)
     wanted = None if similarity == "auto" else similarity
     settings = settings_for(method)
-    there = place(volume, device, "registering", spacing=settings.levels[-1].spacing, always_say=True)
+    there = place(volume, device, "registering", spacing=settings.levels[-1].spacing, always_log=True)
     result = find(image, there, initial=start, method=settings, similarity=wanted, beam=beam)
-    tell(tuple(note for note in result.notes if note not in (*image.notes, *notes)))
+    tell(tuple(note for note in result.notes if note not in (*image.notes, *volume.notes)))
 
     inputs = {"ct": fingerprint(ct), "xray": fingerprint(xray)}
     if isinstance(start, PoseRegressor):

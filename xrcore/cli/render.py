@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from xrcore._util.errors import XrcoreError
-from xrcore.cli.options import Background, Ct, Keep, Kilovolts, Labels, Series, Spacing, default_carm, load_ct, tell
+from xrcore.cli.options import Background, Ct, Keep, Kilovolts, Labels, Series, Spacing, default_carm, load_ct
 
 _SUFFIXES = (".png", ".tif", ".tiff", ".dcm")
 
@@ -48,8 +48,7 @@ def render(
     check_writable(out.parent)
     beam = Beam(kilovolts=kilovolts)
     geometry = default_carm() if carm is None else read_carm(carm)
-    volume, notes = load_ct(ct, spacing, background, labels, keep, series)
-    tell(notes)
+    volume = load_ct(ct, spacing, background, labels, keep, series)
     view = read_pose(pose, geometry, volume.isocenter)
     image = draw(volume, geometry, view, beam)[0]
     if not image.any():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xrcore._util.errors import XrcoreError
-from xrcore.cli.options import Background, Ct, Device, Keep, Labels, Series, default_carm, load_ct, tell
+from xrcore.cli.options import Background, Ct, Device, Keep, Labels, Series, default_carm, load_ct
 
 if TYPE_CHECKING:
     from xrcore.learning.training import TrainingSettings
@@ -81,10 +81,9 @@ def train(
         changes["images"] = images
     config = _settings(profile, method, changes | dict(_pair(text) for text in settings))
     geometry = default_carm() if carm is None else read_carm(carm)
-    volume, notes = load_ct(ct, config.spacing, background, labels, keep, series)
-    tell(notes)
+    volume = load_ct(ct, config.spacing, background, labels, keep, series)
     first = None if start is None else PoseRegressor.load(start)
-    where = place(volume, device, "training", spacing=config.spacing, always_say=True).device
+    where = place(volume, device, "training", spacing=config.spacing, always_log=True).device
     model = learn(volume, geometry, config, out=out, resume=resume, start=first, device=where, progress=True)
     _report(out, model)
 

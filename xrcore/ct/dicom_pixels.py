@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import tempfile
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate, generate_frames
 
 from xrcore._util.errors import XrcoreError
-from xrcore._util.suppress_stderr import silent_libraries
+from xrcore._util.suppress_stderr import suppress_library_output
 
 MOST_PIXELS = 2**28
 COMPRESSED_AT_MOST = 5000  # pixels a byte
@@ -50,8 +49,7 @@ def read_dataset(path: Path, tags: Sequence[str] | None = None) -> Dataset:
     Damage can surface as any exception of the parser, at reading or when a value is first looked at: hence both are done here.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with suppress_library_output():
             dataset = pydicom.dcmread(path, stop_before_pixels=tags is not None, specific_tags=None if tags is None else list(tags))
             for element in dataset:
                 element.value  # noqa: B018 (values are parsed on access)
@@ -147,8 +145,7 @@ def _decompressed(dataset: Dataset, path: Path, shape: tuple[int, int, int]) -> 
     if not isinstance(data, bytes) or math.prod(shape) > COMPRESSED_AT_MOST * len(data):
         raise XrcoreError(f"{path}: truncated: its compressed pixels are too few for {shape[1]} x {shape[2]}")
     try:
-        with warnings.catch_warnings(), silent_libraries():
-            warnings.simplefilter("ignore")
+        with suppress_library_output():
             run_lengths = dataset.file_meta.TransferSyntaxUID == pydicom.uid.RLELossless
             values = np.asarray(dataset.pixel_array) if run_lengths else _by_gdcm(dataset, shape[0])
             return values.reshape(shape)

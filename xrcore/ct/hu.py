@@ -136,6 +136,7 @@ def volume_from_hu(
         materials=materials,
         world_from_voxel=torch.from_numpy(matrix.copy()),
         isocenter=torch.from_numpy(hu.center),
+        notes=hu.notes if background is None else (),
     )
 
 

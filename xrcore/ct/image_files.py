@@ -23,7 +23,7 @@ from jaxtyping import Float64, Shaped
 from numpy import ndarray
 
 from xrcore._util.errors import XrcoreError
-from xrcore._util.suppress_stderr import silent_libraries
+from xrcore._util.suppress_stderr import suppress_library_output
 
 MOST_VOXELS = 2**30
 DEFLATE_AT_MOST = 1040  # zlib cannot shrink further, so a smaller file does not hold what its header says
@@ -93,7 +93,7 @@ def geometry(image: sitk.Image | sitk.ImageFileReader) -> Float64[ndarray, "4 4"
 def _itk(path: Path) -> Iterator[None]:
     """Turn ITK's multi-line errors into one line, and keep its warnings off the terminal."""
     try:
-        with silent_libraries():
+        with suppress_library_output():
             yield
     except RuntimeError as error:
         if "orthonormal" in str(error):

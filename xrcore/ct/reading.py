@@ -9,6 +9,7 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
+from xrcore._util.errors import XrcoreWarning
 from xrcore.ct.dicom_pixels import is_dicom
 from xrcore.ct.dicom_series import read_series
 from xrcore.ct.hu import NO_AIR, HuImage, volume_from_hu
@@ -48,14 +49,11 @@ def read_ct(
         renderers skip it; lung tissue lies above.
     series: SeriesInstanceUID or SeriesDescription, for a folder with several CT series.
 
-    Remarks that need no error are given by `warnings.warn`.
+    Remarks that need no error are given by `warnings.warn` and kept in the volume's `notes`.
     Raises XrcoreError, one line naming the file, for anything that is not a CT.
     """
-    hu = read_hu(path, series=series)
-    for note in hu.notes if background is None else ():
-        warnings.warn(f"{hu.name}: {note}", stacklevel=2)
-    return volume_from_hu(
-        hu,
+    volume = volume_from_hu(
+        read_hu(path, series=series),
         spacing=spacing,
         background=background,
         metal_above=metal_above,
@@ -65,6 +63,9 @@ def read_ct(
         air=air,
         empty_below=empty_below,
     )
+    for note in volume.notes:
+        warnings.warn(note, XrcoreWarning, stacklevel=2)
+    return volume
 
 
 def read_hu(path: str | os.PathLike[str], *, series: str | None = None) -> HuImage:
@@ -80,7 +81,7 @@ def read_hu(path: str | os.PathLike[str], *, series: str | None = None) -> HuIma
     if low <= NO_AIR:
         return hu
     note = (
-        f"no voxel is below {NO_AIR:g} HU, so there is no air: if tissue was replaced by a value, give it as background=; "
+        f"{path}: no voxel is below {NO_AIR:g} HU, so there is no air: if tissue was replaced by a value, give it as background=; "
         f"if these are not HU (they start at {low:g}), rescale them"
     )
     return HuImage(hu=hu.hu, world_from_voxel=matrix, name=hu.name, notes=(note,))

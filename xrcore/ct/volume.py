@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from xrcore._util.devices import OUT_OF_MEMORY, NoRoomError, named_device
+from xrcore._util.device_memory import OUT_OF_MEMORY, NoRoomError
+from xrcore._util.devices import named_device
 from xrcore._util.errors import XrcoreError
 
 
@@ -22,12 +23,14 @@ class Volume:
     materials: M names that a `Beam` knows, e.g. ("soft", "bone") or ("soft", "bone", "metal").
     world_from_voxel: 4x4, maps (i, j, k, 1) = (x-, y-, z-index, 1) to LPS mm; voxel centres at integers.
     isocenter: LPS [mm]; default the centre of the grid's extent. Coarser copies keep it.
+    notes: one-line remarks for the user about the file it was read from.
     """
 
     density: Float[Tensor, "M D H W"]
     materials: tuple[str, ...]
     world_from_voxel: Float[Tensor, "4 4"]
     isocenter: Float[Tensor, "3"] = field(default=None)  # type: ignore[assignment]
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         put = object.__setattr__

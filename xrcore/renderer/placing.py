@@ -6,13 +6,15 @@ import os
 
 import torch
 
-from xrcore._util.devices import AUTO, OUT_OF_MEMORY, NoRoomError, in_words, named_device, say_once
+from xrcore._util.device_memory import OUT_OF_MEMORY, NoRoomError
+from xrcore._util.devices import AUTO, device_text, named_device
+from xrcore._util.logs import log_once
 from xrcore.ct.volume import Volume
 from xrcore.renderer.packing import pack
 from xrcore.renderer.rendering import choose_backend
 
 
-def place(volume: Volume, name: str | torch.device, work: str, *, spacing: float, always_say: bool = False) -> Volume:
+def place(volume: Volume, name: str | torch.device, work: str, *, spacing: float, always_log: bool = False) -> Volume:
     """The volume on the device of that name, see `devices.named_device`, ready to be rendered there.
 
     spacing: of the finest grid that will be rendered [mm], see `Volume.coarser`; on a GPU it is packed, to see whether it fits.
@@ -26,9 +28,9 @@ def place(volume: Volume, name: str | torch.device, work: str, *, spacing: float
         if name != AUTO or "WORLD_SIZE" in os.environ:
             raise
         device = torch.device("cpu")
-        say_once(f"{work} on {in_words(device)} ({error})")
+        log_once(f"{work} on {device_text(device)} ({error})")
         return volume.to(device)
-    named_device(name, work, always_say=always_say)
+    named_device(name, work, always_log=always_log)
     return there
 
 

@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xrcore._util.devices import kernel_obstacle, no_gpu, say_once
+from xrcore._util.devices import kernel_obstacle, no_gpu
 from xrcore._util.errors import XrcoreError
+from xrcore._util.logs import log_once
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
@@ -111,7 +112,7 @@ def choose_backend(volume: Volume, backend: str = "auto") -> str:
     if backend != "auto":
         raise XrcoreError(f'render: backend "{backend}" cannot serve here: {obstacle}; or use backend="auto"')
     if fused == "cuda" and kernel_obstacle(volume.device):
-        say_once(f"rendering on {volume.device} with plain torch, slowly: {obstacle}")
+        log_once(f"rendering on {volume.device} with plain torch, slowly: {obstacle}")
     return "reference"
 
 

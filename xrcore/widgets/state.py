@@ -7,7 +7,6 @@ from typing import Any
 from traitlets import Any as AnyTrait
 from traitlets import Bool, HasTraits, Instance, TraitType, observe
 
-from xrcore._util.collect_warnings import remarks
 from xrcore._util.errors import XrcoreError, is_number, require
 from xrcore.beam import Beam
 from xrcore.ct import Volume
@@ -105,9 +104,8 @@ class PoseState(HasTraits):
             self.patient, self.volume = patient, self._read
 
     def _volume_of(self, patient: VolumeSource) -> Volume:
-        with remarks() as notes:
-            volume = patient.volume(SPACING)
-        self.notes = tuple(notes)
+        volume = patient.volume(SPACING)
+        self.notes = volume.notes
         return volume
 
     @observe("volume")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy import ndarray
 from PIL import Image
 
 from xrcore._util.errors import XrcoreError
-from xrcore._util.suppress_stderr import silent_libraries
+from xrcore._util.suppress_stderr import suppress_library_output
 
 MOST_PIXELS = 2**27
 COMPRESSED_AT_MOST = 5000  # pixels a byte; a smaller file does not hold what its header says
@@ -25,8 +24,7 @@ def read_raster(path: Path, frame: int | None = None) -> tuple[Shaped[ndarray, "
     frame: page of a TIFF, counted from 0. Raises XrcoreError for a damaged file or a colour image.
     """
     try:
-        with warnings.catch_warnings(), silent_libraries():
-            warnings.simplefilter("ignore")
+        with suppress_library_output():
             values, pages = _decode(path, frame or 0)
     except XrcoreError:
         raise

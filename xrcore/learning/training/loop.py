@@ -16,9 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from xrcore._util.atomic import check_writable
-from xrcore._util.devices import Portions, Stopwatch, on
+from xrcore._util.device_memory import Portions
+from xrcore._util.devices import on
 from xrcore._util.errors import XrcoreError
 from xrcore._util.machine import describe_machine
+from xrcore._util.stopwatch import Stopwatch
 from xrcore._util.threads import single_torch_thread
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose

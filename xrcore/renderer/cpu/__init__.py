@@ -6,7 +6,6 @@ Bands of image rows are dealt to as many threads as torch uses (`torch.set_num_t
 from __future__ import annotations
 
 import os
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from xrcore._util.logs import logger
 from xrcore._util.threads import rendering_threads
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
@@ -86,8 +86,8 @@ def _pool(threads: int, process: int) -> ThreadPoolExecutor:
 
 @cache
 def announce_compilation() -> None:
-    """Say once that the first call compiles, unless a compiled kernel lies in numba's disk cache."""
+    """Log once that the first call compiles, unless a compiled kernel lies in numba's disk cache."""
     folder = Path(kernels.render_bands.stats.cache_path)
     written = max(file.stat().st_mtime for file in Path(__file__).parent.glob("*.py"))
     if not any(index.stat().st_mtime > written for index in folder.glob("kernels.render_bands*.nbi")):
-        print("xrcore: compiling the CPU renderer, once on this machine (about 15 s) ...", file=sys.stderr, flush=True)
+        logger.info("compiling the CPU renderer, once on this machine (about 15 s) ...")

@@ -15,7 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xrcore._util.devices import Glance, on, on_device
+from xrcore._util.delayed_flag import DelayedFlag
+from xrcore._util.devices import on, on_device
 from xrcore.geometry import CArm, Pose
 from xrcore.registration.similarities.base import NormalEquations
 from xrcore.registration.solvers.cuda.normal import normal_tiles
@@ -80,7 +81,7 @@ def iterate(
     twists = columns.float().expand(batch, 6, 6).contiguous()
     voxels = on_device(padded_voxel_from_world(volume)[:3].numpy(), device)
     log = torch.empty(iterations + 1, batch, kernel.LOGGED, dtype=torch.float64, device=device)
-    glance = Glance(device)
+    glance = DelayedFlag(device)
 
     def linearised(part: slice) -> tuple[Tensor, float]:
         image, jacobian = render_views(volume, carm, views[part], twists[part], problem.beam)

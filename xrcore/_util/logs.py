@@ -1,0 +1,14 @@
+"""Remarks while working: the logger "xrcore", which prints nothing unless a program asks for it."""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+
+logger = logging.getLogger("xrcore")
+
+
+@cache
+def log_once(line: str) -> None:
+    """Log a remark the first time it is made in this process."""
+    logger.info(line)
