@@ -49,9 +49,11 @@ explore: $(VENV)/.dev
 reproduce: $(VENV)/.workflow
 	@$(BIN)/xrcore reproduce --profile $(PROFILE) -- $(SNAKEMAKE)
 
-site: $(VENV)/.workflow
+# built in build/ and moved, so that site/ is whole or the one from before
+site: $(VENV)/.docs
 	@$(BIN)/python -m companion.workflow $(PROFILE) notebooks
-	@$(BIN)/python -m xrcore.site --notebooks build/pages/$(PROFILE) --results results --figures figures --out site
+	@PROFILE=$(PROFILE) $(BIN)/python -m sphinx -q -W --keep-going -E -b html -d build/doctrees docs build/html
+	@rm -rf site && mv build/html site && echo "Open site/index.html in a browser."
 
 bench: $(VENV)/.core
 	@$(BIN)/xrcore bench
@@ -81,13 +83,18 @@ $(VENV)/.core: $(SETTINGS) | $(BIN)/python
 
 $(VENV)/.dev: $(SETTINGS) | $(BIN)/python
 	@echo "Installing xrcore with its tests and notebooks into $(VENV) (a few minutes the first time: PyTorch is large) ..."
-	@$(INSTALL) -e '.[dev,notebooks,workflow]'
+	@$(INSTALL) -e '.[dev,docs,notebooks,workflow]'
 	@touch $@ $(VENV)/.core
 
 # apart, because beside a CPU build of torch Triton is another gigabyte
 $(VENV)/.gpu: $(VENV)/.dev
 	@echo "Installing Triton and the peers of the benchmarks into $(VENV) ..."
 	@$(INSTALL) -e '.[gpu,peers]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.workflow
+	@echo "Installing Sphinx into $(VENV) ..."
+	@$(INSTALL) -e '.[docs,notebooks,workflow,peers]'
 	@touch $@
 
 $(VENV)/.workflow: $(SETTINGS) | $(BIN)/python

@@ -9,8 +9,10 @@ Docs that state a number in a sentence take it from `numbers`.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +175,14 @@ def speed() -> str:
     return with_aims(kept("speed")["table"])
 
 
+def mistake(name: str) -> str:
+    """What a kind of mistake in the geometry costs."""
+    table = kept("geometry_mistakes")[name]
+    numeric = [all(re.fullmatch(r"[-+]?\d+(\.\d+)?", row[i]) for row in table["rows"]) for i in range(len(table["head"]))]
+    rule = ["---:" if right else "---" for right in numeric]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (table["head"], rule, *table["rows"]))
+
+
 # a GPU
 
 
@@ -205,11 +215,12 @@ def gpu_launches() -> str:
     return grid(head, [tuple(line[name] for name in head) for line in kept("gpu_launches")["table"]], text=(1,))
 
 
+MISTAKES = ("half_pixels", "flips", "wrong_carm", "known_object", "far_starts")
 TABLES: dict[str, Callable[[], str]] = {
     "headline": headline, "paper": paper, "ablation": ablation, "real_xrays": real_xrays, "accuracy": accuracy, "network": network,
     "wide_ranges": wide_ranges, "throughput": throughput, "truth": truth, "speed": speed, "gpu": gpu, "gpu_precision": gpu_precision,
     "gpu_kernels": gpu_kernels, "gpu_launches": gpu_launches,
-}  # fmt: skip
+} | {name: partial(mistake, name) for name in MISTAKES}  # fmt: skip
 
 
 def numbers() -> dict[str, str]:

@@ -1,12 +1,14 @@
-"""The measured tables of the pages beside this file: `python docs/measure.py` writes them between their marks.
+"""What mistakes in the geometry cost: half pixels, flips, a wrong C-arm, a start far away.
 
-Everything is measured on the built-in phantom: a few minutes of one core, no data.
+Everything is measured on the built-in phantom: a few minutes of one core, no data. The guides show the tables.
+
+    python benchmarks/geometry_mistakes.py [--only half_pixels,flips] [--out results/geometry_mistakes.json]
 """
 
 from __future__ import annotations
 
-import re
-import sys
+import argparse
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -21,9 +23,10 @@ from torch import Tensor
 import xrcore as xr
 from xrcore.geometry import rigid
 from xrcore.geometry.presets import PAPER_CARM
+from xrcore.utilities import atomic_file
 
-HERE = Path(__file__).parent
 POSE = xr.Pose(rx=5, ry=-8, rz=3, tx=6, ty=-10, tz=15)
+Table = tuple[tuple[str, ...], list[tuple[str, ...]]]  # head, rows
 RAS_FROM_LPS = torch.diag(torch.tensor([-1.0, -1.0, 1.0, 1.0], dtype=torch.float64))
 
 
@@ -70,7 +73,7 @@ def ask(xray: xr.Xray, ct: xr.Volume, *, truth: xr.Pose = POSE, landmarks: Tenso
     return Answer(result, *(float(v.mean()) for v in (apart.norm(dim=1), apart[:, 2], apart[:, :2].norm(dim=1))))
 
 
-def halves() -> str:
+def half_pixels() -> Table:
     """Half voxels, half pixels and what comes of `align_corners`."""
     ct, carm = volume(), PAPER_CARM
     row, col = carm.center
@@ -94,10 +97,10 @@ def halves() -> str:
         ("shrunk with `align_corners=True`", _xray(stretched, quarter), ct),
     ]
     rows = [(name, f"{a.whole:.2f}", f"{a.across:.2f}", f"{a.along:.2f}", a.verdict) for name, a in ((n, ask(x, v)) for n, x, v in cases)]
-    return table(("what is wrong", "mTRE [mm]", "across the view", "along it", "verdict"), rows)
+    return ("what is wrong", "mTRE [mm]", "across the view", "along it", "verdict"), rows
 
 
-def flips() -> str:
+def flips() -> Table:
     """What `register` says when something is turned over."""
     ct, seen = volume(), acquired()
     world = ct.world_from_voxel
@@ -123,10 +126,10 @@ def flips() -> str:
         note = ", turned over by itself" if a.result.inverted else ""
         share = a.result.evidence.local / a.result.evidence.attainable
         rows.append((name, f"{a.whole:.1f}", f"{a.result.evidence.zncc:.2f}", f"{share:.2f}", a.verdict + note))
-    return table(("what is turned over", "mTRE [mm]", "ZNCC", "share of the attainable local ZNCC", "verdict"), rows)
+    return ("what is turned over", "mTRE [mm]", "ZNCC", "share of the attainable local ZNCC", "verdict"), rows
 
 
-def wrong_carm() -> str:
+def wrong_carm() -> Table:
     """What an error of each number of the C-arm costs."""
     carm = PAPER_CARM
     row, col = carm.center
@@ -145,10 +148,10 @@ def wrong_carm() -> str:
         numbers = (a.result.pose.numbers - POSE.numbers)[0].tolist()
         moved = ", ".join(f"{n} {v:+.1f}" for n, v in zip(("rx", "ry", "rz", "tx", "ty", "tz"), numbers, strict=True) if abs(v) >= 0.05)
         rows.append((name, f"{a.whole:.1f}", f"{a.across:.2f}", f"{a.along:.1f}", moved or "none", a.verdict))
-    return table(("what is wrong", "mTRE [mm]", "across the view", "along it", "changes of the pose [deg, mm]", "verdict"), rows)
+    return ("what is wrong", "mTRE [mm]", "across the view", "along it", "changes of the pose [deg, mm]", "verdict"), rows
 
 
-def far() -> str:
+def far_starts() -> Table:
     """How far from the start a view may be."""
     rows = []
     for name, turned in FAR.items():
@@ -161,7 +164,7 @@ def far() -> str:
             searches = f"{a.result.attempts} search" + ("es" if a.result.attempts > 1 else "")
             cells.append(f"{a.whole:.1f} mm, {a.verdict}, {searches}")
         rows.append((name, *cells))
-    return table(("the view", "started from AP", "started 10° from it in each angle"), rows)
+    return ("the view", "started from AP", "started 10° from it in each angle"), rows
 
 
 def beads(depth: float) -> tuple[Tensor, Tensor]:
@@ -188,7 +191,7 @@ def left_over(carm: xr.CArm, points: Tensor, pixels: Tensor) -> float:
     return float(np.sqrt(2 * best.cost / len(points)))
 
 
-def known_object() -> str:
+def known_object() -> Table:
     """What a known object betrays of a wrong C-arm."""
     carm = PAPER_CARM
     row, col = carm.center
@@ -209,14 +212,7 @@ def known_object() -> str:
             seen = pixels if name != "image mirrored" else pixels * torch.tensor([1.0, -1.0]) + torch.tensor([0.0, carm.shape[1] - 1.0])
             cells.append(f"{left_over(wrong, points, seen):.2f}")
         rows.append((name, *cells))
-    return table(("what is wrong", "left over, flat object [pixels]", "left over, 200 mm deep [pixels]"), rows)
-
-
-def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """Markdown, numbers to the right."""
-    numeric = [all(re.fullmatch(r"[-+]?\d+(\.\d+)?", row[i]) for row in rows) for i in range(len(head))]
-    rule = ["---:" if right else "---" for right in numeric]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, rule, *rows))
+    return ("what is wrong", "left over, flat object [pixels]", "left over, 200 mm deep [pixels]"), rows
 
 
 def _xray(image: Tensor, carm: xr.CArm) -> xr.Xray:
@@ -241,32 +237,29 @@ FAR = {
     "from behind, `ry = 180`": {"ry": 180},
     "detector turned by a quarter, `rz = 90`": {"rz": 90},
 }
-TABLES: dict[str, Callable[[], str]] = {
-    "halves": halves,
+TABLES: dict[str, Callable[[], Table]] = {
+    "half_pixels": half_pixels,
     "flips": flips,
-    "wrong-carm": wrong_carm,
-    "known-object": known_object,
-    "far": far,
+    "wrong_carm": wrong_carm,
+    "known_object": known_object,
+    "far_starts": far_starts,
 }
 
 
-def between(name: str) -> re.Pattern[str]:
-    """What stands between the marks of a table."""
-    return re.compile(rf"(?<=<!-- measured {name} -->\n\n).*?(?=\n\n<!-- /measured -->)", re.DOTALL)
-
-
-def main(names: list[str]) -> None:
-    for path in sorted(HERE.glob("*.md")):
-        text = path.read_text(encoding="utf-8")
-        for name, make in TABLES.items():
-            if f"<!-- measured {name} -->" in text and (not names or name in names):
-                print(f"{path.name}: {name}", flush=True)
-                made = make()
-                print(made)
-                text = between(name).sub(lambda _, made=made: made, text)
-        path.write_text(text, encoding="utf-8")
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", help=f"some of {','.join(TABLES)}; default all")
+    parser.add_argument("--out", type=Path, default=Path("results/geometry_mistakes.json"))
+    args = parser.parse_args()
+    kept = json.loads(args.out.read_text(encoding="utf-8")) if args.out.exists() else {}
+    for name in args.only.split(",") if args.only else TABLES:
+        head, rows = TABLES[name]()
+        kept[name] = {"head": head, "rows": rows}
+        print(*(" | ".join(row) for row in (head, *rows)), "", sep="\n", flush=True)
+    with atomic_file(args.out) as temporary:
+        temporary.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    main(sys.argv[1:])
+    torch.set_num_threads(1)  # so that sums come out the same
+    main()
