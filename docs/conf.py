@@ -17,6 +17,7 @@ from pathlib import Path
 import nbformat
 import yaml
 from numpydoc.xref import DEFAULT_LINKS
+from sphinx.application import Sphinx
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
@@ -41,63 +42,57 @@ def write(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
 
 
-def write_tables() -> None:
+def write_tables(to: Path = DOCS) -> None:
     for name, table in tables.TABLES.items():
-        write(DOCS / "generated" / f"{name}.md", table() + "\n")
+        write(to / "generated" / f"{name}.md", table() + "\n")
 
 
-def write_commands() -> None:
+def write_commands(to: Path = DOCS) -> None:
     """The help of every command, as a terminal shows it."""
     runner, wide = CliRunner(), {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
     names = [command.name or command.callback.__name__ for command in commands.registered_commands]  # type: ignore[union-attr]
     names += [str(group.name) for group in commands.registered_groups]
     parts = [(name, runner.invoke(commands, [name, "--help"], env=wide, prog_name="xrcore").output) for name in sorted(names)]
-    write(
-        DOCS / "generated" / "commands.md", "\n\n".join(f"## xrcore {name}\n\n```text\n{text.strip()}\n```" for name, text in parts) + "\n"
-    )
+    write(to / "generated" / "commands.md", "\n\n".join(f"## xrcore {name}\n\n```text\n{text.strip()}\n```" for name, text in parts) + "\n")
 
 
-def write_packages() -> None:
+def write_packages(to: Path = DOCS) -> None:
     """The picture of the packages, and the first line that each says of itself."""
-    path = DOCS / "generated" / "packages.svg"
+    path = to / "generated" / "packages.svg"
     path.parent.mkdir(exist_ok=True)
     packages(ROOT).savefig(path, metadata={"Date": None})
     files = [file for top in ("xrcore", "companion") for file in sorted((ROOT / top).glob("*/__init__.py"))]
     rows = [(file.parent, ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "") for file in files]
     lines = [f"| `{folder.parent.name}/{folder.name}/` | {says.splitlines()[0].replace('|', '/')} |" for folder, says in rows if says]
-    write(DOCS / "generated" / "packages.md", "\n".join(["| package | |", "|---|---|", *lines, ""]))
+    write(to / "generated" / "packages.md", "\n".join(["| package | |", "|---|---|", *lines, ""]))
 
 
-def write_api() -> None:
+def write_api(to: Path = DOCS) -> None:
     """A page a public package, which lists its names; those of `xrcore` itself are linked there, and described once."""
     at_top = {id(getattr(xrcore, name)) for name in xrcore.__all__}
     modules = [name for package in ("xrcore", "companion") for name in public_modules(package)]
+    listed: set[str] = set()
     for name in modules:
         module = import_module(name)
         lines = [name, "=" * len(name), "", f".. py:module:: {name}", "", inspect.getdoc(module) or "", ""]
-        tables: dict[tuple[str, str], list[str]] = {}
+        groups: dict[tuple[str, str], list[str]] = {}
         for member in sorted(module.__all__):
             value = getattr(module, member)
             if not inspect.ismodule(value):
                 kind = "Classes" if inspect.isclass(value) else "Functions" if callable(value) else "Constants"
                 home = "xrcore" if id(value) in at_top and kind != "Constants" else name
-                tables.setdefault((kind, home), []).append(member)
-        for kind, home in sorted(tables, reverse=True):
+                groups.setdefault((kind, home), []).append(member)
+        for kind, home in sorted(groups, reverse=True):
             title = kind if home == name else f"{kind} of xrcore itself"
-            lines += [
-                f".. currentmodule:: {home}",
-                "",
-                f".. rubric:: {title}",
-                "",
-                ".. autosummary::",
-                "   :toctree: names",
-                "   :nosignatures:",
-                "",
-            ]
-            lines += [*(f"   {member}" for member in tables[kind, home]), ""]
-        write(DOCS / "api" / f"{name}.rst", "\n".join(lines))
+            lines += [f".. currentmodule:: {home}", "", f".. rubric:: {title}", ""]
+            lines += [".. autosummary::", "   :toctree: names", "   :nosignatures:", "", *(f"   {m}" for m in groups[kind, home]), ""]
+            listed |= {f"{home}.{member}" for member in groups[kind, home]}
+        write(to / "api" / f"{name}.rst", "\n".join(lines))
+    for page in [*(to / "api").glob("*.rst"), *(to / "api" / "names").glob("*.rst")]:
+        if page.stem not in {"index", *modules, *listed}:
+            page.unlink()  # of a name that is no longer there
     entries = "\n".join(["   " + name for name in modules])
-    write(DOCS / "generated" / "api.rst", f".. toctree::\n   :maxdepth: 1\n\n{entries}\n")
+    write(to / "generated" / "api.rst", f".. toctree::\n   :maxdepth: 1\n\n{entries}\n")
 
 
 def launch(name: str) -> str:
@@ -111,7 +106,7 @@ def launch(name: str) -> str:
     return f"{' · '.join(links)} · in a clone: `make lab`"
 
 
-def write_notebooks() -> None:
+def write_notebooks(to: Path = DOCS) -> None:
     """Executed copies where there are some, without what needs a kernel; otherwise the notebooks as they are kept."""
     for source in sorted((ROOT / "notebooks").glob("*.ipynb")):
         executed = ROOT / "build" / "pages" / PROFILE / source.name
@@ -124,11 +119,8 @@ def write_notebooks() -> None:
             cell.metadata = {"tags": cell.metadata.get("tags", [])}
             for output in cell.get("outputs", ()):
                 output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
-        write(DOCS / "notebooks" / source.name, nbformat.writes(notebook))
+        write(to / "notebooks" / source.name, nbformat.writes(notebook))
 
-
-for make in (write_tables, write_commands, write_packages, write_api, write_notebooks):
-    make()
 
 # --- Sphinx
 
@@ -182,10 +174,16 @@ html_theme_options = {
 copyright = "xrcore contributors, MIT licence. Not a medical device."
 
 
-def escape_shapes(app, what, name, thing, options, lines):
+def escape_shapes(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
     """The stars of `Float[Tensor, "*B 3"]` are no emphasis."""
     lines[:] = [re.sub(r'\[\w+, "[^"]*"\]', lambda shape: shape[0].replace("*", r"\*"), line) for line in lines]
 
 
-def setup(app):
+def write_all(app: Sphinx, config: object) -> None:
+    for make in (write_tables, write_commands, write_packages, write_api, write_notebooks):
+        make()
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("config-inited", write_all)
     app.connect("autodoc-process-docstring", escape_shapes, priority=100)  # before numpydoc

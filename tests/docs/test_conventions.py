@@ -1,22 +1,15 @@
-"""The pages in docs/ keep their word: code runs, links and pictures are there, tables and pictures are what is measured and drawn.
-
-Those that need many registrations, the tables `flips` and `far` and the pictures of verdicts, take minutes: they are only looked at
-for completeness.
-"""
+"""The page on conventions: its recipes against each peer's formulas, written once more from its source, and its tables of directions."""
 
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from scipy.spatial.transform import Rotation
 from torch.testing import assert_close
 
@@ -24,181 +17,17 @@ import xrcore as xr
 from xrcore.geometry import rigid
 from xrcore.geometry.presets import PAPER_CARM
 
-ROOT = Path(__file__).parents[2]
-DOCS = ROOT / "docs"
-PAGES = [*sorted(DOCS.glob("*.md")), ROOT / "README.md"]
+DOCS = Path(__file__).parents[2] / "docs"
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-# what the README asks of a reader's machine, in sizes for a test
-SMALLER = {
-    "images=36_000": "images=16, batch=8, validation=4, spacing=8.0",
-    "TestSet(\"acquired\", poses=5)": "TestSet(\"acquired\", poses=1)",
-    "spacing=2.0": "spacing=4.0",
-    "\"cuda\"": "\"cpu\"",
-}  # fmt: skip
-VIEW = xr.Pose(rx=3, ry=12, rz=-2, tx=5, ty=-8, tz=10)
-
-
-def names(page: Path) -> str:
-    return page.stem
-
-
-@pytest.fixture(scope="session")
-def readers_files(tmp_path_factory) -> Path:
-    """A CT and X-rays under the names that the pages use."""
-    import SimpleITK as sitk
-
-    folder = tmp_path_factory.mktemp("reader")
-    hu, world_from_voxel = xr.phantom.pelvis_hu(0, 4.0)
-    image = sitk.GetImageFromArray(hu)
-    image.SetSpacing(world_from_voxel.diagonal()[:3].tolist())
-    image.SetOrigin(world_from_voxel[:3, 3].tolist())
-    sitk.WriteImage(image, str(folder / "ct.nii.gz"))
-    xray = xr.simulate(xr.phantom.pelvis(0, 3.0), PAPER_CARM, VIEW, seed=0)
-    xr.write_xray(folder / "fluoro.dcm", xray)
-    xr.write_xray(folder / "xray.png", xray.image, PAPER_CARM)
-    (folder / "notes.txt").write_text("not an image\n")
-    return folder
 
 
 @pytest.fixture
-def methods(monkeypatch) -> Iterator[Callable[[Path], None]]:
-    """Add a file with a method as the page says: a module beside the others, and its entry."""
-    from xrcore.learning import methods as registry
-    from xrcore.learning.training import settings
+def drawn_views(monkeypatch) -> ModuleType:
+    """The script that draws the named views."""
+    monkeypatch.syspath_prepend(DOCS)
+    from drawings import views
 
-    def add(file: Path) -> None:
-        monkeypatch.setattr(registry, "__path__", [*registry.__path__, str(file.parent)])
-        monkeypatch.setitem(registry._HOME, file.stem, file.stem.title())
-        for module in (registry, settings):
-            monkeypatch.setattr(module, "METHODS", tuple(registry._HOME))
-
-    yield add
-    sys.modules.pop("xrcore.learning.methods.tiny", None)
-
-
-@pytest.mark.parametrize("written", PAGES, ids=names)  # not "page": that is a browser's
-def test_what_a_page_tells_to_run_runs(written, readers_files, tmp_path, monkeypatch, run, methods, one_thread):
-    for file in readers_files.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    monkeypatch.chdir(tmp_path)
-    module = SimpleNamespace(__name__="page")
-    monkeypatch.setitem(sys.modules, "page", module)  # dataclasses look their module up
-    ran, text = 0, written.read_text(encoding="utf-8")
-    if written.name == "README.md":
-        assert all(large in text for large in SMALLER), "the README's examples changed: adapt SMALLER"
-    for info, code in FENCE.findall(text):
-        language, *file = info.split()
-        if language == "python" and file:
-            (tmp_path / file[0]).write_text(code)
-            methods(tmp_path / file[0])
-        elif language == "python":
-            if written.name == "README.md":
-                for large, small in SMALLER.items():
-                    code = code.replace(large, small)
-            with torch.random.fork_rng(devices=[]):
-                exec(compile(code, f"{written.name}, block {ran}", "exec"), module.__dict__)
-        elif language == "yaml" and code.startswith("# carm.yaml"):
-            (tmp_path / "carm.yaml").write_text(code)
-            assert xr.read_carm("carm.yaml", (256, 256)).shape == (256, 256)
-        elif language == "sh":
-            for line in filter(None, code.splitlines()):
-                command, _, remark = line.partition("  # exits ")
-                program, *arguments = command.split()
-                assert program == "xrcore", line
-                done = run(*arguments)
-                assert done.code in ({int(remark)} if remark else {0}), f"{line}\n{done.out}{done.err}"
-        ran += language in ("python", "sh")
-    assert ran > 0
-
-
-def anchors(page: Path) -> set[str]:
-    """Of the headings, as GitHub makes them; the site's own are the same but for runs of punctuation."""
-    headings = re.findall(r"^#+ (.*)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-
-
-@pytest.mark.parametrize("written", PAGES, ids=names)
-def test_links_lead_somewhere(written):
-    text = FENCE.sub("", written.read_text(encoding="utf-8"))
-    for target in re.findall(r"\]\(([^)\s]+)\)", text):
-        if re.match(r"https?:|mailto:", target):
-            continue
-        path, _, anchor = target.partition("#")
-        file = (written.parent / path).resolve() if path else written
-        assert file.exists(), f"{written.name} links to {target}"
-        if anchor:
-            assert anchor in anchors(file), f"{written.name} links to {target}"
-            assert anchor == re.sub(r"[\W_]+", "-", anchor).strip("-")  # so the site makes the same
-
-
-@pytest.fixture(scope="module")
-def docs() -> Iterator[Any]:
-    """The scripts beside the pages."""
-    sys.path.insert(0, str(DOCS))
-    import draw
-    import measure
-
-    yield SimpleNamespace(draw=draw, measure=measure)
-    sys.path.remove(str(DOCS))
-
-
-def test_every_picture_is_drawn_shown_and_kept(docs):
-    shown = {Path(target).stem for page in PAGES for target in re.findall(r"\]\((?:docs/)?pictures/([^)]+)\)", page.read_text())}
-    assert shown == set(docs.draw.PICTURES) == {path.stem for path in (DOCS / "pictures").glob("*.png")}
-
-
-def test_every_picture_says_what_it_shows():
-    for page in PAGES:
-        for words in re.findall(r"!\[([^\]]*)\]", page.read_text()):
-            assert len(words) > 20, page.name
-
-
-@pytest.mark.parametrize("name", ["frames", "numbers", "views", "pixels", "flips", "cones"])
-def test_a_picture_is_what_the_script_draws_today(docs, one_thread, tmp_path, name):
-    paths = docs.draw.draw(name, tmp_path), DOCS / "pictures" / f"{name}.png"
-    drawn, kept = (np.asarray(Image.open(path).convert("RGB"), dtype=float) / 255 for path in paths)
-    assert drawn.shape == kept.shape
-    # letters may be drawn a little differently elsewhere; an arrow that points the other way is more, a patient far more
-    assert (np.abs(drawn - kept).max(-1) > 0.3).mean() < 0.002, "run python docs/draw.py, and look"
-
-
-def cells(table: str) -> list[list[str]]:
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
-
-
-def kept_table(docs, name: str) -> list[list[str]]:
-    found = [match.group() for page in PAGES if (match := docs.measure.between(name).search(page.read_text(encoding="utf-8")))]
-    assert len(found) == 1
-    return cells(found[0])
-
-
-def test_every_table_is_measured(docs):
-    marks = [mark for page in PAGES for mark in re.findall(r"<!-- measured (\S+) -->", page.read_text(encoding="utf-8"))]
-    assert sorted(marks) == sorted(docs.measure.TABLES)
-    for name in marks:
-        head, rule, *rows = kept_table(docs, name)
-        assert len(rows) >= 5
-        assert all(len(row) == len(head) == len(rule) and all(row) for row in rows)
-
-
-@pytest.mark.parametrize("name", ["halves", "wrong-carm", "known-object"])
-def test_a_table_is_what_is_measured_today(docs, one_thread, name):
-    kept, today = kept_table(docs, name), cells(docs.measure.TABLES[name]())
-    assert len(kept) == len(today)
-    for old, new in zip(kept, today, strict=True):
-        for a, b in zip(old, new, strict=True):
-            if re.fullmatch(r"-?\d+\.\d+", a):
-                assert float(b) == pytest.approx(float(a), abs=0.1, rel=0.02), (old, new)
-            elif "tx" not in a:
-                assert a == b
-
-
-def test_a_half_voxel_costs_half_its_diagonal(docs):
-    row = next(row for row in kept_table(docs, "halves") if "half a voxel" in row[0])
-    assert float(row[1]) == pytest.approx(3**0.5, abs=0.02)  # of 2 mm
-
-
-# --- coming from elsewhere: the page's recipes against each peer's formulas, written once more from its source
+    return views
 
 
 @pytest.fixture(scope="module")
@@ -394,13 +223,13 @@ def test_the_table_of_dicom_angles(recipes):
         assert np.rad2deg(np.arccos(min(cosine, 1.0))) == pytest.approx(float(apart), abs=1e-3)
 
 
-def test_the_tables_of_directions_and_views(docs):
+def test_the_tables_of_directions_and_views(drawn_views):
     text = (DOCS / "conventions.md").read_text(encoding="utf-8")
-    place = sys.modules["drawings.views"].where
+    place = drawn_views.where
     # of the six numbers: where the source goes for a positive one
     for name, told in re.findall(r"^\| `([rt][xyz])` \| to the (?:patient's )?(\w+)", text, re.MULTILINE):
         zero, moved = xr.Pose(), xr.Pose(**{name: 25.0})
-        change = sys.modules["drawings.views"].source(moved) - sys.modules["drawings.views"].source(zero)
+        change = drawn_views.source(moved) - drawn_views.source(zero)
         axis = int(np.abs(change).argmax())
         assert told == (("right", "left"), ("front", "back"), ("feet", "head"))[axis][int(change[axis] > 0)]
     sides = {"AP": "front", "PA": "back", "left lateral": "right", "right lateral": "left"}
@@ -415,8 +244,8 @@ def test_the_tables_of_directions_and_views(docs):
         "right anterior": (-1, -1),
     }.items():
         written = next(pose for view, pose in views.items() if view.startswith(name))
-        detector = -sys.modules["drawings.views"].source(eval(written, {"Pose": xr.Pose}))  # on the other side of the isocentre
+        detector = -drawn_views.source(eval(written, {"Pose": xr.Pose}))  # on the other side of the isocentre
         assert np.sign(detector[:2].round(6)).tolist() == [left, back], name
-    drawn = sys.modules["drawings.views"].VIEWS
+    drawn = drawn_views.VIEWS
     assert drawn["inlet"] == {"rx": -40}
     assert "beam towards the feet" in text.split("inlet of the pelvis")[1][:120]

@@ -1,0 +1,56 @@
+"""The drawings are what their scripts draw, and the picture of the packages shows the imports."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+
+
+@pytest.fixture
+def draw(monkeypatch) -> ModuleType:
+    monkeypatch.syspath_prepend(DOCS)
+    import draw
+
+    return draw
+
+
+def test_every_picture_is_drawn_shown_and_kept(draw):
+    shown = {
+        Path(target).stem for page in DOCS.rglob("*.md") for target in re.findall(r"pictures/(\w+\.png)", page.read_text(encoding="utf-8"))
+    }
+    assert shown == set(draw.PICTURES) == {path.stem for path in (DOCS / "pictures").glob("*.png")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["frames", "numbers", "views", "pixels", "flips", "cones", "trusted", "not_trusted"])
+def test_a_picture_is_what_the_script_draws_today(draw, one_thread, tmp_path, name):
+    paths = draw.draw(name, tmp_path), DOCS / "pictures" / f"{name}.png"
+    drawn, kept = (np.asarray(Image.open(path).convert("RGB"), dtype=float) / 255 for path in paths)
+    assert drawn.shape == kept.shape
+    # letters may be drawn a little differently elsewhere; an arrow that points the other way is more, a patient far more
+    assert (np.abs(drawn - kept).max(-1) > 0.3).mean() < 0.002, "run python docs/draw.py, and look"
+
+
+def test_import_graph_has_the_imports_and_no_type_checking_ones(draw, tmp_path):
+    from drawings.packages import import_graph
+
+    for name, text in {
+        "xrcore/geometry/__init__.py": "",
+        "xrcore/ct/__init__.py": "from xrcore.geometry import CArm\n",
+        "xrcore/figures/__init__.py": "def f():\n    from xrcore import ct\n",
+        "companion/studies/__init__.py": (
+            "from typing import TYPE_CHECKING\nimport xrcore.figures.style\nif TYPE_CHECKING:\n    import xrcore.ct\n"
+        ),
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(text)
+    graph = import_graph(tmp_path)
+    assert set(graph.edges) == {("xrcore.ct", "xrcore.geometry"), ("xrcore.figures", "xrcore.ct"), ("companion.studies", "xrcore.figures")}
