@@ -159,11 +159,11 @@ html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False
-html_show_search_summary = True
+html_show_search_summary = False  # excerpts are fetched, which a page from file:// may not
 html_theme_options = {
     "navbar_align": "left",
-    "navbar_persistent": [],
-    "navbar_end": ["search-button", "theme-switcher"],
+    "navbar_persistent": ["search-button"],
+    "navbar_end": ["theme-switcher"],
     "show_nav_level": 1,
     "show_toc_level": 2,
     "navigation_with_keys": False,
@@ -171,7 +171,8 @@ html_theme_options = {
     "footer_end": [],
     "back_to_top_button": True,
 }
-copyright = "xrcore contributors, MIT licence. Not a medical device."
+copyright = "xrcore contributors; MIT licence; not a medical device"
+html_context = {"default_mode": "auto"}
 
 
 def escape_shapes(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:

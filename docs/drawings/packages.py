@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +12,7 @@ import networkx as nx
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
+import xrcore
 from drawings.common import BLUE, DARK, MUTED, ORANGE
 
 _EVERYWHERE = "xrcore._util"  # all packages use it, so its arrows say nothing
@@ -79,6 +81,9 @@ def _imported(node: ast.AST) -> Iterator[str]:
             yield from (f"{child.module}.{alias.name}" for alias in child.names)
         elif isinstance(child, ast.Import):
             yield from (alias.name for alias in child.names)
+        elif isinstance(child, ast.Attribute) and isinstance(child.value, ast.Name) and child.value.id == "xr":
+            thing = getattr(xrcore, child.attr)  # of `import xrcore as xr`
+            yield thing.__name__ if inspect.ismodule(thing) else getattr(thing, "__module__", "xrcore")
         yield from _imported(child)
 
 
