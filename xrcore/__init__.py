@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from xrcore.geometry import CArm, Pose
     from xrcore.learning.models import PoseRegressor
     from xrcore.learning.networks import Architecture
-    from xrcore.learning.training.loop import train
-    from xrcore.learning.training.settings import TrainingSettings
+    from xrcore.learning.settings import TrainingSettings
+    from xrcore.learning.training import train
     from xrcore.registration.multi_view import View, ViewSettings, register_views
     from xrcore.registration.pipeline import register
     from xrcore.registration.refinement import refine
@@ -44,7 +44,7 @@ _HOME = {
     "SearchBox": "xrcore.registration.search",
     "refine": "xrcore.registration.refinement",
     "Settings": "xrcore.registration.settings",
-    "TrainingSettings": "xrcore.learning.training",
+    "TrainingSettings": "xrcore.learning.settings",
     "View": "xrcore.registration.multi_view",
     "ViewSettings": "xrcore.registration.multi_view",
     "Volume": "xrcore.ct",
@@ -58,7 +58,7 @@ _HOME = {
     "render": "xrcore.renderer",
     "render_with_jacobian": "xrcore.renderer",
     "simulate": "xrcore.simulation",
-    "train": "xrcore.learning.training.loop",
+    "train": "xrcore.learning.training",
     "write_carm": "xrcore.xray",
     "write_xray": "xrcore.xray",
 }

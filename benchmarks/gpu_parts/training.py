@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator
 from dataclasses import replace
-from unittest.mock import patch
 
 import scenes
 from gpu_parts.clock import WALL, Clock, wall_seconds
@@ -15,10 +14,9 @@ from timing import Timing
 
 from xrcore.ct.volume import Volume
 from xrcore.geometry.presets import PAPER_CARM
-from xrcore.learning.training import TrainingSettings
-from xrcore.learning.training.distributed import Team
-from xrcore.learning.training.loop import _Trainer, train
-from xrcore.learning.training.stream import Batch, Drawn
+from xrcore.learning.training import Step, TrainingSettings, train, training_steps
+from xrcore.learning.training.schedule import Schedule
+from xrcore.learning.training.stream import DrrStream
 
 _LAPTOP, _PAPER = "training, profile laptop (128 pixels, batch 16, as acquired)", "training, profile paper (256 pixels, batch 64)"
 
@@ -36,32 +34,21 @@ TRAINED_ROWS = (TRAINED, TRAINED_ERROR)
 
 
 class Steps:
-    """The steps of a real training, one at a time, and how long each takes."""
+    """The steps of a real training, one at a time, how long each takes, and how long the rendering of its batch takes by itself."""
 
     def __init__(self, clock: Clock, volume: Volume, settings: TrainingSettings) -> None:
-        self.clock = clock
-        # the trainer's own, because a step written again here would sooner or later be another
-        self.trainer = _Trainer(volume, PAPER_CARM, settings.changed(validation=1), None, clock.device, Team(), bar=False)
-        self.state = self.trainer._start(False, None)
-        self.make = self.trainer.stream.made
+        self.clock, self.settings = clock, settings
+        self.schedule = Schedule(settings)
+        self.stream = DrrStream(volume.to(clock.device), PAPER_CARM, settings)
+        self.training = training_steps(volume, PAPER_CARM, settings.changed(validation=1), device=clock.device)
         self.whole: list[float] = []
         self.rendering: list[float] = []
-        self.count = 0
+        self.last: Step | None = None
 
     def step(self) -> None:
-        """One step, the GPU's queue emptied before and after it, and before and after its rendering."""
-        rendered = 0.0
-
-        def make(drawn: Drawn) -> Batch:
-            nonlocal rendered
-            batches: list[Batch] = []
-            rendered += wall_seconds(self.clock, lambda: batches.append(self.make(drawn)))
-            return batches[0]
-
-        with patch.object(self.trainer.stream, "made", make):
-            self.whole.append(wall_seconds(self.clock, lambda: self.trainer._step(self.state.network, self.state, self.count)))
-        self.rendering.append(rendered)
-        self.count += 1
+        """One step, the GPU's queue emptied before and after it; the first also prepares the training."""
+        self.whole.append(wall_seconds(self.clock, self._train))
+        self.rendering.append(wall_seconds(self.clock, self._render))
 
     def forget(self) -> None:
         """The steps so far: compiled, allocated."""
@@ -71,13 +58,20 @@ class Steps:
     @property
     def remark(self) -> str:
         """Whether a batch did not fit the GPU's memory."""
-        pieces = self.trainer.portions.pieces(self.trainer.settings.batch)
+        pieces = self.last.portions if self.last is not None else 1
         return f"each batch in {pieces} portions, for lack of memory" if pieces > 1 else ""
 
     @property
     def share(self) -> float:
         """Of rendering [%]."""
         return 100 * statistics.median(self.rendering) / statistics.median(self.whole)
+
+    def _train(self) -> None:
+        self.last = next(self.training)
+
+    def _render(self) -> None:
+        step = len(self.rendering)
+        self.stream.batch(self.schedule.samples(step), [step] * self.settings.batch)
 
 
 def measure(clock: Clock, scene: Scene) -> Iterator[tuple[Row, Figure]]:

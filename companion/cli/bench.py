@@ -27,9 +27,7 @@ def bench(
       xrcore bench --quick --peers --out bench
     """
     if not SCRIPT.is_file():
-        raise XrcoreError(
-            "xrcore bench: benchmarks/ is not installed with the package; run the command from a clone of the repository"
-        )
+        raise XrcoreError("xrcore bench: benchmarks/ is not installed with the package; run the command from a clone of the repository")
     asked = [flag for flag, wanted in (("--peers", peers), ("--quick", quick)) if wanted]
     asked += ["--no-files"] if out is None else ["--out", str(out / "speed")]
     raise typer.Exit(subprocess.run([sys.executable, SCRIPT, *asked]).returncode)

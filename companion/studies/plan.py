@@ -14,7 +14,7 @@ from companion.experiments import PATIENTS, Patient, Phantom, Subject, TestSet
 from companion.experiments.seeds import digest
 from companion.studies.ball import WithBall
 from xrcore import TrainingSettings, XrcoreError
-from xrcore.learning.training.profiles import profile
+from xrcore.learning import profile
 
 PROFILES = ("smoke", "laptop", "paper")
 _T = TypeVar("_T")

@@ -43,7 +43,7 @@ def test_trains_and_serves_a_registration(run, case: Path, tmp_path: Path):
     assert done.code == 0, done.err
     assert "validation" in done.out
     kept = {p.name.split("-")[0] for p in (tmp_path / "model").iterdir()}
-    assert kept == {"model.json", "model", "log.csv", "training.png", "events"}
+    assert kept == {"model.json", "model", "log.csv", "training.png"}
     record = json.loads((tmp_path / "model" / "model.json").read_text())
     assert record["training"]["images"] == 48
     assert record["settings"]["batch"] == 8

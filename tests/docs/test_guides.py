@@ -43,13 +43,11 @@ def readers_files(tmp_path_factory) -> Path:
 def methods(monkeypatch) -> Iterator[Callable[[Path], None]]:
     """Add a file with a method as the page says: a module beside the others, and its entry."""
     from xrcore.learning import methods as registry
-    from xrcore.learning.training import settings
+    from xrcore.learning.settings import METHODS
 
     def add(file: Path) -> None:
         monkeypatch.setattr(registry, "__path__", [*registry.__path__, str(file.parent)])
-        monkeypatch.setitem(registry._HOME, file.stem, file.stem.title())
-        for module in (registry, settings):
-            monkeypatch.setattr(module, "METHODS", tuple(registry._HOME))
+        monkeypatch.setitem(METHODS, file.stem, f"{file.stem}:{file.stem.title()}")
 
     yield add
     sys.modules.pop("xrcore.learning.methods.tiny", None)

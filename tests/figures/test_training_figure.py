@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
@@ -26,7 +27,7 @@ ROWS = [
 
 def write(folder, rows=ROWS, tail: str = ""):
     lines = [
-        f"{n},{n / 10},0.25,{rate},{loss},pose={pose} edges={edges},{mtre},{good}\n" for n, rate, loss, pose, edges, mtre, good in rows
+        f"{n},{n / 10},0.25,{rate},{loss},pose={pose} edges={edges},{mtre},{good},,\n" for n, rate, loss, pose, edges, mtre, good in rows
     ]
     (folder / CSV).write_text(HEADER + "".join(lines) + tail)
     return folder
@@ -53,6 +54,20 @@ def test_a_validation_is_drawn_once_where_it_was_made(tmp_path):
     figure = training_figure(write(tmp_path))
     assert curve(figure, "Validation mTRE") == [(200, 25.5), (400, 12.25), (600, 14.0)]
     assert curve(figure, "Validation success") == [(200, 0.0), (400, 37.5), (600, 31.25)]
+
+
+def test_errors_on_what_was_trained_on_are_drawn_beside(tmp_path):
+    write(tmp_path)
+    (tmp_path / CSV).write_text((tmp_path / CSV).read_text().replace("12.25,37.5,,", "12.25,37.5,3.5,90"))
+    figure = training_figure(tmp_path)
+    assert curve(figure, "Validation mTRE", "training set") == [(400, 3.5), (500, 3.5)]
+    assert curve(figure, "Validation success", "training set") == [(400, 90.0), (500, 90.0)]
+
+
+@pytest.mark.parametrize("model", ["phantom", "abdomen-paper"])
+def test_logs_of_earlier_versions_are_drawn(model):
+    figure = training_figure(Path(__file__).parents[2] / "models" / model)
+    assert len(curve(figure, "Validation mTRE")) > 3
 
 
 def test_the_remarks_tell_last_and_best(tmp_path):

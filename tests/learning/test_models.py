@@ -28,11 +28,11 @@ from xrcore._util.errors import XrcoreError
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
 from xrcore.learning.methods import method_named
+from xrcore.learning.methods.normalisation import standardised
 from xrcore.learning.models import PoseRegressor
 from xrcore.learning.models.identity import CtIdentity
+from xrcore.learning.models.resampling import check_geometry, resample_xray
 from xrcore.learning.models.tensors import read_json, read_tensors, remove_pair, write_pair
-from xrcore.learning.models.view import check_geometry, seen_by
-from xrcore.learning.networks.inputs import standardised
 from xrcore.learning.training import profile
 from xrcore.learning.training.stream import DrrStream
 from xrcore.renderer import render
@@ -106,21 +106,21 @@ def test_min_max_is_the_papers_bone_dark():
 
 def test_an_xray_of_more_pixels_is_averaged():
     fine = xray()
-    image, mask = seen_by(fine, CARM.resized((128, 128)))
+    image, mask = resample_xray(fine, CARM.resized((128, 128)))
     assert image.shape == mask.shape == (1, 128, 128)
     assert mask.all()
     assert_close(image[0], F.avg_pool2d(fine.image[None], 2)[0], rtol=1e-5, atol=1e-5)
     # of a detector that 64 does not divide too, to a pixel's share
-    odd, _ = seen_by(xray((200, 230)), CARM.resized((64, 64)))
-    whole, _ = seen_by(fine, CARM.resized((64, 64)))
+    odd, _ = resample_xray(xray((200, 230)), CARM.resized((64, 64)))
+    whole, _ = resample_xray(fine, CARM.resized((64, 64)))
     assert float((odd - whole).abs().mean()) < 0.02 * float(whole.max())
 
 
 def test_an_xray_of_fewer_pixels_is_interpolated():
-    image, mask = seen_by(xray((48, 48)), CARM.resized((64, 64)))
+    image, mask = resample_xray(xray((48, 48)), CARM.resized((64, 64)))
     assert image.shape == (1, 64, 64)
     assert mask.all()
-    assert float((image - seen_by(xray(), CARM.resized((64, 64)))[0]).abs().mean()) < 0.05 * float(image.max())
+    assert float((image - resample_xray(xray(), CARM.resized((64, 64)))[0]).abs().mean()) < 0.05 * float(image.max())
 
 
 def test_masked_pixels_do_not_count():
@@ -129,7 +129,7 @@ def test_masked_pixels_do_not_count():
     mask[:, ::2] = False  # half of each pixel
     mask[:64] = False
     broken = torch.where(mask, fine.image, torch.nan)
-    image, seen = seen_by(replace(fine, image=broken, mask=mask), CARM.resized((128, 128)))
+    image, seen = resample_xray(replace(fine, image=broken, mask=mask), CARM.resized((128, 128)))
     assert_close(image[0, 32:], F.avg_pool2d(fine.image[None, :, 1::2], (2, 1))[0, 32:], rtol=1e-5, atol=1e-5)
     assert not seen[0, :32].any()
     assert seen[0, 32:].all()
@@ -234,7 +234,7 @@ def test_an_xray_is_predicted_from_what_the_training_saw(method):
     assert_close(model.predict(seen).numbers, numbers, rtol=1e-4, atol=1e-4)
     whole = xray(pose=Pose(batch.numbers.double()))
     assert whole.carm == CARM
-    image, _ = seen_by(whole, CARM.resized((64, 64)))
+    image, _ = resample_xray(whole, CARM.resized((64, 64)))
     assert_close(model.predict(whole).numbers, model.predict_batch(image, torch.ones_like(image, dtype=torch.bool))[0])
 
 

@@ -14,16 +14,16 @@ from torch.testing import assert_close
 
 from xrcore._util.errors import XrcoreError
 from xrcore.geometry import Pose
-from xrcore.learning.methods import method_named
+from xrcore.learning.methods import Batch, method_named
 from xrcore.learning.methods.losses import edge_image, pose_loss, structure_loss
 from xrcore.learning.methods.salehi import geodesic
 from xrcore.learning.networks import Architecture
-from xrcore.learning.networks.blocks import Decoder, Encoder, TokenAttention, group_norms
-from xrcore.learning.networks.depthwise import _Depthwise, _Quick, quicken
-from xrcore.learning.networks.psss import PatientNetwork
+from xrcore.learning.networks.blocks import Decoder, Encoder, TokenAttention, replace_batch_norms, resampled
+from xrcore.learning.networks.depthwise import DepthwiseConvolution, replace_depthwise
+from xrcore.learning.networks.patient_network import PatientNetwork
+from xrcore.learning.networks.pose_transformer import EncoderLayer, PoseTransformer
 from xrcore.learning.networks.resnet import PreActivationBlock, SalehiNetwork
 from xrcore.learning.training import profile
-from xrcore.learning.training.stream import Batch
 
 SMALL = Architecture(pixels=64, bottleneck=16, hidden=32, tokens=16)
 # the ablation's rows, and what else changes which layers there are
@@ -60,11 +60,13 @@ def both_convolutions(kernel: int, stride: int, shape: tuple[int, ...], kind: to
     )
     results = []
     for dtype in (kind, torch.float64):
-        a, w = (t.detach().to(dtype).requires_grad_() for t in (x, weight))
-        out = _Depthwise.apply(a, w, stride) if dtype is kind else F.conv2d(a, w, None, stride, groups=shape[1])
+        a = x.detach().clone().to(dtype).requires_grad_()
+        layer = nn.Conv2d(shape[1], shape[1], kernel, stride, groups=shape[1], bias=False, dtype=dtype)
+        layer.weight.data = weight.to(dtype)
+        out = (DepthwiseConvolution(layer) if dtype is kind else layer)(a)
         grad = torch.randn(out.shape, generator=torch.Generator().manual_seed(9)).to(kind).to(dtype)
         out.backward(grad)
-        results.append([out.detach(), a.grad, w.grad])
+        results.append([out.detach(), a.grad, layer.weight.grad])
     return results[0], results[1]
 
 
@@ -99,14 +101,14 @@ def test_depthwise_is_the_same_each_time_and_sums_over_all_threads():
     assert_close(first[2].double(), theirs[2], rtol=1e-5, atol=1e-5)
 
 
-def test_quickened_networks_keep_their_values_gradients_and_names():
+def test_networks_with_replaced_convolutions_keep_their_values_gradients_and_names():
     torch.manual_seed(0)
     plain = nn.Sequential(
         nn.Conv2d(1, 8, 3, padding=1), nn.Conv2d(8, 8, 5, 2, padding=2, groups=8, bias=False), nn.BatchNorm2d(8),
         nn.Conv2d(8, 8, 3, 2, padding=1, groups=8, bias=False), nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False),
     )  # fmt: skip
-    quick = quicken(copy.deepcopy(plain))
-    assert [isinstance(layer, _Quick) for layer in quick] == [False, True, False, True, False]
+    quick = replace_depthwise(copy.deepcopy(plain))
+    assert [isinstance(layer, DepthwiseConvolution) for layer in quick] == [False, True, False, True, False]
     assert [(k, v.shape) for k, v in plain.state_dict().items()] == [(k, v.shape) for k, v in quick.state_dict().items()]
     x = images(3, 21)
     results = []
@@ -127,7 +129,7 @@ def test_quickened_networks_keep_their_values_gradients_and_names():
 def test_convolutions_it_cannot_do_are_left_alone(other):
     layer = nn.Conv2d(8, 8, **{"kernel_size": 5, "groups": 8, "bias": False, **other})
     kept = nn.Sequential(layer)
-    assert quicken(kept)[0] is layer
+    assert replace_depthwise(kept)[0] is layer
 
 
 def library_encoder(encoder: Encoder, pixels: int) -> EfficientNet:
@@ -148,10 +150,11 @@ def test_encoder_is_the_librarys(pixels, training):
     # so that what extract_features ends with is the blocks' output itself
     whole._conv_head, whole._bn1, whole._swish = nn.Identity(), nn.Identity(), nn.SiLU()
     x = images(3, pixels)
-    middle, last = encoder(x)
+    middle, deep, last = encoder(x)
     assert middle.shape == (3, 40, pixels // 8, pixels // 8)
     features = library_encoder(encoder, pixels).train(training).extract_endpoints(x)
     assert_close(middle, features["reduction_3"], rtol=1e-4, atol=1e-4)
+    assert_close(deep, features["reduction_4"], rtol=1e-4, atol=1e-4)
     assert_close(last, features["reduction_5"], rtol=1e-4, atol=1e-4)
     last.square().mean().backward()
     features["reduction_5"].square().mean().backward()
@@ -164,7 +167,7 @@ def test_encoder_learns_as_the_library_does():
     whole = library_encoder(encoder, 64).double()
     whole.set_swish(memory_efficient=False)
     x = images(4).double()
-    for features in (encoder(x)[1], whole.extract_endpoints(x)["reduction_5"]):
+    for features in (encoder(x)[-1], whole.extract_endpoints(x)["reduction_5"]):
         (features * torch.linspace(-1, 1, features[0].numel()).reshape(features[0].shape)).sum().backward()
     assert_close(encoder.stem.weight.grad, whole._conv_stem.weight.grad, rtol=1e-6, atol=1e-9)
     for (name, mine), wanted in zip(encoder.blocks.named_parameters(), whole._blocks.parameters(), strict=True):
@@ -178,9 +181,9 @@ def test_drop_connect_drops_only_while_training():
     encoder = Encoder(64, momentum=0.1, drop_connect=0.8)
     x = images(4)
     with torch.no_grad():
-        assert not torch.equal(encoder(x)[1], encoder(x)[1])
+        assert not torch.equal(encoder(x)[-1], encoder(x)[-1])
         encoder.eval()
-        assert torch.equal(encoder(x)[1], encoder(x)[1])
+        assert torch.equal(encoder(x)[-1], encoder(x)[-1])
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
@@ -234,7 +237,7 @@ def test_the_decoded_image_has_the_size_asked_for(stride):
 def test_flattening_keeps_where_things_are(pooling, moves):
     net = network(autoencoder=False, attention=False, pooling=pooling).eval()
     net.encoder = nn.Identity()  # which returns one tensor
-    net.encoder.forward = lambda x: (x, features)
+    net.encoder.forward = lambda x: (x, x, features)
     features = torch.randn(1, Encoder.last, 2, 2)
     with torch.no_grad():
         here = net(images(1)).pose
@@ -284,13 +287,85 @@ def test_the_position_is_added_after_the_attention():
     assert_close(layer(tokens)[0] - plain, (before + 5.0).expand(2, -1, -1), rtol=1e-5, atol=1e-5)
 
 
+def transformer(**changes) -> PoseTransformer:
+    torch.manual_seed(0)
+    return PoseTransformer(architecture(**changes))
+
+
+def test_the_transformers_attention_shows_what_it_predicts_by():
+    net = transformer().eval()
+    with torch.no_grad():
+        pose, weights = net(images(3), attention=True)
+        quiet, none = net(images(3))
+    assert none is None
+    assert weights.shape == (3, 4, 64, 64)  # (64 / 8)^2
+    assert_close(weights.sum(-1), torch.ones(3, 4, 64), rtol=1e-5, atol=1e-5)
+    assert_close(pose, quiet, rtol=1e-4, atol=1e-5)
+
+
+def test_a_transformer_layer_is_torchs():
+    torch.manual_seed(0)
+    ours, theirs = EncoderLayer(0.0), nn.TransformerEncoderLayer(256, 4, 256, 0.0, "gelu", batch_first=True, norm_first=True)
+    theirs.self_attn.in_proj_weight.data = torch.cat([ours.query_key.weight, ours.value.weight]).data
+    theirs.self_attn.in_proj_bias.data = torch.cat([ours.query_key.bias, ours.value.bias]).data
+    theirs.self_attn.out_proj.load_state_dict(ours.outward.state_dict())
+    theirs.linear1.load_state_dict(ours.feedforward[0].state_dict())
+    theirs.linear2.load_state_dict(ours.feedforward[3].state_dict())
+    tokens = torch.randn(2, 17, 256)
+    assert_close(ours(tokens, torch.zeros(17, 256))[0], theirs(tokens), rtol=1e-5, atol=1e-5)
+
+
+def test_the_transformer_sees_where_things_are():
+    # its tokens have places, so that features in another order are another image
+    net = transformer().eval()
+    grid = torch.randn(1, 112, 4, 4)
+    with torch.no_grad():
+        assert not torch.allclose(net.translation(grid)[0], net.translation(grid.flip(-1))[0], atol=1e-3)
+        for name in ("rows", "columns", "place"):
+            getattr(net.translation, name).zero_()
+        assert_close(net.translation(grid)[0], net.translation(grid.flip(-1))[0], rtol=1e-4, atol=1e-5)
+
+
+def test_the_transformer_learns_with_all_its_parameters():
+    settings = profile("smoke", "transposenet-like").changed(**vars(SMALL) | {"dropout": 0.0})
+    assert (settings.optimiser, settings.decay, settings.batch, settings.learning_rate) == ("adam", "step", 8, 1e-4)
+    method = method_named("transposenet-like")(settings)
+    torch.manual_seed(0)
+    net = method.network()
+    batch = Batch(images()[:, 0], torch.ones(4, 64, 64, dtype=torch.bool), 10 * torch.rand(4, 6))
+    loss, _ = method.loss(net, batch, 0.0)
+    loss.backward()
+    unmoved = {name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0}
+    assert unmoved == {name for name, p in net.named_parameters() if not p.requires_grad}
+    torch.optim.SGD(net.parameters(), lr=1e-5).step()
+    assert method.loss(net, batch, 0.0)[0] < loss
+
+
+def test_small_images_are_taken_by_resampled_grids():
+    # the position embedding, and the bottleneck that is flattened, as they would be of an image twice the size
+    net = network(pixels=128).eval()
+    layer, tokens = net.attention, torch.randn(2, 64, 16)
+    grid = F.avg_pool2d(layer.position.detach().T.reshape(1, 16, 16, 16), 2)
+    with torch.no_grad():
+        placed = layer(tokens)[0]
+        kept = layer.position.clone()
+        layer.position.zero_()
+        assert_close(placed - layer(tokens)[0], grid[0].flatten(1).T.expand(2, -1, -1), rtol=1e-3, atol=1e-5)
+        layer.position.copy_(kept)
+        assert net(images(2, 64)).pose.shape == net(images(2, 128)).pose.shape == (2, 6)
+    net.train()
+    assert net(images(2, 64)).edges.shape == (2, 1, 16, 16)
+    flat = torch.full((1, 16, 2, 2), 3.0)
+    assert_close(resampled(flat, 4), torch.full((1, 16, 4, 4), 3.0))
+
+
 def test_group_norms_replace_all_and_divide_any_channels():
     net = network(norm_layer="group", bottleneck=20, decoder=12)
     assert not [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
     assert {m.num_groups for m in net.modules() if isinstance(m, nn.GroupNorm)} == {8, 4}
     assert net.encoder.stem_norm.num_groups == 8
     kept = nn.Sequential(nn.Sequential(nn.BatchNorm2d(16)))
-    group_norms(kept)
+    replace_batch_norms(kept)
     assert isinstance(kept[0][0], nn.GroupNorm)
     # an image alone and in a batch give the same, which batch norms in training do not
     single, together = net(images(1)).pose, net(images(3)[:1].repeat(3, 1, 1, 1)).pose
@@ -317,7 +392,7 @@ def test_architectures_that_make_no_sense_are_refused_by_name(wrong):
 def test_the_papers_network_needs_multiples_of_32():
     with pytest.raises(XrcoreError, match="pixels must be a multiple of 32"):
         network(pixels=72)
-    with pytest.raises(XrcoreError, match="unknown method 'deepdrr'; choose from psss, salehi, grimm"):
+    with pytest.raises(XrcoreError, match="unknown method 'deepdrr'; choose from psss, salehi, grimm, transposenet-like"):
         method_named("deepdrr")
 
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import errno
 import functools
 import json
-import logging
 import math
 import os
-import threading
+import subprocess
+import sys
 from contextlib import nullcontext
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,22 +21,21 @@ from torch.testing import assert_close
 
 from xrcore import phantom
 from xrcore._util import device_memory
-from xrcore._util.device_memory import Portions
 from xrcore._util.devices import named_device
 from xrcore._util.errors import XrcoreError
-from xrcore._util.logs import log_once
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
 from xrcore.learning.methods import method_named
 from xrcore.learning.methods.psss import Psss
 from xrcore.learning.models import PoseRegressor
-from xrcore.learning.training import TrainingSettings, checkpoint, profile
+from xrcore.learning.training import TrainingSettings, checkpoint, loop, profile, train, training_steps
 from xrcore.learning.training.distributed import Team
+from xrcore.learning.training.evaluation import Evaluator
 from xrcore.learning.training.log import COLUMNS, Log, read_log
-from xrcore.learning.training.loop import _Trainer, train
 from xrcore.learning.training.optimisation import average, half_precision
+from xrcore.learning.training.prefetch import Batches
 from xrcore.learning.training.schedule import Schedule
-from xrcore.learning.training.stream import TRAINING, VALIDATION, Batch, DrrStream
+from xrcore.learning.training.stream import TRAINING, VALIDATION, DrrStream
 from xrcore.metrics import mtre
 from xrcore.renderer import render
 
@@ -82,7 +80,8 @@ def test_settings_go_through_json_and_profiles_differ():
     "wrong",
     [
         {"rotation": (1, 2)}, {"rotation": 5}, {"rotation": (0, 0, 0)}, {"rotation": (math.inf, 0, 0)}, {"translation": (math.nan, 1, 1)},
-        {"translation": "wide"}, {"method": "resnet"}, {"scheme": "all"}, {"precision": "float16"}, {"optimiser": "adam"}, {"images": 0},
+        {"translation": "wide"}, {"method": "resnet"}, {"scheme": "all"}, {"precision": "float16"}, {"optimiser": "lamb"}, {"images": 0},
+        {"decay": "linear"}, {"coarse_pixels": 128}, {"coarse_pixels": 48}, {"coarse_share": 1.0}, {"prefetch": 1},
         {"batch": 10**9}, {"batch": 2.0}, {"set_size": 3}, {"set_size": 8.5}, {"spacing": 0}, {"spacing": math.inf}, {"clip": -1},
         {"learning_rate": "1e-3"}, {"learning_rate": math.nan}, {"weight_decay": -1}, {"ema": 1.0}, {"warmup": 1}, {"seed": -1},
         {"seed": 0.5}, {"seed": 2**32}, {"acquired": "no"}, {"restarts": 1}, {"validation": True}, {"architecture": {}},
@@ -102,7 +101,9 @@ def all_samples(settings: TrainingSettings) -> list[list[tuple[int, int]]]:
     return [schedule.samples(step) for step in range(settings.steps)]
 
 
-@pytest.mark.parametrize("changes", [{"scheme": "none"}, {"scheme": "none", "set_size": 40}, {"scheme": "growing"}, {"scheme": "fresh"}])
+@pytest.mark.parametrize(
+    "changes", [{"scheme": "none"}, {"scheme": "none", "set_size": 40}, {"scheme": "growing"}, {"scheme": "fresh"}, {"scheme": "extended"}]
+)
 def test_every_scheme_spends_the_same_budget(changes):
     settings = TINY.changed(images=330, batch=8, **changes)
     samples = all_samples(settings)
@@ -131,6 +132,15 @@ def test_growing_sets_are_nested_quarters():
         assert max(counts) - min(counts) <= 1
 
 
+def test_extended_sets_are_joined_by_as_many_new_ones_at_each_stage():
+    stages = seen_by_stage(TINY.changed(images=1280, scheme="extended", set_size=20))
+    assert [set(stage) for stage in stages] == [{(0, i) for i in range(20 * n)} for n in (1, 2, 3, 4)]
+    # the row without it trains on the first set for as long, at the same learning rate
+    plain, extended = (Schedule(TINY.changed(images=1280, scheme=scheme, set_size=20)) for scheme in ("none", "extended"))
+    assert set().union(*seen_by_stage(plain.settings)) == set(stages[0])
+    assert [plain.learning_rate(step) for step in range(160)] == [extended.learning_rate(step) for step in range(160)]
+
+
 def test_fresh_sets_share_nothing():
     stages = seen_by_stage(TINY.changed(images=640, scheme="fresh", set_size=16))
     assert [len(set(s)) for s in stages] == [4] * 4  # a quarter of the set each, so that as many differ as in the other schemes
@@ -148,7 +158,7 @@ def test_no_scheme_repeats_one_set_or_never():
     assert len(set(endless)) == 640
 
 
-@pytest.mark.parametrize("scheme", ["none", "growing", "fresh"])
+@pytest.mark.parametrize("scheme", ["none", "extended", "growing", "fresh"])
 def test_a_schedule_is_the_same_from_any_step(scheme):
     settings = TINY.changed(images=320, scheme=scheme, set_size=20)
     samples = all_samples(settings)
@@ -159,7 +169,7 @@ def test_a_schedule_is_the_same_from_any_step(scheme):
 
 
 def test_the_learning_rate_warms_up_falls_and_restarts():
-    for scheme, starts in (("growing", 4), ("fresh", 1), ("none", 1)):
+    for scheme, starts in (("growing", 4), ("extended", 1), ("fresh", 1), ("none", 1)):
         settings = TINY.changed(images=1600, scheme=scheme, learning_rate=0.5, warmup=0.1)
         schedule = Schedule(settings)
         rates = np.array([schedule.learning_rate(step) for step in range(200)])
@@ -175,11 +185,23 @@ def test_the_learning_rate_warms_up_falls_and_restarts():
     assert Schedule(TINY.changed(images=1600, scheme="growing", restarts=False)).learning_rate(50) < TINY.learning_rate
 
 
+def test_the_learning_rate_falls_in_steps():
+    schedule = Schedule(TINY.changed(images=2400, decay="step", learning_rate=1e-4, warmup=0.0))
+    rates = [schedule.learning_rate(step) for step in range(300)]
+    assert rates == pytest.approx([1e-4] * 100 + [1e-5] * 100 + [1e-6] * 100)
+
+
+def test_images_are_small_in_the_first_share_of_the_budget():
+    schedule = Schedule(TINY.changed(images=800, pixels=96, coarse_pixels=32, coarse_share=0.3))
+    assert [schedule.pixels(step) for step in range(100)] == [32] * 30 + [96] * 70
+    assert {Schedule(TINY).pixels(step) for step in range(4)} == {32}
+
+
 # the stream
 
 
-def stream(purpose: int = TRAINING, **changes) -> DrrStream:
-    return DrrStream(patient(), CARM, TINY.changed(**changes), purpose=purpose)
+def stream(purpose: int = TRAINING, side: int | None = None, **changes) -> DrrStream:
+    return DrrStream(patient(), CARM, TINY.changed(**changes), purpose=purpose, pixels=side)
 
 
 def test_poses_fill_their_ranges_and_nothing_else():
@@ -289,8 +311,7 @@ def test_same_seed_same_weights(changes):
 def test_a_training_writes_its_files(tmp_path, method):
     model = train(patient(), CARM, TINY.changed(method=method), out=tmp_path / "a" / "model")
     folder = tmp_path / "a" / "model"
-    assert sorted(p.name.split("-")[0] for p in folder.iterdir()) == ["events", "log.csv", "model", "model.json"]
-    assert [p for p in (folder / "events").iterdir() if p.name.startswith("events.out.tfevents") and p.stat().st_size > 100]
+    assert sorted(p.name.split("-")[0] for p in folder.iterdir()) == ["log.csv", "model", "model.json"]
     *_, row = rows = read_log(folder)
     assert tuple(row) == COLUMNS
     assert row["images"] == "32"
@@ -305,66 +326,45 @@ def test_a_training_writes_its_files(tmp_path, method):
     loaded.check(CARM, patient())
 
 
-def test_the_log_holds_means_of_what_was_done(tmp_path, monkeypatch):
-    settings = TINY.changed(images=30 * 8, validate_every=10**6, checkpoint_every=10 * 8)
-    losses = iter(range(1000))
-
-    def step(self, shared, state, step):
-        return float(next(losses)), {"pose": 1.0}
-
-    monkeypatch.setattr(_Trainer, "_step", step)
-    train(patient(), CARM, settings, out=tmp_path)
-    assert [(r["images"], r["loss"], r["parts"]) for r in read_log(tmp_path)] == [("200", "12", "pose=1"), ("240", "27", "pose=1")]
-
-
-class Stop(Exception):
-    """As if the process died."""
+def test_the_log_holds_means_of_what_was_done(tmp_path):
+    settings = TINY.changed(images=60, batch=2, validate_every=10**6)
+    steps = list(training_steps(patient(), CARM, settings, folder=tmp_path))
+    rows = read_log(tmp_path)
+    assert [r["images"] for r in rows] == ["50", "60"]
+    for row, part in zip(rows, (steps[:25], steps[25:]), strict=True):
+        assert float(row["loss"]) == pytest.approx(np.mean([step.loss for step in part]), rel=1e-5)
+        pose = next(float(v.removeprefix("pose=")) for v in row["parts"].split() if v.startswith("pose="))
+        assert pose == pytest.approx(np.mean([step.parts["pose"] for step in part]), rel=1e-3)
 
 
-def stop_at(monkeypatch, last: int) -> None:
-    working = _Trainer._step
-
-    def step(self, shared, state, step):
-        if step == last:
-            raise Stop
-        return working(self, shared, state, step)
-
-    monkeypatch.setattr(_Trainer, "_step", step)
+def stopped_after(number: int, settings: TrainingSettings, folder: Path, **more) -> None:
+    """As if the process died after so many steps."""
+    for step in training_steps(patient(), CARM, settings, folder=folder, **more):
+        if step.number == number:
+            return
 
 
 @pytest.mark.parametrize("changes", [{}, {"ema": 0.0, "dropout": 0.2}, {"method": "salehi", "optimiser": "sgd"}])
 def test_an_interrupted_training_ends_as_the_whole_one(tmp_path, changes):
     settings = TINY.changed(images=40, scheme="growing", set_size=12, checkpoint_every=24, **changes)
     whole = train(patient(), CARM, settings)
-    with pytest.MonkeyPatch.context() as patch:
-        stop_at(patch, 4)
-        with pytest.raises(Stop):
-            train(patient(), CARM, settings, out=tmp_path)
+    stopped_after(4, settings, tmp_path)
     assert checkpoint.exists(tmp_path)
     assert same(whole, train(patient(), CARM, settings, out=tmp_path, resume=True))
     assert not checkpoint.exists(tmp_path)
     assert not list(tmp_path.glob("*checkpoint*"))
 
 
-def test_the_log_of_a_resumed_training_has_each_row_once(tmp_path, monkeypatch):
-    settings = TINY.changed(images=60 * 8, validate_every=10**6, checkpoint_every=30 * 8)
-
-    def step(self, shared, state, step):
-        if step == self_stop[0]:
-            raise Stop
-        return float(step), {"pose": float(step)}
-
-    self_stop = [55]
-    monkeypatch.setattr(_Trainer, "_step", step)
-    with pytest.raises(Stop):
-        train(patient(), CARM, settings, out=tmp_path)
-    assert [r["images"] for r in read_log(tmp_path)] == ["200", "400"]
-    self_stop[0] = -1
-    train(patient(), CARM, settings, out=tmp_path, resume=True)
+def test_the_log_of_a_resumed_training_has_each_row_once(tmp_path):
+    settings = TINY.changed(images=120, batch=2, validate_every=10**6, checkpoint_every=60)
+    stopped_after(55, settings, tmp_path)
+    assert [r["images"] for r in read_log(tmp_path)] == ["50", "100"]
+    losses = [step.loss for step in training_steps(patient(), CARM, settings, folder=tmp_path, resume=True)]
+    assert len(losses) == 30
     rows = read_log(tmp_path)
-    assert [r["images"] for r in rows] == ["200", "400", "480"]
+    assert [r["images"] for r in rows] == ["50", "100", "120"]
     # the second row's mean is over the steps since the checkpoint, 30 to 49
-    assert [float(r["loss"]) for r in rows] == [12.0, 39.5, 54.5]
+    assert [float(r["loss"]) for r in rows[1:]] == pytest.approx([np.mean(losses[:20]), np.mean(losses[20:])], rel=1e-5)
 
 
 def test_a_log_cut_off_by_a_kill_is_read(tmp_path):
@@ -385,10 +385,7 @@ def test_a_log_cut_off_by_a_kill_is_read(tmp_path):
 @pytest.fixture
 def half_done(tmp_path) -> Path:
     """A folder with a checkpoint."""
-    with pytest.MonkeyPatch.context() as patch:
-        stop_at(patch, 3)
-        with pytest.raises(Stop):
-            train(patient(), CARM, TINY, out=tmp_path / "run")
+    stopped_after(3, TINY, tmp_path / "run")
     return tmp_path / "run"
 
 
@@ -498,6 +495,33 @@ def test_a_finished_training_is_neither_repeated_nor_overwritten(tmp_path):
     assert {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == before
 
 
+def test_small_images_first_and_all_weights_carried_over(tmp_path):
+    settings = TINY.changed(pixels=64, coarse_pixels=32, images=48)
+    sides = []
+    for step in training_steps(patient(), CARM, settings, folder=tmp_path):
+        sides.append(step.network.attention.position.shape)
+    assert set(sides) == {(64, 16)}  # 8 x 8 from the first step on
+    model = PoseRegressor.load(tmp_path)
+    seen = DrrStream(patient(), CARM, settings).batch([(0, 0)])
+    assert seen.images.shape == (1, 64, 64)
+    assert model.predict_batch(seen.images, seen.masks)[0].isfinite().all()
+    for other in ("grimm", "transposenet-like"):
+        with pytest.raises(XrcoreError, match=f"train: coarse_pixels must be None for the method {other}, got 32"):
+            train(patient(), CARM, settings.changed(method=other))
+
+
+def test_the_error_on_what_is_learnt_by_heart_is_logged_beside(tmp_path):
+    # at the end of each stage, however seldom it is validated
+    settings = TINY.changed(images=128, scheme="extended", set_size=8, validate_every=10**6, acquired=False)
+    steps = [step for step in training_steps(patient(), CARM, settings, folder=tmp_path) if step.validation is not None]
+    assert [step.images for step in steps] == [32, 64, 96, 128]
+    logged = [row for row in read_log(tmp_path) if row["training_mtre_mm"]]
+    assert [float(row["training_mtre_mm"]) for row in logged] == pytest.approx([step.training.mtre for step in steps], rel=1e-4)
+    assert [float(row["validation_mtre_mm"]) for row in logged] == pytest.approx([step.validation.mtre for step in steps], rel=1e-4)
+    # nothing is learnt by heart where every DRR is new
+    assert all(step.training is None for step in training_steps(patient(), CARM, TINY))
+
+
 def test_averaged_weights_are_kept_and_resumed(tmp_path):
     averaged, last = (train(patient(), CARM, TINY.changed(ema=ema)) for ema in (0.9, 0.0))
     assert not same(averaged, last)
@@ -558,115 +582,93 @@ def test_half_precision_where_it_is_told_or_pays(monkeypatch):
     assert not half_precision("auto", torch.device("meta"))
 
 
+def little_room(monkeypatch, room: int) -> list[int]:
+    """A memory that holds so many images of a training; returns the sizes of what is tried."""
+    tried, render_all = [], DrrStream.render
+
+    def render(self, drawn):
+        if self.purpose == TRAINING:
+            tried.append(len(drawn.poses))
+            if len(drawn.poses) > room:
+                raise device_memory.OUT_OF_MEMORY("no room")
+        return render_all(self, drawn)
+
+    monkeypatch.setattr(DrrStream, "render", render)
+    return tried
+
+
+class Pair(Team):
+    """The first of two processes, the other of which never comes."""
+
+    def share(self, network, device):
+        return network
+
+    def wait(self):
+        pass
+
+
 def test_a_team_does_not_begin_again_alone(monkeypatch):
     # the others would wait for ever for gradients of a pass that this one repeats
-    trainer = _Trainer(patient(), CARM, TINY, None, torch.device("cpu"), Team(), bar=False)
-    state = trainer._start(False, None)
-    trainer.crew = Team(0, 2)
-    passes = []
-
-    def made(drawn):
-        passes.append(len(drawn.poses))
-        raise device_memory.OUT_OF_MEMORY("no room")
-
-    monkeypatch.setattr(trainer.stream, "made", made)
+    monkeypatch.setattr(loop, "team", lambda device: nullcontext(Pair(0, 2)))
+    tried = little_room(monkeypatch, 3)
     with pytest.raises(device_memory.OUT_OF_MEMORY):
-        trainer._step(state.network, state, 0)
-    assert passes == [4]
+        train(patient(), CARM, TINY)
+    assert tried == [4]
 
 
-@pytest.mark.parametrize("room", [8, 4, 3])
-def test_a_batch_in_portions_teaches_the_same(monkeypatch, caplog, room):
-    # a loss without batch statistics: its gradient is the batch's mean, however the batch is cut
-    caplog.set_level(logging.INFO, logger="xrcore")
-    log_once.cache_clear()
-    trainer = _Trainer(patient(), CARM, TINY.changed(acquired=False, clip=1e9), None, torch.device("cpu"), Team(), bar=False)
-    state = trainer._start(False, None)
-    weight = next(state.network.parameters())
-    whole = trainer.stream.batch(trainer.schedule.samples(0)).images
-    make = trainer.stream.made
-
-    def made(drawn):
-        if len(drawn.poses) > room:
-            raise device_memory.OUT_OF_MEMORY("no room")
-        return make(drawn)
-
-    monkeypatch.setattr(trainer.stream, "made", made)
-    monkeypatch.setattr(trainer.method, "loss", lambda network, batch, done: (weight.sum() * batch.images.mean(), {"part": 2.0}))
-    loss, parts = trainer._step(state.network, state, 0)
-    assert weight.grad is not None
-    assert_close(weight.grad, torch.full_like(weight, float(whole.mean())), rtol=1e-5, atol=0)
-    assert parts == {"part": pytest.approx(2.0)}
-    assert math.isfinite(loss)
-    said = [line for line in caplog.messages if "out of GPU memory" in line]
-    assert len(said) == {8: 0, 4: 1, 3: 2}[room]
+def test_a_batch_that_the_processes_cannot_share_is_refused(monkeypatch):
+    monkeypatch.setattr(loop, "team", lambda device: nullcontext(Pair(0, 3)))
+    with pytest.raises(XrcoreError, match="train: batch must be a multiple of the 3 processes, got 8"):
+        train(patient(), CARM, TINY)
 
 
-def test_a_batch_prepared_ahead_is_the_steps_own_and_used_once():
-    trainer = _Trainer(patient(), CARM, TINY, None, torch.device("cpu"), Team(), bar=False)
-    whole = slice(0, TINY.batch)
-    ahead = trainer._batch(1, whole)
-    trainer._ahead = 1, ahead
-    assert trainer._batch(1, whole) is ahead
-    again = trainer._batch(1, whole)
-    assert again is not ahead
-    assert torch.equal(again.images, ahead.images)
-    for step, part in ((2, whole), (1, slice(0, 4))):  # another step's, and a portion after memory ran out
-        trainer._ahead = 1, ahead
-        assert trainer._batch(step, part) is not ahead
-        assert trainer._ahead is None
+@pytest.mark.parametrize("room", [4, 3])
+def test_a_batch_in_portions_teaches_the_same(monkeypatch, room):
+    # without batch statistics the gradient is the batch's mean, however the batch is cut
+    settings = TINY.changed(images=16, norm_layer="group", optimiser="sgd", learning_rate=1e-2, ema=0.0)
+    whole = train(patient(), CARM, settings)
+    tried = little_room(monkeypatch, room)
+    cut = train(patient(), CARM, settings)
+    assert tried == {4: [8, 4, 4, 4, 4], 3: [8, 4, 2, 2, 2, 2, 2, 2, 2, 2]}[room]
+    for name, value in weights(whole).items():
+        assert_close(weights(cut)[name], value, rtol=2e-3, atol=1e-4)
 
 
-def test_the_validation_set_is_the_same_in_chunks_and_portions(monkeypatch):
-    settings = TINY.changed(validation=7)
-    whole = _Trainer(patient(), CARM, settings, None, torch.device("cpu"), Team(), bar=False).validation
-    assert [len(batch.images) for batch in whole] == [7]
-    monkeypatch.setattr("xrcore.learning.training.loop._CHUNK", 4)
-    asked = []
-    pieces = Portions.pieces
-    monkeypatch.setattr(Portions, "pieces", lambda self, count, size=1: (asked.append(count), 2 if count == 4 else pieces(self, count))[1])
-    cut = _Trainer(patient(), CARM, settings, None, torch.device("cpu"), Team(), bar=False).validation
-    assert [len(batch.images) for batch in cut] == [2, 2, 3]
-    assert torch.equal(torch.cat([batch.images for batch in cut]), whole[0].images)
-    assert torch.equal(torch.cat([batch.numbers for batch in cut]), whole[0].numbers)
+@pytest.mark.parametrize("changes", [{}, {"coarse_pixels": 32, "pixels": 64, "images": 24}, {"acquired": False}])
+def test_batches_made_ahead_are_the_steps_own(changes):
+    settings = TINY.changed(**changes)
+    schedule, whole = Schedule(settings), slice(0, settings.batch)
+    for ahead in ("", "thread", "queue"):
+        batches = Batches(patient(), CARM, settings, schedule, Team(), ahead=ahead)
+        for step in range(settings.steps):
+            batch = batches.get(step, whole)
+            batches.draw_next(step, whole)
+            batches.render_next()
+            expected = stream(**changes, side=schedule.pixels(step)).batch(schedule.samples(step), [step] * settings.batch)
+            assert torch.equal(batch.images, expected.images)
+            assert torch.equal(batch.numbers, expected.numbers)
+        # another step's, and a portion after memory ran out
+        assert torch.equal(batches.get(0, slice(4, 8)).numbers, batches.get(0, whole).numbers[4:])
+        batches.close()
 
 
-def test_a_gpu_is_given_its_next_batch_while_it_learns(monkeypatch):
-    trainer = _Trainer(patient(), CARM, TINY, None, torch.device("cpu"), Team(), bar=False)
-    state = trainer._start(False, None)
-    expected = [trainer.stream.batch(trainer.schedule.samples(step), [step] * TINY.batch).images for step in range(TINY.steps)]
-    learnt, threads = [], []
-    loss, draw = trainer.method.loss, trainer.stream.draw
+def test_prefetch_changes_nothing_but_the_time():
+    assert same(train(patient(), CARM, TINY.changed(prefetch=True)), train(patient(), CARM, TINY))
 
-    def seen(network, batch, done):
-        learnt.append(batch.images)
-        return loss(network, batch, done)
 
-    def drawn(*arguments):
-        threads.append(threading.current_thread())
-        return draw(*arguments)
-
-    monkeypatch.setattr(trainer.method, "loss", seen)
-    monkeypatch.setattr(trainer.stream, "draw", drawn)
-    # all that the trainer asks of its device is its type, autocast and the batch's way there included
-    trainer.device = SimpleNamespace(type="cuda")
-    monkeypatch.setattr(Batch, "to", lambda batch, device: batch)
-    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
-    monkeypatch.setattr(trainer, "_half", lambda: False)
-    for step in range(TINY.steps):
-        trainer._step(state.network, state, step)
-        if step + 1 < TINY.steps:
-            assert trainer._ahead is not None
-            assert trainer._ahead[0] == step + 1
-    assert trainer._ahead is None  # nothing comes after the last
-    assert len(learnt) == len(expected) == TINY.steps
-    for images, right in zip(learnt, expected, strict=True):
-        assert torch.equal(images, right)
-    assert [thread is threading.main_thread() for thread in threads] == [True, *[False] * (TINY.steps - 1)]
-    # in portions nothing is prepared, because the portions of the next batch come one by one
-    trainer.portions.room = TINY.batch // 2
-    trainer._step(state.network, state, 0)
-    assert trainer._ahead is None
+def test_a_set_is_rendered_the_same_in_chunks_and_portions(monkeypatch):
+    source = stream(acquired=False)
+    evaluator = Evaluator(method_named("psss")(TINY), patient(), CARM, torch.device("cpu"))
+    samples = [(0, i) for i in range(70)]
+    expected = source.batch(samples)
+    whole = evaluator.rendered(source, samples)
+    assert [len(batch.images) for batch in whole] == [64, 6]
+    little_room(monkeypatch, 20)
+    cut = evaluator.rendered(source, samples)
+    assert max(len(batch.images) for batch in cut) <= 20
+    for batches in (whole, cut):
+        assert torch.equal(torch.cat([batch.images for batch in batches]), expected.images)
+        assert torch.equal(torch.cat([batch.numbers for batch in batches]), expected.numbers)
 
 
 def test_each_process_has_a_gpu_of_its_own(monkeypatch):
@@ -679,12 +681,11 @@ def test_each_process_has_a_gpu_of_its_own(monkeypatch):
     assert named_device("cpu") == torch.device("cpu")
 
 
-@pytest.mark.parametrize("module", ["xrcore.learning.methods", "xrcore.learning.models"])
-def test_modules_can_be_imported_first(module):
-    import subprocess
-    import sys
-
-    subprocess.run([sys.executable, "-c", f"import {module}"], check=True, timeout=120)
+@pytest.mark.parametrize("module", ["networks", "methods", "models", "training"])
+def test_packages_can_be_imported_first_and_models_without_training(module):
+    code = f"import sys, xrcore.learning.{module}; print([name for name in sys.modules if name.startswith('xrcore.learning.training')])"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, timeout=120, capture_output=True, text=True).stdout
+    assert (loaded.strip() == "[]") == (module != "training")
 
 
 def test_methods_start_from_their_authors_settings():

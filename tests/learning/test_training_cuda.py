@@ -9,8 +9,7 @@ import torch
 
 from xrcore import phantom
 from xrcore.geometry.presets import PAPER_CARM
-from xrcore.learning.training import profile
-from xrcore.learning.training.loop import train
+from xrcore.learning.training import profile, train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 

@@ -16,12 +16,9 @@ import pytest
 import torch
 
 from xrcore import phantom
-from xrcore._util.errors import XrcoreError
 from xrcore.geometry import CArm
 from xrcore.learning.models import PoseRegressor
-from xrcore.learning.training import TrainingSettings, profile
-from xrcore.learning.training.distributed import Team
-from xrcore.learning.training.loop import _Trainer, train
+from xrcore.learning.training import TrainingSettings, profile, train
 
 CARM = CArm(source_to_detector=1259.65, source_to_isocenter=742.5, shape=(256, 256), pixel_spacing=1.6875)
 SETTINGS = profile("smoke").changed(
@@ -32,22 +29,16 @@ SETTINGS = profile("smoke").changed(
 # one script for all: trains a tiny model, as its environment says
 SCRIPT = """
 import hashlib, json, os, signal, sys, time
+from pathlib import Path
 import torch
 from xrcore import phantom
 from xrcore.geometry import CArm
-from xrcore.learning.training import TrainingSettings
-from xrcore.learning.training.loop import _Trainer, train
+from xrcore.learning.training import TrainingSettings, training_steps
 
 torch.set_num_threads(1)
-out, end = sys.argv[1], sys.argv[2]
-step, replace = _Trainer._step, os.replace
+out, end = Path(sys.argv[1]), sys.argv[2]
+replace, rank = os.replace, os.environ.get("RANK", "0")
 writes = []
-
-def slow(self, shared, state, number):
-    # time for the test to see the checkpoint and kill
-    if end == "wait" and number == 5:
-        time.sleep(600)
-    return step(self, shared, state, number)
 
 def dying(source, target):
     writes.append(target)
@@ -55,21 +46,27 @@ def dying(source, target):
         os.kill(os.getpid(), signal.SIGKILL)
     return replace(source, target)
 
-def told(self, shared, state, number):
-    result = step(self, shared, state, number)
-    content = b"".join(p.detach().numpy().tobytes() for p in state.network.parameters())
-    grads = b"".join(p.grad.numpy().tobytes() for p in state.network.parameters())
-    # one write a line, so that the lines of two processes do not mix
-    line = f"STEP {self.crew.rank} {number} {hashlib.sha256(content).hexdigest()} {hashlib.sha256(grads).hexdigest()} {result[0]:.6f}\\n"
-    os.write(1, line.encode())
-    return result
+def told(tensors):
+    return hashlib.sha256(b"".join(t.detach().numpy().tobytes() for t in tensors)).hexdigest()
 
-_Trainer._step = told if end == "tell" else slow
 os.replace = dying
 carm = CArm(source_to_detector=1259.65, source_to_isocenter=742.5, shape=(256, 256), pixel_spacing=1.6875)
 settings = TrainingSettings.from_dict(json.loads(sys.argv[3]))
-model = train(phantom.pelvis(0, 8.0), carm, settings, out=out, resume=True)
-os.write(1, f"DONE {os.environ.get('RANK', '0')} {model.training.get('processes')}\\n".encode())
+steps = training_steps(phantom.pelvis(0, 8.0), carm, settings, folder=out, resume=True)
+while True:
+    try:
+        step = next(steps)
+    except StopIteration as stopped:
+        model = stopped.value
+        break
+    # time for the test to see the checkpoint and kill
+    if end == "wait" and step.number == 5:
+        time.sleep(600)
+    if end == "tell":
+        parameters = list(step.network.parameters())
+        line = f"STEP {rank} {step.number} {told(parameters)} {told(p.grad for p in parameters)} {step.loss:.6f}\\n"
+        os.write(1, line.encode())
+os.write(1, f"DONE {rank} {model.training.get('processes')}\\n".encode())
 """
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "CUDA_VISIBLE_DEVICES": ""}
 
@@ -100,7 +97,7 @@ def goes_on(folder: Path) -> None:
     train(phantom.pelvis(0, 8.0), CARM, SETTINGS, out=folder, resume=True).save(folder, half=False)
     weights = PoseRegressor.load(folder).network.state_dict()
     assert all(torch.equal(weights[name], value) for name, value in whole().network.state_dict().items())
-    assert sorted(p.name.split("-")[0] for p in folder.iterdir()) == ["events", "log.csv", "model", "model.json"]
+    assert sorted(p.name.split("-")[0] for p in folder.iterdir()) == ["log.csv", "model", "model.json"]
 
 
 def test_a_killed_training_goes_on_to_the_same_weights(script, tmp_path):
@@ -143,20 +140,14 @@ def test_two_processes_share_their_gradients_and_write_one_model(script, tmp_pat
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines()]
     steps = {(int(w[1]), int(w[2])): w[3:] for w in lines if w[0] == "STEP"}
-    assert set(steps) == {(rank, step) for rank in (0, 1) for step in range(3)}
-    for step in range(3):
+    assert set(steps) == {(rank, step) for rank in (0, 1) for step in (1, 2, 3)}
+    for step in (1, 2, 3):
         (weights, gradients, loss), (others, their_gradients, their_loss) = steps[0, step], steps[1, step]
         assert (weights, gradients) == (others, their_gradients)
         assert loss != their_loss  # of DRRs of their own
-    assert len({steps[0, step][0] for step in range(3)}) == 3
+    assert len({steps[0, step][0] for step in (1, 2, 3)}) == 3
     assert sorted(w[1:] for w in lines if w[0] == "DONE") == [["0", "2"], ["1", "None"]]
-    assert sorted(p.name.split("-")[0] for p in tmp_path.iterdir()) == ["events", "log.csv", "model", "model.json"]
+    assert sorted(p.name.split("-")[0] for p in tmp_path.iterdir()) == ["log.csv", "model", "model.json"]
     model = PoseRegressor.load(tmp_path)
     assert model.training["processes"] == 2
     assert model.training["images"] == 24
-    assert len(list((tmp_path / "events").iterdir())) == 1
-
-
-def test_a_batch_that_the_processes_cannot_share_is_refused():
-    with pytest.raises(XrcoreError, match=r"batch \(16\) must be a multiple of the 3 processes"):
-        _Trainer(phantom.pelvis(0, 10.0), CARM, profile("smoke"), None, torch.device("cpu"), Team(0, 3), bar=False)

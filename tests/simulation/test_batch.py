@@ -24,8 +24,8 @@ from xrcore._util import devices
 from xrcore._util.errors import XrcoreError
 from xrcore.beam import Beam
 from xrcore.geometry import CArm, Pose, camera_rays
+from xrcore.learning.settings import TrainingSettings
 from xrcore.learning.training import stream as streams
-from xrcore.learning.training.settings import TrainingSettings
 from xrcore.learning.training.stream import Batch, DrrStream
 from xrcore.renderer import render
 from xrcore.simulation import Acquisition, detector, tool

@@ -27,11 +27,11 @@ def train(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the model.", show_default=False)],
     carm: Annotated[Path | None, typer.Option(metavar="YAML", help="Geometry.", show_default="the paper's C-arm, 256 x 256")] = None,
     profile: Profile = "laptop",
-    method: Annotated[str, typer.Option(help="psss (the paper's network), salehi or grimm.")] = "psss",
+    method: Annotated[str, typer.Option(help="psss (the paper's network), salehi, grimm or transposenet-like.")] = "psss",
     rotation: Rotation = None,
     translation: Annotated[str | None, typer.Option(metavar="TX,TY,TZ", help="The same [mm].", show_default="30,30,30")] = None,
     protocol: Annotated[str, typer.Option(help="acquired (domain randomisation) or paper (plain DRRs).", show_default="profile's")] = "",
-    scheme: Annotated[str, typer.Option(help="Incremental learning: none, growing or fresh.", show_default="profile's")] = "",
+    scheme: Annotated[str, typer.Option(help="Incremental learning: none, extended, growing or fresh.", show_default="profile's")] = "",
     images: Annotated[int | None, typer.Option(min=1, help="Training budget.", show_default="profile's")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, poses and noise.")] = 0,
     settings: Settings = [],  # noqa: B006
@@ -45,7 +45,7 @@ def train(
 ) -> None:
     """Train a model that predicts the pose of this patient's X-rays.
 
-    Writes model.json with its weights, log.csv, TensorBoard events and training.png into DIR. Killed at any moment, it goes on with
+    Writes model.json with its weights, log.csv and training.png into DIR. Killed at any moment, it goes on with
     --resume from its last checkpoint to the same result. Under torchrun (-m xrcore train ...) several processes share the work.
     The model serves `xrcore register CT XRAY --initial DIR`.
 
@@ -59,8 +59,8 @@ def train(
     """
     from xrcore._util.atomic import check_writable
     from xrcore._util.devices import named_device
+    from xrcore.learning import train as learn
     from xrcore.learning.models import PoseRegressor
-    from xrcore.learning.training.loop import train as learn
     from xrcore.renderer import place
     from xrcore.xray import read_carm
 
@@ -138,5 +138,5 @@ def _report(out: Path, model: Any) -> None:
     print(
         line("validation", f"mTRE {got['mtre']} mm, median {got['median']} mm, below 10 mm in {got['success']} % of {got['images']} unseen")
     )
-    print(line("written", f"{out}/: model.json and its weights, log.csv, training.png, events/"))
+    print(line("written", f"{out}/: model.json and its weights, log.csv, training.png"))
     print(line("try next", f"{program()} register CT XRAY --initial {out} --out result"))

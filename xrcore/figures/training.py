@@ -21,6 +21,9 @@ Curve = list[tuple[int, float]]
 def training_figure(folder: str | os.PathLike[str]) -> Figure:
     """Plot loss and its parts, validation mTRE [mm], learning rate and success [%] against images seen; also while a training runs.
 
+    Where the training saw DRRs more than once, the errors on these are drawn dashed beside those on the validation set: the gap between
+    them is over-fitting.
+
     Parameters
     ----------
     folder : path
@@ -47,8 +50,8 @@ def training_figure(folder: str | os.PathLike[str]) -> Figure:
     _loss(losses, _curve(rows, "loss"), _parts(rows))
     _panel(rates, "Learning rate", _curve(rows, "learning_rate"))
     rates.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    _panel(errors, "Validation mTRE [mm]", _measured(rows, "validation_mtre_mm"), best=min)
-    _panel(successes, "Validation success [%]", _measured(rows, "validation_success"), best=max)
+    _panel(errors, "Validation mTRE [mm]", _measured(rows, "validation_mtre_mm"), best=min, beside=_curve(rows, "training_mtre_mm"))
+    _panel(successes, "Validation success [%]", _measured(rows, "validation_success"), best=max, beside=_curve(rows, "training_success"))
     successes.set_ylim(0, 100)
     for axes in (rates, successes):
         axes.set_xlabel("images seen")
@@ -75,8 +78,8 @@ def _loss(axes: Axes, total: Curve, parts: dict[str, Curve]) -> None:
         axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _panel(axes: Axes, title: str, curve: Curve, *, best: Callable[..., float] | None = None) -> None:
-    """A curve from zero up; with `best` (min or max) its points are marked and the best of them is told."""
+def _panel(axes: Axes, title: str, curve: Curve, *, best: Callable[..., float] | None = None, beside: Curve | None = None) -> None:
+    """A curve from zero up; with `best` (min or max) its points are marked and the best of them is told. beside: on what was trained on."""
     remark = ""
     if best is not None:
         remark = "not measured yet"
@@ -87,6 +90,11 @@ def _panel(axes: Axes, title: str, curve: Curve, *, best: Callable[..., float] |
     if curve:
         axes.plot(*zip(*curve, strict=True), color=BLUE, linewidth=1.8, marker="o" if best else "", markersize=4, clip_on=best is None)
         axes.set_ylim(0, 1.08 * max(value for _, value in curve) or 1)
+    if beside:
+        axes.plot(
+            *zip(*beside, strict=True), color=_PARTS[0], linewidth=1.4, linestyle="--", marker="o", markersize=3, label="training set"
+        )
+        axes.legend(frameon=False, fontsize=9, labelcolor=DARK, loc="best")
 
 
 def _style(axes: Axes, title: str, remark: str) -> None:
@@ -102,7 +110,7 @@ def _curve(rows: list[dict[str, str]], column: str) -> Curve:
 
 
 def _measured(rows: list[dict[str, str]], column: str) -> Curve:
-    """As `_curve`, but each validation once: the log repeats its figures until the next."""
+    """As `_curve`, but each validation once: logs of old repeat its figures until the next."""
     both = [(row["validation_mtre_mm"], row["validation_success"]) for row in rows]
     return _curve([row for row, now, before in zip(rows, both, [None, *both], strict=False) if now != before], column)
 

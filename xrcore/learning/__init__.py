@@ -1,1 +1,29 @@
-"""Networks that see a pose in an X-ray: architectures, methods, training, trained models."""
+"""Networks that predict a pose from an X-ray: architectures, methods, trained models, training."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xrcore.learning.models import PoseRegressor
+    from xrcore.learning.networks import Architecture
+    from xrcore.learning.settings import TrainingSettings
+    from xrcore.learning.training import profile, train
+
+# loaded when first used: a registration needs a model, and none of what trains it
+_HOME = {
+    "Architecture": "xrcore.learning.networks",
+    "PoseRegressor": "xrcore.learning.models",
+    "TrainingSettings": "xrcore.learning.settings",
+    "profile": "xrcore.learning.training",
+    "train": "xrcore.learning.training",
+}
+
+__all__ = ["Architecture", "PoseRegressor", "TrainingSettings", "profile", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

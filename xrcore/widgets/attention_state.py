@@ -16,7 +16,7 @@ from xrcore.beam import Beam
 from xrcore.ct import Volume
 from xrcore.geometry import Pose
 from xrcore.learning.models import PoseRegressor
-from xrcore.learning.models.view import seen_by
+from xrcore.learning.models.resampling import resample_xray
 from xrcore.metrics import mtre, ncc
 from xrcore.registration.pipeline import register
 from xrcore.registration.result import Registration
@@ -103,7 +103,7 @@ class AttentionState(HasTraits):
         """
         xray, model = self._xray(), self.model
         model.check(xray.carm, self.volume)
-        image, mask = seen_by(xray, model.view)
+        image, mask = resample_xray(xray, model.view)
         numbers, weights = model.predict_batch(image, mask, attention=True)
         with self.hold_trait_notifications():
             self.prediction = Pose(numbers)

@@ -6,16 +6,31 @@ from importlib import import_module
 
 from xrcore._util.errors import XrcoreError
 from xrcore.learning.methods.base import Method, Prediction
+from xrcore.learning.methods.batch import Batch
+from xrcore.learning.settings import METHODS
 
-_HOME = {"psss": "Psss", "salehi": "Salehi", "grimm": "Grimm"}
-
-METHODS = tuple(_HOME)
-
-__all__ = ["METHODS", "Method", "Prediction", "method_named"]
+__all__ = ["METHODS", "Batch", "Method", "Prediction", "method_named"]
 
 
 def method_named(name: str) -> type[Method]:
-    """The class of a method; raises XrcoreError for a name that is none."""
-    if name not in _HOME:
-        raise XrcoreError(f"unknown method {name!r}; choose from {', '.join(_HOME)}")
-    return getattr(import_module(f"xrcore.learning.methods.{name}"), _HOME[name])
+    """Return the class of a method.
+
+    Parameters
+    ----------
+    name : str
+        One of `METHODS`.
+
+    Returns
+    -------
+    type[Method]
+        To be made with the settings of a training.
+
+    Raises
+    ------
+    XrcoreError
+        For another name.
+    """
+    if name not in METHODS:
+        raise XrcoreError(f"unknown method {name!r}; choose from {', '.join(METHODS)}")
+    module, kind = METHODS[name].split(":")
+    return getattr(import_module(f"xrcore.learning.methods.{module}"), kind)

@@ -1,61 +1,166 @@
-"""Method: what a way of learning a pose has to say to the trainer and to the model."""
+"""Method: what the training loop and a trained model ask of a way of learning a pose."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar, Protocol
 
+import numpy as np
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xrcore.learning.networks.inputs import standardised
-
-if TYPE_CHECKING:
-    from xrcore.learning.training.settings import TrainingSettings
-    from xrcore.learning.training.stream import Batch, DrrStream
+from xrcore.ct.volume import Volume
+from xrcore.geometry import CArm
+from xrcore.learning.methods.batch import Batch
+from xrcore.learning.methods.normalisation import standardised
+from xrcore.learning.settings import TrainingSettings
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """numbers: (B, 6) poses [deg, mm]. attention: (B, heads, N, N), query by key, where the network has it and it was asked for."""
+    """What a network predicts for a batch.
+
+    Parameters
+    ----------
+    numbers : Float[Tensor, "B 6"]
+        Poses [deg, mm].
+    attention : Float[Tensor, "B heads N N"], optional
+        Attention weights, query by key, where the network has them and they were asked for.
+    """
 
     numbers: Float[Tensor, "B 6"]
     attention: Float[Tensor, "B heads N N"] | None = None
 
 
+class Stream(Protocol):
+    """Simulated X-rays of one patient, by the number of a set and the index in it; `training.stream.DrrStream` is one."""
+
+    volume: Volume
+    carm: CArm
+
+    def pose(self, number: int, index: int) -> Float[np.ndarray, "6"]:
+        """The pose of a sample [deg, mm]."""
+
+    def batch(self, samples: Sequence[tuple[int, int]]) -> Batch:
+        """The images of samples (set, index)."""
+
+
 class Method(ABC):
-    """One file a method. All state that a trained model needs lives in the network, as parameters and buffers."""
+    """A way of learning a pose: one file a method.
+
+    All state that a trained model needs lives in the network, as parameters and buffers.
+
+    Parameters
+    ----------
+    settings : TrainingSettings
+        Of the training.
+    """
 
     defaults: ClassVar[dict[str, object]] = {}  # changes to a profile's settings, as the method's authors trained
+    any_size: ClassVar[bool] = False  # whether the network takes images smaller than the architecture's `pixels`
 
     def __init__(self, settings: TrainingSettings) -> None:
         self.settings = settings
 
     @abstractmethod
     def network(self) -> nn.Module:
-        """The network, its weights drawn from torch's generator."""
+        """Build the network, its weights drawn from torch's generator.
+
+        Returns
+        -------
+        nn.Module
+            Untrained.
+        """
 
     @abstractmethod
     def loss(self, network: nn.Module, batch: Batch, done: float) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of a batch, and its parts for the log. done: share of the training behind us, 0 to 1."""
+        """Compute the loss of a batch.
+
+        Parameters
+        ----------
+        network : nn.Module
+            Training.
+        batch : Batch
+            On the network's device.
+        done : float
+            Share of the training behind us, 0 to 1.
+
+        Returns
+        -------
+        tuple
+            The loss, and its parts by name for the log.
+        """
 
     @abstractmethod
     def predict(self, network: nn.Module, batch: Batch, *, attention: bool = False) -> Prediction:
-        """Poses from images and masks; `batch.numbers` is not looked at."""
+        """Predict poses from images and masks; `batch.numbers` is not looked at.
 
-    def prepare(self, network: nn.Module, stream: DrrStream) -> None:
-        """Before the first step."""
+        Parameters
+        ----------
+        network : nn.Module
+            Evaluating.
+        batch : Batch
+            On the network's device.
+        attention : bool
+            Return the attention too, where there is one.
+
+        Returns
+        -------
+        Prediction
+            A pose an image.
+        """
+
+    def prepare(self, network: nn.Module, stream: Stream) -> None:
+        """Do what is due before the first step; nothing by default.
+
+        Parameters
+        ----------
+        network : nn.Module
+            With its first weights.
+        stream : Stream
+            The training's.
+        """
         del network, stream
 
-    def between(self, step: int, network: nn.Module, averaged: nn.Module, stream: DrrStream) -> None:
-        """Before each step; what it changes in buffers goes into checkpoints."""
+    def between(self, step: int, network: nn.Module, averaged: nn.Module, stream: Stream) -> None:
+        """Do what is due before a step; nothing by default. What it changes in buffers goes into checkpoints.
+
+        Parameters
+        ----------
+        step : int
+            The one to come.
+        network, averaged : nn.Module
+            The network, and the one of averaged weights.
+        stream : Stream
+            The training's.
+        """
         del step, network, averaged, stream
 
-    def finish(self, averaged: nn.Module, stream: DrrStream) -> None:
-        """After the last step; stream: the validation set's."""
+    def finish(self, averaged: nn.Module, stream: Stream) -> None:
+        """Do what is due after the last step; nothing by default.
+
+        Parameters
+        ----------
+        averaged : nn.Module
+            The network that will be kept.
+        stream : Stream
+            The validation set's.
+        """
         del averaged, stream
 
     def inputs(self, batch: Batch) -> Float[Tensor, "B 1 H W"]:
-        """The images as the network takes them."""
+        """Standardise the images as the network takes them.
+
+        Parameters
+        ----------
+        batch : Batch
+            Images and masks.
+
+        Returns
+        -------
+        Float[Tensor, "B 1 H W"]
+            Zero outside the masks.
+        """
         return standardised(batch.images, batch.masks, self.settings.architecture.normalisation)

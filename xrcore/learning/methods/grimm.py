@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -11,14 +11,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 from xrcore._util.threads import single_torch_thread
 from xrcore.geometry import CArm, Pose
-from xrcore.learning.methods.base import Method, Prediction
+from xrcore.learning.methods.base import Method, Prediction, Stream
+from xrcore.learning.methods.batch import Batch
+from xrcore.learning.methods.heat_maps import heat_map_loss, peaks
 from xrcore.learning.methods.landmarks import Rays, choose_landmarks, inside, triangulate
 from xrcore.learning.methods.pnp import Scene, agreeing, improve, ransac
-from xrcore.learning.networks.unet import UNet, heat_map_loss, peaks
-
-if TYPE_CHECKING:
-    from xrcore.learning.training.settings import TrainingSettings
-    from xrcore.learning.training.stream import Batch, DrrStream
+from xrcore.learning.networks.unet import UNet
+from xrcore.learning.settings import TrainingSettings
 
 LANDMARKS = 32
 _SIDE = 3  # pose bins along each of rx and ry
@@ -26,10 +25,10 @@ _VIEWS, _MEASURED = 96, 288  # simulated views for triangulation, and for the va
 _TRIANGULATION_SET, _VARIANCE_SET = 1_000, 1  # sets of DRRs that are neither trained on nor validated with
 _CHUNK = 32
 _TOLERANCE = 0.03  # of the image's side, between a detection and a projection that agree
-_MEETING = 8.0  # [mm] between a landmark and a ray that meet
+_RAY_DISTANCE = 8.0  # [mm] between a landmark and a ray that meet
 _LEAST = 6  # landmarks that make a pose
 _REFINEMENTS = 12  # of the weighted least squares
-_PRIOR = 4.0  # detections' worth of the landmark's own variance in each bin's
+_PRIOR_WEIGHT = 4.0  # detections' worth of the landmark's own variance in each bin's
 _SHARPEST = 0.1  # [pixels], standard deviation
 _INVERTED, _OCCLUDED = 0.2, 0.5  # shares of the images
 _OCCLUSION = (0.1, 0.4)  # sides, as shares of the image's
@@ -38,16 +37,19 @@ _OCCLUSION = (0.1, 0.4)  # sides, as shares of the image's
 class LandmarkNetwork(UNet):
     """The U-Net with all it takes to make a pose of its heat maps.
 
-    landmarks: world [mm]. used: 1, or 0 for landmarks that are not there. variances: of the detections, by pose bin [pixels^2].
-    isocenter: world [mm]. camera: source_to_detector, source_to_isocenter, pixel spacing (2) [mm], principal point (2) [pixels].
-    In double precision, since world coordinates in half precision would be off by tenths of a mm.
+    Its buffers are in double precision, since world coordinates in half precision would be off by tenths of a mm.
+
+    Parameters
+    ----------
+    settings : TrainingSettings
+        Of the training.
     """
 
-    landmarks: Float[Tensor, "L 3"]
-    used: Float[Tensor, "L"]
-    variances: Float[Tensor, "bins L"]
-    isocenter: Float[Tensor, "3"]
-    camera: Float[Tensor, "6"]
+    landmarks: Float[Tensor, "L 3"]  # world [mm]
+    used: Float[Tensor, "L"]  # 1, or 0 for landmarks that are not there
+    variances: Float[Tensor, "bins L"]  # of the detections, by pose bin [pixels^2]
+    isocenter: Float[Tensor, "3"]  # world [mm]
+    camera: Float[Tensor, "6"]  # source_to_detector, source_to_isocenter, pixel spacing (2) [mm], principal point (2) [pixels]
 
     def __init__(self, settings: TrainingSettings) -> None:
         a = settings.architecture
@@ -63,13 +65,27 @@ class LandmarkNetwork(UNet):
             self.register_buffer(name, value.double())
 
     def place(self, carm: CArm, isocenter: Tensor) -> None:
-        """Take note of the geometry."""
+        """Keep the geometry.
+
+        Parameters
+        ----------
+        carm : CArm
+            With the network's pixels.
+        isocenter : Float[Tensor, "3"]
+            World [mm].
+        """
         values = (carm.source_to_detector, carm.source_to_isocenter, *carm.spacing, *carm.center)
         self.camera.copy_(torch.tensor(values, dtype=torch.float64))
         self.isocenter.copy_(isocenter)
 
     def scene(self) -> Scene:
-        """The landmarks before the C-arm, on the CPU."""
+        """Return the landmarks before the C-arm, on the CPU.
+
+        Returns
+        -------
+        Scene
+            As PnP takes it.
+        """
         detector, center, *rest = self.camera.tolist()
         carm = CArm(
             source_to_detector=detector,
@@ -81,15 +97,36 @@ class LandmarkNetwork(UNet):
         return Scene(self.landmarks.cpu(), carm, self.isocenter.cpu(), self.limits)
 
     def bins(self, pose: Pose) -> Int[Tensor, "B"]:
-        """The bin of each pose: thirds of the range of rx by thirds of that of ry; poses outside count to the outermost."""
+        """Find the bin of each pose: thirds of the range of rx by thirds of that of ry; poses outside count to the outermost.
+
+        Parameters
+        ----------
+        pose : Pose
+            A batch.
+
+        Returns
+        -------
+        Int[Tensor, "B"]
+            From 0 to 8.
+        """
         ranges = torch.tensor(self.limits[:2], dtype=torch.float64).clamp_min(1e-9)
         third = ((pose.numbers[:, :2] / ranges + 1) / 2 * _SIDE).floor().clamp(0, _SIDE - 1).long()
         return third[:, 0] * _SIDE + third[:, 1]
 
     def poses(self, pixels: Float[Tensor, "B L 2"], confidence: Float[Tensor, "B L"]) -> Pose:
-        """Poses of detections: RANSAC, then least squares weighted by confidence over the variance at the pose reached.
+        """Make poses of detections: RANSAC, then least squares weighted by confidence over the variance at the pose reached.
 
-        Where fewer than six landmarks agree, or the pose lies far outside the ranges: the zero pose.
+        Parameters
+        ----------
+        pixels : Float[Tensor, "B L 2"]
+            Detections (row, col) [pixels].
+        confidence : Float[Tensor, "B L"]
+            From 0 to 1.
+
+        Returns
+        -------
+        Pose
+            The zero pose where fewer than six landmarks agree, or where the pose lies far outside the ranges.
         """
         scene, variances = self.scene(), self.variances.cpu()
         confidence = confidence * self.used.cpu()
@@ -106,8 +143,11 @@ class Grimm(Method):
     """A declared reimplementation: the abstract is followed, and what it leaves open is chosen here.
 
     Landmarks are chosen on the bone, not annotated; half of the training is spent on these, half on those triangulated from its detections.
-    Source: Grimm, Esteban, Unberath, Navab, *Pose-dependent weights and domain randomization for fully automatic X-ray to CT
-    registration*, IEEE TMI 40(9), 2021.
+
+    References
+    ----------
+    Grimm, Esteban, Unberath, Navab, *Pose-dependent weights and domain randomization for fully automatic X-ray to CT registration*,
+    IEEE TMI 40(9), 2021.
     """
 
     defaults: ClassVar[dict[str, object]] = {"acquired": True}  # randomisation is a part of the method
@@ -115,7 +155,7 @@ class Grimm(Method):
     def network(self) -> nn.Module:
         return LandmarkNetwork(self.settings)
 
-    def prepare(self, network: nn.Module, stream: DrrStream) -> None:
+    def prepare(self, network: nn.Module, stream: Stream) -> None:
         net = _plain(network)
         views = Pose(torch.stack([torch.from_numpy(stream.pose(_TRIANGULATION_SET, i)) for i in range(_VIEWS)]))
         points, there = choose_landmarks(stream.volume, stream.carm, views, LANDMARKS)
@@ -138,14 +178,14 @@ class Grimm(Method):
         seen = visible.to(losses) * weights
         return loss, {"visible": (losses.detach() * seen).sum() / seen.sum().clamp_min(1)}
 
-    def between(self, step: int, network: nn.Module, averaged: nn.Module, stream: DrrStream) -> None:
+    def between(self, step: int, network: nn.Module, averaged: nn.Module, stream: Stream) -> None:
         if step != self.settings.steps // 2:
             return
         net, detector = _plain(network), _plain(averaged)
         pixels, confidence, views, _ = self._detections(detector, stream, _TRIANGULATION_SET, _VIEWS)
         scene = detector.scene()
         rays = Rays.through(pixels, views, scene.carm, scene.isocenter)
-        points, meet = triangulate(rays, confidence, _MEETING)
+        points, meet = triangulate(rays, confidence, _RAY_DISTANCE)
         meet &= net.used.cpu() > 0
         # a detector that agrees with itself nowhere is taught the first landmarks on
         if int(meet.sum()) >= _LEAST:
@@ -153,7 +193,7 @@ class Grimm(Method):
                 each.landmarks.copy_(torch.where(meet[:, None], points, scene.points))
                 each.used.copy_(meet)
 
-    def finish(self, averaged: nn.Module, stream: DrrStream) -> None:
+    def finish(self, averaged: nn.Module, stream: Stream) -> None:
         net = _plain(averaged)
         pixels, confidence, views, masks = self._detections(net, stream, _VARIANCE_SET, _MEASURED)
         truth = net.scene().project(views)
@@ -163,7 +203,7 @@ class Grimm(Method):
         weights = confidence * shown(truth, masks)
         overall = ((square * weights).sum(0) + limit**2) / (weights.sum(0) + 1)
         here = nn.functional.one_hot(net.bins(views), _SIDE**2).double().T  # (bins, V)
-        variances = (here @ (square * weights) + _PRIOR * overall) / (here @ weights + _PRIOR)
+        variances = (here @ (square * weights) + _PRIOR_WEIGHT * overall) / (here @ weights + _PRIOR_WEIGHT)
         net.variances.copy_(variances.clamp_min(_SHARPEST**2))
 
     def predict(self, network: nn.Module, batch: Batch, *, attention: bool = False) -> Prediction:
@@ -171,7 +211,7 @@ class Grimm(Method):
         return Prediction(_plain(network).poses(pixels.cpu().double(), confidence.cpu().double()).numbers)
 
     @torch.no_grad()
-    def _detections(self, net: LandmarkNetwork, stream: DrrStream, number: int, count: int) -> tuple[Tensor, Tensor, Pose, Tensor]:
+    def _detections(self, net: LandmarkNetwork, stream: Stream, number: int, count: int) -> tuple[Tensor, Tensor, Pose, Tensor]:
         """Pixels (V, L, 2) and confidence (V, L) of the detections in views of set `number`, their true poses, and masks (V, H, W)."""
         net.eval()
         device = next(net.parameters()).device
@@ -195,7 +235,20 @@ def _plain(network: nn.Module) -> LandmarkNetwork:
 
 
 def shown(pixels: Float[Tensor, "B L 2"], masks: Bool[Tensor, "B H W"]) -> Bool[Tensor, "B L"]:
-    """Whether pixels (row, col) lie in the image and in its field of view."""
+    """Say whether landmarks lie in the image and in its field of view.
+
+    Parameters
+    ----------
+    pixels : Float[Tensor, "B L 2"]
+        Where they are projected (row, col) [pixels].
+    masks : Bool[Tensor, "B H W"]
+        True inside the field of view.
+
+    Returns
+    -------
+    Bool[Tensor, "B L"]
+        True where they do.
+    """
     rows, cols = masks.shape[1:]
     row, col = pixels.round().long().unbind(-1)
     view = torch.arange(len(masks))[:, None]
@@ -203,14 +256,40 @@ def shown(pixels: Float[Tensor, "B L 2"], masks: Bool[Tensor, "B H W"]) -> Bool[
 
 
 def inverted(images: Float[Tensor, "B 1 H W"], masks: Bool[Tensor, "B H W"], normalisation: str) -> Float[Tensor, "B 1 H W"]:
-    """A fifth of the network's inputs turned to negatives, drawn from torch's generator."""
+    """Turn a fifth of a network's inputs to negatives, drawn from torch's generator.
+
+    Parameters
+    ----------
+    images : Float[Tensor, "B 1 H W"]
+        Standardised.
+    masks : Bool[Tensor, "B H W"]
+        True inside the field of view.
+    normalisation : str
+        By which they were standardised.
+
+    Returns
+    -------
+    Float[Tensor, "B 1 H W"]
+        Some of them inverted.
+    """
     chosen = (torch.rand(len(images)) < _INVERTED).to(images.device)[:, None, None, None]
     negative = -images if normalisation == "standard" else torch.where(masks[:, None], 1 - images, images)
     return torch.where(chosen, negative, images)
 
 
 def occluded(images: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 1 H W"]:
-    """Half of the network's inputs with a rectangle of a grey value of the image's range over them, drawn from torch's generator."""
+    """Cover half of a network's inputs by a rectangle of a grey value of the image's range, drawn from torch's generator.
+
+    Parameters
+    ----------
+    images : Float[Tensor, "B 1 H W"]
+        Standardised.
+
+    Returns
+    -------
+    Float[Tensor, "B 1 H W"]
+        Some of them occluded.
+    """
     _, _, rows, cols = images.shape
     draws = torch.rand(len(images), 6).to(images.device)
     covered = draws[:, 0, None, None] < _OCCLUDED

@@ -21,7 +21,19 @@ _CLOSEST = 1.0  # [mm] to the source
 
 @dataclass(frozen=True)
 class Scene:
-    """points: world [mm]. limits: half-widths of the six numbers within which the poses are known to lie [deg, mm]."""
+    """Points before a C-arm.
+
+    Parameters
+    ----------
+    points : Float[Tensor, "N 3"]
+        World [mm].
+    carm : CArm
+        The geometry.
+    isocenter : Float[Tensor, "3"]
+        World [mm].
+    limits : tuple of float
+        Half-widths of the six numbers within which the poses are known to lie [deg, mm].
+    """
 
     points: Float[Tensor, "N 3"]
     carm: CArm
@@ -29,22 +41,72 @@ class Scene:
     limits: tuple[float, ...]
 
     def believable(self, pose: Pose) -> Bool[Tensor, "B"]:
-        """Whether a pose lies within the limits or not far outside."""
+        """Say whether poses lie within the limits or not far outside.
+
+        Parameters
+        ----------
+        pose : Pose
+            A batch.
+
+        Returns
+        -------
+        Bool[Tensor, "B"]
+            True where they do.
+        """
         allowed = torch.tensor(self.limits, dtype=torch.float64) + torch.tensor(_BEYOND, dtype=torch.float64).repeat_interleave(3)
         return (pose.numbers.abs() <= allowed).all(1)
 
     def in_camera(self, pose: Pose) -> Float[Tensor, "B N 3"]:
-        """The points in the camera frame [mm], kept in front of the source."""
+        """Return the points in the camera frame, kept in front of the source.
+
+        Parameters
+        ----------
+        pose : Pose
+            A batch.
+
+        Returns
+        -------
+        Float[Tensor, "B N 3"]
+            Camera coordinates [mm].
+        """
         seen = rigid.apply(pose.camera_from_world(self.carm, self.isocenter), self.points)
         return torch.cat([seen[..., :2], seen[..., 2:].clamp_min(_CLOSEST)], -1)
 
     def project(self, pose: Pose) -> Float[Tensor, "B N 2"]:
-        """Pixels (row, col)."""
+        """Project the points.
+
+        Parameters
+        ----------
+        pose : Pose
+            A batch.
+
+        Returns
+        -------
+        Float[Tensor, "B N 2"]
+            Positions (row, col) [pixels].
+        """
         return self.carm.project(self.in_camera(pose))
 
 
 def improve(scene: Scene, pose: Pose, pixels: Float[Tensor, "B N 2"], weights: Float[Tensor, "B N"]) -> Pose:
-    """One Gauss-Newton step on sum_n w_n |pixels_n - projection_n|^2, limited in length; points of weight 0 do not count."""
+    """Take one Gauss-Newton step on sum_n w_n |pixels_n - projection_n|^2, limited in length.
+
+    Parameters
+    ----------
+    scene : Scene
+        The points.
+    pose : Pose
+        Where from.
+    pixels : Float[Tensor, "B N 2"]
+        Where the points were seen (row, col) [pixels].
+    weights : Float[Tensor, "B N"]
+        Points of weight 0 do not count.
+
+    Returns
+    -------
+    Pose
+        Closer to the minimum.
+    """
     at = scene.in_camera(pose)
     x, y, z = at.unbind(-1)
     k = scene.carm.K
@@ -68,12 +130,30 @@ def improve(scene: Scene, pose: Pose, pixels: Float[Tensor, "B N 2"], weights: F
 
 
 def ransac(scene: Scene, pixels: Float[Tensor, "B N 2"], confidence: Float[Tensor, "B N"], tolerance: float) -> tuple[Pose, Tensor]:
-    """For each view the pose that most points agree with, by their confidence, and which do (B, N): those within `tolerance` [pixels].
+    """Find for each view the pose that most points agree with, by their confidence, from the zero pose on.
 
     Hypotheses are the poses of four points, drawn by confidence and without replacement (Gumbel's trick) from a fixed seed, so that
     a view's pose does not depend on its batch. The best of them are refined on the points that agree, and then compared.
-    Points of confidence 0 are not used. Without agreement: the zero pose, and no points.
-    Sources: Fischler, Bolles, *Random sample consensus*, CACM 1981; Chum, Matas, Kittler, *Locally optimized RANSAC*, DAGM 2003.
+
+    Parameters
+    ----------
+    scene : Scene
+        The points.
+    pixels : Float[Tensor, "B N 2"]
+        Where they were seen (row, col) [pixels].
+    confidence : Float[Tensor, "B N"]
+        Points of confidence 0 are not used.
+    tolerance : float
+        Within which a point agrees [pixels].
+
+    Returns
+    -------
+    tuple
+        Poses, and which points agree (B, N). Without agreement: the zero pose, and no points.
+
+    References
+    ----------
+    Fischler, Bolles, *Random sample consensus*, CACM 1981; Chum, Matas, Kittler, *Locally optimized RANSAC*, DAGM 2003.
     """
     batch, count = confidence.shape
     uniform = torch.rand(_HYPOTHESES, count, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -103,5 +183,24 @@ def _votes(scene: Scene, pose: Pose, pixels: Tensor, confidence: Tensor, toleran
 
 
 def agreeing(scene: Scene, pose: Pose, pixels: Tensor, confidence: Tensor, tolerance: float) -> Bool[Tensor, "B N"]:
-    """Which points of some confidence a pose projects to within `tolerance` [pixels] of where they were seen."""
+    """Say which points of some confidence a pose projects to where they were seen.
+
+    Parameters
+    ----------
+    scene : Scene
+        The points.
+    pose : Pose
+        A batch.
+    pixels : Float[Tensor, "B N 2"]
+        Where they were seen (row, col) [pixels].
+    confidence : Float[Tensor, "B N"]
+        Of the detections.
+    tolerance : float
+        Largest distance [pixels].
+
+    Returns
+    -------
+    Bool[Tensor, "B N"]
+        True for those that agree.
+    """
     return ((scene.project(pose) - pixels).norm(dim=-1) <= tolerance) & (confidence > 0)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from xrcore.learning.methods.base import Method, Prediction
+from xrcore.learning.methods.batch import Batch
 from xrcore.learning.methods.losses import edge_image, pose_loss, structure_loss
-from xrcore.learning.networks.psss import Output, PatientNetwork
-
-if TYPE_CHECKING:
-    from xrcore.learning.training.stream import Batch
+from xrcore.learning.networks.patient_network import Output, PatientNetwork
 
 
 class Psss(Method):
+    """The paper's method: `PatientNetwork`, trained on the pose loss and the structure-aware loss.
+
+    References
+    ----------
+    Zhang et al., *A Patient-Specific Self-supervised Model for Automatic X-Ray/CT Registration*, MICCAI 2023.
+    """
+
+    any_size: ClassVar[bool] = True
+
     def network(self) -> nn.Module:
         return PatientNetwork(self.settings.architecture)
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import roma
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from xrcore.geometry import Pose
 from xrcore.learning.methods.base import Method, Prediction
+from xrcore.learning.methods.batch import Batch
 from xrcore.learning.networks.resnet import SalehiNetwork
-
-if TYPE_CHECKING:
-    from xrcore.learning.training.stream import Batch
 
 _FINE_TUNING = 0.5  # share of the training after which the geodesic distance takes over
 _LARGEST_COSINE = 1 - 1e-7  # as the authors clip it
@@ -21,10 +20,18 @@ _TO_UNIT = 100.0  # [mm] that count as much as a radian
 
 
 class Salehi(Method):
-    """The authors' image size, optimiser and batch, by `profile(name, "salehi")`; warm-up, cosine, clipping and averaging are as for all.
+    """Regress a rotation vector and a translation, at the authors' image size, optimiser and batch (`profile(name, "salehi")`).
 
-    Rotations are those of `Pose.matrix`. Of `Architecture` only pixels and normalisation matter.
+    Warm-up, cosine, clipping and averaging are as for all methods. Rotations are those of `Pose.matrix`. Of `Architecture` only `pixels`
+    and `normalisation` matter.
+
+    References
+    ----------
+    Salehi, Khan, Erdogmus, Gholipour, *Real-time deep pose estimation with geodesic loss for image-to-template rigid registration*,
+    IEEE TMI 38(2), 2019 (online 2018).
     """
+
+    any_size: ClassVar[bool] = True
 
     defaults: ClassVar[dict[str, object]] = {
         "pixels": 120,
@@ -59,8 +66,19 @@ class Salehi(Method):
         return torch.tensor(self.settings.translation, dtype=like.dtype, device=like.device)
 
 
-def geodesic(a: Tensor, b: Tensor) -> Tensor:
-    """Angle [rad] between rotation matrices (B, 3, 3), arccos((tr(a^T b) - 1) / 2); the cosine is clipped short of +-1 for the gradient."""
+def geodesic(a: Float[Tensor, "B 3 3"], b: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B"]:
+    """Compute the angle between rotations, arccos((tr(a^T b) - 1) / 2); the cosine is clipped short of +-1 for the gradient.
+
+    Parameters
+    ----------
+    a, b : Float[Tensor, "B 3 3"]
+        Rotation matrices.
+
+    Returns
+    -------
+    Float[Tensor, "B"]
+        Angles [rad].
+    """
     # tr(a^T b) element by element: autocast would multiply matrices in bfloat16
     cosine = ((a * b).sum((-2, -1)) - 1) / 2
     return torch.arccos(cosine.clamp(-_LARGEST_COSINE, _LARGEST_COSINE))

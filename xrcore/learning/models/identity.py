@@ -1,4 +1,4 @@
-"""Which CT a model belongs to, told without the CT."""
+"""CtIdentity: tell whether a CT is the one that a model was trained for."""
 
 from __future__ import annotations
 
@@ -22,10 +22,18 @@ _PLACE, _EXTENT = 2.0, 16.0  # [mm]; the grid of a coarse CT reaches further out
 
 @dataclass(frozen=True)
 class CtIdentity:
-    """Where a CT lies in the world [mm] and how its mass is spread, coarsely: the same CT at another voxel size is the same.
+    """Where a CT lies in the world and how its mass is spread, coarsely: the same CT at another voxel size is the same.
 
-    isocenter: (3,); extent: (x, y, z), of the grid; materials; mass: density [g/cm3] about 8 x 8 x 8 nodes, 72 mm apart, centred on the
-    isocentre along the world's axes (x, y, z), flattened.
+    Parameters
+    ----------
+    isocenter : tuple of float
+        (x, y, z), world [mm].
+    extent : tuple of float
+        Of the grid along (x, y, z) [mm].
+    materials : tuple of str
+        Of the volume.
+    mass : tuple of float
+        Density [g/cm3] about 8 x 8 x 8 nodes, 72 mm apart, centred on the isocentre along the world's axes (x, y, z), flattened.
     """
 
     isocenter: tuple[float, ...]
@@ -35,7 +43,18 @@ class CtIdentity:
 
     @classmethod
     def of(cls, volume: Volume) -> CtIdentity:
-        """Kept with the volume once made."""
+        """Describe a volume; the description is kept with it.
+
+        Parameters
+        ----------
+        volume : Volume
+            The CT.
+
+        Returns
+        -------
+        CtIdentity
+            Of that CT.
+        """
         kept: CtIdentity | None = volume.__dict__.get("_identity")
         if kept is None:
             kept = cls(
@@ -48,7 +67,18 @@ class CtIdentity:
         return kept
 
     def differs(self, other: CtIdentity) -> str | None:
-        """What tells the two apart, or None."""
+        """Say what tells two CTs apart.
+
+        Parameters
+        ----------
+        other : CtIdentity
+            Of the CT at hand.
+
+        Returns
+        -------
+        str or None
+            The first difference in words, or None for the same CT.
+        """
         for name, tolerance in (("isocenter", _PLACE), ("extent", _EXTENT)):
             mine, theirs = (torch.tensor(getattr(x, name)) for x in (self, other))
             if float((mine - theirs).abs().max()) > tolerance:
@@ -67,10 +97,34 @@ class CtIdentity:
         return None
 
     def to_dict(self) -> dict[str, Any]:
+        """Return plain values for files.
+
+        Returns
+        -------
+        dict[str, Any]
+            Every field by its name.
+        """
         return {"isocenter": self.isocenter, "extent": self.extent, "materials": self.materials, "mass": self.mass}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> CtIdentity:
+        """Read what `to_dict` returned.
+
+        Parameters
+        ----------
+        values : dict[str, Any]
+            Fields by name.
+
+        Returns
+        -------
+        CtIdentity
+            As it was.
+
+        Raises
+        ------
+        XrcoreError
+            If a field is missing or makes no sense.
+        """
         try:
             numbers = {name: tuple(float(v) for v in values[name]) for name in ("isocenter", "extent", "mass")}
             materials = tuple(str(m) for m in values["materials"])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from xrcore._util.atomic import check_writable
@@ -18,12 +18,11 @@ from xrcore._util.errors import XrcoreError
 from xrcore._util.machine import package_versions
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
-from xrcore.learning.methods import method_named
+from xrcore.learning.methods import Batch, method_named
 from xrcore.learning.models.identity import CtIdentity
-from xrcore.learning.models.tensors import fill, read_json, read_tensors, write_pair
-from xrcore.learning.models.view import check_geometry, seen_by
-from xrcore.learning.training.settings import TrainingSettings
-from xrcore.learning.training.stream import Batch
+from xrcore.learning.models.resampling import check_geometry, resample_xray
+from xrcore.learning.models.tensors import load_tensors, read_json, read_tensors, write_pair
+from xrcore.learning.settings import TrainingSettings
 from xrcore.xray.image import Xray
 
 FORMAT = "xrcore-model/1"
@@ -33,9 +32,32 @@ _KEYS = {"format", "settings", "carm", "ct", "training", "versions", "tensors"}
 
 
 class PoseRegressor:
-    """Predicts the pose of an X-ray of one patient, taken by one C-arm.
+    """Predict the pose of an X-ray of one patient, taken by one C-arm.
 
-    Made by `xrcore.train`, or read by `PoseRegressor.load`. training: what its training reached; see `model.json`.
+    Made by `xrcore.train`, or read by `PoseRegressor.load`.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Trained.
+    settings : TrainingSettings
+        How.
+    carm : CArm
+        The geometry it was trained for.
+    ct : CtIdentity
+        The CT it was trained on.
+    training : Mapping[str, Any], optional
+        What its training reached; see `model.json`.
+
+    Examples
+    --------
+    >>> import xrcore as xr
+    >>> volume = xr.phantom.pelvis(spacing=8.0)
+    >>> carm = xr.CArm(source_to_detector=1259.65, source_to_isocenter=742.5, shape=(64, 64), pixel_spacing=6.75)
+    >>> settings = xr.TrainingSettings(images=32, validation=4, spacing=8.0).changed(pixels=64)
+    >>> model = xr.train(volume, carm, settings)  # which teaches it nothing yet
+    >>> model.predict(xr.Xray(image=xr.render(volume, carm, xr.Pose(rx=5.0))[0], carm=carm)).numbers.shape
+    torch.Size([1, 6])
     """
 
     def __init__(
@@ -71,19 +93,46 @@ class PoseRegressor:
         return self.settings.limits
 
     def check(self, carm: CArm | None = None, volume: Volume | None = None) -> None:
-        """Raise XrcoreError naming what differs if this is not the geometry or the CT that the model was trained for."""
+        """Check that this is the geometry and the CT that the model was trained for.
+
+        Parameters
+        ----------
+        carm : CArm, optional
+            Of an X-ray; the number of pixels may differ.
+        volume : Volume, optional
+            The CT, at any voxel size.
+
+        Raises
+        ------
+        XrcoreError
+            Naming what differs.
+        """
         if carm is not None:
             check_geometry(carm, self.carm)
         if volume is not None and (difference := self.ct.differs(CtIdentity.of(volume))):
             raise XrcoreError(f"this is not the CT that the model was trained for: {difference}; train a model for this patient")
 
     def predict(self, xray: Xray, *, attention: bool = False) -> Any:
-        """The pose of an X-ray; with attention=True (pose, map), the map (h, w) summing to 1: how much each place is looked at.
+        """Predict the pose of an X-ray.
 
-        Raises XrcoreError naming what differs if the X-ray's geometry is not the one trained for, and where a network without
-        attention is asked for it.
+        Parameters
+        ----------
+        xray : Xray
+            Taken by the geometry trained for; of any number of pixels.
+        attention : bool
+            Return the attention map too.
+
+        Returns
+        -------
+        Pose or tuple
+            The pose; with `attention` (pose, map), the map (h, w) summing to 1: how much each place is looked at.
+
+        Raises
+        ------
+        XrcoreError
+            If the X-ray's geometry is not the one trained for, naming what differs, or if a network without attention is asked for it.
         """
-        image, mask = seen_by(xray, self.view)
+        image, mask = resample_xray(xray, self.view)
         numbers, weights = self.predict_batch(image, mask, attention=attention)
         pose = Pose(numbers)
         if not attention:
@@ -97,9 +146,29 @@ class PoseRegressor:
 
     @torch.no_grad()
     def predict_batch(
-        self, images: Float[Tensor, "B H W"], masks: Tensor, *, attention: bool = False
+        self, images: Float[Tensor, "B H W"], masks: Bool[Tensor, "B H W"], *, attention: bool = False
     ) -> tuple[Float[Tensor, "B 6"], Tensor | None]:
-        """Numbers (and attention) for images already on the model's detector; see `models.view.seen_by`."""
+        """Predict poses for images already on the model's detector; see `models.resampling.resample_xray`.
+
+        Parameters
+        ----------
+        images : Float[Tensor, "B H W"]
+            Attenuation, bone bright.
+        masks : Bool[Tensor, "B H W"]
+            True inside the field of view.
+        attention : bool
+            Return the attention weights too.
+
+        Returns
+        -------
+        tuple
+            Numbers (B, 6) [deg, mm], and attention (B, heads, N, N), query by key, or None.
+
+        Raises
+        ------
+        XrcoreError
+            If the network gives NaN.
+        """
         where = self.device
         blank = torch.zeros(len(images), 6)
         prediction = self._method.predict(self.network, Batch(images, masks, blank).to(where), attention=attention)
@@ -109,10 +178,23 @@ class PoseRegressor:
         return numbers, prediction.attention
 
     def save(self, folder: str | os.PathLike[str], *, half: bool = True) -> None:
-        """Write model.json and its weights (half precision: half the size) into `folder`, whole or not at all."""
+        """Write model.json and its weights into `folder`, whole or not at all.
+
+        Parameters
+        ----------
+        folder : str or PathLike
+            Made where there is none.
+        half : bool
+            Weights in half precision: half the size.
+
+        Raises
+        ------
+        XrcoreError
+            If it cannot be written.
+        """
         folder = Path(folder)
         check_writable(folder)
-        kept = {k: halved(v) if half else v for k, v in self.network.state_dict().items()}
+        kept = {k: to_half(v) if half else v for k, v in self.network.state_dict().items()}
         record = {
             "format": FORMAT,
             "settings": self.settings.to_dict(),
@@ -125,12 +207,41 @@ class PoseRegressor:
 
     @staticmethod
     def exists(folder: str | os.PathLike[str]) -> bool:
-        """Whether `folder` claims to hold a model."""
+        """Say whether `folder` claims to hold a model.
+
+        Parameters
+        ----------
+        folder : str or PathLike
+            Any path.
+
+        Returns
+        -------
+        bool
+            Whether there is a model.json in it.
+        """
         return (Path(folder) / f"{_STEM}.json").exists()
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], device: str = "cpu") -> PoseRegressor:
-        """The model in `folder`; raises XrcoreError naming what is missing, damaged or exchanged. No code is run from the files."""
+        """Read a model. No code is run from the files.
+
+        Parameters
+        ----------
+        folder : str or PathLike
+            That `save` or `xrcore train` wrote.
+        device : str
+            Where to predict: "cpu", "cuda", or "auto", a GPU where there is one.
+
+        Returns
+        -------
+        PoseRegressor
+            Ready to predict.
+
+        Raises
+        ------
+        XrcoreError
+            Naming what is missing, damaged or exchanged.
+        """
         folder = Path(folder)
         path = folder / f"{_STEM}.json"
         if not path.exists() and (folder / "checkpoint.json").exists():
@@ -146,14 +257,14 @@ class PoseRegressor:
             raise XrcoreError(f"{path}: {error}") from None
         except (TypeError, ValueError, AttributeError) as error:
             raise XrcoreError(f"{path}: the description is damaged ({error})") from None
-        if not _sound(record["training"]):
+        if not _is_usable(record["training"]):
             raise XrcoreError(f"{path}: the description is damaged (training)")
         try:
             with torch.random.fork_rng(devices=[]):
                 network = method_named(settings.method)(settings).network()
         except (RuntimeError, MemoryError):
             raise XrcoreError(f"{path}: the description is damaged (no network can be built from its settings)") from None
-        fill(network, read_tensors(folder, record), str(folder))
+        load_tensors(network, read_tensors(folder, record), str(folder))
         return cls(network.to(named_device(device)), settings, carm, ct, record["training"])
 
     def __repr__(self) -> str:
@@ -161,13 +272,24 @@ class PoseRegressor:
         return f"PoseRegressor({self.settings.method}, {a.pixels} x {a.pixels} pixels, {self.training.get('images', 0)} images seen)"
 
 
-def halved(values: Tensor) -> Tensor:
-    """In half precision, unless a value is too large for it."""
-    halved = values.half() if values.dtype == torch.float32 else values
-    return halved if torch.isfinite(halved).all() else values
+def to_half(values: Tensor) -> Tensor:
+    """Round to half precision, unless a value is too large for it.
+
+    Parameters
+    ----------
+    values : Tensor
+        Of a network's state; what is not float32 is returned as it is.
+
+    Returns
+    -------
+    Tensor
+        Rounded.
+    """
+    half = values.half() if values.dtype == torch.float32 else values
+    return half if torch.isfinite(half).all() else values
 
 
-def _sound(training: Any) -> bool:
+def _is_usable(training: Any) -> bool:
     """Whether what a file says of the training can be used: a spread of six lengths, if any."""
     if not isinstance(training, dict):
         return False

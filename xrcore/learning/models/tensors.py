@@ -25,7 +25,22 @@ def write_pair(folder: Path, stem: str, tensors: Mapping[str, Tensor], record: M
     """Write STEM-<hash>.safetensors, then STEM.json that names it, then remove the tensors that STEM.json named before.
 
     A reader finds the old pair or the new one, also after a kill at any moment, of which the next call clears what is left.
-    Raises XrcoreError where the disk refuses; the old pair is then still there, and nothing else.
+
+    Parameters
+    ----------
+    folder : Path
+        Made where there is none.
+    stem : str
+        Of the files' names.
+    tensors : Mapping[str, Tensor]
+        By name.
+    record : Mapping[str, Any]
+        What JSON can hold.
+
+    Raises
+    ------
+    XrcoreError
+        If the disk refuses; the old pair is then still there, and nothing else.
     """
     kept = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     content = save(kept, {_DESCRIPTION: _digest(record)})
@@ -49,14 +64,40 @@ def write_pair(folder: Path, stem: str, tensors: Mapping[str, Tensor], record: M
 
 
 def remove_pair(folder: Path, stem: str) -> None:
-    """Remove what `write_pair` wrote, the JSON first, so that it never names what is gone."""
+    """Remove what `write_pair` wrote, the JSON first, so that it never names what is gone.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it was written.
+    stem : str
+        Of the files' names.
+    """
     (folder / f"{stem}.json").unlink(missing_ok=True)
     for path in (*folder.glob(f"{stem}-{_HEX}.safetensors"), *folder.glob(f".{stem}[-.]*.part*")):
         path.unlink(missing_ok=True)
 
 
 def read_json(path: Path, form: str) -> dict[str, Any]:
-    """The record; raises XrcoreError where it is missing, broken or of another format than `form`."""
+    """Read the record of a pair.
+
+    Parameters
+    ----------
+    path : Path
+        Of the JSON file.
+    form : str
+        Its `format`.
+
+    Returns
+    -------
+    dict[str, Any]
+        The record.
+
+    Raises
+    ------
+    XrcoreError
+        If it is missing, broken or of another format.
+    """
     try:
         if path.stat().st_size > _LARGEST_JSON:
             raise XrcoreError(f"{path}: too large to be a model's description")
@@ -77,7 +118,25 @@ def read_json(path: Path, form: str) -> dict[str, Any]:
 
 
 def read_tensors(folder: Path, record: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The tensors that a record names, after their hash, and theirs of the record, were checked."""
+    """Read the tensors that a record names.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the pair lies.
+    record : Mapping[str, Any]
+        As `read_json` returned it.
+
+    Returns
+    -------
+    dict[str, Tensor]
+        By name.
+
+    Raises
+    ------
+    XrcoreError
+        If they are missing, or not what was written: their hash, and theirs of the record, are checked.
+    """
     named = record.get("tensors")
     if not (isinstance(named, dict) and isinstance(named.get("file"), str) and isinstance(named.get("sha256"), str)):
         raise XrcoreError(f"{folder}: the description names no tensors; it is damaged")
@@ -106,8 +165,23 @@ def _digest(record: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(json.loads(text), sort_keys=True).encode()).hexdigest()
 
 
-def fill(module: torch.nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
-    """Copy the tensors into a module's parameters and buffers; raises XrcoreError naming the first that does not fit."""
+def load_tensors(module: torch.nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
+    """Copy tensors into a module's parameters and buffers.
+
+    Parameters
+    ----------
+    module : nn.Module
+        To be filled.
+    tensors : Mapping[str, Tensor]
+        By the names of its state.
+    where : str
+        Where they come from, for the message.
+
+    Raises
+    ------
+    XrcoreError
+        Naming the first that does not fit.
+    """
     wanted = module.state_dict()
     for name in sorted(set(wanted) ^ set(tensors)):
         raise XrcoreError(f"{where}: {'lacks the tensor' if name in wanted else 'holds an unknown tensor'} {name!r}")

@@ -1,4 +1,4 @@
-"""The networks: the paper's with its parts switchable, and those of the methods it is compared with."""
+"""Architectures: the paper's network with its parts switchable, and those of the methods it is compared with."""
 
 from xrcore.learning.networks.architecture import Architecture
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from xrcore._util.errors import require
+from xrcore._util.errors import is_number, is_whole, require
 
 _CHOICES = {
     "pooling": ("flatten", "average"),
@@ -13,32 +13,65 @@ _CHOICES = {
     "norm_layer": ("batch", "group"),
 }
 
-
 _require = partial(require, "Architecture")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """The regression network of Zhang et al., MICCAI 2023. The ablation's rows are settings of `autoencoder` and `attention`.
+    """Describe the regression network of Zhang et al., MICCAI 2023.
 
-    A, the EfficientNet-b0 encoder, is always there.
-    autoencoder: B, a decoder from the bottleneck to the gradient-magnitude image, trained along. It is not needed for predictions.
-    attention: C, multi-head self-attention over the stride-8 grid, a learnable 2D position embedding added after it, an MLP per token.
+    The ablation's rows are settings of `autoencoder` (B) and `attention` (C); A, the EfficientNet-b0 encoder, is always there.
+    The other fields are choices that the paper leaves open. The other methods read some of them: Grimm's U-Net reads `pixels`,
+    `normalisation`, `decoder` and the norms, Salehi's network `pixels` and `normalisation`, the TransPoseNet-like one besides these
+    `norm_momentum` and `dropout`.
 
-    Left open by the paper, and how it is chosen here:
-    pixels: side of the square input. 128, where a laptop learns; the paper's is 256.
-    normalisation: of the input. "standard": zero mean, unit variance inside the field of view, zero outside, which burnt-in text and
-        a bright tool move little; "min-max": the paper's, bone dark.
-    norm_layer, norm_momentum: efficientnet-pytorch's BatchNorm averages over 100 steps (momentum 0.01), so that evaluation lags the
-        training by as much; 0.1 is PyTorch's own. "group" does without averages.
-    drop_connect, dropout: off. Every image is new, so there is nothing to over-fit, and both cost accuracy in a short training.
-    pooling: of the bottleneck when attention is off. "flatten" keeps where things are, which a pose is made of; "average" does not.
-    bottleneck: channels of the bottleneck. hidden: width of the MLPs.
-    tokens, heads: width and heads of the attention. One layer, pre-normalised, with a residual.
-    deep: the tokens also hold the bottleneck, spread over the stride-8 grid, and an MLP on the flattened bottleneck adds to their vote; the
-        stride-8 features alone see too little of the image.
-    decoder: channels of the decoder's first stage, halved with each doubling of the grid; edge_stride: input pixels to a pixel of the
-            decoded image. `decoder` is also the width of Grimm's U-Net, which reads besides it pixels, normalisation and the norms.
+    Parameters
+    ----------
+    autoencoder : bool
+        B: a decoder from the bottleneck to the gradient-magnitude image, trained along. It is not needed for predictions.
+    attention : bool
+        C: multi-head self-attention over the stride-8 grid, a learnable 2D position embedding added after it, an MLP per token.
+    pixels : int
+        Side of the square input [pixels]. 128, where a laptop learns; the paper's is 256.
+    normalisation : str
+        Of the input. "standard": zero mean, unit variance inside the field of view, zero outside, which burnt-in text and a bright
+        tool move little; "min-max": the paper's, bone dark.
+    norm_layer : str
+        "batch", or "group", which does without running averages.
+    norm_momentum : float
+        Of BatchNorm. efficientnet-pytorch averages over 100 steps (momentum 0.01), so that evaluation lags the training by as much;
+        0.1 is PyTorch's own.
+    drop_connect : float
+        Probability of dropping a block of the encoder. Off: where every image is new there is nothing to over-fit, and both kinds of
+        dropout cost accuracy in a short training.
+    dropout : float
+        Of the MLPs, likewise off.
+    pooling : str
+        Of the bottleneck when attention is off. "flatten" keeps where things are, which a pose is made of; "average" does not.
+    bottleneck : int
+        Channels of the bottleneck.
+    hidden : int
+        Width of the MLPs.
+    tokens : int
+        Width of the attention: one layer, pre-normalised, with a residual.
+    heads : int
+        Of the attention; a divisor of `tokens`.
+    deep : bool
+        The tokens also hold the bottleneck, spread over the stride-8 grid, and an MLP on the flattened bottleneck adds to their vote;
+        the stride-8 features alone see too little of the image.
+    decoder : int
+        Channels of the decoder's first stage, halved with each doubling of the grid.
+    edge_stride : int
+        Input pixels to a pixel of the decoded image: 1, 2, 4 or 8.
+
+    Raises
+    ------
+    XrcoreError
+        If a field makes no sense; the message names it.
+
+    References
+    ----------
+    Zhang et al., *A Patient-Specific Self-supervised Model for Automatic X-Ray/CT Registration*, MICCAI 2023.
     """
 
     autoencoder: bool = True
@@ -61,21 +94,17 @@ class Architecture:
     def __post_init__(self) -> None:
         for name in ("autoencoder", "attention", "deep"):
             _require(name, getattr(self, name), isinstance(getattr(self, name), bool), "True or False")
-        for name in ("pixels", "bottleneck", "hidden", "tokens", "heads", "decoder", "edge_stride"):
-            _require(name, getattr(self, name), _is(getattr(self, name), int), "a whole number")
-        for name in ("norm_momentum", "drop_connect", "dropout"):
-            _require(name, getattr(self, name), _is(getattr(self, name), int, float), "a number")
+        for name in ("bottleneck", "hidden", "tokens", "heads", "decoder"):
+            value = getattr(self, name)
+            _require(name, value, is_whole(value) and value >= 1, "a whole number, at least 1")
         for name, choices in _CHOICES.items():
             _require(name, getattr(self, name), getattr(self, name) in choices, f"one of {', '.join(choices)}")
-        _require("pixels", self.pixels, self.pixels >= 32 and self.pixels % 8 == 0, "a multiple of 8, at least 32")
-        for name in ("bottleneck", "hidden", "tokens", "heads", "decoder"):
-            _require(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
+        _require(
+            "pixels", self.pixels, is_whole(self.pixels) and self.pixels >= 32 and self.pixels % 8 == 0, "a multiple of 8, at least 32"
+        )
         _require("heads", self.heads, self.tokens % self.heads == 0, f"a divisor of tokens ({self.tokens})")
-        _require("edge_stride", self.edge_stride, self.edge_stride in (1, 2, 4, 8), "1, 2, 4 or 8")
+        _require("edge_stride", self.edge_stride, is_whole(self.edge_stride) and self.edge_stride in (1, 2, 4, 8), "1, 2, 4 or 8")
         for name in ("drop_connect", "dropout"):
-            _require(name, getattr(self, name), 0 <= getattr(self, name) < 1, "at least 0 and below 1")
-        _require("norm_momentum", self.norm_momentum, 0 < self.norm_momentum <= 1, "above 0, at most 1")
-
-
-def _is(value: object, *kinds: type) -> bool:
-    return isinstance(value, kinds) and not isinstance(value, bool)
+            value = getattr(self, name)
+            _require(name, value, is_number(value) and 0 <= value < 1, "at least 0 and below 1")
+        _require("norm_momentum", self.norm_momentum, is_number(self.norm_momentum) and 0 < self.norm_momentum <= 1, "above 0, at most 1")

@@ -1,4 +1,4 @@
-"""Pieces of the networks."""
+"""Blocks that networks are built of: the EfficientNet encoder, attention over a grid, the decoder."""
 
 from __future__ import annotations
 
@@ -11,16 +11,27 @@ from efficientnet_pytorch import EfficientNet
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xrcore.learning.networks.depthwise import quicken
+from xrcore.learning.networks.depthwise import replace_depthwise
 
 
 class Encoder(nn.Module):
-    """EfficientNet-b0 without its classifier (Tan, Le, ICML 2019), for one input channel; the blocks are the library's.
+    """EfficientNet-b0 without its classifier, for one input channel; the blocks are the library's.
 
-    Returns the stride-8 features (40 channels) and the stride-32 features (320 channels).
+    Parameters
+    ----------
+    pixels : int
+        Side of the images [pixels], which decides how the library pads; multiples of 32 are all padded alike.
+    momentum : float
+        Of the BatchNorms.
+    drop_connect : float
+        Probability of dropping the last block, falling to 0 for the first.
+
+    References
+    ----------
+    Tan, Le, *EfficientNet: rethinking model scaling for convolutional neural networks*, ICML 2019.
     """
 
-    middle, last = 40, 320
+    middle, deep, last = 40, 112, 320  # channels at strides 8, 16 and 32
 
     def __init__(self, pixels: int, *, momentum: float, drop_connect: float) -> None:
         super().__init__()
@@ -33,26 +44,48 @@ class Encoder(nn.Module):
             # the library's swish computes its sigmoid twice to save memory
             if hasattr(module, "_swish"):
                 module._swish = nn.SiLU()
-        quicken(self)
+        replace_depthwise(self)
 
-    @property
-    def deeper(self) -> nn.ModuleList:
-        """The blocks behind the stride-8 features."""
-        first = 1 + max(i for i, block in enumerate(self.blocks) if block._block_args.output_filters == self.middle)
+    def blocks_after(self, channels: int) -> nn.ModuleList:
+        """Return the blocks behind the last one that puts out so many channels: `middle` or `deep`."""
+        first = 1 + max(i for i, block in enumerate(self.blocks) if block._block_args.output_filters == channels)
         return self.blocks[first:]
 
-    def forward(self, x: Float[Tensor, "B 1 H W"]) -> tuple[Float[Tensor, "B 40 h w"], Float[Tensor, "B 320 u v"]]:
-        x = F.silu(self.stem_norm(self.stem(x)))
-        middle = x
+    def forward(
+        self, images: Float[Tensor, "B 1 H W"]
+    ) -> tuple[Float[Tensor, "B 40 h w"], Float[Tensor, "B 112 u v"], Float[Tensor, "B 320 s t"]]:
+        """Return the features at strides 8, 16 and 32.
+
+        Parameters
+        ----------
+        images : Float[Tensor, "B 1 H W"]
+            Standardised images.
+
+        Returns
+        -------
+        tuple
+            Features of 40, 112 and 320 channels.
+        """
+        x = F.silu(self.stem_norm(self.stem(images)))
+        kept = {}
         for index, block in enumerate(self.blocks):
             x = block(x, drop_connect_rate=self.drop_connect * index / len(self.blocks) or None)
-            if x.shape[1] == self.middle:
-                middle = x
-        return middle, x
+            kept[x.shape[1]] = x
+        return kept[self.middle], kept[self.deep], kept[self.last]
 
 
 class TokenAttention(nn.Module):
-    """Multi-head self-attention over a grid, then a learnable position embedding, *added after* it (Zhang et al., MICCAI 2023)."""
+    """Multi-head self-attention over a grid, then a learnable position embedding, *added after* it (Zhang et al., MICCAI 2023).
+
+    Parameters
+    ----------
+    width : int
+        Channels of a token.
+    heads : int
+        Of the attention.
+    side : int
+        Of the square grid that the position embedding covers; for a grid of another size it is resampled.
+    """
 
     def __init__(self, width: int, heads: int, side: int) -> None:
         super().__init__()
@@ -65,6 +98,20 @@ class TokenAttention(nn.Module):
     def forward(
         self, tokens: Float[Tensor, "B N C"], *, keep: bool = False
     ) -> tuple[Float[Tensor, "B N C"], Float[Tensor, "B heads N N"] | None]:
+        """Return the tokens and, with `keep`, the attention weights, query by key.
+
+        Parameters
+        ----------
+        tokens : Float[Tensor, "B N C"]
+            A square grid, row by row.
+        keep : bool
+            Compute the weights apart, which is slower.
+
+        Returns
+        -------
+        tuple
+            Tokens (B, N, C) and weights (B, heads, N, N) or None.
+        """
         batch, count, width = tokens.shape
         parts = self.inward(self.norm(tokens)).reshape(batch, count, 3, self.heads, width // self.heads)
         query, key, value = parts.permute(2, 0, 3, 1, 4)  # (B, heads, N, C / heads) each
@@ -75,11 +122,28 @@ class TokenAttention(nn.Module):
         else:
             mixed = F.scaled_dot_product_attention(query, key, value)
         tokens = tokens + self.outward(mixed.transpose(1, 2).reshape(batch, count, width))
-        return tokens + self.position, weights
+        return tokens + self._position(count), weights
+
+    def _position(self, count: int) -> Float[Tensor, "N C"]:
+        """The embedding for a grid of `count` tokens."""
+        if count == len(self.position):
+            return self.position
+        grid = self.position.T.reshape(1, -1, math.isqrt(len(self.position)), math.isqrt(len(self.position)))
+        return resampled(grid, math.isqrt(count))[0].flatten(1).T
 
 
 class Decoder(nn.Module):
-    """From the bottleneck to one channel at `doublings` times twice its side."""
+    """From the bottleneck to an image of one channel.
+
+    Parameters
+    ----------
+    channels : int
+        Of the bottleneck.
+    width : int
+        Channels of the first stage, halved with each doubling, at least 8.
+    doublings : int
+        Of the grid's side.
+    """
 
     def __init__(self, channels: int, width: int, doublings: int) -> None:
         super().__init__()
@@ -91,16 +155,47 @@ class Decoder(nn.Module):
         self.last = nn.Conv2d(widths[-1], 1, 1)
 
     def forward(self, x: Float[Tensor, "B C h w"]) -> Float[Tensor, "B 1 H W"]:
+        """The decoded image."""
         x = self.first(x)
         for stage in self.stages:
             x = stage(F.interpolate(x, scale_factor=2.0, mode="nearest"))
         return self.last(x)
 
 
-def group_norms(network: nn.Module) -> None:
-    """Replace every BatchNorm by a GroupNorm of 8 groups (Wu, He, ECCV 2018), or of fewer where 8 do not divide the channels."""
+def replace_batch_norms(network: nn.Module) -> None:
+    """Replace, in place, every BatchNorm by a GroupNorm of 8 groups, or of fewer where 8 do not divide the channels.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Any network.
+
+    References
+    ----------
+    Wu, He, *Group normalization*, ECCV 2018.
+    """
     for name, child in network.named_children():
         if isinstance(child, nn.BatchNorm2d):
             setattr(network, name, nn.GroupNorm(math.gcd(8, child.num_features), child.num_features))
         else:
-            group_norms(child)
+            replace_batch_norms(child)
+
+
+def resampled(grid: Float[Tensor, "B C h w"], side: int) -> Float[Tensor, "B C side side"]:
+    """Resample a grid of features bilinearly to `side` x `side` cells; the same grid where it has that size.
+
+    Parameters
+    ----------
+    grid : Float[Tensor, "B C h w"]
+        Features.
+    side : int
+        Cells along each axis.
+
+    Returns
+    -------
+    Float[Tensor, "B C side side"]
+        Features of the same place in the image.
+    """
+    if grid.shape[2:] == (side, side):
+        return grid
+    return F.interpolate(grid, size=(side, side), mode="bilinear", align_corners=False)

@@ -18,25 +18,42 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 
-def quicken(network: nn.Module) -> nn.Module:
-    """Give every depthwise convolution of `network` for which it pays the backward pass of this module; values stay the same."""
+def replace_depthwise(network: nn.Module) -> nn.Module:
+    """Replace, in place, the depthwise convolutions for which the backward pass of this module is the faster one.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Any network; names, values and gradients of its parameters stay the same.
+
+    Returns
+    -------
+    nn.Module
+        The same network.
+    """
     for name, child in network.named_children():
-        if isinstance(child, nn.Conv2d) and _pays(child):
-            setattr(network, name, _Quick(child))
+        if isinstance(child, nn.Conv2d) and _is_faster_here(child):
+            setattr(network, name, DepthwiseConvolution(child))
         else:
-            quicken(child)
+            replace_depthwise(child)
     return network
 
 
-def _pays(c: nn.Conv2d) -> bool:
+def _is_faster_here(c: nn.Conv2d) -> bool:
     depthwise = c.groups == c.in_channels == c.out_channels > 1 and c.bias is None
     plain = c.dilation == (1, 1) and c.padding_mode == "zeros" and not isinstance(c.padding, str)
     square = len(set(c.kernel_size)) == len(set(c.stride)) == len(set(c.padding)) == 1
     return depthwise and plain and square and (c.kernel_size[0] >= 5 or c.stride[0] > 1)
 
 
-class _Quick(nn.Module):
-    """The wrapped convolution on the CPU; elsewhere the convolution itself. Its parameters keep their names."""
+class DepthwiseConvolution(nn.Module):
+    """Compute a convolution by this module on the CPU, and by torch elsewhere; its parameters keep their names.
+
+    Parameters
+    ----------
+    convolution : nn.Conv2d
+        Depthwise, without bias and dilation, padded by zeros; its weight is shared.
+    """
 
     def __init__(self, convolution: nn.Conv2d) -> None:
         super().__init__()
@@ -47,6 +64,7 @@ class _Quick(nn.Module):
         self.padding = int(convolution.padding[0])
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C h w"]:
+        """The convolution's output."""
         x = self.pad(x)
         if self.padding:
             x = F.pad(x, (self.padding,) * 4)
@@ -56,10 +74,10 @@ class _Quick(nn.Module):
         if torch.is_autocast_enabled("cpu"):
             kind = torch.get_autocast_dtype("cpu")
             x, weight = x.to(kind), weight.to(kind)
-        return _Depthwise.apply(x, weight, self.stride)
+        return _DepthwiseFunction.apply(x, weight, self.stride)
 
 
-class _Depthwise(torch.autograd.Function):
+class _DepthwiseFunction(torch.autograd.Function):
     """Depthwise convolution without padding."""
 
     @staticmethod
@@ -73,11 +91,11 @@ class _Depthwise(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, None]:
         x, weight = ctx.saved_tensors
         grad = grad.contiguous(memory_format=torch.channels_last)
-        by_input = _by_input(grad, weight, ctx.stride, x.shape) if ctx.needs_input_grad[0] else None
-        return by_input, _by_weight(grad, x, ctx.stride, weight), None
+        input_gradient = _input_gradient(grad, weight, ctx.stride, x.shape) if ctx.needs_input_grad[0] else None
+        return input_gradient, _weight_gradient(grad, x, ctx.stride, weight), None
 
 
-def _by_input(grad: Tensor, weight: Tensor, stride: int, shape: torch.Size) -> Tensor:
+def _input_gradient(grad: Tensor, weight: Tensor, stride: int, shape: torch.Size) -> Tensor:
     """Zeros between the gradients undo the stride; then the same convolution with the kernel turned round."""
     kernel = weight.shape[-1]
     rows, cols = shape[-2:]
@@ -89,7 +107,7 @@ def _by_input(grad: Tensor, weight: Tensor, stride: int, shape: torch.Size) -> T
     return F.conv2d(spread, weight.flip(-1, -2).contiguous(), groups=grad.shape[1])
 
 
-def _by_weight(grad: Tensor, x: Tensor, stride: int, weight: Tensor) -> Tensor:
+def _weight_gradient(grad: Tensor, x: Tensor, stride: int, weight: Tensor) -> Tensor:
     kernel = weight.shape[-1]
     g, pixels = (t.float().permute(0, 2, 3, 1).contiguous().numpy() for t in (grad, x))
     # parts by their number, not by who is free: the sum is the same each time

@@ -13,7 +13,15 @@ _WIDTHS = (64, 128, 256, 512)
 
 
 class PreActivationBlock(nn.Module):
-    """norm - ReLU - conv, twice; the shortcut leaves after the first activation where the shape changes."""
+    """norm - ReLU - conv, twice; the shortcut leaves after the first activation where the shape changes.
+
+    Parameters
+    ----------
+    inward, width : int
+        Channels in and out.
+    stride : int
+        Of the first convolution.
+    """
 
     def __init__(self, inward: int, width: int, stride: int) -> None:
         super().__init__()
@@ -23,16 +31,21 @@ class PreActivationBlock(nn.Module):
         self.shortcut = nn.Conv2d(inward, width, 1, stride, bias=False) if stride > 1 or inward != width else None
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
+        """The block's output."""
         active = F.relu(self.norm1(x))
         kept = x if self.shortcut is None else self.shortcut(active)
         return kept + self.conv2(F.relu(self.norm2(self.conv1(active))))
 
 
 class SalehiNetwork(nn.Module):
-    """Image -> ResNet-18 -> global average -> rotation vector [rad], pi tanh, and translation [share of its range].
+    """Image -> ResNet-18 -> global average -> rotation vector, pi tanh, and translation.
 
-    Source: Salehi, Khan, Erdogmus, Gholipour, *Real-time deep pose estimation with geodesic loss for image-to-template rigid
-    registration*, IEEE TMI 38(2), 2019 (online 2018). The authors regress rotations alone; the translation's three outputs are ours.
+    The authors regress rotations alone; the translation's three outputs are ours.
+
+    References
+    ----------
+    Salehi, Khan, Erdogmus, Gholipour, *Real-time deep pose estimation with geodesic loss for image-to-template rigid registration*,
+    IEEE TMI 38(2), 2019 (online 2018).
     """
 
     def __init__(self) -> None:
@@ -52,6 +65,18 @@ class SalehiNetwork(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Float[Tensor, "B 1 H W"]) -> tuple[Float[Tensor, "B 3"], Float[Tensor, "B 3"]]:
+        """Predict rotation and translation.
+
+        Parameters
+        ----------
+        images : Float[Tensor, "B 1 H W"]
+            Standardised images of any size.
+
+        Returns
+        -------
+        tuple
+            Rotation vectors (B, 3) [rad], and translations (B, 3) as shares of their ranges.
+        """
         x = F.max_pool2d(self.stem(images.contiguous(memory_format=torch.channels_last)), 3, 2, 1)
         x = F.relu(self.norm(self.blocks(x))).mean((2, 3))
         return math.pi * torch.tanh(self.rotation(x).float()), self.translation(x).float()

@@ -1,6 +1,7 @@
 """Training: DRRs on the fly, the incremental schemes, checkpoints, and the loop."""
 
+from xrcore.learning.settings import TrainingSettings
+from xrcore.learning.training.loop import Step, train, training_steps
 from xrcore.learning.training.profiles import PROFILES, profile
-from xrcore.learning.training.settings import TrainingSettings
 
-__all__ = ["PROFILES", "TrainingSettings", "profile"]
+__all__ = ["PROFILES", "Step", "TrainingSettings", "profile", "train", "training_steps"]

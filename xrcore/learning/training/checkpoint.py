@@ -14,8 +14,8 @@ from xrcore._util.machine import package_versions
 from xrcore.geometry import CArm
 from xrcore.learning.models.identity import CtIdentity
 from xrcore.learning.models.regressor import PACKAGES
-from xrcore.learning.models.tensors import fill, read_json, read_tensors, remove_pair, write_pair
-from xrcore.learning.training.settings import TrainingSettings
+from xrcore.learning.models.tensors import load_tensors, read_json, read_tensors, remove_pair, write_pair
+from xrcore.learning.settings import TrainingSettings
 
 FORMAT = "xrcore-checkpoint/1"
 _STEM = "checkpoint"
@@ -24,7 +24,21 @@ _OPTIMISER = "optimiser."
 
 @dataclass
 class State:
-    """What changes while a network is trained. step: steps done; seconds: spent."""
+    """What changes while a network is trained.
+
+    Parameters
+    ----------
+    network, averaged : nn.Module
+        The network, and the one of averaged weights; the same without averaging.
+    optimiser : torch.optim.Optimizer
+        Of the network.
+    step : int
+        Steps done.
+    seconds : float
+        Spent.
+    origin : dict[str, Any]
+        What the training began from, if from a model.
+    """
 
     network: nn.Module
     averaged: nn.Module
@@ -35,7 +49,26 @@ class State:
 
 
 def write_checkpoint(folder: Path, state: State, settings: TrainingSettings, carm: CArm, ct: CtIdentity) -> None:
-    """Raises XrcoreError where the disk refuses; the checkpoint before is then still whole."""
+    """Write a checkpoint in the place of the one before.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the training.
+    state : State
+        To be kept.
+    settings : TrainingSettings
+        Of the training.
+    carm : CArm
+        Its geometry.
+    ct : CtIdentity
+        Its CT.
+
+    Raises
+    ------
+    XrcoreError
+        If the disk refuses; the checkpoint before is then still whole.
+    """
     tensors: dict[str, Tensor] = {f"network.{k}": v for k, v in state.network.state_dict().items()}
     if state.averaged is not state.network:
         tensors |= {f"averaged.{k}": v for k, v in state.averaged.state_dict().items()}
@@ -59,13 +92,32 @@ def write_checkpoint(folder: Path, state: State, settings: TrainingSettings, car
 
 
 def read_checkpoint(folder: Path, state: State, settings: TrainingSettings, carm: CArm, ct: CtIdentity) -> None:
-    """Put the state back; raises XrcoreError if the checkpoint is damaged or belongs to another training, naming what differs."""
+    """Put the state of a checkpoint back.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the training.
+    state : State
+        Changed in place.
+    settings : TrainingSettings
+        Of the training.
+    carm : CArm
+        Its geometry.
+    ct : CtIdentity
+        Its CT.
+
+    Raises
+    ------
+    XrcoreError
+        If the checkpoint is damaged or belongs to another training; the message names what differs.
+    """
     path = folder / f"{_STEM}.json"
     record = read_json(path, FORMAT)
     try:
         before = TrainingSettings.from_dict(record["settings"])
         same_carm = CArm(**record["carm"]) == carm
-        same_ct = CtIdentity.from_dict(record["ct"]).differs(ct)
+        difference = CtIdentity.from_dict(record["ct"]).differs(ct)
         step, seconds, origin = int(record["step"]), float(record["seconds"]), dict(record["origin"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise XrcoreError(f"{path}: the checkpoint is damaged ({error})") from None
@@ -76,13 +128,13 @@ def read_checkpoint(folder: Path, state: State, settings: TrainingSettings, carm
             )
     if not same_carm:
         raise XrcoreError(f"{path}: this training began with another C-arm geometry")
-    if same_ct:
-        raise XrcoreError(f"{path}: this training began with another CT: {same_ct}")
+    if difference:
+        raise XrcoreError(f"{path}: this training began with another CT: {difference}")
     tensors = read_tensors(folder, record)
     for prefix, module in (("network.", state.network), ("averaged.", state.averaged)):
         part = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
         if prefix == "network." or module is not state.network:
-            fill(module, part, str(path))
+            load_tensors(module, part, str(path))
     inner: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         if name.startswith(_OPTIMISER):
@@ -97,11 +149,29 @@ def read_checkpoint(folder: Path, state: State, settings: TrainingSettings, carm
 
 
 def exists(folder: Path) -> bool:
+    """Say whether there is a checkpoint.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the training.
+
+    Returns
+    -------
+    bool
+        Whether it has one.
+    """
     return (folder / f"{_STEM}.json").exists()
 
 
 def remove(folder: Path) -> None:
-    """After the model is written."""
+    """Remove the checkpoint, once the model is written.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the training.
+    """
     remove_pair(folder, _STEM)
 
 

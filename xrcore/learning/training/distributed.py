@@ -1,4 +1,4 @@
-"""Several processes under torchrun: who am I, and a network whose gradients are shared."""
+"""Several processes under torchrun: which one this is, and a network whose gradients are shared."""
 
 from __future__ import annotations
 
@@ -15,29 +15,63 @@ from torch.nn.parallel import DistributedDataParallel
 
 @dataclass(frozen=True)
 class Team:
-    """rank of size processes. Rank 0 validates, logs and writes."""
+    """One of the processes that share a training. The main one validates, logs and writes.
+
+    Parameters
+    ----------
+    rank : int
+        Of this process, from 0.
+    size : int
+        Processes in all.
+    """
 
     rank: int = 0
     size: int = 1
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
+        """Whether this is the process of rank 0."""
         return self.rank == 0
 
     def share(self, network: nn.Module, device: torch.device) -> nn.Module:
-        """The network as trained by the team: batch statistics are each process's own, and rank 0's are kept."""
+        """Return the network as trained by the team: batch statistics are each process's own, and the main one's are kept.
+
+        Parameters
+        ----------
+        network : nn.Module
+            With the same weights in all processes.
+        device : torch.device
+            Where its weights are.
+
+        Returns
+        -------
+        nn.Module
+            The network itself where there is one process.
+        """
         if self.size == 1:
             return network
         return DistributedDataParallel(network, device_ids=[device] if device.type == "cuda" else None, find_unused_parameters=False)
 
     def wait(self) -> None:
+        """Wait until all processes are here."""
         if self.size > 1:
             dist.barrier()
 
 
 @contextmanager
 def team(device: torch.device) -> Iterator[Team]:
-    """The processes that torchrun started (gloo on the CPU, NCCL on GPUs), or this one alone."""
+    """Join the processes that torchrun started (gloo on the CPU, NCCL on GPUs), or be alone.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where this process learns.
+
+    Yields
+    ------
+    Team
+        Which one this is.
+    """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         yield Team()

@@ -1,10 +1,9 @@
-"""What a training tells while it runs: a progress bar, log.csv and TensorBoard events."""
+"""The training log: a progress bar, and log.csv."""
 
 from __future__ import annotations
 
 import csv
 import io
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,47 +12,67 @@ from tqdm import tqdm
 from xrcore._util.errors import XrcoreError
 
 CSV = "log.csv"
-_EVENTS = "events"
-COLUMNS = ("images", "seconds", "rendering_share", "learning_rate", "loss", "parts", "validation_mtre_mm", "validation_success")
+_TRAINING = ("training_mtre_mm", "training_success")
+COLUMNS = (
+    *("images", "seconds", "rendering_share", "learning_rate", "loss", "parts", "validation_mtre_mm", "validation_success"),
+    *_TRAINING,
+)
 
 
 class Log:
-    """Rows in `folder`/log.csv and events beside it, and a bar on stderr. Without a folder only the bar; without `bar` nothing."""
+    """Rows in a folder's log.csv, and a progress bar on stderr.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        Without one only the bar.
+    total : int
+        Images of the training.
+    bar : bool
+        Whether there is one.
+    done : int
+        Images at which a resumed training goes on; rows beyond are removed.
+    """
 
     def __init__(self, folder: Path | None, total: int, *, bar: bool, done: int = 0) -> None:
         self.folder = folder
         self._bar = tqdm(total=total, initial=done, unit="img", disable=not bar, dynamic_ncols=True, mininterval=0.5)
-        self._writer: Any = None
         if folder is not None:
             kept = [row for row in read_log(folder) if int(row["images"]) <= done] if done else []
             self._write(kept, "w")
-            self._writer = _event_writer(folder, done)
 
     def advance(self, images: int, **shown: float) -> None:
-        """The bar alone."""
+        """Move the bar.
+
+        Parameters
+        ----------
+        images : int
+            Seen since the last call.
+        **shown : float
+            Values beside the bar.
+        """
         self._bar.set_postfix({k: f"{v:.2f}" for k, v in shown.items()}, refresh=False)
         self._bar.update(images)
 
     def row(self, row: dict[str, Any]) -> None:
-        """A line of the CSV and its events."""
-        if self.folder is None:
-            return
-        parts = row.get("parts", {})
-        self._write([{k: _text(v) for k, v in row.items()}], "a")
-        if self._writer is not None:
-            scalars = {k: v for k, v in row.items() if isinstance(v, float)} | {f"loss_{k}": v for k, v in parts.items()}
-            try:
-                for name, value in scalars.items():
-                    self._writer.add_scalar(name, value, row["images"])
-            except OSError as error:
-                raise XrcoreError(f"{self.folder / _EVENTS}: cannot be written ({error.strerror or error})") from None
+        """Write a row.
+
+        Parameters
+        ----------
+        row : dict[str, Any]
+            Values by column; a missing one stays empty.
+
+        Raises
+        ------
+        XrcoreError
+            If it cannot be written.
+        """
+        if self.folder is not None:
+            self._write([{k: _text(v) for k, v in row.items()}], "a")
 
     def close(self) -> None:
+        """End the bar."""
         self._bar.close()
-        if self._writer is not None:
-            # events lost to a full disk are in the CSV or have been complained about
-            with suppress(OSError):
-                self._writer.close()
 
     def _write(self, rows: list[dict[str, Any]], mode: str) -> None:
         assert self.folder is not None
@@ -71,29 +90,31 @@ class Log:
 
 
 def read_log(folder: Path) -> list[dict[str, str]]:
-    """Rows of a training's log.csv, [] where there is none; what a kill left of a last line is left out."""
+    """Read a training's log.csv.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the training.
+
+    Returns
+    -------
+    list of dict
+        Rows; none where there is no log. What a kill left of a last line is left out, columns that came later are empty.
+    """
     path = folder / CSV
     if not path.exists():
         return []
     text = path.read_text(encoding="utf-8", errors="replace")
     reader = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
-    if reader.fieldnames is None or set(reader.fieldnames) != set(COLUMNS):
+    missing = set(COLUMNS) - set(reader.fieldnames or ())
+    if not missing <= set(_TRAINING) or not set(reader.fieldnames or ()) <= set(COLUMNS):
         return []
-    return [row for row in reader if row["images"].isdigit() and None not in row and None not in row.values()]
+    rows = [row for row in reader if row["images"].isdigit() and None not in row and None not in row.values()]
+    return [row | dict.fromkeys(missing, "") for row in rows]
 
 
 def _text(value: Any) -> Any:
     if isinstance(value, dict):
         return " ".join(f"{k}={v:.4g}" for k, v in value.items())
     return f"{value:.6g}" if isinstance(value, float) else value
-
-
-def _event_writer(folder: Path, done: int) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:  # an installation without its dependencies
-        return None
-    try:
-        return SummaryWriter(str(folder / _EVENTS), purge_step=done + 1 if done else None)
-    except OSError as error:
-        raise XrcoreError(f"{folder / _EVENTS}: cannot be written ({error.strerror or error})") from None

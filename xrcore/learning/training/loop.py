@@ -1,4 +1,4 @@
-"""train: from a CT and a C-arm to a model that predicts the pose of an X-ray it has never seen."""
+"""The training loop: from a CT and a C-arm to a model that predicts the pose of an X-ray it has never seen."""
 
 from __future__ import annotations
 
@@ -6,42 +6,73 @@ import copy
 import math
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from collections.abc import Generator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from xrcore._util.atomic import check_writable
 from xrcore._util.device_memory import Portions
 from xrcore._util.devices import on
-from xrcore._util.errors import XrcoreError
+from xrcore._util.errors import XrcoreError, require
 from xrcore._util.machine import describe_machine
-from xrcore._util.stopwatch import Stopwatch
-from xrcore._util.threads import single_torch_thread
 from xrcore.ct.volume import Volume
-from xrcore.geometry import CArm, Pose
+from xrcore.geometry import CArm
 from xrcore.learning.methods import Method, method_named
 from xrcore.learning.models.identity import CtIdentity
-from xrcore.learning.models.regressor import PoseRegressor, halved
-from xrcore.learning.models.tensors import fill
+from xrcore.learning.models.regressor import PoseRegressor, to_half
+from xrcore.learning.models.tensors import load_tensors
+from xrcore.learning.settings import TrainingSettings
 from xrcore.learning.training import checkpoint
 from xrcore.learning.training.checkpoint import State
-from xrcore.learning.training.checks import check_patient
 from xrcore.learning.training.distributed import Team, team
+from xrcore.learning.training.evaluation import Errors, Evaluator
 from xrcore.learning.training.log import Log
 from xrcore.learning.training.optimisation import average, half_precision, optimiser_for
+from xrcore.learning.training.patient_check import check_patient
+from xrcore.learning.training.prefetch import Batches
 from xrcore.learning.training.schedule import Schedule
-from xrcore.learning.training.settings import TrainingSettings
-from xrcore.learning.training.stream import VALIDATION, Batch, Drawn, DrrStream
-from xrcore.metrics import mtre, pose_error, success_rate
+from xrcore.learning.training.stream import VALIDATION, DrrStream
 from xrcore.renderer import place
 
 _LOG_EVERY = 25  # steps
-_CHUNK = 64  # images predicted at once
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of a training, just done.
+
+    Parameters
+    ----------
+    number : int
+        Steps done, this one included.
+    images : int
+        Seen so far.
+    network : nn.Module
+        As it is now, with the gradients of this step.
+    loss : float
+        Of its batch.
+    parts : dict[str, float]
+        Of the loss, by name.
+    portions : int
+        In how many a GPU's memory held the batch.
+    validation : Errors, optional
+        On the validation set, where this step was followed by a validation.
+    training : Errors, optional
+        On DRRs of the stage's set, likewise, where the network sees them more than once.
+    """
+
+    number: int
+    images: int
+    network: nn.Module
+    loss: float
+    parts: dict[str, float]
+    portions: int = 1
+    validation: Errors | None = None
+    training: Errors | None = None
 
 
 def train(
@@ -57,15 +88,53 @@ def train(
 ) -> PoseRegressor:
     """Train a model for one patient and one C-arm on DRRs rendered on the fly.
 
-    config: default the laptop's profile. out: folder for model, checkpoints and log; without it nothing is written.
-    resume: go on from `out`'s checkpoint, if there is one, to the same result as without the interruption (on the same processor, with
-    the same number of threads; a GPU does not repeat itself to the bit); where the training was already finished, its model is returned.
-    start: a model of the same architecture whose weights to begin with, of this patient or another: fine-tuning needs a fraction of
-    the images. device: where to render and learn, "cpu", "cuda", or "auto", a GPU where there is one, which is then said on stderr. A
-    batch that its memory cannot hold is cut in portions with batch statistics of their own, which is said too. Under torchrun the
+    A batch that a GPU's memory cannot hold is cut in portions with batch statistics of their own, which is said. Under torchrun the
     processes share each batch; there memory must suffice.
-    Raises XrcoreError for a CT that cannot be learnt from, a checkpoint of another training, a loss that is no longer finite, a full disk.
-    Source: Zhang et al., MICCAI 2023, sections 2.2 and 2.3.
+
+    Parameters
+    ----------
+    volume : Volume
+        The patient's CT.
+    carm : CArm
+        The geometry, of any number of pixels.
+    config : TrainingSettings, optional
+        Default the laptop's profile.
+    out : str or PathLike, optional
+        Folder for model, checkpoints and log; without it nothing is written.
+    resume : bool
+        Go on from `out`'s checkpoint, if there is one, to the same result as without the interruption (on the same processor, with
+        the same number of threads; a GPU does not repeat itself to the bit); where the training was already finished, its model is
+        returned.
+    start : PoseRegressor, optional
+        A model of the same architecture whose weights to begin with, of this patient or another: fine-tuning needs a fraction of the
+        images.
+    device : str or torch.device
+        Where to render and learn: "cpu", "cuda", or "auto", a GPU where there is one.
+    progress : bool
+        Show a progress bar on stderr.
+
+    Returns
+    -------
+    PoseRegressor
+        The trained model, as it was written to `out`.
+
+    Raises
+    ------
+    XrcoreError
+        For a CT that cannot be learnt from, a checkpoint of another training, a loss that is no longer finite, a full disk.
+
+    References
+    ----------
+    Zhang et al., *A Patient-Specific Self-supervised Model for Automatic X-Ray/CT Registration*, MICCAI 2023, sections 2.2 and 2.3.
+
+    Examples
+    --------
+    >>> import xrcore as xr
+    >>> volume = xr.phantom.pelvis(spacing=8.0)
+    >>> carm = xr.CArm(source_to_detector=1259.65, source_to_isocenter=742.5, shape=(64, 64), pixel_spacing=6.75)
+    >>> settings = xr.TrainingSettings(images=32, validation=4, spacing=8.0).changed(pixels=64)
+    >>> xr.train(volume, carm, settings)  # which teaches it nothing yet
+    PoseRegressor(psss, 64 x 64 pixels, 32 images seen)
     """
     settings = TrainingSettings() if config is None else config
     folder = None if out is None else Path(out)
@@ -74,8 +143,227 @@ def train(
     where = place(volume, device, "training", spacing=settings.spacing).device
     if folder is not None and (finished := _finished(folder, settings, carm, volume, resume)) is not None:
         return finished
-    with on(where), torch.random.fork_rng(devices=[where] if where.type == "cuda" else []), team(where) as crew:
-        return _Trainer(volume, carm, settings, folder, where, crew, bar=progress and crew.leads).run(resume, start)
+    steps = training_steps(volume, carm, settings, folder=folder, resume=resume, start=start, device=where, progress=progress)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def training_steps(
+    volume: Volume,
+    carm: CArm,
+    settings: TrainingSettings,
+    *,
+    folder: Path | None = None,
+    resume: bool = False,
+    start: PoseRegressor | None = None,
+    device: torch.device = torch.device("cpu"),  # noqa: B008
+    progress: bool = False,
+) -> Generator[Step, None, PoseRegressor]:
+    """Train as `train` does, step by step: yields after each step and returns the model.
+
+    A training that is left before its end can be gone on with from its last checkpoint. While it runs, torch's random numbers are its own.
+
+    Parameters
+    ----------
+    volume, carm, settings, resume, start, progress
+        As of `train`.
+    folder : Path, optional
+        As `out` of `train`.
+    device : torch.device
+        Where to render and learn.
+
+    Yields
+    ------
+    Step
+        Each step, just done.
+
+    Returns
+    -------
+    PoseRegressor
+        The trained model.
+
+    Raises
+    ------
+    XrcoreError
+        As `train`.
+    """
+    with on(device), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), team(device) as crew:
+        # what is learnt from
+        size = settings.batch
+        require("train", "batch", size, size % crew.size == 0, f"a multiple of the {crew.size} processes")
+        method = method_named(settings.method)(settings)
+        coarse = settings.coarse_pixels
+        require("train", "coarse_pixels", coarse, coarse is None or method.any_size, f"None for the method {settings.method}")
+        schedule, ct, there = Schedule(settings), CtIdentity.of(volume), volume.to(device)
+        unseen = DrrStream(there, carm, settings, purpose=VALIDATION)
+        check_patient(volume, unseen)
+        ahead = "queue" if device.type == "cuda" else "thread" if settings.prefetch else ""
+        batches = Batches(there, carm, settings, schedule, crew, ahead=ahead)
+        stream = batches.streams[settings.architecture.pixels]
+        evaluator = Evaluator(method, volume, carm, device)
+        validation = evaluator.rendered(unseen, [(0, i) for i in range(settings.validation)]) if crew.is_main else []
+
+        # what learns
+        torch.manual_seed(settings.seed)
+        network = method.network().to(device)
+        averaged = copy.deepcopy(network).eval().requires_grad_(False) if settings.ema else network
+        state = State(network, averaged, optimiser_for(network, settings))
+        _begin(state, method, stream, resume=resume, start=start, folder=folder, carm=carm, ct=ct, crew=crew)
+        shared = crew.share(network, device)
+        portions = Portions("training", least=2)  # of one image there are no batch statistics
+
+        began, before = time.perf_counter(), state.seconds
+        log = Log(folder if crew.is_main else None, settings.steps * size, bar=progress and crew.is_main, done=state.step * size)
+        sums: dict[str, float] = {}
+        summed = 0
+        shown: dict[str, float] = {}
+        try:
+            for step in range(state.step, settings.steps):
+                method.between(step, network, averaged, stream)
+
+                # forward and backward
+                parts = _gradients(step, method, shared, state, batches, portions, crew, device)
+                loss = parts.pop("loss")
+                norm = float(torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip))
+                if not (math.isfinite(loss) and math.isfinite(norm)):
+                    what = f"the loss became {loss}" if not math.isfinite(loss) else "the gradient is no longer finite"
+                    raise XrcoreError(_stopped(what, step, settings, folder))
+
+                # the optimiser's step
+                for group in state.optimiser.param_groups:
+                    group["lr"] = schedule.learning_rate(step)
+                state.optimiser.step()
+                if settings.ema:
+                    # early on the average is short, so that it does not remember the first weights
+                    average(network, averaged, min(settings.ema, (1 + step) / (10 + step)))
+                state.step, state.seconds = step + 1, before + time.perf_counter() - began
+                for name, value in {"loss": loss, **parts}.items():
+                    sums[name] = sums.get(name, 0.0) + value
+                summed += 1
+
+                # validation, at the end of a stage too
+                last = state.step == settings.steps
+                measured: Errors | None = None
+                learnt: Errors | None = None
+                if crew.is_main and (_due(state.step, settings.validate_every, size) or state.step == schedule.stage(step).last):
+                    measured = evaluator.errors(averaged, validation)
+                    if samples := schedule.seen(step, settings.validation):
+                        learnt = evaluator.errors(averaged, evaluator.rendered(stream, samples))
+                    shown = {"mTRE": measured.mtre}
+
+                # log and checkpoint
+                if crew.is_main and (state.step % _LOG_EVERY == 0 or measured is not None):
+                    # not always _LOG_EVERY steps: a validation has a row of its own, and a resumed training starts between two
+                    means = {name: value / summed for name, value in sums.items()}
+                    share = batches.rendering.seconds / max(state.seconds - before, 1e-9)
+                    log.row(_row(state, size, schedule.learning_rate(step), share, means, measured, learnt))
+                    sums, summed = {}, 0
+                log.advance(size, loss=loss, **shown)
+                if crew.is_main and folder is not None and _due(state.step, settings.checkpoint_every, size) and not last:
+                    checkpoint.write_checkpoint(folder, state, settings, carm, ct)
+                yield Step(state.step, state.step * size, network, loss, parts, portions.pieces(batches.size), measured, learnt)
+        finally:
+            log.close()
+            batches.close()
+
+        # the model, as it will read back, so that what is validated and returned is what is kept
+        method.finish(averaged, unseen)
+        kept = copy.deepcopy(averaged).eval()
+        kept.load_state_dict({k: to_half(v).to(v.dtype) for k, v in kept.state_dict().items()})
+        training: dict[str, Any] = {}
+        if crew.is_main:
+            final = evaluator.errors(kept, validation)
+            training = {
+                "images": state.step * size,
+                "seconds": round(state.seconds, 1),
+                "start": state.origin,
+                "processes": crew.size,
+                "machine": describe_machine(),
+                "validation": {"images": settings.validation}
+                | {k: _rounded(v) for k, v in asdict(final).items() if k in ("mtre", "median", "success")},
+                "spread": list(final.spread),
+            }
+        model = PoseRegressor(kept, settings, carm, ct, training)
+        if folder is not None and crew.is_main:
+            model.save(folder)
+            checkpoint.remove(folder)
+        crew.wait()
+        return model
+
+
+def _gradients(
+    step: int, method: Method, shared: nn.Module, state: State, batches: Batches, portions: Portions, crew: Team, device: torch.device
+) -> dict[str, float]:
+    """Add up the gradients of a step's batch, in portions where memory does not hold it; returns loss and parts."""
+    settings = method.settings
+    half = half_precision(settings.precision, device)
+    state.network.train()
+
+    def begin() -> None:
+        # dropout and the like depend on the step alone, so that a resumed training draws the same
+        torch.manual_seed(settings.seed * 1_000_003 + step * crew.size + crew.rank)
+        state.optimiser.zero_grad()
+
+    def learn(part: slice) -> dict[str, float]:
+        share = (part.stop - part.start) / batches.size
+        batch = batches.get(step, part)
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            loss, parts = method.loss(shared, batch.to(device), step / settings.steps)
+        batches.draw_next(step, part)
+        (loss * share).backward()
+        batches.render_next()
+        return {name: share * float(v) for name, v in ({"loss": loss.detach()} | parts).items()}
+
+    if crew.size == 1:
+        learnt = portions.run(batches.size, learn, begin)
+    else:  # the others wait for this one's gradients, so that it cannot begin again
+        begin()
+        learnt = [learn(slice(0, batches.size))]
+    return {name: sum(part[name] for part in learnt) for name in learnt[0]}
+
+
+def _begin(
+    state: State,
+    method: Method,
+    stream: DrrStream,
+    *,
+    resume: bool,
+    start: PoseRegressor | None,
+    folder: Path | None,
+    carm: CArm,
+    ct: CtIdentity,
+    crew: Team,
+) -> None:
+    """Take the state from a checkpoint, the weights from another model, or what the method prepares."""
+    there = folder is not None and checkpoint.exists(folder)
+    if there and not resume and crew.is_main:
+        raise XrcoreError(f"{folder}: holds the checkpoint of a training; go on with --resume, or choose another folder")
+    if there and resume:
+        assert folder is not None
+        checkpoint.read_checkpoint(folder, state, method.settings, carm, ct)
+    else:
+        if start is not None:
+            state.origin = _copy_weights(start, state.network, method.settings, ct)
+        # after the weights, because what a method prepares belongs to this patient
+        method.prepare(state.network, stream)
+        if state.averaged is not state.network:
+            state.averaged.load_state_dict(state.network.state_dict())
+    crew.wait()
+
+
+def _copy_weights(start: PoseRegressor, network: nn.Module, settings: TrainingSettings, ct: CtIdentity) -> dict[str, Any]:
+    """Copy a model's weights; returns what of it the new model shall remember."""
+    mine, theirs = ({"method": s.method, **asdict(s.architecture)} for s in (settings, start.settings))
+    differing = [name for name in mine if mine[name] != theirs[name]]
+    if differing:
+        them, here = (", ".join(f"{name}={values[name]!r}" for name in differing) for values in (theirs, mine))
+        raise XrcoreError(f"train: the model to start from has {them}, this training {here}; they must be the same")
+    load_tensors(network, start.network.state_dict(), "the model to start from")
+    images = start.training.get("images", 0) + start.training.get("start", {}).get("images", 0)
+    return {"images": images, "same_patient": start.ct.differs(ct) is None}
 
 
 def _finished(folder: Path, settings: TrainingSettings, carm: CArm, volume: Volume, resume: bool) -> PoseRegressor | None:
@@ -90,245 +378,35 @@ def _finished(folder: Path, settings: TrainingSettings, carm: CArm, volume: Volu
     return model
 
 
-class _Trainer:
-    def __init__(
-        self, volume: Volume, carm: CArm, settings: TrainingSettings, folder: Path | None, device: torch.device, crew: Team, *, bar: bool
-    ) -> None:
-        if settings.batch % crew.size:
-            raise XrcoreError(f"train: batch ({settings.batch}) must be a multiple of the {crew.size} processes")
-        self.settings, self.carm, self.folder, self.device, self.crew, self.bar = settings, carm, folder, device, crew, bar
-        self.ct = CtIdentity.of(volume)
-        self.isocenter = volume.isocenter
-        self.method: Method = method_named(settings.method)(settings)
-        self.schedule = Schedule(settings)
-        there = volume.to(device)
-        self.stream = DrrStream(there, carm, settings)
-        self.unseen = DrrStream(there, carm, settings, purpose=VALIDATION)
-        check_patient(volume, self.unseen)
-        self.landmarks = volume.surface_points()
-        self.portions = Portions("training", least=2)  # of one image there are no batch statistics
-        self.validation = self._validation_set() if crew.leads else []
-        self.rendering = Stopwatch(device)
-        self._ahead: tuple[int, Batch] | None = None
-        self._drawer = ThreadPoolExecutor(1)  # starts no thread before it is asked for
-
-    def run(self, resume: bool, start: PoseRegressor | None) -> PoseRegressor:
-        state = self._start(resume, start)
-        shared = self.crew.share(state.network, self.device)
-        settings = self.settings
-        log = Log(self.folder if self.crew.leads else None, settings.steps * settings.batch, bar=self.bar, done=state.step * settings.batch)
-        began, before = time.perf_counter(), state.seconds
-        sums: dict[str, float] = {}
-        summed = 0
-        measured: dict[str, Any] = {}
-        try:
-            for step in range(state.step, settings.steps):
-                self.method.between(step, state.network, state.averaged, self.stream)
-                loss, parts = self._step(shared, state, step)
-                state.step, state.seconds = step + 1, before + time.perf_counter() - began
-                for name, value in ({"loss": loss} | parts).items():
-                    sums[name] = sums.get(name, 0.0) + value
-                summed += 1
-                images = state.step * settings.batch
-                last = state.step == settings.steps
-                due = {
-                    every: images // every != (images - settings.batch) // every
-                    for every in (settings.validate_every, settings.checkpoint_every)
-                }
-                validates = due[settings.validate_every] or last
-                if self.crew.leads and validates:
-                    measured = self._validate(state.averaged)
-                if self.crew.leads and (state.step % _LOG_EVERY == 0 or validates):
-                    # not always _LOG_EVERY steps: a validation has a row of its own, and a resumed training starts between two
-                    log.row(self._row(state, before, {k: v / summed for k, v in sums.items()}, measured))
-                    sums, summed = {}, 0
-                log.advance(settings.batch, loss=loss, **{"mTRE": measured["mtre"]} if measured else {})
-                if self.crew.leads and self.folder is not None and due[settings.checkpoint_every] and not last:
-                    checkpoint.write_checkpoint(self.folder, state, settings, self.carm, self.ct)
-        finally:
-            log.close()
-        return self._finish(state)
-
-    def _start(self, resume: bool, start: PoseRegressor | None) -> State:
-        settings = self.settings
-        torch.manual_seed(settings.seed)
-        network = self.method.network().to(self.device)
-        averaged = copy.deepcopy(network).eval().requires_grad_(False) if settings.ema else network
-        state = State(network, averaged, optimiser_for(network, settings))
-        if resume and self.folder is not None and checkpoint.exists(self.folder):
-            checkpoint.read_checkpoint(self.folder, state, settings, self.carm, self.ct)
-        else:
-            if self.folder is not None and self.crew.leads and checkpoint.exists(self.folder) and not resume:
-                raise XrcoreError(f"{self.folder}: holds the checkpoint of a training; go on with --resume, or choose another folder")
-            if start is not None:
-                state.origin = self._begin_with(start, network)
-            # after the weights, because what a method prepares belongs to this patient
-            self.method.prepare(network, self.stream)
-            _copy(network, averaged)
-        self.crew.wait()
-        return state
-
-    def _begin_with(self, start: PoseRegressor, network: nn.Module) -> dict[str, Any]:
-        """Copy a model's weights; returns what of it the new model shall remember."""
-        mine, theirs = ({"method": s.method, **asdict(s.architecture)} for s in (self.settings, start.settings))
-        differing = [name for name in mine if mine[name] != theirs[name]]
-        if differing:
-            them, here = (", ".join(f"{name}={values[name]!r}" for name in differing) for values in (theirs, mine))
-            raise XrcoreError(f"train: the model to start from has {them}, this training {here}; they must be the same")
-        fill(network, start.network.state_dict(), "the model to start from")
-        return {
-            "images": start.training.get("images", 0) + start.training.get("start", {}).get("images", 0),
-            "same_patient": start.ct.differs(self.ct) is None,
-        }
-
-    def _step(self, shared: nn.Module, state: State, step: int) -> tuple[float, dict[str, float]]:
-        settings, crew = self.settings, self.crew
-        count = settings.batch // crew.size
-        state.network.train()
-
-        def begin() -> None:
-            # dropout and the like depend on the step alone, so that a resumed training draws the same
-            torch.manual_seed(settings.seed * 1_000_003 + step * crew.size + crew.rank)
-            state.optimiser.zero_grad()
-
-        def learn(part: slice) -> dict[str, float]:
-            share = (part.stop - part.start) / count
-            batch = self._batch(step, part)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self._half()):
-                loss, parts = self.method.loss(shared, batch.to(self.device), step / settings.steps)
-            goes_on = self.device.type == "cuda" and share == 1 and step + 1 < settings.steps
-            # while backward is busy outside Python
-            drawn = self._drawer.submit(self._draw, step + 1, part) if goes_on else None
-            (loss * share).backward()
-            if drawn is not None:
-                # while the GPU is still learning, the processor queues what it renders next
-                self._ahead = step + 1, self._made(drawn.result())
-            value = float(loss.detach())
-            if not math.isfinite(value):
-                raise XrcoreError(self._stopped(f"the loss became {value}", step))
-            return {name: share * float(v) for name, v in ({"loss": value} | parts).items()}
-
-        if crew.size == 1:
-            learnt = self.portions.run(count, learn, begin)
-        else:  # the others wait for this one's gradients, so that it cannot begin again
-            begin()
-            learnt = [learn(slice(0, count))]
-        sums = {name: sum(part[name] for part in learnt) for name in learnt[0]}
-        norm = float(torch.nn.utils.clip_grad_norm_(state.network.parameters(), settings.clip))
-        if not math.isfinite(norm):
-            raise XrcoreError(self._stopped("the gradient is no longer finite", step))
-        for group in state.optimiser.param_groups:
-            group["lr"] = self.schedule.learning_rate(step)
-        state.optimiser.step()
-        if settings.ema:
-            # early on the average is short, so that it does not remember the first weights
-            average(state.network, state.averaged, min(settings.ema, (1 + step) / (10 + step)))
-        return sums.pop("loss"), sums
-
-    def _batch(self, step: int, part: slice) -> Batch:
-        """Part of this process' share of a step's batch, unless it was prepared before."""
-        if self._ahead is not None and self._ahead[0] == step and part.stop - part.start == len(self._ahead[1].images):
-            batch, self._ahead = self._ahead[1], None
-            return batch
-        self._ahead = None
-        return self._made(self._draw(step, part))
-
-    def _draw(self, step: int, part: slice) -> Drawn:
-        samples = self.schedule.samples(step)[self.crew.rank :: self.crew.size][part]
-        return self.stream.draw(samples, [step] * len(samples))
-
-    def _made(self, drawn: Drawn) -> Batch:
-        with single_torch_thread(), self.rendering:
-            return self.stream.made(drawn)
-
-    def _stopped(self, what: str, step: int) -> str:
-        kept = "nothing was kept"
-        if self.folder is not None and checkpoint.exists(self.folder):
-            kept = f"the checkpoint in {self.folder} is from before"
-        rate = self.settings.learning_rate
-        return f"train: {what} at image {step * self.settings.batch}; {kept}. Begin in another folder with a learning_rate below {rate:g}"
-
-    def _half(self) -> bool:
-        return half_precision(self.settings.precision, self.device)
-
-    def _validation_set(self) -> list[Batch]:
-        count = self.settings.validation
-
-        def rendered(first: int) -> list[Batch]:
-            def of(part: slice) -> Batch:
-                return self.unseen.batch([(0, first + i) for i in range(part.start, part.stop)])
-
-            return self.portions.run(min(_CHUNK, count - first), of)
-
-        with single_torch_thread():
-            return [batch for first in range(0, count, _CHUNK) for batch in rendered(first)]
-
-    def _validate(self, network: nn.Module) -> dict[str, Any]:
-        """mTRE, success rate and spread of the errors on the validation set."""
-        network.eval()
-
-        def predict(batch: Batch) -> list[Tensor]:
-            def of(part: slice) -> Tensor:
-                return self.method.predict(network, batch[part].to(self.device)).numbers.double().cpu()
-
-            return self.portions.run(len(batch.images), of)
-
-        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=self._half()):
-            numbers = torch.cat([part for batch in self.validation for part in predict(batch)])
-        if not torch.isfinite(numbers).all():
-            return {"mtre": math.inf, "median": math.inf, "success": 0.0, "spread": list(self.settings.limits)}
-        truth = Pose(torch.cat([batch.numbers for batch in self.validation]).double().cpu())
-        errors = mtre(Pose(numbers), truth, self.landmarks, self.carm, self.isocenter)
-        spread = torch.quantile(pose_error(Pose(numbers), truth), 0.95, dim=0)
-        return {
-            "mtre": float(errors.mean()),
-            "median": float(errors.median()),
-            "success": success_rate(errors),
-            "spread": [round(v, 4) for v in spread.tolist()],
-        }
-
-    def _row(self, state: State, before: float, means: dict[str, float], measured: dict[str, Any]) -> dict[str, Any]:
-        row = {
-            "images": state.step * self.settings.batch,
-            "seconds": state.seconds,
-            "rendering_share": self.rendering.seconds / max(state.seconds - before, 1e-9),
-            "learning_rate": self.schedule.learning_rate(state.step - 1),
-            "loss": means["loss"],
-            "parts": {k: v for k, v in means.items() if k != "loss"},
-        }
-        if measured:
-            row |= {"validation_mtre_mm": measured["mtre"], "validation_success": measured["success"]}
-        return row
-
-    def _finish(self, state: State) -> PoseRegressor:
-        self.method.finish(state.averaged, self.unseen)
-        network = copy.deepcopy(state.averaged).eval()
-        # as it will read back, so that what is validated and returned is what is kept
-        network.load_state_dict({k: halved(v).to(v.dtype) for k, v in network.state_dict().items()})
-        training: dict[str, Any] = {}
-        if self.crew.leads:
-            measured = self._validate(network)
-            training = {
-                "images": state.step * self.settings.batch,
-                "seconds": round(state.seconds, 1),
-                "start": state.origin,
-                "processes": self.crew.size,
-                "machine": describe_machine(),
-                "validation": {"images": self.settings.validation} | {k: _rounded(measured[k]) for k in ("mtre", "median", "success")},
-                "spread": measured["spread"],
-            }
-        model = PoseRegressor(network, self.settings, self.carm, self.ct, training)
-        if self.folder is not None and self.crew.leads:
-            model.save(self.folder)
-            checkpoint.remove(self.folder)
-        self.crew.wait()
-        return model
+def _due(step: int, every: int, batch: int) -> bool:
+    """Whether a step passed a multiple of `every` images."""
+    return step * batch // every != (step - 1) * batch // every
 
 
-def _copy(network: nn.Module, averaged: nn.Module) -> None:
-    if averaged is not network:
-        averaged.load_state_dict(network.state_dict())
+def _row(
+    state: State, batch: int, rate: float, share: float, means: dict[str, float], measured: Errors | None, learnt: Errors | None
+) -> dict[str, Any]:
+    row = {
+        "images": state.step * batch,
+        "seconds": state.seconds,
+        "rendering_share": share,
+        "learning_rate": rate,
+        "loss": means["loss"],
+        "parts": {k: v for k, v in means.items() if k != "loss"},
+    }
+    for name, errors in (("validation", measured), ("training", learnt)):
+        if errors is not None:
+            row |= {f"{name}_mtre_mm": errors.mtre, f"{name}_success": errors.success}
+    return row
+
+
+def _stopped(what: str, step: int, settings: TrainingSettings, folder: Path | None) -> str:
+    kept = "nothing was kept"
+    if folder is not None and checkpoint.exists(folder):
+        kept = f"the checkpoint in {folder} is from before"
+    rate = settings.learning_rate
+    return f"train: {what} at image {step * settings.batch}; {kept}. Begin in another folder with a learning_rate below {rate:g}"
 
 
 def _rounded(value: float) -> float | None:
-    return round(value, 3) if np.isfinite(value) else None
+    return round(value, 3) if math.isfinite(value) else None

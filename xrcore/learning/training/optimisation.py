@@ -5,11 +5,24 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from xrcore.learning.training.settings import TrainingSettings
+from xrcore.learning.settings import TrainingSettings
 
 
 def half_precision(precision: str, device: torch.device) -> bool:
-    """Whether the network computes in bfloat16: if told so, or by itself where the processor multiplies in it."""
+    """Say whether the network computes in bfloat16: if told so, or by itself where the processor multiplies in it.
+
+    Parameters
+    ----------
+    precision : str
+        As in `TrainingSettings`.
+    device : torch.device
+        Where it computes.
+
+    Returns
+    -------
+    bool
+        False: float32.
+    """
     if precision != "auto":
         return precision == "bfloat16"
     if device.type == "cuda":
@@ -21,7 +34,20 @@ def half_precision(precision: str, device: torch.device) -> bool:
 
 
 def optimiser_for(network: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
-    # norms and biases are not decayed
+    """Make the optimiser; norms and biases are not decayed.
+
+    Parameters
+    ----------
+    network : nn.Module
+        To be trained.
+    settings : TrainingSettings
+        Of the training.
+
+    Returns
+    -------
+    torch.optim.Optimizer
+        For the parameters that ask for gradients.
+    """
     parameters = [p for p in network.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
@@ -29,12 +55,23 @@ def optimiser_for(network: nn.Module, settings: TrainingSettings) -> torch.optim
     ]
     if settings.optimiser == "sgd":
         return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=0.9, nesterov=True, foreach=True)
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, foreach=True)
+    kind = torch.optim.Adam if settings.optimiser == "adam" else torch.optim.AdamW
+    return kind(groups, lr=settings.learning_rate, foreach=True)
 
 
 @torch.no_grad()
 def average(network: nn.Module, averaged: nn.Module, decay: float) -> None:
-    """Parameters by an exponential moving average; buffers, themselves averages, as they are."""
+    """Average weights over steps: parameters exponentially; buffers, themselves averages, are copied.
+
+    Parameters
+    ----------
+    network : nn.Module
+        After a step.
+    averaged : nn.Module
+        Changed in place.
+    decay : float
+        Share of the average that stays.
+    """
     torch._foreach_lerp_(list(averaged.parameters()), list(network.parameters()), 1 - decay)
     kinds: dict[torch.dtype, tuple[list[torch.Tensor], list[torch.Tensor]]] = {}
     for mine, new in zip(averaged.buffers(), network.buffers(), strict=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from xrcore._util.errors import XrcoreError
 from xrcore.learning.methods import method_named
 from xrcore.learning.networks.architecture import Architecture
-from xrcore.learning.training.settings import TrainingSettings
+from xrcore.learning.settings import TrainingSettings
 
 PROFILES = {
     # a network that has seen too little, for tests: every part runs, in seconds
@@ -22,7 +22,25 @@ PROFILES = {
 
 
 def profile(name: str, method: str = "psss") -> TrainingSettings:
-    """The settings of a profile, with what the method's authors do otherwise; raises XrcoreError for a name that is none."""
+    """Return the settings of a profile, with what the method's authors do otherwise.
+
+    Parameters
+    ----------
+    name : str
+        "smoke", "laptop" or "paper".
+    method : str
+        As in `TrainingSettings`.
+
+    Returns
+    -------
+    TrainingSettings
+        To be trained with, or changed.
+
+    Raises
+    ------
+    XrcoreError
+        For a name that is none.
+    """
     if name not in PROFILES:
         raise XrcoreError(f"unknown profile {name!r}; choose from {', '.join(PROFILES)}")
     return PROFILES[name].changed(**{"method": method, **method_named(method).defaults})

@@ -1,4 +1,4 @@
-"""Which DRR comes when, and how fast to learn from it."""
+"""Schedule: which DRR comes when, how large, and how fast to learn from it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,24 @@ from itertools import pairwise
 
 import numpy as np
 
-from xrcore.learning.training.settings import TrainingSettings
+from xrcore.learning.settings import TrainingSettings
 
 _STAGES = 4
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of the budget: steps [first, last), samples drawn from DRRs [0, size) of set `number`; size None: never the same twice."""
+    """A part of the budget.
+
+    Parameters
+    ----------
+    first, last : int
+        Steps [first, last).
+    number : int
+        Of the set of DRRs.
+    size : int, optional
+        Samples are drawn from DRRs [0, size) of the set; None: never the same twice.
+    """
 
     first: int
     last: int
@@ -24,42 +34,122 @@ class Stage:
 
 
 class Schedule:
-    """The incremental learning of the paper in two readings, and none, all at the same number of images.
+    """The schemes of incremental learning, all at the same number of images.
 
     The same settings give the same samples at the same step, from wherever a training is resumed.
+
+    Parameters
+    ----------
+    settings : TrainingSettings
+        Of the training.
     """
 
     def __init__(self, settings: TrainingSettings) -> None:
         self.settings = settings
-        steps = settings.steps
-        stages = _STAGES if settings.scheme != "none" and steps >= _STAGES else 1
-        bounds = [steps * n // stages for n in range(stages + 1)]
-        size = settings.set_size
-        if settings.scheme == "growing" and size is None:
-            size = max(4, settings.images // 4)
+        scheme, steps = settings.scheme, settings.steps
+        count = _STAGES if scheme != "none" and steps >= _STAGES else 1
+        bounds = [steps * n // count for n in range(count + 1)]
+        sizes = _set_sizes(settings, count)
         self.stages = tuple(
-            Stage(
-                first,
-                last,
-                number=n if settings.scheme == "fresh" else 0,
-                size=_share(settings.scheme, size, n, stages),
-            )
-            for n, (first, last) in enumerate(pairwise(bounds))
+            Stage(first, last, number=n if scheme == "fresh" else 0, size=sizes[n]) for n, (first, last) in enumerate(pairwise(bounds))
         )
-        self.restarts = settings.restarts if settings.restarts is not None else settings.scheme == "growing"
+        self.restarts = settings.restarts if settings.restarts is not None else scheme == "growing"
         self._order: tuple[tuple[int, int], np.ndarray] | None = None
 
     def stage(self, step: int) -> Stage:
-        """The stage that a step belongs to."""
+        """Return the stage that a step belongs to.
+
+        Parameters
+        ----------
+        step : int
+            Below the number of steps.
+
+        Returns
+        -------
+        Stage
+            The one with first <= step < last.
+        """
         return next(stage for stage in self.stages if step < stage.last)
 
+    def pixels(self, step: int) -> int:
+        """Return the side of a step's images.
+
+        Parameters
+        ----------
+        step : int
+            Below the number of steps.
+
+        Returns
+        -------
+        int
+            `coarse_pixels` in the first `coarse_share` of the training, then the architecture's [pixels].
+        """
+        settings = self.settings
+        if settings.coarse_pixels is not None and step < settings.coarse_share * settings.steps:
+            return settings.coarse_pixels
+        return settings.architecture.pixels
+
     def samples(self, step: int) -> list[tuple[int, int]]:
-        """(set, index) of each DRR of a step's batch: epochs over the stage's set, each in an order of its own."""
+        """Return the DRRs of a step's batch: epochs over the stage's set, each in an order of its own.
+
+        Parameters
+        ----------
+        step : int
+            Below the number of steps.
+
+        Returns
+        -------
+        list of tuple
+            (set, index) of each.
+        """
         stage, batch = self.stage(step), self.settings.batch
         first = (step - stage.first) * batch
         if stage.size is None:
             return [(stage.number, first + i) for i in range(batch)]
         return [(stage.number, int(self._shuffled(stage, n // stage.size)[n % stage.size])) for n in range(first, first + batch)]
+
+    def seen(self, step: int, count: int) -> list[tuple[int, int]]:
+        """Return some of the DRRs that a step's stage learns by heart, evenly spread over its set.
+
+        Parameters
+        ----------
+        step : int
+            Below the number of steps.
+        count : int
+            How many at most.
+
+        Returns
+        -------
+        list of tuple
+            (set, index) of each; none where no DRR comes twice.
+        """
+        stage = self.stage(step)
+        if stage.size is None:
+            return []
+        return [(stage.number, stage.size * i // min(count, stage.size)) for i in range(min(count, stage.size))]
+
+    def learning_rate(self, step: int) -> float:
+        """Return the learning rate: linear warm-up, then down as `decay` says, over the stage or, without restarts, over all.
+
+        Parameters
+        ----------
+        step : int
+            Below the number of steps.
+
+        Returns
+        -------
+        float
+            Above 0.
+        """
+        settings, stage = self.settings, self.stage(step)
+        first, last = (stage.first, stage.last) if self.restarts else (0, settings.steps)
+        done = (step - first + 0.5) / (last - first)
+        if done < settings.warmup:
+            return settings.learning_rate * done / settings.warmup
+        if settings.decay == "step":
+            return settings.learning_rate * 0.1 ** int(3 * done)
+        cosine = 0.5 + 0.5 * math.cos(math.pi * (done - settings.warmup) / (1 - settings.warmup))
+        return settings.learning_rate * (1e-3 + (1 - 1e-3) * cosine)
 
     def _shuffled(self, stage: Stage, epoch: int) -> np.ndarray:
         key = (stage.first, epoch)
@@ -69,20 +159,16 @@ class Schedule:
             self._order = order = (key, np.random.default_rng((self.settings.seed, 2, *key)).permutation(stage.size))
         return order[1]
 
-    def learning_rate(self, step: int) -> float:
-        """Linear warm-up, then a cosine to a thousandth, over the stage or, without restarts, over all."""
-        stage = self.stage(step)
-        first, last = (stage.first, stage.last) if self.restarts else (0, self.settings.steps)
-        done = (step - first + 0.5) / (last - first)
-        warmup = self.settings.warmup
-        if done < warmup:
-            return self.settings.learning_rate * done / warmup
-        cosine = 0.5 + 0.5 * math.cos(math.pi * (done - warmup) / (1 - warmup))
-        return self.settings.learning_rate * (1e-3 + (1 - 1e-3) * cosine)
 
-
-def _share(scheme: str, size: int | None, n: int, stages: int) -> int | None:
-    """DRRs of stage n, of `size` in all."""
-    if size is None or scheme == "none":
-        return size
-    return max(1, size * (n + 1) // stages if scheme == "growing" else size // stages)
+def _set_sizes(settings: TrainingSettings, stages: int) -> list[int | None]:
+    """DRRs of each stage's set; None: never the same twice."""
+    size = settings.set_size
+    if settings.scheme == "extended":
+        first = size or max(4, settings.images // 8)
+        return [first * (n + 1) for n in range(stages)]
+    if settings.scheme == "growing":
+        whole = size or max(4, settings.images // 4)
+        return [max(1, whole * (n + 1) // stages) for n in range(stages)]
+    if settings.scheme == "fresh" and size is not None:
+        return [max(1, size // stages)] * stages
+    return [size] * stages

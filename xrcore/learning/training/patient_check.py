@@ -1,4 +1,4 @@
-"""Whether a CT can be learnt from, told before the first hour of training."""
+"""Check that a CT can be learnt from, before the first hour of training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,20 @@ _BLANK = 0.05  # share of views that may show less
 
 
 def check_patient(volume: Volume, stream: DrrStream) -> None:
-    """Raise XrcoreError if the CT holds NaN, no bone, or too little for the ranges of the poses."""
+    """Check that a CT holds bone and no NaN, and is large enough for the ranges of the poses.
+
+    Parameters
+    ----------
+    volume : Volume
+        The CT.
+    stream : DrrStream
+        Of its DRRs.
+
+    Raises
+    ------
+    XrcoreError
+        If it cannot be learnt from.
+    """
     if not torch.isfinite(volume.density).all():
         raise XrcoreError("train: the CT holds NaN or infinite densities; clean it")
     if not any(bool((volume.material(name) > 0).any()) for name in ("bone", "metal") if name in volume.materials):

@@ -1,4 +1,4 @@
-"""An X-ray as a network takes it."""
+"""Normalisation of X-rays for a network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,22 @@ _CLIP = 5.0  # standard deviations
 
 
 def standardised(images: Float[Tensor, "B H W"], masks: Bool[Tensor, "B H W"], normalisation: str) -> Float[Tensor, "B 1 H W"]:
-    """Network input, zero outside the mask. "standard": zero mean, unit variance, clipped at 5; "min-max": 1 - (0 to 1), bone dark."""
+    """Normalise images within their masks.
+
+    Parameters
+    ----------
+    images : Float[Tensor, "B H W"]
+        Attenuation, bone bright.
+    masks : Bool[Tensor, "B H W"]
+        True inside the field of view.
+    normalisation : str
+        "standard": zero mean, unit variance, clipped at 5; "min-max": 1 - (0 to 1), bone dark.
+
+    Returns
+    -------
+    Float[Tensor, "B 1 H W"]
+        Network input, zero outside the mask.
+    """
     inside = masks.to(images.dtype)
     count = inside.sum((1, 2), keepdim=True).clamp_min(1)
     seen = torch.where(masks, images, 0.0)

@@ -9,17 +9,23 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xrcore._util.errors import XrcoreError
+from xrcore._util.errors import require
 from xrcore.learning.networks.architecture import Architecture
-from xrcore.learning.networks.blocks import Decoder, Encoder, TokenAttention, group_norms
+from xrcore.learning.networks.blocks import Decoder, Encoder, TokenAttention, replace_batch_norms, resampled
 
 
 @dataclass(frozen=True)
 class Output:
     """What a regression network says about a batch.
 
-    pose: (B, 6), each number as a share of its training range. edges: the decoded gradient image, where there is a decoder.
-    attention: (B, heads, N, N), query by key over the stride-8 grid, where asked for.
+    Parameters
+    ----------
+    pose : Float[Tensor, "B 6"]
+        Each number as a share of its training range.
+    edges : Float[Tensor, "B 1 h w"], optional
+        The decoded gradient image, where there is a decoder and the network is training.
+    attention : Float[Tensor, "B heads N N"], optional
+        Query by key over the stride-8 grid, where asked for.
     """
 
     pose: Float[Tensor, "B 6"]
@@ -30,18 +36,35 @@ class Output:
 class PatientNetwork(nn.Module):
     """X-ray -> EfficientNet-b0 -> bottleneck -> (decoder: gradient image) and (attention, position, MLP: pose).
 
-    Source: Zhang et al., MICCAI 2023, Fig. 1; where the paper is silent, see `Architecture`.
+    Images of another size than the architecture's, likewise a multiple of 32, are taken too: the position embedding is resampled to
+    their grid, and their bottleneck to the grid that is flattened. So a training may begin with small images and go on with large
+    ones, all weights carried over.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        Its switches and sizes.
+
+    Raises
+    ------
+    XrcoreError
+        If `pixels` is no multiple of 32.
+
+    References
+    ----------
+    Zhang et al., *A Patient-Specific Self-supervised Model for Automatic X-Ray/CT Registration*, MICCAI 2023, Fig. 1; where the paper
+    is silent, see `Architecture`.
     """
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         a = architecture
-        if a.pixels % 32:
-            raise XrcoreError(f"Architecture: pixels must be a multiple of 32 for the paper's network, got {a.pixels}")
+        require("Architecture", "pixels", a.pixels, a.pixels % 32 == 0, "a multiple of 32 for the paper's network")
         self.architecture = a
         self.encoder = Encoder(a.pixels, momentum=a.norm_momentum, drop_connect=a.drop_connect)
         self.bottleneck = nn.Sequential(nn.Conv2d(Encoder.last, a.bottleneck, 1, bias=False), nn.BatchNorm2d(a.bottleneck), nn.SiLU())
-        side, coarse = a.pixels // 8, a.pixels // 32
+        self.coarse = a.pixels // 32  # side of the bottleneck's grid
+        side, coarse = a.pixels // 8, self.coarse
         if a.attention:
             self.tokens = nn.Conv2d(Encoder.middle, a.tokens, 1)
             self.deep = nn.Conv2d(a.bottleneck, a.tokens, 1) if a.deep else None
@@ -55,19 +78,32 @@ class PatientNetwork(nn.Module):
         self.decoder = Decoder(a.bottleneck, a.decoder, (32 // a.edge_stride).bit_length() - 1) if a.autoencoder else None
         if a.attention and not a.deep and not a.autoencoder:
             # nothing asks these; processes that share gradients would wait for theirs
-            for unused in (self.encoder.deeper, self.bottleneck):
+            for unused in (self.encoder.blocks_after(Encoder.middle), self.bottleneck):
                 unused.requires_grad_(False)
         if a.norm_layer == "group":
-            group_norms(self)
+            replace_batch_norms(self)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Float[Tensor, "B 1 H W"], *, attention: bool = False) -> Output:
-        """Poses of images as `inputs.standardised` makes them; edges only while training, attention where asked for."""
-        middle, last = self.encoder(images.contiguous(memory_format=torch.channels_last))
+        """Predict the poses of a batch.
+
+        Parameters
+        ----------
+        images : Float[Tensor, "B 1 H W"]
+            As `methods.normalisation.standardised` makes them; H = W, a multiple of 32.
+        attention : bool
+            Keep the attention weights.
+
+        Returns
+        -------
+        Output
+            With edges only while training.
+        """
+        middle, _, last = self.encoder(images.contiguous(memory_format=torch.channels_last))
         bottleneck = self.bottleneck(last)
         edges = self.decoder(bottleneck).float() if self.decoder is not None and self.training else None
         if not self.architecture.attention:
-            pooled = bottleneck if self.architecture.pooling == "flatten" else bottleneck.mean((2, 3))
+            pooled = resampled(bottleneck, self.coarse) if self.architecture.pooling == "flatten" else bottleneck.mean((2, 3))
             return Output(self.head(pooled.flatten(1)).float(), edges)
         grid = self.tokens(middle)
         if self.deep is not None:
@@ -76,7 +112,7 @@ class PatientNetwork(nn.Module):
         votes = self.head(tokens).float()  # (B, N, 7)
         pose = (votes[..., 6:].softmax(1) * votes[..., :6]).sum(1)
         if self.direct is not None:
-            pose = pose + self.direct(bottleneck.flatten(1)).float()
+            pose = pose + self.direct(resampled(bottleneck, self.coarse).flatten(1)).float()
         return Output(pose, edges, weights)
 
 

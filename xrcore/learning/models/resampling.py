@@ -1,4 +1,4 @@
-"""What a network sees of an X-ray: the model's own detector, normalised."""
+"""Resample an X-ray to a model's detector, after a check that the geometry is the one trained for."""
 
 from __future__ import annotations
 
@@ -15,10 +15,25 @@ _TOLERANCE = 1e-3  # of a length
 _SHIFT = 0.5  # [mm] on the detector
 
 
-def seen_by(xray: Xray, carm: CArm) -> tuple[Float[Tensor, "1 H W"], Bool[Tensor, "1 H W"]]:
-    """The X-ray averaged onto the pixels of `carm`, which covers the same detector; masked pixels do not count.
+def resample_xray(xray: Xray, carm: CArm) -> tuple[Float[Tensor, "1 H W"], Bool[Tensor, "1 H W"]]:
+    """Average an X-ray onto the pixels of `carm`, which covers the same detector; masked pixels do not count.
 
-    Raises XrcoreError naming what differs where it does not.
+    Parameters
+    ----------
+    xray : Xray
+        Of any number of pixels.
+    carm : CArm
+        With the model's pixels.
+
+    Returns
+    -------
+    tuple
+        Image (1, H, W), and mask (1, H, W): True where at least half of a pixel was seen.
+
+    Raises
+    ------
+    XrcoreError
+        If the geometry is another; the message names what differs.
     """
     check_geometry(xray.carm, carm)
     weight = xray.mask.float()[None, None]
@@ -28,7 +43,18 @@ def seen_by(xray: Xray, carm: CArm) -> tuple[Float[Tensor, "1 H W"], Bool[Tensor
 
 
 def check_geometry(given: CArm, trained: CArm) -> None:
-    """Raise XrcoreError naming the first way in which an X-ray's geometry is not the one a model was trained for."""
+    """Check that an X-ray's geometry is the one a model was trained for; the number of pixels may differ.
+
+    Parameters
+    ----------
+    given, trained : CArm
+        The X-ray's and the model's.
+
+    Raises
+    ------
+    XrcoreError
+        Naming the first difference.
+    """
     for name in ("source_to_detector", "source_to_isocenter"):
         a, b = getattr(given, name), getattr(trained, name)
         if abs(a - b) > _TOLERANCE * b:
