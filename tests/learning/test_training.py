@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import json
+import logging
 import math
 import os
 import subprocess
@@ -23,6 +24,7 @@ from xrcore import phantom
 from xrcore._util import device_memory
 from xrcore._util.devices import named_device
 from xrcore._util.errors import XrcoreError
+from xrcore._util.logs import log_once
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
 from xrcore.learning.methods import method_named
@@ -623,13 +625,16 @@ def test_a_batch_that_the_processes_cannot_share_is_refused(monkeypatch):
 
 
 @pytest.mark.parametrize("room", [4, 3])
-def test_a_batch_in_portions_teaches_the_same(monkeypatch, room):
+def test_a_batch_in_portions_teaches_the_same(monkeypatch, caplog, room):
     # without batch statistics the gradient is the batch's mean, however the batch is cut
     settings = TINY.changed(images=16, norm_layer="group", optimiser="sgd", learning_rate=1e-2, ema=0.0)
     whole = train(patient(), CARM, settings)
+    caplog.set_level(logging.INFO, logger="xrcore")
+    log_once.cache_clear()
     tried = little_room(monkeypatch, room)
     cut = train(patient(), CARM, settings)
     assert tried == {4: [8, 4, 4, 4, 4], 3: [8, 4, 2, 2, 2, 2, 2, 2, 2, 2]}[room]
+    assert sum("out of GPU memory" in line for line in caplog.messages) == {4: 1, 3: 2}[room]
     for name, value in weights(whole).items():
         assert_close(weights(cut)[name], value, rtol=2e-3, atol=1e-4)
 
