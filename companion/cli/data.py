@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xrcore import XrcoreError
-from xrcore.cli.options import tell
 
 if TYPE_CHECKING:
     from companion.datasets.manifest import Entry
@@ -84,7 +83,7 @@ def fetch(
         entry = store.manifest[name]
         unverified = "" if entry.verified else ", hash unverified: recorded now if this is the first time"
         print(f"{name}: {entry.kind}, {_size(entry)}, {entry.licence}{unverified}", flush=True)
-        how = store.fetch(name, bar=_bar, note=lambda text: tell((text,)))
+        how = store.fetch(name, bar=_bar)
         print(f"{name}: {how}, {store.find(name)}", flush=True)
 
 

@@ -21,22 +21,36 @@ from typing import IO
 from companion.datasets.manifest import safe_path
 from xrcore import XrcoreError
 
+_CHUNK = 1 << 20
+_Members = Iterator[tuple[str, Callable[[], AbstractContextManager[IO[bytes]]]]]
+
 
 class DiskFullError(XrcoreError):
     """No room for the members; the archive itself is good."""
 
 
-_CHUNK = 1 << 20
-_Members = Iterator[tuple[str, Callable[[], AbstractContextManager[IO[bytes]]]]]
-
-
 def unpack(archive: Path, folder: Path, members: tuple[str, ...]) -> dict[str, tuple[int, str]]:
-    """Write the members that match one of the patterns `members` into `folder`, as plain files, and return {name: (bytes, sha256)}.
+    """Unpack members of a zip or tar as plain files; links between members become copies.
 
-    `folder` must not exist; it is removed again where anything is wrong. Archives are refused whole for a member, wanted or not, with an
-    absolute name, with a name or a link that leads out of the folder, and for devices and pipes; links
-    between members become copies. Every pattern must match a member.
-    Raises XrcoreError, one line naming the archive and the member.
+    Parameters
+    ----------
+    archive : Path
+        Refused whole for a member, wanted or not, with an absolute name, with a name or a link that leads out of the folder, and for
+        devices and pipes.
+    folder : Path
+        Must not exist; it is removed again where anything is wrong.
+    members : tuple of str
+        Patterns of the members that are wanted, each of which must match one (`*` also matches "/").
+
+    Returns
+    -------
+    dict of str to (int, str)
+        Bytes and sha256 of each member by its name.
+
+    Raises
+    ------
+    XrcoreError
+        One line naming the archive and the member.
     """
     found: dict[str, tuple[int, str]] = {}
     folder.mkdir(parents=True)

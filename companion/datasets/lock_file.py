@@ -14,9 +14,16 @@ FILE = "data.lock.json"
 
 @dataclass(frozen=True)
 class Record:
-    """What was fetched for an entry: the sha256 and bytes of the file transferred from `url`, and of each file it became.
+    """What was fetched for an entry.
 
-    files: {path below the data folder: (bytes, sha256)}.
+    Attributes
+    ----------
+    url : str
+        Where from.
+    bytes, sha256 : int, str
+        Of the file that was transferred.
+    files : dict of str to (int, str)
+        Bytes and sha256 of each file that it became, by path below the data folder.
     """
 
     url: str
@@ -26,7 +33,23 @@ class Record:
 
 
 def read_records(folder: Path) -> dict[str, Record]:
-    """All records of a data folder, by the entries' names; raises XrcoreError if the file is damaged."""
+    """Read all records of a data folder.
+
+    Parameters
+    ----------
+    folder : Path
+        The data folder.
+
+    Returns
+    -------
+    dict of str to Record
+        By the entries' names; empty where nothing was recorded.
+
+    Raises
+    ------
+    XrcoreError
+        If the file is damaged.
+    """
     path = folder / FILE
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -43,7 +66,17 @@ def _record(value: dict[str, object]) -> Record:
 
 
 def write_record(folder: Path, name: str, record: Record) -> None:
-    """Add or replace one; the file is replaced whole."""
+    """Add or replace one record.
+
+    Parameters
+    ----------
+    folder : Path
+        The data folder.
+    name : str
+        Of the entry.
+    record : Record
+        What was fetched.
+    """
     entries = {**read_records(folder), name: record}
     content = {"entries": {key: asdict(value) for key, value in sorted(entries.items())}}
     with atomic_file(folder / FILE) as temporary:

@@ -30,8 +30,18 @@ _MAY_LACK = {"bytes", "hash", "verified", "hash_from"}
 class RemoteFile:
     """One file at one address.
 
-    path: where it belongs below the data folder. bytes: its size; with `verified` exactly, else as others state it, or None.
-    hash: "sha256:..." or "md5:...", or None. verified: this project has seen bytes of that hash and knows them to be right.
+    Attributes
+    ----------
+    path : str
+        Where it belongs below the data folder.
+    url : str
+        Its address.
+    bytes : int or None
+        Its size; with `verified` exactly, else as others state it.
+    hash : str or None
+        "sha256:..." or "md5:...".
+    verified : bool
+        Whether this project has seen bytes of that hash and knows them to be right.
     """
 
     path: str
@@ -42,7 +52,7 @@ class RemoteFile:
 
     @property
     def name(self) -> str:
-        """The last part of `path`."""
+        """Last part of `path`."""
         return self.path.rpartition("/")[2]
 
 
@@ -50,11 +60,26 @@ class RemoteFile:
 class Entry:
     """One data set: a single file, a series (the files of one folder, whole or not at all), or an archive to unpack.
 
-    path: of the file, or of the folder that holds the series or the archive's members, below the data folder.
-    files: what is transferred; of an archive, the archive. members: of an archive, patterns of the members that are kept,
-        each of which must occur (`*` also matches "/").
-    shows, stands_for: what it is, and what it is used for in place of. patient: its number in the experiments.
-    hash_from: who states an unverified hash.
+    Attributes
+    ----------
+    name : str
+        As users write it.
+    kind : str
+        One of KINDS.
+    path : str
+        Of the file, or of the folder that holds the series or the archive's members, below the data folder.
+    files : tuple of RemoteFile
+        What is transferred; of an archive, the archive.
+    shows, stands_for : str
+        What it is, and what it is used for in place of.
+    licence, citation : str
+        Of its publishers.
+    patient : str or None
+        Its number in the experiments.
+    members : tuple of str
+        Of an archive, patterns of the members that are kept, each of which must occur (`*` also matches "/").
+    hash_from : str or None
+        Who states an unverified hash.
     """
 
     name: str
@@ -83,7 +108,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The entries, in the file's order."""
+    """The entries of a data manifest, in the file's order.
+
+    Attributes
+    ----------
+    entries : tuple of Entry
+        All of them; `manifest["name"]` gives one.
+    path : Path
+        Where it was read from.
+    """
 
     entries: tuple[Entry, ...]
     path: Path = field(default=Path("data_manifest.yaml"), compare=False)
@@ -106,15 +139,34 @@ class Manifest:
 
 
 def manifest_path() -> Path:
-    """The manifest that came with this installation."""
+    """Find the manifest that came with this installation.
+
+    Returns
+    -------
+    Path
+        Of data_manifest.yaml.
+    """
     beside = Path(__file__).with_name("data_manifest.yaml")
     return beside if beside.exists() else Path(__file__).parents[2] / "data_manifest.yaml"
 
 
 def load_manifest(path: str | os.PathLike[str] | None = None) -> Manifest:
-    """Read and check a manifest; default the one that came with this installation.
+    """Read and check a manifest.
 
-    Raises XrcoreError, one line naming the file, the entry and the key that makes no sense.
+    Parameters
+    ----------
+    path : str or path, optional
+        A YAML file; default the manifest that came with this installation.
+
+    Returns
+    -------
+    Manifest
+        Its entries.
+
+    Raises
+    ------
+    XrcoreError
+        One line naming the file, the entry and the key that makes no sense.
     """
     path = manifest_path() if path is None else Path(path)
     try:
@@ -158,7 +210,8 @@ def _entry(where: str, name: object, value: object) -> Entry:
     path = _relative(where, "path", texts["path"])
     patterns: tuple[str, ...] = ()
     if kind == "series":
-        files = _series(where, path, _address(where, "base", value["base"]), _text(where, "files", value["files"]))
+        base = _address(where, "base", value["base"], hashed=True)
+        files = _series(where, path, base, _text(where, "files", value["files"]))
     elif kind == "file":
         files = (_single(where, path, value),)
     else:
@@ -185,7 +238,8 @@ def _single(where: str, path: str, value: Mapping[str, Any]) -> RemoteFile:
         raise XrcoreError(f"{where}: what has no bytes or no sha256 is not verified; say verified: false")
     if not verified and known is not None and "hash_from" not in value:
         raise XrcoreError(f"{where}: hash_from must say who states the unverified hash")
-    return RemoteFile(path, _address(where, "url", value["url"]), size, known, verified)
+    address = _address(where, "url", value["url"], hashed=known is not None and known.startswith("sha256:"))
+    return RemoteFile(path, address, size, known, verified)
 
 
 def _series(where: str, path: str, base: str, text: str) -> tuple[RemoteFile, ...]:
@@ -224,15 +278,45 @@ def _relative(where: str, key: str, value: str) -> str:
 
 
 def safe_path(value: str) -> bool:
-    """Whether a path with "/" stays below the folder it is taken from, on any system."""
+    """Tell whether a path stays below the folder it is taken from, on any system.
+
+    Parameters
+    ----------
+    value : str
+        With "/" between its parts.
+
+    Returns
+    -------
+    bool
+        False for what is absolute, leads upwards, or has another meaning on some system.
+    """
     parts = value.split("/")
     odd = any(part in ("", ".", "..") or part != part.strip() or part.endswith(".") for part in parts)
     return not odd and not re.search(r"[\\:\x00-\x1f]", value)
 
 
-def _address(where: str, key: str, value: object) -> str:
+def _address(where: str, key: str, value: object, *, hashed: bool) -> str:
     text = _text(where, key, value)
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", text):
         raise XrcoreError(f"{where}: {key} must be an http or https address, got {text!r}")
+    if not hashed and unprotected(text):
+        raise XrcoreError(f"{where}: {key} is http, which anybody on the way can change: give an https address, or a sha256")
     return text
+
+
+def unprotected(url: str) -> bool:
+    """Tell whether others can change what an address sends.
+
+    Parameters
+    ----------
+    url : str
+        An http or https address.
+
+    Returns
+    -------
+    bool
+        True for http, but for this machine's own.
+    """
+    parts = urlsplit(url)
+    return parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "::1", "localhost")

@@ -14,14 +14,38 @@ from xrcore import XrcoreError
 
 
 def has_hash(path: Path, known: str) -> bool:
-    """Whether a file's bytes have the hash "sha256:..." or "md5:..."."""
+    """Tell whether a file's bytes have a hash.
+
+    Parameters
+    ----------
+    path : Path
+        Of the file.
+    known : str
+        "sha256:..." or "md5:...".
+
+    Returns
+    -------
+    bool
+        Whether they have.
+    """
     algorithm, _, digits = known.partition(":")
     return bool(file_hash(str(path), alg=algorithm) == digits)
 
 
 @dataclass(frozen=True, eq=False)
 class Mirror:
-    """folder: laid out as the data folder, or in any way where files are found by hash. Raises XrcoreError where there is none."""
+    """A local folder that already holds data.
+
+    Attributes
+    ----------
+    folder : Path
+        Laid out as the data folder, or in any way where files are found by hash.
+
+    Raises
+    ------
+    XrcoreError
+        If there is no such folder.
+    """
 
     folder: Path
 
@@ -38,12 +62,38 @@ class Mirror:
         return found
 
     def in_place(self, file: RemoteFile, known: str | None) -> Path | None:
-        """The file at its own path, if its bytes are right; `known`: its hash, None accepts what is there."""
+        """Find a file at its own path.
+
+        Parameters
+        ----------
+        file : RemoteFile
+            What is looked for.
+        known : str or None
+            Its hash; None accepts what is there.
+
+        Returns
+        -------
+        Path or None
+            None where it is not there, or its bytes are not right.
+        """
         path = self.folder / file.path
         return path if path.is_file() and self._right(path, file, known) else None
 
     def anywhere(self, file: RemoteFile, known: str | None) -> Path | None:
-        """The file at its own path, by its own name at the top, or wherever a file has its hash."""
+        """Find a file at its own path, by its own name at the top, or wherever a file has its hash.
+
+        Parameters
+        ----------
+        file : RemoteFile
+            What is looked for.
+        known : str or None
+            Its hash; None accepts what is there.
+
+        Returns
+        -------
+        Path or None
+            None where it is nowhere.
+        """
         for path in (self.folder / file.path, self.folder / file.name):
             if path.is_file() and self._right(path, file, known):
                 return path
@@ -55,7 +105,20 @@ class Mirror:
         return next((path for path in candidates if has_hash(path, known)), None)
 
     def wrong(self, file: RemoteFile, known: str | None) -> bool:
-        """Whether a file lies at the right path with wrong bytes."""
+        """Tell whether a file lies at the right path with wrong bytes.
+
+        Parameters
+        ----------
+        file : RemoteFile
+            What is looked for.
+        known : str or None
+            Its hash; None accepts what is there.
+
+        Returns
+        -------
+        bool
+            False also where there is no file.
+        """
         path = self.folder / file.path
         return path.is_file() and not self._right(path, file, known)
 

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import requests
 import urllib3
 
+from companion.datasets.manifest import unprotected
 from xrcore import XrcoreError
 
 _CHUNK = 1 << 16
@@ -22,9 +23,10 @@ _LONGEST_PAUSE = 30.0  # [s]
 
 
 class Progress(Protocol):
-    """What is told how many bytes arrived; tqdm's bars fit. Negative where a transfer starts over."""
+    """What is told how many bytes arrived; tqdm's bars fit."""
 
-    def update(self, n: int, /) -> object: ...
+    def update(self, n: int, /) -> object:
+        """Count bytes; negative where a transfer starts over."""
 
 
 class _Broken(Exception):
@@ -33,27 +35,52 @@ class _Broken(Exception):
 
 @dataclass
 class ResumingDownloader:
-    """Give one to `pooch.retrieve(..., downloader=)` per file.
+    """Download one file for `pooch.retrieve(..., downloader=)`, going on where an earlier transfer broke off.
 
     Bytes are collected in `part`, which survives an interrupt, a kill and a failed call; the next call asks the server only for
     the rest (HTTP Range), provided that the file there is still the same (If-Range with its ETag or date, kept in `part` + ".json").
     A server that cannot send a part, or whose file changed, sends the whole. Only a complete transfer reaches pooch, which
     compares its hash before it moves into place.
 
-    size: [bytes] of the file if known exactly; no more than that is read, whatever the server states.
-    attempts: how often in a row a transfer may fail without any new byte; between them it waits `pause` [s], twice as long each time.
-    Raises XrcoreError, one line with the address, what went wrong, and what to do.
+    Attributes
+    ----------
+    part : Path
+        Where bytes are collected.
+    size : int or None
+        [bytes] of the file if known exactly; no more than that is read, whatever the server states.
+    hashed : bool
+        Whether a sha256 will tell the right bytes; without one, no redirect may lead to http.
+    attempts : int
+        How often in a row a transfer may fail without any new byte.
+    pause : float
+        [s] between attempts, twice as long each time.
+    timeout : float
+        [s] for an answer.
+    progress : Progress or None
+        Told how many bytes arrived.
+    session : requests.Session
+        Keeps connections.
+    sleep : callable
+        Waits some seconds.
+    resumed : bool
+        Whether the last call continued an earlier one.
+
+    Raises
+    ------
+    XrcoreError
+        When called: one line with the address, what went wrong, and what to do.
     """
 
     part: Path
     size: int | None = None
+    hashed: bool = True
     attempts: int = 5
     pause: float = 1.0
     timeout: float = 30.0
     progress: Progress | None = None
     session: requests.Session = field(default_factory=requests.Session)
     sleep: Callable[[float], None] = time.sleep
-    resumed: bool = False  # whether the last call continued an earlier one
+    resumed: bool = False
 
     def __call__(self, url: str, output_file: str | os.PathLike[str], pooch: Any, check_only: bool = False) -> None:
         self.resumed, failures = False, 0
@@ -104,6 +131,8 @@ class ResumingDownloader:
                 headers["If-Range"] = known["is"]
         # a mobile network's proxies may hold a connection without a byte: both waits have a limit
         with self.session.get(url, headers=headers, stream=True, timeout=(min(10.0, self.timeout), self.timeout)) as response:
+            if not self.hashed and any(unprotected(answer.url) for answer in (*response.history, response)):
+                raise XrcoreError(f"{url}: leads to {response.url}, which is http, which anybody on the way can change; it has no sha256")
             total = self._accept(response, have, known)
             if total is _COMPLETE:
                 return

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pooch
 import requests
+from filelock import FileLock, Timeout
 
 from companion.datasets.archives import DiskFullError, unpack
 from companion.datasets.lock_file import Record, read_records, write_record
@@ -27,23 +28,51 @@ _STAGING = ".downloads"
 HERE, MIRRORED, BEGUN, ABSENT, DAMAGED = "here", "in mirror", "interrupted", "not fetched", "damaged"
 
 Bar = Callable[[str, int | None], AbstractContextManager[Progress | None]]
+_log = logging.getLogger("xrcore")
 
 
 def data_folder() -> Path:
-    """Where fetched data lie: what XRCORE_DATA names, else a folder of the platform's cache."""
+    """Say where fetched data lie.
+
+    Returns
+    -------
+    Path
+        What XRCORE_DATA names, else a folder of the platform's cache.
+    """
     named = os.environ.get(FOLDER)
     return Path(named).expanduser() if named else Path(pooch.os_cache("xrcore"))
 
 
 def data_mirror() -> Mirror | None:
-    """What XRCORE_DATA_MIRROR names; raises XrcoreError if that is no folder."""
+    """Open what XRCORE_DATA_MIRROR names.
+
+    Returns
+    -------
+    Mirror or None
+        None where it names nothing.
+
+    Raises
+    ------
+    XrcoreError
+        If it names what is no folder.
+    """
     named = os.environ.get(MIRROR)
     return Mirror(Path(named)) if named else None
 
 
 @dataclass(frozen=True)
 class Checked:
-    """One file after `verify`. wrong: what is wrong with it, or None. known: whether there was a hash to compare with."""
+    """One file after `Store.verify`.
+
+    Attributes
+    ----------
+    path : Path
+        Of the file.
+    wrong : str or None
+        What is wrong with it.
+    known : bool
+        Whether there was a hash to compare with.
+    """
 
     path: Path
     wrong: str | None = None
@@ -54,9 +83,19 @@ class Checked:
 class Store:
     """The data of a manifest in a folder, and in a mirror that is looked at first.
 
-    folder and mirror have the same layout, each file at its `RemoteFile.path`. In `folder`, nothing is ever visible under such a path
+    Folder and mirror have the same layout, each file at its `RemoteFile.path`. In the folder, nothing is ever visible under such a path
     before it is complete and its hash is right: transfers are collected in a hidden folder beside them.
-    pause, attempts: see `ResumingDownloader`.
+
+    Attributes
+    ----------
+    manifest : Manifest
+        Default the one that came with this installation.
+    folder : Path
+        Default `data_folder`.
+    mirror : Mirror or None
+        Default `data_mirror`.
+    attempts, pause : int, float
+        See `ResumingDownloader`.
     """
 
     manifest: Manifest = field(default_factory=load_manifest)
@@ -66,7 +105,18 @@ class Store:
     pause: float = 1.0
 
     def state(self, name: str) -> str:
-        """HERE, MIRRORED, BEGUN (a transfer was interrupted), DAMAGED (a part is missing) or ABSENT, by names and sizes only."""
+        """Tell what is there of an entry, by names and sizes only.
+
+        Parameters
+        ----------
+        name : str
+            Of the entry.
+
+        Returns
+        -------
+        str
+            HERE, MIRRORED, BEGUN (a transfer was interrupted), DAMAGED (a part is missing) or ABSENT.
+        """
         entry = self.manifest[name]
         record = read_records(self.folder).get(name)
         if self.mirror is not None and _present(self.mirror.folder, entry, record):
@@ -78,15 +128,42 @@ class Store:
         return BEGUN if any(self._staging(entry).glob("*")) else ABSENT
 
     def known_hash(self, entry: Entry, file: RemoteFile) -> str | None:
-        """What its bytes must have: the manifest's hash; of an unverified file the recorded one, else what others state, else None."""
+        """Say which hash a file's bytes must have.
+
+        Parameters
+        ----------
+        entry : Entry
+            That the file belongs to.
+        file : RemoteFile
+            One of its files.
+
+        Returns
+        -------
+        str or None
+            The manifest's hash; of an unverified file the recorded one, else what others state, else None.
+        """
         record = None if file.verified else read_records(self.folder).get(entry.name)
         return f"sha256:{record.sha256}" if record is not None else file.hash
 
     def find(self, name: str) -> Path:
-        """Where the data of an entry are, with the right bytes, in the mirror or the data folder.
+        """Find the data of an entry, with the right bytes, in the mirror or the data folder.
 
         Files and series are read and compared, the members of an archive only counted and measured.
-        Raises XrcoreError that says how to fetch what is missing or wrong.
+
+        Parameters
+        ----------
+        name : str
+            Of the entry.
+
+        Returns
+        -------
+        Path
+            The file, or the folder of a series or of an archive's members.
+
+        Raises
+        ------
+        XrcoreError
+            Saying how to fetch what is missing or wrong.
         """
         entry = self.manifest[name]
         record = read_records(self.folder).get(name)
@@ -111,7 +188,17 @@ class Store:
     def verify(self, name: str) -> list[Checked]:
         """Read every byte of an entry that is there, in the mirror and in the data folder, and compare hashes.
 
-        Empty where nothing of it is there. The members of an archive are compared with what was recorded when it was unpacked.
+        The members of an archive are compared with what was recorded when it was unpacked.
+
+        Parameters
+        ----------
+        name : str
+            Of the entry.
+
+        Returns
+        -------
+        list of Checked
+            Empty where nothing of it is there.
         """
         entry, record = self.manifest[name], read_records(self.folder).get(name)
         roots = [root for root in (self.mirror.folder if self.mirror else None, self.folder) if root is not None]
@@ -127,19 +214,33 @@ class Store:
         for file in entry.files:
             yield _compare(root / file.path, self.known_hash(entry, file))
 
-    def fetch(self, name: str, *, bar: Bar | None = None, note: Callable[[str], object] = lambda text: None, wait: bool = False) -> str:
-        """Make an entry available, and say how: "here", "in mirror", "copied from mirror" or "downloaded".
+    def fetch(self, name: str, *, bar: Bar | None = None, wait: bool = False) -> str:
+        """Make an entry available. An interrupted or failed transfer goes on from there the next time.
 
-        bar: called with a name and the bytes to come (None: unknown), gives a progress bar. note: told what a user should know.
-        wait: for the end of another fetch into the same folder, instead of an error.
-        Raises XrcoreError, one line, for no network, wrong bytes, no room and an archive that is refused. An interrupted or failed
-        transfer goes on from there the next time.
+        Parameters
+        ----------
+        name : str
+            Of the entry.
+        bar : callable, optional
+            Called with a name and the bytes to come (None: unknown), gives a progress bar.
+        wait : bool
+            For the end of another fetch into the same folder, instead of an error.
+
+        Returns
+        -------
+        str
+            How: "here", "in mirror", "copied from mirror" or "downloaded".
+
+        Raises
+        ------
+        XrcoreError
+            One line, for no network, wrong bytes, no room and an archive that is refused.
         """
         entry = self.manifest[name]
         if self.mirror is not None:
             for file in entry.files:
                 if self.mirror.wrong(file, self.known_hash(entry, file)):
-                    note(f"{self.mirror.folder / file.path}: its bytes are not those of the manifest, so it is not used")
+                    _log.warning("%s: its bytes are not those of the manifest, so it is not used", self.mirror.folder / file.path)
             if entry.kind == "archive" and _present(self.mirror.folder, entry, read_records(self.folder).get(name)):
                 return MIRRORED
             if entry.kind != "archive" and all(self.mirror.in_place(file, self.known_hash(entry, file)) for file in entry.files):
@@ -209,6 +310,7 @@ class Store:
         downloader = ResumingDownloader(
             staging / f"{file.name}.part",
             size=file.bytes if file.verified else None,
+            hashed=known is not None and known.startswith("sha256:"),
             attempts=self.attempts,
             pause=self.pause,
             progress=progress,
@@ -313,13 +415,7 @@ def _wrong_bytes(entry: Entry, file: RemoteFile, known: str | None) -> str:
 def _alone(folder: Path, *, wait: bool) -> Iterator[None]:
     """Only one process writes to a data folder; the system lifts the lock of a process that was killed."""
     try:
-        import fcntl
-    except ImportError:  # Windows: two fetches of the same data at once are the user's affair
-        yield
-        return
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except OSError:
-            raise XrcoreError(f"{folder.parent}: another fetch is writing there; wait for its end, or set {FOLDER}") from None
-        yield
+        with FileLock(folder / "lock", timeout=-1 if wait else 0):
+            yield
+    except Timeout:
+        raise XrcoreError(f"{folder.parent}: another fetch is writing there; wait for its end, or set {FOLDER}") from None

@@ -21,12 +21,42 @@ from xrcore.metrics import likeness, mpd, mtre
 
 
 def setup_of(method: Method, test_set: TestSet) -> str:
-    """What a row's `setup` is when these two made it."""
+    """Say what a row's `setup` is when these two made it.
+
+    Parameters
+    ----------
+    method : Method
+        Under test.
+    test_set : TestSet
+        Its cases.
+
+    Returns
+    -------
+    str
+        Twelve hexadecimal digits.
+    """
     return digest(test_set.setup, method.setup, method.perturbation)
 
 
 def measured(methods: Sequence[Method], patient: Loaded, test_set: TestSet, case: int) -> Iterator[dict[str, Any]]:
-    """A row for each method; the X-ray is made once."""
+    """Run methods on one case, whose X-ray is made once.
+
+    Parameters
+    ----------
+    methods : sequence of Method
+        Under test.
+    patient : Loaded
+        Whose CT.
+    test_set : TestSet
+        Whose case.
+    case : int
+        Its number.
+
+    Yields
+    ------
+    dict of str to object
+        A row of the table for each method.
+    """
     xray = test_set.xray(patient, case)
     for method in methods:
         yield _row(method, patient, test_set, case, xray)

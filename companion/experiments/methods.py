@@ -18,9 +18,16 @@ from xrcore.utilities import single_torch_thread
 
 @dataclass(frozen=True, kw_only=True)
 class Perturbation:
-    """A start at a known distance: the true pose after a rigid motion, uniform within +-rotation [deg] and +-translation [mm].
+    """A start at a known distance: the true pose after a uniform rigid motion.
 
     Methods with equal perturbations start a case from the same pose.
+
+    Attributes
+    ----------
+    rotation, translation : (float, float, float)
+        Half-widths of the motion [deg, mm].
+    seed : int
+        Of the motion.
     """
 
     rotation: tuple[float, float, float] = (5.0, 5.0, 5.0)
@@ -28,17 +35,38 @@ class Perturbation:
     seed: int = 0
 
     def start(self, truth: Pose, *case: object) -> Pose:
-        """The start of a case, which is any values that name it."""
+        """Draw the start of a case.
+
+        Parameters
+        ----------
+        truth : Pose
+            Its true pose.
+        *case : object
+            Any values that name it.
+
+        Returns
+        -------
+        Pose
+            The start.
+        """
         motion = Pose.random(rotation=self.rotation, translation=self.translation, generator=generator("start", self.seed, *case))
         return Pose.from_matrix(truth.matrix() @ motion.matrix())
 
 
 @dataclass(frozen=True)
 class Method:
-    """run: (xray, volume) -> a Pose, or a Registration or what has its `pose`. It may raise XrcoreError, which is a failure of the case.
+    """A name, and a function of X-ray and volume.
 
-    setup: tells methods of one name apart, so that a table does not mix their rows. perturbation: the X-ray is handed over with such a
-    start as its `pose`; without one it carries none.
+    Attributes
+    ----------
+    name : str
+        In tables.
+    run : callable
+        (xray, volume) -> a Pose, or a Registration or what has its `pose`. It may raise XrcoreError, which is a failure of the case.
+    setup : str
+        Tells methods of one name apart, so that a table does not mix their rows.
+    perturbation : Perturbation or None
+        The X-ray is handed over with such a start as its `pose`; without one it carries none.
     """
 
     name: str
@@ -52,7 +80,20 @@ class Method:
 
 
 def search(name: str = "search", **options: Any) -> Method:
-    """`register` from the zero pose. options: of `register`."""
+    """Make `register` from the zero pose a method.
+
+    Parameters
+    ----------
+    name : str
+        In tables.
+    **options : object
+        Of `register`.
+
+    Returns
+    -------
+    Method
+        Giving a Registration.
+    """
 
     def run(xray: Xray, volume: Volume) -> Registration:
         return register(xray, volume, Pose.zero(), **options)
@@ -61,12 +102,40 @@ def search(name: str = "search", **options: Any) -> Method:
 
 
 def prediction(model: Predictor, name: str = "prediction") -> Method:
-    """The model alone."""
+    """Make a model alone a method.
+
+    Parameters
+    ----------
+    model : Predictor
+        Such as a PoseRegressor.
+    name : str
+        In tables.
+
+    Returns
+    -------
+    Method
+        Giving a Pose.
+    """
     return Method(name, _predictor(model), digest("prediction", _identity(model)))
 
 
 def registration(model: Predictor, name: str = "registration", **options: Any) -> Method:
-    """`register` from the model's prediction. options: of `register`."""
+    """Make `register` from a model's prediction a method.
+
+    Parameters
+    ----------
+    model : Predictor
+        Such as a PoseRegressor.
+    name : str
+        In tables.
+    **options : object
+        Of `register`.
+
+    Returns
+    -------
+    Method
+        Giving a Registration.
+    """
 
     def run(xray: Xray, volume: Volume) -> Registration:
         return register(xray, volume, model, **options)
@@ -75,9 +144,21 @@ def registration(model: Predictor, name: str = "registration", **options: Any) -
 
 
 def refinement(preset: str | Settings, initial: Predictor | Perturbation | Pose, name: str | None = None) -> Method:
-    """One descent, neither verified nor retried, of a preset such as "paper-as-intended".
+    """Make one descent, neither verified nor retried, a method.
 
-    initial: a model, whose prediction is the start; a perturbation of the truth; or one pose for every case.
+    Parameters
+    ----------
+    preset : str or settings
+        Such as "paper-as-intended"; see `xrcore.refine`.
+    initial : Predictor or Perturbation or Pose
+        A model, whose prediction is the start; a perturbation of the truth; or one pose for every case.
+    name : str, optional
+        In tables; default the preset's.
+
+    Returns
+    -------
+    Method
+        Giving a Registration.
     """
     settings = settings_for(preset)
     name = name or (preset if isinstance(preset, str) else preset.method)

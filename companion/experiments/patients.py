@@ -19,27 +19,48 @@ _VARIABLE = "XRCORE_DATA_MIRROR"
 
 
 class Subject(Protocol):
-    """What an experiment asks of a patient: `number` tells it from others in a table, `volume` is its CT at a spacing [mm]."""
+    """What an experiment asks of a patient."""
 
     @property
     def number(self) -> str:
-        """In tables."""
-        ...
+        """Tells it from others in a table."""
 
     @property
     def name(self) -> str:
         """Of what it shows."""
-        ...
 
     def volume(self, spacing: float) -> Volume:
-        """The CT at `spacing` [mm]."""
-        ...
+        """Give its CT.
+
+        Parameters
+        ----------
+        spacing : float
+            Of the voxels [mm].
+
+        Returns
+        -------
+        Volume
+            The CT.
+        """
 
 
 def data_root(root: str | os.PathLike[str] | None = None) -> Path:
-    """The folder that holds ct/ and xray/: `root`, else what XRCORE_DATA_MIRROR names, else where `xrcore data fetch` puts them.
+    """Find the folder that holds ct/ and xray/.
 
-    Raises XrcoreError where there is none.
+    Parameters
+    ----------
+    root : str or path, optional
+        The folder; default what XRCORE_DATA_MIRROR names, else where `xrcore data fetch` puts them.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    XrcoreError
+        If there is none.
     """
     named = root or os.environ.get(_VARIABLE)
     folder = Path(named) if named else data_folder()
@@ -51,9 +72,20 @@ def data_root(root: str | os.PathLike[str] | None = None) -> Path:
 
 @dataclass(frozen=True)
 class Patient:
-    """number and name as in the paper's Table 3; `name` is also that in the data manifest. options: of `read_ct`.
+    """One of the experiments' patients.
 
-    path: below root; without a root, below the mirror of the data, else below the data folder.
+    Attributes
+    ----------
+    number : str
+        As in the paper's Table 3.
+    name : str
+        Also in the data manifest.
+    path : str
+        Below root; without a root, below the mirror of the data, else below the data folder.
+    options : dict
+        Of `read_ct`.
+    root : str or path or None
+        The folder that holds ct/.
     """
 
     number: str
@@ -64,13 +96,29 @@ class Patient:
 
     @property
     def file(self) -> Path:
-        """Where the CT should be, whether it is there or not."""
+        """Path of the CT, whether it is there or not."""
         folder = data_root(self.root)
         fetched = data_folder() / self.path
         return fetched if self.root is None and not (folder / self.path).exists() and fetched.exists() else folder / self.path
 
     def volume(self, spacing: float) -> Volume:
-        """The CT at `spacing` [mm]; raises XrcoreError that says how to get it where it is missing, or not the manifest's."""
+        """Read the CT.
+
+        Parameters
+        ----------
+        spacing : float
+            Of the voxels [mm].
+
+        Returns
+        -------
+        Volume
+            The CT.
+
+        Raises
+        ------
+        XrcoreError
+            Saying how to get it, where it is missing or not the manifest's.
+        """
         file = Store().find(self.name) if self.root is None else self.file
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # remarks about these CTs are known
@@ -79,7 +127,15 @@ class Patient:
 
 @dataclass(frozen=True)
 class Phantom:
-    """A procedural patient (`xrcore.phantom.pelvis`), for experiments without data."""
+    """A procedural patient (`xrcore.phantom.pelvis`), for experiments without data.
+
+    Attributes
+    ----------
+    seed : int
+        Tells phantoms apart.
+    implant : bool
+        Whether it has one.
+    """
 
     seed: int = 0
     implant: bool = False
@@ -95,7 +151,18 @@ class Phantom:
         return "phantom"
 
     def volume(self, spacing: float) -> Volume:
-        """The phantom at `spacing` [mm]."""
+        """Make the phantom.
+
+        Parameters
+        ----------
+        spacing : float
+            Of the voxels [mm].
+
+        Returns
+        -------
+        Volume
+            The phantom.
+        """
         return pelvis(seed=self.seed, spacing=spacing, implant=self.implant)
 
 
@@ -111,7 +178,25 @@ PATIENTS = (
 
 
 def chosen(numbers: str | None = None, root: str | os.PathLike[str] | None = None) -> tuple[Patient, ...]:
-    """Patients by number ("1,6#"), default all six; raises XrcoreError for a number that is none, and where the data are not there."""
+    """Choose patients by number.
+
+    Parameters
+    ----------
+    numbers : str, optional
+        Such as "1,6#"; default all six.
+    root : str or path, optional
+        The folder that holds ct/; see `data_root`.
+
+    Returns
+    -------
+    tuple of Patient
+        In the order of their numbers as given.
+
+    Raises
+    ------
+    XrcoreError
+        For a number that is none, and where the data are not there.
+    """
     if root is not None:
         data_root(root)
     known = {patient.number: replace(patient, root=root) for patient in PATIENTS}
@@ -143,7 +228,13 @@ def patients_on_disk() -> dict[str, Patient]:
 
 
 class Loaded:
-    """A subject whose volumes, and with them their landmarks, are kept once made."""
+    """A subject whose volumes, and with them their landmarks, are kept once made.
+
+    Parameters
+    ----------
+    subject : Subject
+        Whose volumes.
+    """
 
     def __init__(self, subject: Subject) -> None:
         self.number, self.name = subject.number, subject.name
@@ -151,10 +242,35 @@ class Loaded:
         self._volumes: dict[float, Volume] = {}
 
     def volume(self, spacing: float) -> Volume:
+        """Give the CT.
+
+        Parameters
+        ----------
+        spacing : float
+            Of the voxels [mm].
+
+        Returns
+        -------
+        Volume
+            The same object for the same spacing.
+        """
         if spacing not in self._volumes:
             self._volumes[spacing] = self._subject.volume(spacing)
         return self._volumes[spacing]
 
     def landmarks(self, spacing: float, count: int) -> Float[Tensor, "n 3"]:
-        """`Volume.surface_points` of the volume at `spacing` [mm]."""
+        """Give points on the bones.
+
+        Parameters
+        ----------
+        spacing : float
+            Of the voxels [mm].
+        count : int
+            How many.
+
+        Returns
+        -------
+        Float[Tensor, "n 3"]
+            `Volume.surface_points` of that volume [mm].
+        """
         return self.volume(spacing).surface_points(count)

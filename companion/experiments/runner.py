@@ -23,17 +23,41 @@ def run(
     *,
     progress: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
-    """Every method on every case of every patient and test set; returns the whole table, see `table.COLUMNS`.
+    """Run every method on every case of every patient and test set.
 
-    out: a .csv, or .parquet (which needs pyarrow, and grows as a .csv beside it). Cases already in it are not measured again, so a run
-    that was stopped goes on, and may be given more methods, patients, sets or poses; a model of one patient is run on that patient,
-    call after call into one table. The same settings give the same rows, `seconds` apart, in whatever order they are measured.
-    Columns: `error_*` are signed, found - true [deg, mm], angles the short way round. ncc, ssim, css: X-ray against the DRR of the
-    registered volume at the found pose (default beam), over the X-ray's mask. start_mtre_mm: of the pose the answer started from, its
-    `initial`, or else of the X-ray's, or else of the zero pose. seconds: of the whole call. trusted: missing where nobody judged.
-    failure: what an XrcoreError said, the row's measures then missing. setup: tells settings apart.
-    progress: called with a line of text for each case.
-    Raises XrcoreError if two of a kind share a name, or if `out` holds rows of other settings under the same names.
+    Parameters
+    ----------
+    methods : iterable of Method
+        Under test.
+    patients : iterable of Subject
+        Whose CTs.
+    sets : iterable of TestSet
+        Whose cases.
+    out : str or path, optional
+        A .csv that grows row by row. Cases already in it are not measured again, so a run that was stopped goes on, and may be given more
+        methods, patients, sets or poses; a model of one patient is run on that patient, call after call into one table.
+    progress : callable, optional
+        Called with a line of text for each case.
+
+    Returns
+    -------
+    DataFrame
+        The whole table, with `case_table.COLUMNS`. `error_*` are signed, found - true [deg, mm], angles the short way round. ncc, ssim,
+        css: X-ray against the DRR of the registered volume at the found pose (default beam), over the X-ray's mask, by `metrics.likeness`.
+        start_mtre_mm: of the pose the answer started from, its `initial`, or else of the X-ray's, or else of the zero pose. seconds: of
+        the whole call. trusted: missing where nobody judged. failure: what an XrcoreError said, the row's measures then missing.
+        setup: tells settings apart. The same settings give the same rows, `seconds` apart, in whatever order they are measured.
+
+    Raises
+    ------
+    XrcoreError
+        If two of a kind share a name, or if `out` holds rows of other settings under the same names.
+
+    Examples
+    --------
+    >>> from companion.experiments import Phantom, TestSet, run, search, summary
+    >>> table = run([search()], [Phantom(seed=1)], [TestSet("acquired", poses=2, spacing=4.0, fine_spacing=3.0)])
+    >>> print(summary(table))  # doctest: +SKIP
     """
     methods, patients, sets = list(methods), list(patients), list(sets)
     for word, names in (

@@ -23,19 +23,53 @@ def summary(
     threshold: float = 10.0,
     confidence: float = 0.95,
 ) -> pd.DataFrame:
-    """A row for each group of cases; by=() makes one of all.
+    """Count successes and average errors for each group of cases.
 
-    success: share [%] of cases with mTRE below `threshold` [mm], a method that raised counting as failure (`raised`: how many did);
-        success_low, success_high: Wilson's interval (JASA 22, 1927).
-    mtre_*: over the cases with an answer [mm]; std divides by their number; the mean's interval is the percentile bootstrap's.
-    trusted: share [%] of the answers that were judged; failures_trusted: how many of those were trusted without being a success.
+    Parameters
+    ----------
+    table : DataFrame
+        Of `run`.
+    by : sequence of str
+        Columns that name the groups; () makes one of all.
+    threshold : float
+        mTRE [mm] below which a case is a success.
+    confidence : float
+        Of the intervals.
+
+    Returns
+    -------
+    Summary
+        A row a group, which prints with all its columns. success: share [%] of cases with mTRE below `threshold`, a method that raised
+        counting as failure (`raised`: how many did); success_low, success_high: Wilson's interval. mtre_*: over the cases with an answer
+        [mm]; std divides by their number; the mean's interval is the percentile bootstrap's. trusted: share [%] of the answers that were
+        judged; failures_trusted: how many of those were trusted without being a success.
+
+    Raises
+    ------
+    XrcoreError
+        If `by` names a column that the table does not have.
+
+    References
+    ----------
+    Wilson, JASA 22, 1927.
     """
     for name in by:
         if name not in table:
             raise XrcoreError(f"summary: the table has no column {name!r}")
     groups = table.groupby(list(by), sort=True) if by else [((), table)]
     rows = [dict(zip(by, key, strict=True)) | _describe(group, threshold, confidence) for key, group in groups if len(group)]
-    return pd.DataFrame(rows)
+    return Summary(rows)
+
+
+class Summary(pd.DataFrame):
+    """A data frame that prints all of its columns, whatever pandas' options."""
+
+    def __repr__(self) -> str:
+        """Give all columns, as many beside each other as fit 120 characters."""
+        return self.to_string(index=False, line_width=120, float_format="{:.4g}".format)
+
+    def _repr_html_(self) -> str:
+        return self.to_html(index=False, float_format="{:.4g}".format)
 
 
 def _describe(cases: pd.DataFrame, threshold: float, confidence: float) -> dict[str, Any]:

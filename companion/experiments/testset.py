@@ -25,14 +25,33 @@ _require = partial(require, "TestSet")
 class TestSet:
     """Cases of one kind, the same for the same seed; more poses leave the first as they were.
 
-    protocol: "acquired": from a finer grid, another integrator and another spectrum, with noise, scatter, blur and a circular mask;
+    Attributes
+    ----------
+    name : str
+        In tables.
+    protocol : str
+        "acquired": from a finer grid, another integrator and another spectrum, with noise, scatter, blur and a circular mask;
         "paper": noise-free, from the registration's own renderer and volume (the inverse crime, as the paper's simulated test does).
-    poses: a patient. rotation, translation: half-widths of the uniform truths about the zero pose [deg, mm]; default the paper's.
-        Sets that differ in neither these nor the seed share their truths.
-    acquisition: of the "acquired" X-rays, default `Acquisition()`; "random" draws one for each case.
-    carm: of the X-rays. spacing: of the CT that is registered, fine_spacing: of the one the acquired X-rays come from [mm].
-    landmarks: how many points of the registered CT the errors are measured on.
-    Raises XrcoreError naming the field that makes no sense.
+    poses : int
+        How many a patient.
+    seed : int
+        Of poses and noise.
+    rotation, translation : (float, float, float)
+        Half-widths of the uniform truths about the zero pose [deg, mm]; default the paper's. Sets that differ in neither these nor the
+        seed share their truths.
+    acquisition : Acquisition or str or None
+        Of the "acquired" X-rays, default `Acquisition()`; "random" draws one for each case.
+    carm : CArm
+        Of the X-rays.
+    spacing, fine_spacing : float
+        Of the CT that is registered, and of the one the acquired X-rays come from [mm].
+    landmarks : int
+        How many points of the registered CT the errors are measured on.
+
+    Raises
+    ------
+    XrcoreError
+        Naming the field that makes no sense.
     """
 
     __test__: ClassVar[bool] = False  # its name does not make it one of pytest's
@@ -67,16 +86,42 @@ class TestSet:
 
     @property
     def setup(self) -> str:
-        """Tells sets apart whose cases differ, whatever their names."""
+        """Digits that tell sets apart whose cases differ, whatever their names."""
         return digest(replace(self, name="-", poses=1))
 
     def truth(self, patient: Subject, case: int) -> Pose:
-        """The true pose of a case."""
+        """Draw the true pose of a case.
+
+        Parameters
+        ----------
+        patient : Subject
+            Whose CT.
+        case : int
+            Its number.
+
+        Returns
+        -------
+        Pose
+            The same for the same seed, patient and number.
+        """
         draw = generator("truth", self.seed, patient.number, case)
         return Pose.random(rotation=self.rotation, translation=self.translation, generator=draw)
 
     def xray(self, patient: Subject, case: int) -> Xray:
-        """The X-ray of a case; it does not carry the truth."""
+        """Make the X-ray of a case.
+
+        Parameters
+        ----------
+        patient : Subject
+            Whose CT.
+        case : int
+            Its number.
+
+        Returns
+        -------
+        Xray
+            Without the truth.
+        """
         truth = self.truth(patient, case)
         if self.protocol == "paper":
             with torch.no_grad():

@@ -31,7 +31,7 @@ FILE = {
 }
 TEXTS = {key: FILE[key] for key in ("shows", "stands_for", "licence", "citation")}
 SERIES = {"kind": "series", "path": "ct/s", **TEXTS, "base": "https://example.org/", "files": f"{SHA} 3 a\n{SHA} 4 b c/d\n"}
-ARCHIVE = {"kind": "archive", "path": "ct/z", **TEXTS, "file": "z.zip", "members": ["*"], "url": "http://example.org/z", "verified": False}
+ARCHIVE = {"kind": "archive", "path": "ct/z", **TEXTS, "file": "z.zip", "members": ["*"], "url": "https://example.org/z", "verified": False}
 
 
 def load(tmp_path: Path, content: object):
@@ -95,6 +95,8 @@ def test_the_kinds(tmp_path):
         (FILE, {"path": "ct\\x"}, "path must be a plain relative path"),
         (FILE, {"url": "file:///etc/passwd"}, "url must be an http or https address"),
         (FILE, {"url": "https://"}, "url must be an http or https address"),
+        (ARCHIVE, {"url": "http://example.org/z"}, "url is http, which anybody on the way can change: give an https address, or a sha256"),
+        (ARCHIVE, {"url": "http://example.org/z", "hash": f"md5:{SHA[:32]}", "hash_from": "a forum"}, "url is http, which anybody"),
         (FILE, {"bytes": 0}, "bytes must be a positive whole number"),
         (FILE, {"bytes": True}, "bytes must be a positive whole number"),
         (FILE, {"bytes": None}, "what has no bytes or no sha256 is not verified"),
@@ -147,6 +149,12 @@ def test_a_wrong_manifest_is_one_line(tmp_path, content, said):
         load(tmp_path, content)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_http_will_do_where_a_sha256_tells_the_bytes(tmp_path):
+    load(tmp_path, {"format": 1, "entries": {"x": {**FILE, "url": "http://example.org/x"}, "s": {**SERIES, "base": "http://example.org/"}}})
+    stated = {**ARCHIVE, "url": "http://example.org/z", "hash": f"sha256:{SHA}", "hash_from": "its publisher"}
+    load(tmp_path, {"format": 1, "entries": {"z": stated}})
 
 
 def test_a_missing_manifest_is_one_line(tmp_path):

@@ -66,6 +66,7 @@ def test_only_checked_outputs_are_kept(path):
     assert path.stat().st_size < 50_000
 
 
+@pytest.mark.slow
 def test_quickstart_runs_with_other_parameters(tmp_path):
     hu, world_from_voxel = pelvis_hu(6, 3.0)
     image = sitk.GetImageFromArray(hu)

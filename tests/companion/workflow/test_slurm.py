@@ -17,6 +17,8 @@ import pytest
 from companion.studies.paths import Paths
 from companion.studies.plan import Plan
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 SCRIPTS = Path(__file__).parent / "slurm"
 DAEMONS = ("munged", "slurmctld", "slurmd", "sbatch")

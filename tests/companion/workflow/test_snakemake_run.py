@@ -183,8 +183,8 @@ def test_the_workflow_is_refused_where_it_cannot_run(tmp_path):
 def clone(tmp_path_factory):
     """What of the repository the workflow needs, without any result."""
     root = tmp_path_factory.mktemp("clone")
-    for folder in ("workflow", "notebooks"):
-        shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+    for folder in ("workflow", "notebooks", "benchmarks"):
+        shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns(".ipynb_checkpoints", "__pycache__"))
     return root
 
 
@@ -205,6 +205,7 @@ def planned(root: Path, *options: str) -> dict[str, int]:
 RULES = ("data", "train", "part", "gather", "notebook")
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_only_what_changed_runs_again(clone):
     pytest.importorskip("snakemake", reason="Snakemake is not installed (the workflow extra)")
     target, result = "build/smoke/gathered/cohort.json", clone / "results" / "smoke" / "cohort.csv"
@@ -264,6 +265,7 @@ def test_a_second_run_in_the_same_clone_is_refused(clone):
     assert "another `xrcore reproduce` is running" in answer.stderr
 
 
+@pytest.mark.slow
 def test_every_notebook_runs_in_profile_smoke_and_says_the_same_twice(clone):
     for module, extra in (("snakemake", "workflow"), ("papermill", "notebooks"), ("nbval", "dev")):
         pytest.importorskip(module, reason=f"{module} is not installed (the {extra} extra)")
@@ -287,6 +289,7 @@ def test_every_notebook_runs_in_profile_smoke_and_says_the_same_twice(clone):
     assert tags.count("nbval-check-output") >= len(NOTEBOOKS)
 
 
+@pytest.mark.slow
 def test_the_studys_twin_of_the_wrist_is_found_where_it_is(clone):
     """Both cameras together know the pose; the study's own code on a wrist whose truth is known."""
     from companion.datasets.biplane import WristBiplane
