@@ -13,6 +13,7 @@ import re
 import sys
 from importlib import import_module
 from pathlib import Path
+from textwrap import shorten
 
 import nbformat
 import yaml
@@ -72,9 +73,12 @@ def write_api(to: Path = DOCS) -> None:
     at_top = {id(getattr(xrcore, name)) for name in xrcore.__all__}
     modules = [name for package in ("xrcore", "companion") for name in public_modules(package)]
     listed: set[str] = set()
+    rows = []
     for name in modules:
         module = import_module(name)
-        lines = [name, "=" * len(name), "", f".. py:module:: {name}", "", inspect.getdoc(module) or "", ""]
+        says = inspect.getdoc(module) or ""
+        rows.append(f"   * - :doc:`{name} </api/{name}>`\n     - {says.splitlines()[0] if says else ''}")
+        lines = [name, "=" * len(name), "", f".. py:module:: {name}", "", says, ""]
         groups: dict[tuple[str, str], list[str]] = {}
         for member in sorted(module.__all__):
             value = getattr(module, member)
@@ -82,17 +86,19 @@ def write_api(to: Path = DOCS) -> None:
                 kind = "Classes" if inspect.isclass(value) else "Functions" if callable(value) else "Constants"
                 home = "xrcore" if id(value) in at_top and kind != "Constants" else name
                 groups.setdefault((kind, home), []).append(member)
-        for kind, home in sorted(groups, reverse=True):
-            title = kind if home == name else f"{kind} of xrcore itself"
-            lines += [f".. currentmodule:: {home}", "", f".. rubric:: {title}", ""]
-            lines += [".. autosummary::", "   :toctree: names", "   :nosignatures:", "", *(f"   {m}" for m in groups[kind, home]), ""]
-            listed |= {f"{home}.{member}" for member in groups[kind, home]}
+        for (kind, home), members in sorted(groups.items(), reverse=True):
+            lines += [f".. currentmodule:: {home}", "", f".. rubric:: {kind}{'' if home == name else ', also in xrcore itself'}", ""]
+            if kind == "Constants":
+                lines += [f".. py:data:: {m}\n   :value: {shorten(repr(getattr(module, m)), 200)}\n" for m in members]
+            else:
+                lines += [".. autosummary::", "   :toctree: names", "   :nosignatures:", "", *(f"   {m}" for m in members), ""]
+                listed |= {f"{home}.{member}" for member in members}
         write(to / "api" / f"{name}.rst", "\n".join(lines))
     for page in [*(to / "api").glob("*.rst"), *(to / "api" / "names").glob("*.rst")]:
         if page.stem not in {"index", *modules, *listed}:
             page.unlink()  # of a name that is no longer there
-    entries = "\n".join(["   " + name for name in modules])
-    write(to / "generated" / "api.rst", f".. toctree::\n   :maxdepth: 1\n\n{entries}\n")
+    contents = ["", ".. toctree::", "   :hidden:", "", *(f"   {name}" for name in modules), ""]
+    write(to / "generated" / "api.rst", "\n".join([".. list-table::", "   :widths: auto", "", *rows, *contents]))
 
 
 def launch(name: str) -> str:
@@ -128,7 +134,7 @@ project = "xrcore"
 author = "xrcore contributors"
 release = version = xrcore.__version__
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc", "myst_nb", "sphinx_design"]
-exclude_patterns = ["generated", "drawings", "pictures", "**/.ipynb_checkpoints"]
+exclude_patterns = ["generated", "templates", "drawings", "pictures", "**/.ipynb_checkpoints"]
 default_role = "py:obj"
 nitpicky = False
 
@@ -138,7 +144,7 @@ autosummary_imported_members = True
 autodoc_typehints = "none"  # the docstrings say them
 autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 90
-add_module_names = False
+templates_path = ["templates"]
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 numpydoc_xref_param_type = True
