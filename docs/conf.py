@@ -181,9 +181,12 @@ copyright = "xrcore contributors; MIT licence; not a medical device"
 html_context = {"default_mode": "auto"}
 
 
-def escape_shapes(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
-    """The stars of `Float[Tensor, "*B 3"]` are no emphasis."""
-    lines[:] = [re.sub(r'\[\w+, "[^"]*"\]', lambda shape: shape[0].replace("*", r"\*"), line) for line in lines]
+def escape_marks(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
+    """The stars of `Float[Tensor, "*B 3"]` are no emphasis, and the bars of |x| no substitution."""
+    for i, line in enumerate(lines):
+        if not line.lstrip().startswith((">>>", "...")):
+            line = re.sub(r'\[[\w |]+, "[^"]*"\]', lambda shape: shape[0].replace("*", r"\*"), line)
+            lines[i] = re.sub(r"(``.*?``|`.*?`)|\|(?=\S)", lambda found: found[1] or r"\|", line)
 
 
 def write_all(app: Sphinx, config: object) -> None:
@@ -193,4 +196,4 @@ def write_all(app: Sphinx, config: object) -> None:
 
 def setup(app: Sphinx) -> None:
     app.connect("config-inited", write_all)
-    app.connect("autodoc-process-docstring", escape_shapes, priority=100)  # before numpydoc
+    app.connect("autodoc-process-docstring", escape_marks, priority=100)  # before numpydoc
