@@ -1,4 +1,4 @@
-"""The page on conventions: its recipes against each peer's formulas, written once more from its source, and its tables of directions."""
+"""Conventions and other software: recipes against each peer's formulas, written once more from its source, and the tables of views."""
 
 from __future__ import annotations
 
@@ -32,11 +32,12 @@ def drawn_views(monkeypatch) -> ModuleType:
 
 @pytest.fixture(scope="module")
 def recipes() -> Any:
-    """What the page on conventions defines."""
+    """What the pages on conventions and other software define."""
     module = SimpleNamespace(__name__="conventions")
-    for info, code in FENCE.findall((DOCS / "conventions.md").read_text(encoding="utf-8")):
-        if info == "python":
-            exec(compile(code, "conventions.md", "exec"), module.__dict__)
+    for page in ("conventions.md", "guides/coming_from_elsewhere.md"):
+        for info, code in FENCE.findall((DOCS / page).read_text(encoding="utf-8")):
+            if info == "python":
+                exec(compile(code, page, "exec"), module.__dict__)
     return module
 
 
@@ -153,6 +154,7 @@ def test_from_projection(recipes, case, scale):
         recipes.from_projection(turned, (420, 500), case.isocenter, pixel_spacing=0.7)
 
 
+@pytest.mark.slow  # loading ITK takes half a minute
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_from_rtk(recipes, case):
     itk = pytest.importorskip("itk", reason="itk-rtk is not installed")
