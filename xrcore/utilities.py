@@ -1,4 +1,4 @@
-"""Helpers for programs around the package: whole files, hashes, the machine's description, threads."""
+"""Helpers for programs around the package: whole files, hashes, the machine's description, threads, checks of settings."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xrcore._util.atomic import atomic_file, atomic_folder, check_writable
+    from xrcore._util.errors import require
     from xrcore._util.hashes import file_sha256, fingerprint
     from xrcore._util.machine import available_cores, describe_machine, gpu_text, machine_text, package_versions
     from xrcore._util.threads import single_torch_thread
@@ -22,6 +23,7 @@ _HOME = {
     "gpu_text": "machine",
     "machine_text": "machine",
     "package_versions": "machine",
+    "require": "errors",
     "single_torch_thread": "threads",
 }
 
@@ -36,6 +38,7 @@ __all__ = [
     "gpu_text",
     "machine_text",
     "package_versions",
+    "require",
     "single_torch_thread",
 ]
 

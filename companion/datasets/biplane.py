@@ -15,14 +15,12 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Shaped
 from numpy import ndarray
-from PIL import Image
+from PIL import Image, ImageSequence
 from scipy import ndimage
 from torch import Tensor
 
 from xrcore import CArm, Volume, Xray, XrcoreError
-from xrcore.ct.image_files import check_file
 from xrcore.geometry import rigid
-from xrcore.xray.raster import read_raster
 
 CAMERAS = (1, 2)
 BONES = {"radius": "rad", "ulna": "uln"}
@@ -36,7 +34,15 @@ _RIM = 24  # [pixels] the field's edge is vignetted
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Camera:
-    """A calibrated view: `x_camera = camera_from_rig @ x_rig` [mm], `pixel = K x_camera / z` with K of `carm`."""
+    """A calibrated view: `x_camera = camera_from_rig @ x_rig` [mm], `pixel = K x_camera / z` with K of `carm`.
+
+    Parameters
+    ----------
+    carm : CArm
+        The intrinsics.
+    camera_from_rig : Float[Tensor, "4 4"]
+        Where the camera stands [mm].
+    """
 
     carm: CArm
     camera_from_rig: Float[Tensor, "4 4"]
@@ -44,7 +50,18 @@ class Camera:
 
 @dataclass(frozen=True)
 class WristBiplane:
-    """The folder of the wrist data: two cameras, simultaneous frames, radius and ulna."""
+    """The folder of the wrist data: two cameras, simultaneous frames, radius and ulna.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the files are.
+
+    Raises
+    ------
+    XrcoreError
+        If there is no such folder.
+    """
 
     folder: Path
 
@@ -60,26 +77,77 @@ class WristBiplane:
         return tuple(sorted(set.intersection(*found)))
 
     def camera(self, number: int) -> Camera:
-        """Camera 1 or 2."""
+        """Read a camera's calibration.
+
+        Parameters
+        ----------
+        number : int
+            1 or 2.
+
+        Returns
+        -------
+        Camera
+            See `read_calibration`.
+        """
         return read_calibration(self.folder / f"xr_calib_wrist_cam{number:02d}.txt")
 
     def xray(self, camera: int, frame: int) -> Xray:
-        """One frame of one camera."""
+        """Read one frame of one camera.
+
+        Parameters
+        ----------
+        camera : int
+            1 or 2.
+        frame : int
+            One of `frames`.
+
+        Returns
+        -------
+        Xray
+            See `read_frame`.
+        """
         return read_frame(self.folder / f"xr_rad_uln_cam{camera:02d}_UND.{frame:04d}.tif", self.camera(camera).carm)
 
     def bone(self, name: str, *, mirrored: bool = False) -> Volume:
-        """ "radius" or "ulna"; see `read_bone`."""
+        """Read the CT crop of a bone.
+
+        Parameters
+        ----------
+        name : str
+            "radius" or "ulna".
+        mirrored : bool
+            See `read_bone`.
+
+        Returns
+        -------
+        Volume
+            See `read_bone`.
+        """
         if name not in BONES:
             raise XrcoreError(f"biplane: no bone {name!r}; choose {' or '.join(BONES)}")
         return read_bone(self.folder / f"{BONES[name]}_dcm_cropped.tif", mirrored=mirrored)
 
 
 def read_calibration(path: str | os.PathLike[str]) -> Camera:
-    """A camera from a text file with the blocks "image size", "camera matrix", "rotation" and "translation".
+    """Read a camera from a text file with the blocks "image size", "camera matrix", "rotation" and "translation".
 
     Hartley and Zisserman's convention: x_camera = R x_rig + t [mm], pixel centres at integers from the top left, nothing flipped.
     The C-arm's isocentre lies at the rig's origin's depth; the detector's pixels have a nominal size, as K does not tell theirs.
-    Raises XrcoreError naming the file and the block that is missing or makes no sense.
+
+    Parameters
+    ----------
+    path : str or path
+        Of the text file.
+
+    Returns
+    -------
+    Camera
+        The calibrated view.
+
+    Raises
+    ------
+    XrcoreError
+        Naming the file and the block that is missing or makes no sense.
     """
     path = Path(path)
     blocks = _blocks(path)
@@ -102,16 +170,32 @@ def read_calibration(path: str | os.PathLike[str]) -> Camera:
 
 
 def read_frame(path: str | os.PathLike[str], carm: CArm) -> Xray:
-    """A frame, stored as intensity (bright where unattenuated), as an attenuation image.
+    """Read a frame, stored as intensity (bright where unattenuated), as an attenuation image.
 
     Attenuation is -log(value / 255), up to the unknown gain and gamma of the camera. The mask is the round field of view less its
-    vignetted rim. Raises XrcoreError naming the file.
+    vignetted rim.
+
+    Parameters
+    ----------
+    path : str or path
+        A TIFF of one page of 8 bit.
+    carm : CArm
+        Of the camera.
+
+    Returns
+    -------
+    Xray
+        Without a pose.
+
+    Raises
+    ------
+    XrcoreError
+        Naming the file.
     """
     path = Path(path)
-    check_file(path)
-    values, _ = read_raster(path)
-    if values.dtype != np.uint8:
-        raise XrcoreError(f"{path}: expected 8 bit grey values, got {values.dtype}")
+    values, *more = _pages(path)
+    if more or values.ndim != 2 or values.dtype != np.uint8:
+        raise XrcoreError(f"{path}: expected one page of 8 bit grey values, got {1 + len(more)} of {values.dtype} {values.shape}")
     if values.shape != carm.shape:
         raise XrcoreError(
             f"{path}: {values.shape[0]} x {values.shape[1]} pixels, but the calibration says {carm.shape[0]} x {carm.shape[1]}"
@@ -124,7 +208,7 @@ def read_frame(path: str | os.PathLike[str], carm: CArm) -> Xray:
 
 
 def read_bone(path: str | os.PathLike[str], *, mirrored: bool = False, voxel: tuple[float, float, float] = VOXEL) -> Volume:
-    """A bone's crop of the CT, a multi-page TIFF of 12 bit values (HU + 1024, 0 where other tissue was masked out).
+    """Read a bone's crop of the CT, a multi-page TIFF of 12 bit values (HU + 1024, 0 where other tissue was masked out).
 
     The radiographs show the bone inside soft tissue, the crop shows it in nothing. So the volume holds what the bone adds to the water
     it displaces, 0.0005886 g/cm3 per HU above 0: its DRR is the bone's shadow on an otherwise even forearm. Values at 4095 are
@@ -133,11 +217,31 @@ def read_bone(path: str | os.PathLike[str], *, mirrored: bool = False, voxel: tu
     So y runs up the rows: columns, rows and pages are right-handed as stored. Nothing in the files says so; the radius does.
     Either way round it fits one camera, for a radiograph hardly tells a bone from its mirror image, but only this way both at once
     (gradient ZNCC 0.57 and 0.57, the other way 0.56 and 0.13).
-    mirrored: the other way round, the other wrist, to try that.
-    voxel: x, y, z size [mm]. Raises XrcoreError naming the file.
+
+    Parameters
+    ----------
+    path : str or path
+        Of the TIFF.
+    mirrored : bool
+        The other way round, the other wrist, to try that.
+    voxel : (float, float, float)
+        Size along x, y, z [mm].
+
+    Returns
+    -------
+    Volume
+        Of one material, "bone".
+
+    Raises
+    ------
+    XrcoreError
+        Naming the file.
     """
     path = Path(path)
-    values = _pages(path)
+    pages = _pages(path)
+    if len(pages) < 2 or any(page.shape != pages[0].shape or page.ndim != 2 or page.dtype != np.uint16 for page in pages):
+        raise XrcoreError(f"{path}: expected a stack of 16 bit grey pages, got {len(pages)} of {pages[0].dtype} {pages[0].shape}")
+    values = np.stack(pages)
     hu = torch.from_numpy(values.astype(np.float32)) - _HU_OFFSET
     density = torch.where(torch.from_numpy(values > 0), _BONE_PER_HU * hu.clamp_min(0), 0.0)
     if not (density > 0).any():
@@ -148,9 +252,10 @@ def read_bone(path: str | os.PathLike[str], *, mirrored: bool = False, voxel: tu
 
 
 def _blocks(path: Path) -> dict[str, Float[ndarray, "r c"]]:
-    check_file(path)
     try:
         lines = [line.strip() for line in path.read_text(encoding="ascii").splitlines()]
+    except OSError as error:
+        raise XrcoreError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
         raise XrcoreError(f"{path}: not a text file; a calibration of a camera is expected") from None
     lines = [line for line in lines if line]
@@ -189,17 +294,9 @@ def _field(values: Shaped[ndarray, "H W"]) -> Bool[ndarray, "H W"]:
     return kept if kept.any() else field
 
 
-def _pages(path: Path) -> Shaped[ndarray, "D H W"]:
-    check_file(path)
+def _pages(path: Path) -> list[Shaped[ndarray, "..."]]:
     try:
         with Image.open(path, formats=("TIFF",)) as image:
-            pages = []
-            for page in range(getattr(image, "n_frames", 1)):
-                image.seek(page)
-                pages.append(np.array(image))
-        values = np.stack(pages)
+            return [np.array(page) for page in ImageSequence.Iterator(image)]
     except Exception:  # a damaged file can raise anything in a decoder
-        raise XrcoreError(f"{path}: cannot be read as a TIFF stack; damaged, truncated or not one") from None
-    if values.ndim != 3 or values.dtype != np.uint16 or len(values) < 2:
-        raise XrcoreError(f"{path}: expected a stack of 16 bit grey pages, got {values.dtype} {values.shape}")
-    return values
+        raise XrcoreError(f"{path}: cannot be read as a TIFF; absent, damaged, truncated or not one") from None

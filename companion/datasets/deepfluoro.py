@@ -29,10 +29,10 @@ from torch import Tensor
 
 from xrcore import CArm, Pose, Xray, XrcoreError
 from xrcore.ct import HuImage, Volume, volume_from_hu
-from xrcore.ct.image_files import MOST_VOXELS, check_file
 
 SPECIMENS = ("17-1882", "18-1109", "18-0725", "18-2799", "18-2800", "17-1905")  # specimens 1 to 6 of the paper
 BONES = ("pelvis", "left-femur", "right-femur")
+MOST_VOXELS = 2**30  # of a CT that is not taken for damage
 BORDER = 50  # [pixels] that the collimator shades; the authors crop them
 SOURCE_TO_ISOCENTER = 750.0  # [mm] about the mean in this data, whose C-arm has no known isocentre
 
@@ -41,9 +41,20 @@ SOURCE_TO_ISOCENTER = 750.0  # [mm] about the mean in this data, whose C-arm has
 class Projection:
     """One fluoroscopy, as xrcore sees it.
 
-    xray: image, mask and CArm; its `pose` is None, so that nobody starts at the truth. truth: the pose of `bone` about `isocenter`.
-    landmarks: {name: (row, col)} [pixels] in this image; many lie outside of it. isocenter: of the specimen's CT, LPS [mm].
-    good: whether the authors found enough of the bone in view to trust the pose.
+    Parameters
+    ----------
+    xray : Xray
+        Image, mask and CArm; its `pose` is None, so that nobody starts at the truth.
+    truth : Pose
+        The pose of `bone` about `isocenter`.
+    landmarks : dict of str to (float, float)
+        (row, col) [pixels] in this image by name; many lie outside of it.
+    isocenter : Float[Tensor, "3"]
+        Of the specimen's CT, LPS [mm].
+    bone : str
+        One of BONES.
+    good : bool
+        Whether the authors found enough of the bone in view to trust the pose.
     """
 
     xray: Xray
@@ -62,24 +73,61 @@ class Projection:
 
 @dataclass(frozen=True)
 class Specimen:
-    """One cadaver of a DeepFluoro file: `name` is its group, such as "17-1882". Everything is read when asked for."""
+    """One cadaver of a DeepFluoro file. Everything is read when asked for.
+
+    Parameters
+    ----------
+    path : Path
+        Of the file.
+    name : str
+        Its group in the file, such as "17-1882".
+    projections : tuple of str
+        Names of its fluoroscopies.
+    """
 
     path: Path
     name: str
     projections: tuple[str, ...]
 
     def hu(self) -> HuImage:
-        """The CT on its own grid of 1 mm, HU, in LPS."""
+        """Read the CT on its own grid.
+
+        Returns
+        -------
+        HuImage
+            HU at 1 mm, in LPS.
+        """
         with _opened(self.path) as file:
             values, matrix = _image(self.path, _group(self.path, file, f"{self.name}/vol"))
         return HuImage(hu=np.asarray(values, dtype=np.float32), world_from_voxel=matrix, name=f"{self.path}:{self.name}")
 
     def volume(self, spacing: float | None = 2.0, **options: Any) -> Volume:
-        """The CT as `read_ct` would give it, with its options; spacing: [mm]. Its isocentre is the centre of the CT's extent."""
+        """Read the CT as `read_ct` would give it; its isocentre is the centre of the CT's extent.
+
+        Parameters
+        ----------
+        spacing : float or None
+            Of the voxels [mm].
+        **options : object
+            Of `xrcore.ct.volume_from_hu`.
+
+        Returns
+        -------
+        Volume
+            The CT.
+        """
         return volume_from_hu(self.hu(), spacing=spacing, **options)
 
     def labels(self) -> tuple[sitk.Image, dict[int, str]]:
-        """The segmentation, fit for `labels=` of `volume`, and what its values mean, such as 5: "left-femur"."""
+        """Read the segmentation.
+
+        Returns
+        -------
+        image : SimpleITK.Image
+            Fit for `labels=` of `volume`.
+        meaning : dict of int to str
+            What its values mean, such as 5: "left-femur".
+        """
         with _opened(self.path) as file:
             values, matrix = _image(self.path, _group(self.path, file, f"{self.name}/vol-seg/image"))
             names = _group(self.path, file, f"{self.name}/vol-seg/labels-def")
@@ -92,7 +140,13 @@ class Specimen:
         return image, meaning
 
     def landmarks(self) -> dict[str, Float[Tensor, "3"]]:
-        """Anatomical points of the pelvis by name ("FH-l", "ASIS-r", ...), world LPS [mm]."""
+        """Read the anatomical points of the pelvis.
+
+        Returns
+        -------
+        dict of str to Float[Tensor, "3"]
+            World LPS [mm] by name ("FH-l", "ASIS-r", ...).
+        """
         with _opened(self.path) as file:
             points = _points(self.path, file, f"{self.name}/vol-landmarks", 3)
         return {name: torch.from_numpy(point) for name, point in points.items()}
@@ -107,13 +161,33 @@ class Specimen:
         source_to_isocenter: float = SOURCE_TO_ISOCENTER,
         border: int = BORDER,
     ) -> Projection:
-        """A fluoroscopy with its geometry and the true pose of one of BONES in the specimen's CT.
+        """Read a fluoroscopy with its geometry and the true pose of a bone in the specimen's CT.
 
-        upright: turn the image, and the camera with it, by 180 degrees where the file says that the patient is upside down.
-        half_voxel: move the pose by (-0.5, -0.5, -0.5) mm in the CT. The authors' own later code (xReg) does, because the truth was made
+        Parameters
+        ----------
+        name : str
+            One of `projections`.
+        bone : str
+            One of BONES.
+        upright : bool
+            Turn the image, and the camera with it, by 180 degrees where the file says that the patient is upside down.
+        half_voxel : bool
+            Move the pose by (-0.5, -0.5, -0.5) mm in the CT. The authors' own later code (xReg) does, because the truth was made
             with another rule where in a voxel its value lies; the file's 2D landmarks are projections without it.
-        source_to_isocenter: [mm] of the CArm; it only divides the distance between it and the pose's tz. border: [pixels] masked.
-        Raises XrcoreError, one line naming the file and the part of it that is missing or makes no sense.
+        source_to_isocenter : float
+            [mm] of the CArm; it only divides the distance between it and the pose's tz.
+        border : int
+            [pixels] masked.
+
+        Returns
+        -------
+        Projection
+            Image, geometry and truth.
+
+        Raises
+        ------
+        XrcoreError
+            One line naming the file and the part of it that is missing or makes no sense.
         """
         if bone not in BONES:
             raise XrcoreError(f"bone must be one of {', '.join(BONES)}, got {bone!r}")
@@ -162,8 +236,14 @@ class Specimen:
 class SmallSpecimen:
     """A specimen of one of the pre-processed files, which hold neither CTs nor poses.
 
-    images: (N, H, W) float32 attenuation, bone bright, upright, seen from the detector's side as stored. labels: (N, H, W), 0 to 6.
-    landmarks: {name: (N, 2)} (row, col) [pixels]; many lie outside.
+    Parameters
+    ----------
+    images : Float[Tensor, "N H W"]
+        Attenuation, bone bright, upright, seen from the detector's side as stored.
+    labels : Integer[Tensor, "N H W"]
+        0 to 6.
+    landmarks : dict of str to Float[Tensor, "N 2"]
+        (row, col) [pixels] by name; many lie outside.
     """
 
     images: Float[Tensor, "N H W"]
@@ -172,9 +252,22 @@ class SmallSpecimen:
 
 
 def read_deepfluoro(path: str | os.PathLike[str]) -> tuple[Specimen, ...]:
-    """The specimens of the full-resolution file (ipcai_2020_full_res_data.h5), in the paper's order; nothing heavy is read yet.
+    """Open the specimens of the full-resolution file (ipcai_2020_full_res_data.h5); nothing heavy is read yet.
 
-    Raises XrcoreError, one line naming the file, for anything else.
+    Parameters
+    ----------
+    path : str or path
+        Of the HDF5 file.
+
+    Returns
+    -------
+    tuple of Specimen
+        In the paper's order.
+
+    Raises
+    ------
+    XrcoreError
+        One line naming the file, for anything else.
     """
     path = Path(path)
     with _opened(path) as file:
@@ -191,7 +284,23 @@ def read_deepfluoro(path: str | os.PathLike[str]) -> tuple[Specimen, ...]:
 
 
 def read_deepfluoro_small(path: str | os.PathLike[str]) -> dict[str, SmallSpecimen]:
-    """The specimens "01" to "06" of a pre-processed file, such as ipcai_2020_ds_8x.h5. Raises XrcoreError for anything else."""
+    """Read the specimens of a pre-processed file, such as ipcai_2020_ds_8x.h5.
+
+    Parameters
+    ----------
+    path : str or path
+        Of the HDF5 file.
+
+    Returns
+    -------
+    dict of str to SmallSpecimen
+        By name, "01" to "06".
+
+    Raises
+    ------
+    XrcoreError
+        One line naming the file, for anything else.
+    """
     path = Path(path)
     with _opened(path) as file:
         count = int(_array(path, file, "land-names/num-lands"))
@@ -306,7 +415,8 @@ def _rigid(path: Path, file: h5py.File, where: str) -> Float64[ndarray, "4 4"]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[h5py.File]:
-    check_file(path)
+    if not path.is_file():
+        raise XrcoreError(f"{path}: no such file")
     try:
         file = h5py.File(path, "r")
     except OSError:

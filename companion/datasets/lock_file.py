@@ -16,7 +16,7 @@ FILE = "data.lock.json"
 class Record:
     """What was fetched for an entry.
 
-    Attributes
+    Parameters
     ----------
     url : str
         Where from.

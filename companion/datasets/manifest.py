@@ -30,7 +30,7 @@ _MAY_LACK = {"bytes", "hash", "verified", "hash_from"}
 class RemoteFile:
     """One file at one address.
 
-    Attributes
+    Parameters
     ----------
     path : str
         Where it belongs below the data folder.
@@ -60,7 +60,7 @@ class RemoteFile:
 class Entry:
     """One data set: a single file, a series (the files of one folder, whole or not at all), or an archive to unpack.
 
-    Attributes
+    Parameters
     ----------
     name : str
         As users write it.
@@ -110,7 +110,7 @@ class Entry:
 class Manifest:
     """The entries of a data manifest, in the file's order.
 
-    Attributes
+    Parameters
     ----------
     entries : tuple of Entry
         All of them; `manifest["name"]` gives one.

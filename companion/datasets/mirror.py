@@ -36,7 +36,7 @@ def has_hash(path: Path, known: str) -> bool:
 class Mirror:
     """A local folder that already holds data.
 
-    Attributes
+    Parameters
     ----------
     folder : Path
         Laid out as the data folder, or in any way where files are found by hash.

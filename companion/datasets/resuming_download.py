@@ -26,7 +26,13 @@ class Progress(Protocol):
     """What is told how many bytes arrived; tqdm's bars fit."""
 
     def update(self, n: int, /) -> object:
-        """Count bytes; negative where a transfer starts over."""
+        """Count bytes.
+
+        Parameters
+        ----------
+        n : int
+            How many more; negative where a transfer starts over.
+        """
 
 
 class _Broken(Exception):
@@ -42,7 +48,7 @@ class ResumingDownloader:
     A server that cannot send a part, or whose file changed, sends the whole. Only a complete transfer reaches pooch, which
     compares its hash before it moves into place.
 
-    Attributes
+    Parameters
     ----------
     part : Path
         Where bytes are collected.

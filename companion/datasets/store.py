@@ -64,7 +64,7 @@ def data_mirror() -> Mirror | None:
 class Checked:
     """One file after `Store.verify`.
 
-    Attributes
+    Parameters
     ----------
     path : Path
         Of the file.
@@ -86,7 +86,7 @@ class Store:
     Folder and mirror have the same layout, each file at its `RemoteFile.path`. In the folder, nothing is ever visible under such a path
     before it is complete and its hash is right: transfers are collected in a hidden folder beside them.
 
-    Attributes
+    Parameters
     ----------
     manifest : Manifest
         Default the one that came with this installation.

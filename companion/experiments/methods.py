@@ -10,9 +10,8 @@ from typing import Any
 import torch
 
 from companion.experiments.seeds import digest, generator
-from xrcore import Pose, Registration, Volume, Xray, XrcoreError, refine
-from xrcore.registration.pipeline import Predictor, register
-from xrcore.registration.settings import Settings, settings_for
+from xrcore import Pose, Registration, Volume, Xray, XrcoreError, refine, register
+from xrcore.registration import Predictor, Settings, settings_for
 from xrcore.utilities import single_torch_thread
 
 
@@ -22,7 +21,7 @@ class Perturbation:
 
     Methods with equal perturbations start a case from the same pose.
 
-    Attributes
+    Parameters
     ----------
     rotation, translation : (float, float, float)
         Half-widths of the motion [deg, mm].
@@ -57,7 +56,7 @@ class Perturbation:
 class Method:
     """A name, and a function of X-ray and volume.
 
-    Attributes
+    Parameters
     ----------
     name : str
         In tables.

@@ -74,7 +74,7 @@ def data_root(root: str | os.PathLike[str] | None = None) -> Path:
 class Patient:
     """One of the experiments' patients.
 
-    Attributes
+    Parameters
     ----------
     number : str
         As in the paper's Table 3.
@@ -129,7 +129,7 @@ class Patient:
 class Phantom:
     """A procedural patient (`xrcore.phantom.pelvis`), for experiments without data.
 
-    Attributes
+    Parameters
     ----------
     seed : int
         Tells phantoms apart.

@@ -11,8 +11,8 @@ import torch
 from companion.experiments.patients import Subject
 from companion.experiments.seeds import digest, generator, stream
 from xrcore import Acquisition, CArm, Pose, Xray, render, simulate
-from xrcore._util.errors import require
 from xrcore.geometry import PAPER_CARM
+from xrcore.utilities import require
 
 PROTOCOLS = ("acquired", "paper")
 RANDOM = "random"
@@ -25,7 +25,7 @@ _require = partial(require, "TestSet")
 class TestSet:
     """Cases of one kind, the same for the same seed; more poses leave the first as they were.
 
-    Attributes
+    Parameters
     ----------
     name : str
         In tables.

@@ -7,6 +7,8 @@ from importlib import import_module
 from companion.studies.base import Study
 from xrcore import XrcoreError
 
+__all__ = ["STUDIES", "Study", "study"]
+
 # where each is
 _HOME = {
     "comparison": ("table1_comparison", "Comparison"),

@@ -20,7 +20,14 @@ _SAMPLES = 4  # a voxel's side, for the share of it that the ball fills
 class WithBall:
     """A subject whose CT holds a steel ball, fixed in a bone near the middle: the same place at every spacing.
 
-    radius: [mm]. Other tissue gives way where the ball is. The number gains "o".
+    Other tissue gives way where the ball is. The number gains "o".
+
+    Parameters
+    ----------
+    subject : Subject
+        Whose CT.
+    radius : float
+        Of the ball [mm].
     """
 
     def __init__(self, subject: Subject, radius: float = 4.0) -> None:
@@ -29,25 +36,66 @@ class WithBall:
 
     @cached_property
     def center(self) -> Float[Tensor, "3"]:
-        """LPS [mm]: of the dense bone's landmarks the one nearest the isocentre, so that every view shows it."""
+        """Centre of the ball, LPS [mm]: of the dense bone's landmarks the one nearest the isocentre, so that every view shows it."""
         volume = self.subject.volume(_PLACED_AT)
         points = volume.surface_points()
         return points[torch.linalg.norm(points - volume.isocenter, dim=1).argmin()]
 
     def volume(self, spacing: float) -> Volume:
-        """The CT at `spacing` [mm], the ball its last material, "iron"."""
+        """Give the CT with the ball.
+
+        Parameters
+        ----------
+        spacing : float
+            Of the voxels [mm].
+
+        Returns
+        -------
+        Volume
+            The ball is its last material, "iron".
+        """
         return insert_ball(self.subject.volume(spacing), self.center, self.radius)
 
 
 def insert_ball(volume: Volume, center: Float[Tensor, "3"], radius: float) -> Volume:
-    """A copy with a steel ball [LPS mm], each voxel holding the share of it that it covers."""
+    """Put a steel ball into a copy of a volume.
+
+    Parameters
+    ----------
+    volume : Volume
+        The patient.
+    center : Float[Tensor, "3"]
+        Of the ball, LPS [mm].
+    radius : float
+        Of the ball [mm].
+
+    Returns
+    -------
+    Volume
+        Each voxel holds the share of the ball that it covers.
+    """
     share = coverage(volume, center, radius)
     density = torch.cat([volume.density * (1 - share), STEEL * share[None]])
     return replace(volume, density=density, materials=(*volume.materials, "iron"))
 
 
 def coverage(volume: Volume, center: Float[Tensor, "3"], radius: float) -> Float[Tensor, "D H W"]:
-    """Share of each voxel inside the ball, by sampling it."""
+    """Sample which share of each voxel is inside a ball.
+
+    Parameters
+    ----------
+    volume : Volume
+        Its voxels.
+    center : Float[Tensor, "3"]
+        Of the ball, LPS [mm].
+    radius : float
+        Of the ball [mm].
+
+    Returns
+    -------
+    Float[Tensor, "D H W"]
+        From 0 to 1.
+    """
     inner = (torch.arange(_SAMPLES, dtype=torch.float64) + 0.5) / _SAMPLES - 0.5
     middle = volume.voxel_from_world[:3, :3] @ center.double() + volume.voxel_from_world[:3, 3]
     reach = radius / min(volume.spacing) + 1

@@ -26,45 +26,158 @@ _TOLD = ("commit", "uncommitted", "minutes")  # of each training and part
 class Study(ABC):
     """One question, its parts measured apart and then gathered.
 
-    exclusive: its parts measure time, and share the machine with nothing.
+    Attributes
+    ----------
+    name : str
+        Of its files, and of its section of a plan.
+    exclusive : bool
+        Whether its parts measure time, and so share the machine with nothing.
     """
 
     name: ClassVar[str]
     exclusive: ClassVar[bool] = False
 
     def parts(self, plan: Plan) -> tuple[str, ...]:
-        """Names of what may be measured side by side."""
+        """Name what may be measured side by side.
+
+        Parameters
+        ----------
+        plan : Plan
+            The profile.
+
+        Returns
+        -------
+        tuple of str
+            The parts.
+        """
         return ("all",)
 
     def trainings(self, plan: Plan, part: str) -> tuple[str, ...]:
-        """Names of the trainings whose models a part needs."""
+        """Name the trainings whose models a part needs.
+
+        Parameters
+        ----------
+        plan : Plan
+            The profile.
+        part : str
+            One of `parts`.
+
+        Returns
+        -------
+        tuple of str
+            Of `plan.trainings`.
+        """
         return ()
 
     def entries(self, plan: Plan, part: str) -> tuple[str, ...]:
-        """Of the data manifest, that a part needs."""
+        """Name the entries of the data manifest that a part needs.
+
+        Parameters
+        ----------
+        plan : Plan
+            The profile.
+        part : str
+            One of `parts`.
+
+        Returns
+        -------
+        tuple of str
+            The entries.
+        """
         return tuple(dict.fromkeys(entry for name in self.trainings(plan, part) for entry in plan.trainings[name].entries))
 
     def setup(self, plan: Plan, part: str) -> str:
-        """Changes where the part must be measured again."""
+        """Digest what a part depends on.
+
+        Parameters
+        ----------
+        plan : Plan
+            The profile.
+        part : str
+            One of `parts`.
+
+        Returns
+        -------
+        str
+            Digits that change where the part must be measured again.
+        """
         trained = [plan.trainings[name].setup for name in self.trainings(plan, part)]
         return digest(
             self.name, part, self.options(plan), plan.patients, plan.phantoms, plan.seed, plan.spacing, plan.fine_spacing, trained
         )
 
-    @abstractmethod
     def options(self, plan: Plan) -> Any:
-        """The plan's section of this study."""
+        """Take the plan's section of this study.
+
+        Parameters
+        ----------
+        plan : Plan
+            The profile.
+
+        Returns
+        -------
+        object
+            Such as `plan.ablation`.
+        """
+        return getattr(plan, self.name)
 
     @abstractmethod
     def table(self, plan: Plan, paths: Paths, part: str, growing: Path) -> pd.DataFrame:
-        """Measure a part. growing: a .csv for rows as they come, which a run after an interruption finds again."""
+        """Measure a part.
+
+        Parameters
+        ----------
+        plan : Plan
+            The profile.
+        paths : Paths
+            Where files are.
+        part : str
+            One of `parts`.
+        growing : Path
+            A .csv for rows as they come, which a run after an interruption finds again.
+
+        Returns
+        -------
+        DataFrame
+            A row a case.
+        """
 
     def finish(self, plan: Plan, paths: Paths, table: pd.DataFrame) -> pd.DataFrame:
-        """What is to be done once with all parts, such as columns or images besides."""
+        """Do what is to be done once with all parts, such as columns or images besides.
+
+        Parameters
+        ----------
+        plan : Plan
+            The profile.
+        paths : Paths
+            Where files are.
+        table : DataFrame
+            Of all parts.
+
+        Returns
+        -------
+        DataFrame
+            What is kept.
+        """
         return table
 
     def measure(self, plan: Plan, paths: Paths, part: str) -> None:
-        """`table`, kept in build/ with where it comes from."""
+        """Measure a part into build/, with where it comes from.
+
+        Parameters
+        ----------
+        plan : Plan
+            The profile.
+        paths : Paths
+            Where files are.
+        part : str
+            One of `parts`.
+
+        Raises
+        ------
+        XrcoreError
+            If there is no such part.
+        """
         if part not in self.parts(plan):
             raise XrcoreError(f"study {self.name} has no part {part!r}; it has {', '.join(self.parts(plan))}")
         kept = paths.part(self.name, part)
@@ -82,7 +195,20 @@ class Study(ABC):
         write(kept.with_suffix(".json"), origin(paths.root, seed=plan.seed, minutes=spent, setup=self.setup(plan, part)))
 
     def gather(self, plan: Plan, paths: Paths) -> None:
-        """All parts into results/PROFILE/STUDY.csv, and where they come from into its .json."""
+        """Gather all parts into results/PROFILE/STUDY.csv, and where they come from into its .json.
+
+        Parameters
+        ----------
+        plan : Plan
+            The profile.
+        paths : Paths
+            Where files are.
+
+        Raises
+        ------
+        XrcoreError
+            If a part was not measured yet.
+        """
         began = time.perf_counter()
         tables, records = [], {}
         for part in self.parts(plan):
@@ -122,7 +248,15 @@ def _minutes_before(growing: Path) -> float:
 
 
 def save_images(path: Path, images: dict[str, Any]) -> None:
-    """As .npz, whole or not at all."""
+    """Write arrays as .npz, whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        Of the file; its folder is made.
+    images : dict of str to array
+        By name.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **images)

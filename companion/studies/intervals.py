@@ -13,7 +13,15 @@ from xrcore import XrcoreError
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean and its interval, NaN where nothing tells the spread; from how many trainings (seeds) and poses."""
+    """A mean and its interval.
+
+    Parameters
+    ----------
+    mean, low, high : float
+        NaN where nothing tells the spread.
+    seeds, poses : int
+        How many trainings and poses it comes from.
+    """
 
     mean: float
     low: float
@@ -23,12 +31,28 @@ class Estimate:
 
 
 def estimate(values: pd.DataFrame, confidence: float = 0.95) -> Estimate:
-    """The mean of `values`, a row a seed and a column a pose, for trainings and poses yet unseen; NaN for what has no answer.
+    """Estimate a mean for trainings and poses yet unseen.
 
     The variance of the mean is that of the seeds' means over their number plus that of the poses' means over theirs, which counts
-    what is left over twice and so errs to the safe side, as the pigeonhole bootstrap does (Owen, Ann. Appl. Stat. 1, 2007). The interval
-    is Student's, its degrees of freedom by Satterthwaite (Biometrics Bull. 2, 1946): resampling three seeds cannot tell how far a fourth
-    may lie, Student's distribution can. With one seed it holds for that training only.
+    what is left over twice and so errs to the safe side, as the pigeonhole bootstrap does. The interval is Student's, its degrees of
+    freedom by Satterthwaite: resampling three seeds cannot tell how far a fourth may lie, Student's distribution can. With one seed it
+    holds for that training only.
+
+    Parameters
+    ----------
+    values : DataFrame
+        A row a seed and a column a pose; NaN for what has no answer.
+    confidence : float
+        Of the interval.
+
+    Returns
+    -------
+    Estimate
+        Mean and interval.
+
+    References
+    ----------
+    Owen, Ann. Appl. Stat. 1, 2007; Satterthwaite, Biometrics Bull. 2, 1946.
     """
     table = values.dropna(axis=0, how="all").dropna(axis=1, how="all")
     seeds, poses = table.shape
@@ -48,19 +72,61 @@ def estimate(values: pd.DataFrame, confidence: float = 0.95) -> Estimate:
 
 
 def by_seed_and_case(cases: pd.DataFrame, value: str = "mtre_mm") -> pd.DataFrame:
-    """One method's cases with a row a seed and a column a pose; raises XrcoreError for a case that is there twice."""
+    """Arrange one method's cases with a row a seed and a column a pose.
+
+    Parameters
+    ----------
+    cases : DataFrame
+        A row a case; columns seed, case and `value`.
+    value : str
+        The column that is arranged.
+
+    Returns
+    -------
+    DataFrame
+        For `estimate`.
+
+    Raises
+    ------
+    XrcoreError
+        If a case is there twice.
+    """
     if cases.duplicated(["seed", "case"]).any():
         raise XrcoreError("by_seed_and_case: a seed has a case twice; choose one method, patient and test set")
     return cases.pivot(index="seed", columns="case", values=value).astype(float)
 
 
 def difference(before: pd.DataFrame, after: pd.DataFrame, confidence: float = 0.95) -> Estimate:
-    """Mean of after - before over the seeds and poses that both have: paired, so that hard poses and lucky seeds cancel."""
+    """Estimate the mean of after - before, paired, so that hard poses and lucky seeds cancel.
+
+    Parameters
+    ----------
+    before, after : DataFrame
+        A row a seed and a column a pose.
+    confidence : float
+        Of the interval.
+
+    Returns
+    -------
+    Estimate
+        Over the seeds and poses that both have.
+    """
     return estimate((after - before).dropna(axis=0, how="all"), confidence)
 
 
 def verdict(change: Estimate) -> str:
-    """What a change of an error says: "helps" or "hurts" where zero lies outside its interval, else "not decided"."""
+    """Say what a change of an error means.
+
+    Parameters
+    ----------
+    change : Estimate
+        Of an error.
+
+    Returns
+    -------
+    str
+        "helps" or "hurts" where zero lies outside its interval, else "not decided".
+    """
     if change.high < 0:
         return "helps"
     return "hurts" if change.low > 0 else "not decided"

@@ -8,52 +8,132 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Paths:
-    """build/ holds what is large or in the making, results/ and figures/ what is kept."""
+    """A profile's files: build/ holds what is large or in the making, results/ and figures/ what is kept.
+
+    Parameters
+    ----------
+    profile : str
+        smoke, laptop or paper.
+    root : Path
+        The repository.
+    """
 
     profile: str
     root: Path = Path()
 
     @property
     def plan(self) -> Path:
+        """The profile itself."""
         return self.root / "workflow" / f"{self.profile}.yaml"
 
     @property
     def build(self) -> Path:
+        """Folder of what is in the making."""
         return self.root / "build" / self.profile
 
     @property
     def results(self) -> Path:
+        """Folder of the tables that are kept."""
         return self.root / "results" / self.profile
 
     @property
     def figures(self) -> Path:
+        """Folder of the figures that are kept."""
         return self.root / "figures" / self.profile
-
-    def data(self, entry: str) -> Path:
-        """Says that an entry of the data manifest is there."""
-        return self.root / "build" / "data" / f"{entry}.json"
-
-    def model(self, training: str) -> Path:
-        """The folder of a training."""
-        return self.build / "models" / training
-
-    def origin(self, training: str) -> Path:
-        """Where its model comes from; written last, so that it says that the training is done."""
-        return self.model(training) / "origin.json"
-
-    def part(self, study: str, part: str) -> Path:
-        """The table that one part of a study grows, without suffix."""
-        return self.build / "parts" / study / part
 
     @property
     def pages(self) -> Path:
-        """Notebooks run for the site, on whatever results are there; not those of the workflow, which vouch for results of its own."""
+        """Folder of notebooks run on whatever results are there; not those of the workflow, which vouch for results of its own."""
         return self.root / "build" / "pages" / self.profile
 
+    def data(self, entry: str) -> Path:
+        """Name the file that says that an entry of the data manifest is there.
+
+        Parameters
+        ----------
+        entry : str
+            Its name.
+
+        Returns
+        -------
+        Path
+            A .json.
+        """
+        return self.root / "build" / "data" / f"{entry}.json"
+
+    def model(self, training: str) -> Path:
+        """Name the folder of a training.
+
+        Parameters
+        ----------
+        training : str
+            Its name.
+
+        Returns
+        -------
+        Path
+            Of model and checkpoints.
+        """
+        return self.build / "models" / training
+
+    def origin(self, training: str) -> Path:
+        """Name the file that says where a model comes from; written last, so that it says that the training is done.
+
+        Parameters
+        ----------
+        training : str
+            Its name.
+
+        Returns
+        -------
+        Path
+            A .json.
+        """
+        return self.model(training) / "origin.json"
+
+    def part(self, study: str, part: str) -> Path:
+        """Name the table that one part of a study grows.
+
+        Parameters
+        ----------
+        study, part : str
+            Their names.
+
+        Returns
+        -------
+        Path
+            Without suffix.
+        """
+        return self.build / "parts" / study / part
+
     def gathered(self, study: str) -> Path:
-        """Says that a study's results are this clone's own, not those that came with it."""
+        """Name the file that says that a study's results are this clone's own, not those that came with it.
+
+        Parameters
+        ----------
+        study : str
+            Its name.
+
+        Returns
+        -------
+        Path
+            A .json.
+        """
         return self.build / "gathered" / f"{study}.json"
 
     def result(self, study: str, suffix: str = ".csv") -> Path:
-        """A study's cases (.csv), where they come from (.json) and, of some, images (.npz)."""
+        """Name a file of a study's results.
+
+        Parameters
+        ----------
+        study : str
+            Its name.
+        suffix : str
+            ".csv" for its cases, ".json" for where they come from, ".npz" for images, of some.
+
+        Returns
+        -------
+        Path
+            Of the file.
+        """
         return self.results / f"{study}{suffix}"

@@ -22,7 +22,17 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Variant:
-    """A row of the ablation. key: in names of files; label: as the paper writes it, or, where it has no such row, in words."""
+    """A row of the ablation.
+
+    Parameters
+    ----------
+    key : str
+        In names of files.
+    label : str
+        As the paper writes it, or, where it has no such row, in words.
+    changes : dict
+        Of the settings of its training.
+    """
 
     key: str
     label: str
@@ -51,7 +61,17 @@ PROTOCOLS = ("paper", "acquired")
 
 @dataclass(frozen=True)
 class Training:
-    """name: also its folder below models/."""
+    """A training that a profile needs.
+
+    Parameters
+    ----------
+    name : str
+        Also its folder below models/.
+    subject : Subject
+        Whose CT.
+    settings : TrainingSettings
+        Of the training.
+    """
 
     name: str
     subject: Subject
@@ -59,19 +79,30 @@ class Training:
 
     @property
     def entries(self) -> tuple[str, ...]:
-        """Of the data manifest, that it needs."""
+        """Entries of the data manifest that it needs."""
         return entries_of(self.subject)
 
     @property
     def setup(self) -> str:
-        """Tells trainings apart whose models differ."""
+        """Digits that tell trainings apart whose models differ."""
         return digest(self.subject.number, self.settings)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ablation:
-    """settings: changes of the profile's. set_size: different DRRs of a training. poses, refined, adam: cases for the networks, for the
-    refinement, and for the refinement by Adam."""
+    """Sizes of Table 3's upper half.
+
+    Parameters
+    ----------
+    settings : dict
+        Changes of the profile's.
+    set_size : int
+        Different DRRs of a training.
+    seeds : tuple of int
+        A training each.
+    poses, refined, adam : int
+        Cases for the networks, for the refinement, and for the refinement by Adam.
+    """
 
     settings: dict[str, Any]
     set_size: int
@@ -83,6 +114,16 @@ class Ablation:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
+    """Sizes of Table 1.
+
+    Parameters
+    ----------
+    settings : dict
+        Changes of the profile's.
+    poses, refined : int
+        Cases for the networks, and for Grimm's refinement.
+    """
+
     settings: dict[str, Any]
     poses: int
     refined: int
@@ -90,19 +131,49 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Cohort:
+    """Sizes of Table 3's lower half.
+
+    Parameters
+    ----------
+    settings : dict
+        Changes of the profile's.
+    poses : int
+        Cases.
+    """
+
     settings: dict[str, Any]
     poses: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cases:
+    """Sizes of Tables 2 and 4.
+
+    Parameters
+    ----------
+    settings : dict
+        Changes of the profile's.
+    poses : int
+        Cases.
+    """
+
     settings: dict[str, Any]
     poses: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wrist:
-    """starts: searches of a case, each from another place. twin: on the made-up wrist instead of the real one. cases: the first so many."""
+    """Sizes of the real X-rays' study.
+
+    Parameters
+    ----------
+    starts : int
+        Searches of a case, each from another place.
+    twin : bool
+        On the made-up wrist instead of the real one.
+    cases : int or None
+        The first so many.
+    """
 
     starts: int
     twin: bool = False
@@ -111,6 +182,14 @@ class Wrist:
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
+    """Sizes of the speed study.
+
+    Parameters
+    ----------
+    quick : bool
+        Smaller images and fewer repeats.
+    """
+
     quick: bool
 
 
@@ -118,8 +197,26 @@ class Speed:
 class Plan:
     """What a profile computes.
 
-    patients: numbers of `PATIENTS`, or else phantoms: how many. threads: of a training or an evaluation. device: "auto" is a GPU where
-    there is one. seed: of the test sets. spacing, fine_spacing: of the CTs in the test sets, see `TestSet` [mm].
+    Parameters
+    ----------
+    name : str
+        Of the profile.
+    training : str
+        The profile of TrainingSettings that each training begins with.
+    ablation, comparison, cohort, cases, wrist, speed : Ablation, Comparison, Cohort, Cases, Wrist, Speed
+        Sizes of the studies.
+    patients : tuple of str
+        Numbers of `PATIENTS`.
+    phantoms : int
+        How many, instead of patients.
+    threads : int
+        Of a training or an evaluation.
+    device : str
+        "auto" is a GPU where there is one.
+    seed : int
+        Of the test sets.
+    spacing, fine_spacing : float
+        Of the CTs in the test sets [mm], see `TestSet`.
     """
 
     name: str
@@ -140,7 +237,23 @@ class Plan:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Plan:
-        """Raises XrcoreError naming what is missing from the file or unknown in it."""
+        """Read a profile.
+
+        Parameters
+        ----------
+        path : str or path
+            Such as workflow/smoke.yaml.
+
+        Returns
+        -------
+        Plan
+            Checked.
+
+        Raises
+        ------
+        XrcoreError
+            Naming what is missing from the file or unknown in it.
+        """
         path = Path(path)
         try:
             values = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -171,24 +284,51 @@ class Plan:
 
     @cached_property
     def subjects(self) -> tuple[Subject, ...]:
+        """Patients or phantoms; of the phantoms the last has an implant."""
         if self.phantoms:
             return tuple(Phantom(seed, implant=seed == self.phantoms - 1) for seed in range(self.phantoms))
         return tuple(patient for patient in PATIENTS if patient.number in self.patients)
 
     def subject(self, key: str) -> Subject:
-        """By `slug`."""
+        """Find a subject.
+
+        Parameters
+        ----------
+        key : str
+            Its `slug`.
+
+        Returns
+        -------
+        Subject
+            A patient or phantom.
+        """
         return next(subject for subject in self.subjects if slug(subject) == key)
 
     def test_set(self, name: str, protocol: str, poses: int) -> TestSet:
+        """Make a test set with the plan's seed and spacings.
+
+        Parameters
+        ----------
+        name, protocol : str
+            See `TestSet`.
+        poses : int
+            How many.
+
+        Returns
+        -------
+        TestSet
+            The cases.
+        """
         return TestSet(name, protocol=protocol, poses=poses, seed=self.seed, spacing=self.spacing, fine_spacing=self.fine_spacing)
 
     @cached_property
     def with_ball(self) -> WithBall:
+        """First subject, with a metal ball."""
         return WithBall(self.subjects[0])
 
     @cached_property
     def trainings(self) -> dict[str, Training]:
-        """By name; every training that the profile needs."""
+        """Every training that the profile needs, by name."""
         first = self.subjects[0]
         made: list[Training] = []
         for variant in VARIANTS:
@@ -209,12 +349,34 @@ class Plan:
 
 
 def slug(subject: Subject) -> str:
-    """The subject's number where a file's name has no place for "#"."""
+    """Write a subject's number where a file's name has no place for "#".
+
+    Parameters
+    ----------
+    subject : Subject
+        A patient or phantom.
+
+    Returns
+    -------
+    str
+        Its number, an implant in words.
+    """
     return subject.number.replace("#", "-implant")
 
 
 def entries_of(subject: Subject) -> tuple[str, ...]:
-    """Of the data manifest: a patient's CT, and nothing for a phantom."""
+    """Name the entries of the data manifest that a subject needs.
+
+    Parameters
+    ----------
+    subject : Subject
+        A patient or phantom, perhaps with a ball.
+
+    Returns
+    -------
+    tuple of str
+        A patient's CT, and nothing for a phantom.
+    """
     within = getattr(subject, "subject", subject)
     return (within.name,) if isinstance(within, Patient) else ()
 

@@ -11,11 +11,29 @@ from typing import Any
 from xrcore.utilities import atomic_file, describe_machine, package_versions
 
 _PACKAGES = ("efficientnet-pytorch", "numba", "numpy", "SimpleITK", "torch")
-_CODE = ("xrcore", "workflow")  # what a result depends on
+_CODE = ("xrcore", "companion", "workflow")  # what a result depends on
 
 
 def origin(root: Path, *, seed: int, minutes: float, **more: Any) -> dict[str, Any]:
-    """commit: of `root`, None outside a repository; uncommitted: whether the code differed from it; seed, minutes and more: as given."""
+    """Describe where a result comes from.
+
+    Parameters
+    ----------
+    root : Path
+        The repository.
+    seed : int
+        Of the result.
+    minutes : float
+        That it took.
+    **more : object
+        To be told besides.
+
+    Returns
+    -------
+    dict
+        As given, and: commit of `root`, None outside a repository; uncommitted, whether the code differed from it; machine, versions,
+        when it was finished.
+    """
     return {
         "commit": _git(root, "rev-parse", "HEAD"),
         "uncommitted": bool(_git(root, "status", "--porcelain", "--", *_CODE)),
@@ -29,7 +47,15 @@ def origin(root: Path, *, seed: int, minutes: float, **more: Any) -> dict[str, A
 
 
 def write(path: Path, record: dict[str, Any]) -> None:
-    """As JSON, whole or not at all."""
+    """Write a description as JSON, whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        Of the .json; its folder is made.
+    record : dict
+        Such as of `origin`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as temporary:
         temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

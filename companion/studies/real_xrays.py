@@ -27,9 +27,6 @@ class Wrist(Study):
 
     name: ClassVar[str] = "wrist"
 
-    def options(self, plan: Plan) -> Any:
-        return plan.wrist
-
     def parts(self, plan: Plan) -> tuple[str, ...]:
         return tuple(f"{bone}-{frame}" for bone, frame in list(wrist_views.STARTS)[: plan.wrist.cases])
 

@@ -40,9 +40,6 @@ class Speed(Study):
     name: ClassVar[str] = "speed"
     exclusive: ClassVar[bool] = True
 
-    def options(self, plan: Plan) -> Any:
-        return plan.speed
-
     def trainings(self, plan: Plan, part: str) -> tuple[str, ...]:
         return ("cases/ball",)
 

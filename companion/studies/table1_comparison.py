@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -27,9 +27,6 @@ class Comparison(Study):
     """The three networks saw as many images, each image once. Grimm's method and ours end with a refinement, Salehi's does not."""
 
     name: ClassVar[str] = "comparison"
-
-    def options(self, plan: Plan) -> Any:
-        return plan.comparison
 
     def trainings(self, plan: Plan, part: str) -> tuple[str, ...]:
         return ("comparison/salehi", "comparison/grimm", f"ablation/{EVERY_NEW}-{plan.ablation.seeds[0]}")

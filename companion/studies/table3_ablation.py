@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -45,9 +45,6 @@ class Ablation(Study):
     """
 
     name: ClassVar[str] = "ablation"
-
-    def options(self, plan: Plan) -> Any:
-        return plan.ablation
 
     def parts(self, plan: Plan) -> tuple[str, ...]:
         return tuple(f"seed-{seed}" for seed in plan.ablation.seeds)

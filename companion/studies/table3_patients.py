@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -35,9 +35,6 @@ class Cohort(Study):
     """A part a patient. Each protocol's network was trained for that protocol."""
 
     name: ClassVar[str] = "cohort"
-
-    def options(self, plan: Plan) -> Any:
-        return plan.cohort
 
     def parts(self, plan: Plan) -> tuple[str, ...]:
         return tuple(slug(subject) for subject in plan.subjects)

@@ -44,9 +44,6 @@ class Cases(Study):
 
     name: ClassVar[str] = "cases"
 
-    def options(self, plan: Plan) -> Any:
-        return plan.cases
-
     def trainings(self, plan: Plan, part: str) -> tuple[str, ...]:
         return ("cases/ball",)
 

@@ -14,11 +14,18 @@ MISSING = "–"
 _UNITS = (("h", 3.6e6), ("min", 6e4), ("s", 1e3), ("ms", 1.0))
 
 
-class Shown:
-    """A table of texts for a notebook's output; it does not depend on pandas' display options."""
+class TextTable:
+    """A table of texts for a notebook's output; it does not depend on pandas' display options.
+
+    Parameters
+    ----------
+    columns : mapping of str to Series
+        Heading to texts, which share an index.
+    index : str
+        Its heading.
+    """
 
     def __init__(self, columns: Mapping[str, pd.Series], index: str = "") -> None:
-        """columns: heading to texts, which share an index. index: its heading."""
         self.frame = pd.DataFrame(dict(columns)).fillna(MISSING).astype(str)
         self.index = index
 
@@ -35,35 +42,128 @@ class Shown:
 
 
 def number(values: pd.Series, decimals: int) -> pd.Series:
-    """Fixed decimals; what they would show as zero, but is not, as "< 0.01"."""
+    """Write numbers with fixed decimals; what they would show as zero, but is not, as "< 0.01".
+
+    Parameters
+    ----------
+    values : Series
+        Of float.
+    decimals : int
+        How many.
+
+
+    Returns
+    -------
+    Series
+        Of str.
+    """
     return values.map(lambda value: _text(value, decimals))
 
 
 def duration(values: pd.Series) -> pd.Series:
-    """Milliseconds, in the unit that reads best."""
+    """Write times in the unit that reads best.
+
+    Parameters
+    ----------
+    values : Series
+        Of float [ms].
+
+
+    Returns
+    -------
+    Series
+        Of str.
+    """
     return values.map(_duration)
 
 
 def spread(table: pd.DataFrame, name: str, decimals: int) -> pd.Series:
-    """`name`_mean ± `name`_std."""
+    """Write mean ± standard deviation.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With columns NAME_mean and NAME_std.
+    name : str
+        Of the columns.
+    decimals : int
+        How many.
+
+
+    Returns
+    -------
+    Series
+        Of str.
+    """
     means, stds = table[f"{name}_mean"], table[f"{name}_std"]
     return pd.Series([_joined(mean, decimals, " ± {}", std) for mean, std in zip(means, stds, strict=True)], table.index)
 
 
 def interval(table: pd.DataFrame, name: str, decimals: int) -> pd.Series:
-    """`name` (`name`_low to `name`_high)."""
+    """Write a number and its interval.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With columns NAME, NAME_low and NAME_high.
+    name : str
+        Of the columns.
+    decimals : int
+        How many.
+
+
+    Returns
+    -------
+    Series
+        Of str.
+    """
     columns = zip(table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True)
     return pd.Series([_joined(mean, decimals, " ({} to {})", low, high) for mean, low, high in columns], table.index)
 
 
 def between(table: pd.DataFrame, name: str, decimals: int) -> pd.Series:
-    """`name`_low to `name`_high."""
+    """Write an interval.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With columns NAME_low and NAME_high.
+    name : str
+        Of the columns.
+    decimals : int
+        How many.
+
+
+    Returns
+    -------
+    Series
+        Of str.
+    """
     lows, highs = (number(table[f"{name}_{end}"], decimals) for end in ("low", "high"))
     return (lows + " to " + highs).where(table[f"{name}_low"].notna(), MISSING)
 
 
 def with_reasons(table: pd.DataFrame, why: Mapping[str, str]) -> pd.DataFrame:
-    """The table with a column `why`, of words; raises XrcoreError where a row has no reason, or a reason no row."""
+    """Add a column `why` of words.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Index: names of rows.
+    why : mapping of str to str
+        Row to its reason.
+
+
+    Returns
+    -------
+    DataFrame
+        A copy.
+
+    Raises
+    ------
+    XrcoreError
+        If a row has no reason, or a reason no row.
+    """
     missing, unknown = [str(row) for row in table.index if row not in why], [key for key in why if key not in table.index]
     if missing or unknown:
         raise XrcoreError(f"with_reasons: rows without a reason: {missing}; reasons without a row: {unknown}")

@@ -13,7 +13,27 @@ from xrcore.geometry import PAPER_CARM
 
 
 def make(plan: Plan, paths: Paths, name: str) -> PoseRegressor:
-    """Train, going on from a checkpoint where there is one; a model that is there is returned."""
+    """Train, going on from a checkpoint where there is one.
+
+    Parameters
+    ----------
+    plan : Plan
+        That the training belongs to.
+    paths : Paths
+        Where its files go.
+    name : str
+        One of `plan.trainings`.
+
+    Returns
+    -------
+    PoseRegressor
+        The model; one that was there is not trained again.
+
+    Raises
+    ------
+    XrcoreError
+        If the plan has no such training.
+    """
     if name not in plan.trainings:
         raise XrcoreError(f"profile {plan.name} has no training {name!r}; it has {', '.join(plan.trainings)}")
     training, folder = plan.trainings[name], paths.model(name)
@@ -40,7 +60,25 @@ def _clear_unless_of(folder: Path, setup: str) -> None:
 
 
 def model_of(paths: Paths, name: str) -> PoseRegressor:
-    """A model that the workflow trained; raises XrcoreError saying which command trains it."""
+    """Load a model that the workflow trained.
+
+    Parameters
+    ----------
+    paths : Paths
+        Where its files are.
+    name : str
+        Of the training.
+
+    Returns
+    -------
+    PoseRegressor
+        The model.
+
+    Raises
+    ------
+    XrcoreError
+        If it is not there, saying which command trains it.
+    """
     folder = paths.model(name)
     if not PoseRegressor.exists(folder):
         raise XrcoreError(f"{folder}: there is no model yet; `make reproduce PROFILE={paths.profile}` trains it")

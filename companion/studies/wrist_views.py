@@ -28,7 +28,7 @@ from companion.datasets.biplane import WristBiplane
 from xrcore import Beam, Volume, metrics, render
 from xrcore.figures import edges
 from xrcore.geometry import rigid
-from xrcore.registration.multi_view import View, ViewsRegistration, around, register_views, shadow
+from xrcore.registration import View, ViewsRegistration, around, register_views, shadow
 from xrcore.utilities import atomic_file
 
 # rig_from_ct as an operator gives it: rotation vector [deg], and where in the rig the crop's centre lies [mm]
@@ -67,6 +67,22 @@ def run(
         sum of three parts, along camera 1's depth, along camera 2's, and along the direction square to both: `depth_1_mm`, `depth_2_mm`,
         `out_of_depth_mm`. `across_1_mm`, `across_2_mm`: what is square to one camera's depth, which is what that camera sees well;
         of interest where that camera alone is compared with both.
+
+    Parameters
+    ----------
+    out_csv, out_npz : str or path
+        Written whole or not at all.
+    folder : str or path
+        Of the data, see `WristBiplane`.
+    seeds : sequence of int
+        A search each.
+    cases : sequence of (str, int), optional
+        Bones and frames; default all of STARTS.
+
+    Returns
+    -------
+    DataFrame
+        The table.
     """
     data = WristBiplane(Path(folder))
     rows: list[dict[str, Any]] = []
@@ -115,7 +131,22 @@ def run(
 
 
 def start(case: tuple[str, int], volume: Volume, seed: int | None = None) -> Float[Tensor, "4 4"]:
-    """rig_from_ct of a case as declared in STARTS, displaced at random within SPREAD unless seed is None."""
+    """Place a bone where the operator says.
+
+    Parameters
+    ----------
+    case : (str, int)
+        Bone and frame.
+    volume : Volume
+        The bone.
+    seed : int, optional
+        Of a random displacement within SPREAD; default none.
+
+    Returns
+    -------
+    Float[Tensor, "4 4"]
+        rig_from_ct [mm].
+    """
     rotation, position = (torch.tensor(v, dtype=torch.float64) for v in STARTS[case])
     turned = roma.rotvec_to_rotmat(torch.deg2rad(rotation))
     if seed is not None:
@@ -126,7 +157,22 @@ def start(case: tuple[str, int], volume: Volume, seed: int | None = None) -> Flo
 
 
 def disagreement(a: Float[Tensor, "4 4"], b: Float[Tensor, "4 4"], volume: Volume, first: View, second: View) -> dict[str, float]:
-    """How far two rig_from_ct are apart, in mm and degrees; columns as in `run`."""
+    """Measure how far two poses of a bone are apart.
+
+    Parameters
+    ----------
+    a, b : Float[Tensor, "4 4"]
+        Two rig_from_ct [mm].
+    volume : Volume
+        The bone.
+    first, second : View
+        Cameras 1 and 2, along whose depths the distance is split.
+
+    Returns
+    -------
+    dict of str to float
+        [mm] and [deg]; columns as in `run`.
+    """
     points = volume.surface_points(64)
     moved = rigid.apply(a, points) - rigid.apply(b, points)
     mean = moved.mean(0)
@@ -150,7 +196,24 @@ def disagreement(a: Float[Tensor, "4 4"], b: Float[Tensor, "4 4"], volume: Volum
 def compared(
     view: View, volume: Volume, rig_from_ct: Float[Tensor, "4 4"]
 ) -> tuple[Float[Tensor, "H W"], Float[Tensor, "H W"], Bool[Tensor, "H W"]]:
-    """X-ray and DRR around the bone at 0.3 mm, and the region that counts: the bone's shadow, a margin, and the field of view."""
+    """Cut out what is compared of an X-ray, and render the bone there.
+
+    Parameters
+    ----------
+    view : View
+        A camera and its X-ray.
+    volume : Volume
+        The bone.
+    rig_from_ct : Float[Tensor, "4 4"]
+        Its pose [mm].
+
+    Returns
+    -------
+    xray, drr : Float[Tensor, "H W"]
+        Around the bone, with pixels of 0.3 mm at the isocentre.
+    region : Bool[Tensor, "H W"]
+        What counts: the bone's shadow, a margin, and the field of view.
+    """
     small = around(view, volume, rig_from_ct, margin=12.0, pixel=_PIXEL)
     pose = small.pose(rig_from_ct, volume)
     region = shadow(volume, small.carm, pose, Beam(), _AROUND) & small.xray.mask

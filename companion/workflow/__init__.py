@@ -1,5 +1,5 @@
-"""The paper, again: which trainings and evaluations make its tables and figures, and at what size.
+"""Run the reproduction: Snakemake, its steps, and the notebooks.
 
-`plan` says what is to be made, `trainings` and `studies` make it, `results` finds it again, `paper` holds what the paper reports. The
-workflow (`workflow/Snakefile`) calls `python -m companion.workflow`; the notebooks only read.
+`companion.studies` says what is to be made, and makes it. The workflow (`workflow/Snakefile`) calls `python -m companion.workflow`, a
+step a call; the notebooks only read.
 """

@@ -6,10 +6,12 @@ import argparse
 import sys
 from pathlib import Path
 
+from companion.studies.paths import Paths
 from xrcore import XrcoreError
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run a step and return the exit code: 2 for what a user can mend, said in one line."""
     parser = argparse.ArgumentParser(prog="python -m companion.workflow", description=__doc__)
     parser.add_argument("profile", help="smoke, laptop or paper: reads workflow/PROFILE.yaml")
     parser.add_argument("--root", type=Path, default=Path(), help="the repository, default the working directory")
@@ -35,15 +37,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(given: argparse.Namespace) -> None:
-    from companion.studies.paths import Paths
+    """Run a step as the parser gives it."""
     from companion.studies.plan import Plan
 
     paths = Paths(given.profile, given.root)
     plan = Plan.read(paths.plan)
     if given.command == "data":
-        from companion.workflow.data import obtain
-
-        obtain(paths, given.entry)
+        _obtain(paths, given.entry)
     elif given.command == "train":
         from companion.studies.trainings import make
 
@@ -63,6 +63,19 @@ def run(given: argparse.Namespace) -> None:
             study(given.study).measure(plan, paths, given.part)
         else:
             study(given.study).gather(plan, paths)
+
+
+def _obtain(paths: Paths, name: str) -> None:
+    """Have an entry of the data manifest where the experiments find it, and note so."""
+    from companion.datasets.store import HERE, MIRRORED, Store
+    from companion.studies.provenance import write
+
+    store = Store()
+    if store.state(name) not in (HERE, MIRRORED):
+        store.fetch(name, wait=True)  # several entries may be wanted at once
+    found, entry = store.find(name), store.manifest[name]
+    hashes = {file.path: store.known_hash(entry, file) for file in entry.files}
+    write(paths.data(name), {"entry": name, "found": found.name, "hashes": hashes})
 
 
 if __name__ == "__main__":

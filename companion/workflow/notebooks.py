@@ -22,15 +22,41 @@ NOTEBOOKS: dict[str, tuple[str, ...]] = {
 
 
 def execute(paths: Paths, name: str) -> Path:
-    """Run notebooks/NAME.ipynb on a profile's results by papermill; returns the executed copy in build/PROFILE/notebooks.
+    """Run a notebook on a profile's results by papermill, and keep its table and figure in results/ and figures/.
 
-    Raises XrcoreError for a notebook that does not exist, lacks the parameter `profile`, or fails.
+    Parameters
+    ----------
+    paths : Paths
+        Of the profile.
+    name : str
+        Of the notebook, without suffix.
+
+    Returns
+    -------
+    Path
+        The executed copy in build/PROFILE/notebooks.
+
+    Raises
+    ------
+    XrcoreError
+        If there is no such notebook, it lacks a parameter, or it fails.
     """
     return _execute(paths, name, {"profile": paths.profile, "keep": True}, paths.build / "notebooks")
 
 
 def execute_all(paths: Paths) -> None:
-    """Run every notebook into `paths.pages`, also those that need no results, unless a copy there is newer than what it reads."""
+    """Run every notebook into `paths.pages`, also those that need no results, unless a copy there is newer than what it reads.
+
+    Parameters
+    ----------
+    paths : Paths
+        Of the profile.
+
+    Raises
+    ------
+    XrcoreError
+        If results are lacking, or a notebook fails.
+    """
     for source in sorted((paths.root / "notebooks").glob("*.ipynb")):
         needed = [paths.result(study) for study in NOTEBOOKS.get(source.stem, ())]
         for path in needed:

@@ -20,13 +20,35 @@ _SETTINGS = (
     # other settings (params) or newer input; not other code, which is for whoever changed it to judge (--forcerun)
     *("--rerun-triggers", "mtime", "params"),
     "--show-failed-logs",
+    "--nolock",  # its locks outlive a run that was killed; ours does not
 )
 
 
 def run(profile: str, *, root: Path = Path(), cores: int | None = None, dry_run: bool = False, extra: Sequence[str] = ()) -> int:
-    """Snakemake on workflow/Snakefile; returns its exit code. extra: options and targets of Snakemake's own.
+    """Run Snakemake on workflow/Snakefile.
 
-    Raises XrcoreError where Snakemake, the workflow or the profile is not there, or another run is using the clone.
+    Parameters
+    ----------
+    profile : str
+        smoke, laptop or paper.
+    root : Path
+        The clone.
+    cores : int, optional
+        Jobs at once; default one a core.
+    dry_run : bool
+        Only say what would run.
+    extra : sequence of str
+        Options and targets of Snakemake's own.
+
+    Returns
+    -------
+    int
+        Snakemake's exit code.
+
+    Raises
+    ------
+    XrcoreError
+        If Snakemake, the workflow or the profile is not there, or another run is using the clone.
     """
     if profile not in PROFILES:
         raise XrcoreError(f"unknown profile {profile!r}; choose from {', '.join(PROFILES)}")
@@ -42,10 +64,7 @@ def run(profile: str, *, root: Path = Path(), cores: int | None = None, dry_run:
     command += [] if elsewhere and cores is None else ["--cores", str(cores or available_cores())]
     command += ["--dry-run"] if dry_run else []
     command += [*extra, "--config", f"profile={profile}"]
-    with _alone(root) as (held, interrupted):
-        if interrupted and not dry_run:
-            subprocess.run([*command, "--unlock"], cwd=root, capture_output=True)
-        # Snakemake holds the clone too, should it outlive us
+    with _alone(root) as held:  # Snakemake holds the clone too, should it outlive us
         return _wait(subprocess.Popen(command, cwd=root, pass_fds=held))
 
 
@@ -63,23 +82,17 @@ def _wait(process: subprocess.Popen[bytes]) -> int:
 
 
 @contextmanager
-def _alone(root: Path) -> Iterator[tuple[tuple[int, ...], bool]]:
-    """Holds the clone; yields what holds it, and whether a run of ours was killed, whose Snakemake locks are then nobody's."""
+def _alone(root: Path) -> Iterator[tuple[int, ...]]:
+    """Holds the clone, and yields what holds it; the system lets go of it when the last process that holds it ends."""
     try:
         import fcntl
-    except ImportError:  # Windows; Snakemake's own locks must do
-        yield (), False
+    except ImportError:  # Windows
+        yield ()
         return
     (root / "build").mkdir(exist_ok=True)
-    with (root / "build" / ".reproduce").open("a+") as file:
+    with (root / "build" / ".reproduce").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise XrcoreError(f"{root.absolute()}: another `xrcore reproduce` is running here; wait for it") from None
-        file.seek(0)
-        interrupted = bool(file.read())
-        file.truncate(0)
-        file.write("running")
-        file.flush()
-        yield (file.fileno(),), interrupted
-        file.truncate(0)
+        yield (file.fileno(),)

@@ -18,7 +18,23 @@ TABLES = (
 
 
 def paper_table(name: str) -> pd.DataFrame:
-    """One of TABLES, its first column the index; raises XrcoreError for a name that is none."""
+    """Read what the paper reports.
+
+    Parameters
+    ----------
+    name : str
+        One of TABLES.
+
+    Returns
+    -------
+    DataFrame
+        The first column is the index.
+
+    Raises
+    ------
+    XrcoreError
+        If there is no such table.
+    """
     if name not in TABLES:
         raise XrcoreError(f"the paper has no table {name!r} here; choose from {', '.join(TABLES)}")
     with (files(__package__) / f"{name}.csv").open(encoding="utf-8") as file:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from companion.studies.table_format import MISSING, Shown, between, duration, interval, number, spread, with_reasons
+from companion.studies.table_format import MISSING, TextTable, between, duration, interval, number, spread, with_reasons
 from xrcore import XrcoreError
 
 
@@ -21,7 +21,7 @@ def test_texts():
 
 
 def test_a_shown_table_does_not_depend_on_pandas_options_and_escapes():
-    shown = Shown({"why": pd.Series({"row": "a < b " * 30})}, index="method")
+    shown = TextTable({"why": pd.Series({"row": "a < b " * 30})}, index="method")
     with pd.option_context("display.max_colwidth", 10, "display.width", 20):
         assert "a < b " * 29 in repr(shown)
         html = shown._repr_html_()
