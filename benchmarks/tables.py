@@ -1,16 +1,12 @@
-"""Write the tables of measured figures that README and the docs show, from results/, so that each number has one source.
+"""Write the measured figures that README and the docs show, from results/, so that each number has one source.
 
-    python benchmarks/tables.py            # README.md: what stands between <!-- headline --> and <!-- /headline -->
-    python benchmarks/tables.py FOLDER     # every table as FOLDER/NAME.md, to include
-
-Docs that state a number in a sentence take it from `numbers`.
+python benchmarks/tables.py    # what stands between <!-- NAME --> and <!-- /NAME -->: a table of TABLES, or in a sentence one of `numbers`
 """
 
 from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -326,23 +322,31 @@ def grid(head: Sequence[str], rows: Iterable[Sequence[Any]], *, text: Sequence[i
     return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in (head, rule, *rows))
 
 
-def in_block(text: str, name: str, section: str) -> str:
-    """The text with what stands between <!-- name --> and <!-- /name --> replaced."""
-    begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
-    if begin not in text or end not in text:
-        raise SystemExit(f"README.md: no block {begin.strip()} ... {end}")
-    return text[: text.index(begin) + len(begin)] + section + "\n" + text[text.index(end) :]
+def filled(text: str) -> str:
+    """The text with what stands between <!-- NAME --> and <!-- /NAME --> replaced by today's figures."""
+    sentences = numbers()
+
+    def figure(found: re.Match[str]) -> str:
+        name = found[1]
+        if name not in TABLES and name not in sentences:
+            raise SystemExit(f"there is no figure {name!r}; choose from {', '.join([*TABLES, *sentences])}")
+        return f"<!-- {name} -->" + (f"\n{TABLES[name]()}\n" if name in TABLES else sentences[name]) + f"<!-- /{name} -->"
+
+    return re.sub(r"<!-- (\w+) -->.*?<!-- /\1 -->", figure, text, flags=re.DOTALL)
+
+
+def pages() -> list[Path]:
+    """README and the pages of the docs, but for those that a build makes."""
+    docs = [path for path in sorted((ROOT / "docs").rglob("*.md")) if path.parent.name != "generated"]
+    return [ROOT / "README.md", *docs]
 
 
 def main() -> None:
-    if sys.argv[1:]:
-        folder = Path(sys.argv[1])
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, table in TABLES.items():
-            (folder / f"{name}.md").write_text(table() + "\n", encoding="utf-8")
-    else:
-        readme = ROOT / "README.md"
-        readme.write_text(in_block(readme.read_text(encoding="utf-8"), "headline", headline()), encoding="utf-8")
+    for page in pages():
+        text = page.read_text(encoding="utf-8")
+        if (new := filled(text)) != text:
+            page.write_text(new, encoding="utf-8")
+            print(page.relative_to(ROOT))
 
 
 if __name__ == "__main__":

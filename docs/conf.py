@@ -1,7 +1,7 @@
 """Configuration of Sphinx. `make site` builds; a build needs no network.
 
-Before Sphinx reads the pages, what they include is made: in docs/generated the tables of measured figures (from results/), the help of the
-commands and the picture of the packages; in docs/notebooks the executed notebooks; in docs/api a page a package.
+Before Sphinx reads the pages, what they include is made: in docs/generated the help of the commands and the picture of the packages, in
+docs/notebooks the executed notebooks, in docs/api a page a package.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ from sphinx.application import Sphinx
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
-sys.path[:0] = [str(ROOT), str(DOCS), str(ROOT / "benchmarks"), str(ROOT / "tools")]
+sys.path[:0] = [str(ROOT), str(DOCS), str(ROOT / "tools")]
 PROFILE = os.environ.get("PROFILE", "laptop")  # whose executed notebooks are shown
 
-import tables  # noqa: E402
 from check_docstrings import public_modules  # noqa: E402
 from drawings.packages import packages  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
@@ -41,11 +40,6 @@ def write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         path.write_text(text, encoding="utf-8")
-
-
-def write_tables(to: Path = DOCS) -> None:
-    for name, table in tables.TABLES.items():
-        write(to / "generated" / f"{name}.md", table() + "\n")
 
 
 def write_commands(to: Path = DOCS) -> None:
@@ -151,9 +145,8 @@ numpydoc_xref_param_type = True
 numpydoc_xref_ignore = {"optional", "default", "of", "or", "a", "the", "one", "each", "shape", "same", "as", "with"}
 numpydoc_xref_aliases = {name: name for name in DEFAULT_LINKS} | {name: f"xrcore.{name}" for name in xrcore.__all__}
 
-myst_enable_extensions = ["colon_fence", "deflist", "substitution", "attrs_inline"]
+myst_enable_extensions = ["colon_fence", "deflist", "attrs_inline"]
 myst_heading_anchors = 4
-myst_substitutions = tables.numbers()
 nb_execution_mode = "off"
 nb_merge_streams = True
 nb_render_text_lexer = "text"
@@ -190,7 +183,7 @@ def escape_marks(app: Sphinx, what: str, name: str, thing: object, options: obje
 
 
 def write_all(app: Sphinx, config: object) -> None:
-    for make in (write_tables, write_commands, write_packages, write_api, write_notebooks):
+    for make in (write_commands, write_packages, write_api, write_notebooks):
         make()
 
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 import tables
 
-ROOT = Path(__file__).parents[2]
+
+@pytest.mark.parametrize("page", tables.pages(), ids=lambda page: page.stem)
+def test_a_page_states_the_numbers_of_the_results(page):
+    text = page.read_text(encoding="utf-8")
+    assert tables.filled(text) == text, "run python benchmarks/tables.py"
 
 
-def test_readme_states_the_numbers_of_the_results():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert tables.in_block(text, "headline", tables.headline()) == text, "run python benchmarks/tables.py"
+def test_every_table_is_shown():
+    text = "".join(page.read_text(encoding="utf-8") for page in tables.pages())
+    assert [name for name in tables.TABLES if f"<!-- {name} -->\n" not in text] == []
 
 
 @pytest.mark.parametrize("name", tables.TABLES)
@@ -49,6 +52,6 @@ def test_a_gpu_that_was_not_there_leaves_empty_cells_and_one_that_missed_says_so
     assert "| memory | 15,234 MB |  | kernel |" in found
 
 
-def test_a_readme_without_its_block_is_refused():
-    with pytest.raises(SystemExit, match="no block <!-- headline -->"):
-        tables.in_block("text", "headline", "table")
+def test_a_figure_that_does_not_exist_is_refused():
+    with pytest.raises(SystemExit, match="no figure 'headlines'"):
+        tables.filled("<!-- headlines -->\n<!-- /headlines -->")
