@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import pickle
+import weakref
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -189,3 +193,52 @@ def test_a_volume_goes_to_a_device_once():
     assert torch.equal(there.isocenter, volume.isocenter)
     assert isinstance(there.coarser(20.0), Volume)
     assert there.coarser(20.0).device == torch.device("meta")
+
+
+def test_what_is_derived_follows_changes_in_place():
+    volume = filled((8, 8, 8))
+    coarse, points = volume.coarser(4.0), volume.surface_points(4)
+    assert volume.coarser(4.0) is coarse
+    there = volume.to(torch.device("meta"))
+    volume.density[:, :4] = 0
+    assert_close(volume.coarser(4.0).density, coarse.density * (volume.coarser(4.0).density > 0))
+    assert (volume.coarser(4.0).density[:, 0] == 0).all()
+    assert not torch.equal(volume.surface_points(4), points)
+    assert volume.to(torch.device("meta")) is not there
+    before = volume.voxel_from_world
+    volume.world_from_voxel[0, 3] += 5
+    assert not torch.equal(volume.voxel_from_world, before)
+    assert_close(volume.voxel_from_world @ volume.world_from_voxel, torch.eye(4, dtype=torch.float64))
+
+
+def test_volumes_of_inference_mode_serve_too():
+    with torch.inference_mode():
+        volume = filled((8, 8, 8))
+        assert volume.coarser(4.0) is volume.coarser(4.0)
+
+
+def test_a_pickle_holds_the_volume_alone():
+    volume = filled((8, 8, 8))
+    before = pickle.dumps(volume)
+    volume.coarser(4.0)
+    volume.surface_points(4)
+    volume.to(torch.device("meta"))
+    assert len(pickle.dumps(volume)) == len(before)
+    again = pickle.loads(before)
+    assert torch.equal(again.density, volume.density)
+    assert torch.equal(again.isocenter, volume.isocenter)
+    assert again.materials == volume.materials
+
+
+@pytest.mark.parametrize("spacing", [0.5, 4.0])
+def test_a_volume_goes_when_nobody_holds_it(spacing):
+    volume = filled((8, 8, 8))
+    volume.coarser(spacing)
+    volume.voxel_from_world  # noqa: B018
+    gone = weakref.ref(volume)
+    gc.disable()  # which would find cycles, at some time
+    try:
+        del volume
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 
 import pytest
 import torch
@@ -59,6 +60,22 @@ def test_a_packed_volume_without_room_says_so(monkeypatch):
     monkeypatch.setattr("xrcore.renderer.placing.pack", packed.append)
     assert place(volume, "cpu", "registering", spacing=20.0) is volume
     assert packed == [volume.coarser(20.0)]  # what will be rendered, and no more
+
+
+def test_a_failed_placement_keeps_no_memory(monkeypatch):
+    tried = []
+
+    def full(volume):
+        tried.append(weakref.ref(volume.density))
+        raise OUT_OF_MEMORY("out of memory")
+
+    volume = pelvis(spacing=10.0)
+    monkeypatch.setattr("xrcore.renderer.placing.pack", full)
+    monkeypatch.setattr("xrcore.renderer.placing.choose_backend", lambda volume: "cuda")
+    for spacing in (10.0, 20.0):
+        with pytest.raises(NoRoomError, match="does not fit into the memory of meta") as error:
+            place(volume, torch.device("meta"), "registering", spacing=spacing)
+        assert tried.pop()() is None, error  # although the error, with its traceback, is still there
 
 
 def test_register_and_train_work_where_they_are_placed(monkeypatch):

@@ -552,6 +552,17 @@ def test_cpu_rejects_densities_that_are_none(value):
         render(water(density[0], torch.eye(4)), CARM, Pose(), backend="cpu")
 
 
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_a_density_changed_in_place_is_rendered_as_it_is(backend):
+    volume = patient()
+    before = render(volume, CARM, Pose(), backend=backend)
+    volume.density.mul_(0.5)
+    after = render(volume, CARM, Pose(), backend=backend)
+    assert_close(after, render(replace(volume), CARM, Pose(), backend=backend), rtol=0, atol=0)
+    assert (after <= before).all()
+    assert after.sum() < 0.7 * before.sum()
+
+
 def test_cpu_rejects_a_volume_beyond_its_index_range():
     density = torch.zeros(1).expand(1, 1300, 1300, 1300)  # no memory behind it
     with pytest.raises(XrcoreError, match="too large"):

@@ -162,7 +162,7 @@ def test_nothing_casts_no_shadow_and_much_casts_a_finite_one():
     assert 80 < image.max() < 100
 
 
-def test_nothing_is_read_that_is_not_the_volumes(monkeypatch):
+def test_nothing_is_read_that_is_not_the_volumes():
     """Poison shows wherever it is read. One of these rays leaves by the grid's first plane, where rounding may lead a plane below it."""
     density = torch.ones(64, 128, 128)
     volume = there(water(density, grid((64, 128, 128))))
@@ -175,7 +175,7 @@ def test_nothing_is_read_that_is_not_the_volumes(monkeypatch):
     first = len(poison) + whole.words.storage_offset()
     fenced = replace(volume)
     words = torch.cat([poison, owned, poison])[first : first + len(whole.words)]
-    monkeypatch.setitem(packing._packed, fenced, replace(whole, words=words))
+    fenced.derived("packed", lambda: replace(whole, words=words))
     again, its = cuda(fenced, carm, pose)
     assert torch.equal(image, again)
     assert torch.equal(jacobian, its)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -14,10 +15,15 @@ from xrcore._util.device_memory import OUT_OF_MEMORY, NoRoomError
 from xrcore._util.devices import named_device
 from xrcore._util.errors import XrcoreError
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Volume:
-    """Mass density per material on one grid, in world space. Treat as immutable: fast renderers cache what they derive.
+    """Mass density per material on one grid, in world space.
+
+    What renderers and others derive from it is kept with it, until one of its tensors changes in place.
+
 
     density: (M, D, H, W) [g/cm3], array order (material, z, y, x), float32 (float64 for the oracle), zero outside the body.
     materials: M names that a `Beam` knows, e.g. ("soft", "bone") or ("soft", "bone", "metal").
@@ -79,13 +85,12 @@ class Volume:
         device = torch.empty(0, device=named_device(device)).device  # "cuda" is one of several
         if device == self.density.device:
             return self
-        kept: dict[torch.device, Volume] = self.__dict__.setdefault("_on_device", {})
-        if device not in kept:
-            try:
-                kept[device] = replace(self, density=self.density.to(device))
-            except OUT_OF_MEMORY:
-                raise NoRoomError(f"{self} does not fit into the memory of {device}; read it at a coarser spacing") from None
-        return kept[device]
+        try:
+            return self.derived(device, lambda: replace(self, density=self.density.to(device)))
+        except OUT_OF_MEMORY:
+            pass
+        # outside the handler, whose traceback still holds what was allocated
+        raise NoRoomError(f"{self} does not fit into the memory of {device}; read it at a coarser spacing")
 
     @property
     def device(self) -> torch.device:
@@ -97,15 +102,12 @@ class Volume:
 
         Averaging keeps the mass along a ray; the grid is padded at its far side to whole blocks. Kept with the volume once made.
         """
-        kept: dict[float, Volume] = self.__dict__.setdefault("_coarser", {})
-        if spacing not in kept:
-            kept[spacing] = self._coarser_by(spacing)
-        return kept[spacing]
-
-    def _coarser_by(self, spacing: float) -> Volume:
-        factors = [max(1, round(spacing / s)) for s in self.spacing]
-        if max(factors) == 1:
+        factors = tuple(max(1, round(spacing / s)) for s in self.spacing)
+        if max(factors) == 1:  # not kept, or it would keep itself alive
             return self
+        return self.derived(("coarser", factors), lambda: self._coarser_by(factors))
+
+    def _coarser_by(self, factors: tuple[int, ...]) -> Volume:
         fx, fy, fz = factors
         pads = [(-n) % f for n, f in zip(self.shape, (fz, fy, fx), strict=True)]
         padded = F.pad(self.density, (0, pads[2], 0, pads[1], 0, pads[0]))
@@ -114,10 +116,10 @@ class Volume:
         scale[:3, 3] = torch.tensor([(f - 1) / 2 for f in factors], dtype=torch.float64)  # a block's centre
         return replace(self, density=density, world_from_voxel=self.world_from_voxel @ scale, isocenter=self.isocenter)
 
-    @cached_property
+    @property
     def voxel_from_world(self) -> Float[Tensor, "4 4"]:
         """4x4, the inverse of `world_from_voxel`."""
-        return torch.linalg.inv(self.world_from_voxel)
+        return self.derived("voxel_from_world", lambda: torch.linalg.inv(self.world_from_voxel))
 
     def surface_points(self, count: int = 64, material: str = "bone") -> Float[Tensor, "n 3"]:
         """Landmarks for evaluation: well-spread points of one material, LPS [mm], the same for the same volume.
@@ -125,10 +127,7 @@ class Volume:
         Farthest-point sampling (Gonzalez 1985) over the voxels denser than half the material's 99th percentile;
         a volume without that material gives points of whatever it holds. Kept with the volume once found.
         """
-        kept: dict[tuple[int, str], Tensor] = self.__dict__.setdefault("_surface_points", {})
-        if (count, material) not in kept:
-            kept[count, material] = self._surface_points_of(count, material)
-        return kept[count, material].clone()
+        return self.derived(("surface_points", count, material), lambda: self._surface_points_of(count, material)).clone()
 
     def _surface_points_of(self, count: int, material: str) -> Tensor:
         density = (self.material(material) if material in self.materials else self.density.sum(0)).cpu()
@@ -147,7 +146,43 @@ class Volume:
             chosen.append(int(torch.argmax(nearest)))
         return points[chosen]
 
+    def derived(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Keep what is made from the volume as long as it lives and none of its tensors changes in place.
+
+        Parameters
+        ----------
+        key : hashable
+            What it is called.
+        make : callable
+            Makes it; it must not refer to the volume, which else never goes.
+
+        Returns
+        -------
+        object
+            What `make` returned, the first time or now.
+        """
+        versions = tuple(_version(tensor) for tensor in (self.density, self.world_from_voxel, self.isocenter))
+        before, kept = self.__dict__.get("_derived", (None, {}))
+        if before != versions:
+            kept = {}
+            self.__dict__["_derived"] = versions, kept
+        if key not in kept:
+            kept[key] = make()
+        return kept[key]
+
+    def forget(self, key: Hashable) -> None:
+        """Let go of what `derived` keeps under a key, such as a device's copy under the device."""
+        self.__dict__.get("_derived", (None, {}))[1].pop(key, None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {one.name: getattr(self, one.name) for one in fields(self)}
+
     def __repr__(self) -> str:
         z, y, x = self.shape
         spacing = " x ".join(f"{s:g}" for s in self.spacing)
         return f"Volume({x} x {y} x {z} voxels of {spacing} mm, {' + '.join(self.materials)})"
+
+
+def _version(tensor: Tensor) -> int:
+    """How often a tensor was changed in place."""
+    return 0 if tensor.is_inference() else tensor._version  # which tensors of inference mode do not count

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
@@ -49,17 +48,25 @@ class PackedVolume:
         return self.words[len(self.words) // 2 :]
 
 
-_packed: WeakKeyDictionary[Volume, PackedVolume] = WeakKeyDictionary()
-
-
 def pack(volume: Volume) -> PackedVolume:
-    """Pack once per Volume; the result is kept as long as the Volume lives.
+    """Pack a volume's densities for the fast renderers.
 
-    Raises XrcoreError for densities that are negative or not finite, and for a grid with more words than 31 bits can count.
+    Parameters
+    ----------
+    volume : Volume
+        What is to be rendered; float32.
+
+    Returns
+    -------
+    PackedVolume
+        On the volume's device; kept with the volume until its densities change.
+
+    Raises
+    ------
+    XrcoreError
+        For densities that are negative or not finite, and for a grid with more words than 31 bits can count.
     """
-    if volume not in _packed:
-        _packed[volume] = _pack(volume)
-    return _packed[volume]
+    return volume.derived("packed", lambda: _pack(volume))
 
 
 def padded_voxel_from_world(volume: Volume) -> Float64[Tensor, "4 4"]:

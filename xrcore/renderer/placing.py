@@ -1,4 +1,4 @@
-"""A volume where it is to be rendered, said in one line."""
+"""Put a volume on the device that renders it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,31 @@ from xrcore.renderer.rendering import choose_backend
 
 
 def place(volume: Volume, name: str | torch.device, work: str, *, spacing: float, always_log: bool = False) -> Volume:
-    """The volume on the device of that name, see `devices.named_device`, ready to be rendered there.
+    """Put a volume on a device, ready to be rendered there.
 
-    spacing: of the finest grid that will be rendered [mm], see `Volume.coarser`; on a GPU it is packed, to see whether it fits.
-    "auto" leaves it on the processor where a GPU has no room for it, except in a team (torchrun), whose processes must do alike.
-    Raises NoRoomError, an XrcoreError, where the device named has no room.
+    Parameters
+    ----------
+    volume : Volume
+        What is to be rendered.
+    name : str or torch.device
+        The device: "auto", "cpu", "cuda", "cuda:1". "auto" is a GPU where there is one that can render and has room for the volume, else
+        the processor; in a team of processes (torchrun), which must do alike, it does not look at the room.
+    work : str
+        What it is for, such as "training", in the line that is logged where "auto" had a choice.
+    spacing : float
+        Of the finest grid that will be rendered [mm], see `Volume.coarser`; on a GPU it is packed, to see whether it fits.
+    always_log : bool
+        Log also where "auto" had no choice.
+
+    Returns
+    -------
+    Volume
+        On that device.
+
+    Raises
+    ------
+    XrcoreError
+        If there is no such device, or the one named has no room.
     """
     device = named_device(name)
     try:
@@ -36,9 +56,16 @@ def place(volume: Volume, name: str | torch.device, work: str, *, spacing: float
 
 def _ready(volume: Volume, device: torch.device, spacing: float) -> Volume:
     there = volume.to(device)
-    if choose_backend(there) == "cuda":
-        try:
-            pack(there.coarser(spacing))
-        except OUT_OF_MEMORY:
-            raise NoRoomError(f"{volume}, packed, does not fit into the memory of {device}; read it at a coarser spacing") from None
-    return there
+    if choose_backend(there) != "cuda":
+        return there
+    try:
+        pack(there.coarser(spacing))
+        return there
+    except OUT_OF_MEMORY:
+        pass
+    # outside the handler, whose traceback still holds what was allocated
+    volume.forget(there.device)
+    del there
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    raise NoRoomError(f"{volume}, packed, does not fit into the memory of {device}; read it at a coarser spacing")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 import numba
 import numpy as np
@@ -29,9 +28,6 @@ class _Grid:
     size: tuple[int, int, int]  # (x, y, z), rim included
     start: np.ndarray  # (x, y, z) index, in the volume, of the first value
     occupied: np.ndarray  # (z, y, x) blocks, True where a block or one next to it holds anything
-
-
-_grids: WeakKeyDictionary[Volume, list[_Grid | None]] = WeakKeyDictionary()
 
 
 def area_density(volume: Volume, carm: CArm, pose: Pose, *, step: float = 1.0) -> Float[Tensor, "H W M"]:
@@ -63,9 +59,7 @@ def area_density(volume: Volume, carm: CArm, pose: Pose, *, step: float = 1.0) -
 
 
 def _grids_of(volume: Volume) -> list[_Grid | None]:
-    if volume not in _grids:
-        _grids[volume] = [_grid(density) for density in volume.density.detach().cpu().float().numpy()]
-    return _grids[volume]
+    return volume.derived("grids", lambda: [_grid(density) for density in volume.density.detach().cpu().float().numpy()])
 
 
 def _grid(density: np.ndarray) -> _Grid | None:

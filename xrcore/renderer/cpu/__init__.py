@@ -88,6 +88,6 @@ def _pool(threads: int, process: int) -> ThreadPoolExecutor:
 def announce_compilation() -> None:
     """Log once that the first call compiles, unless a compiled kernel lies in numba's disk cache."""
     folder = Path(kernels.render_bands.stats.cache_path)
-    written = max(file.stat().st_mtime for file in Path(__file__).parent.glob("*.py"))
-    if not any(index.stat().st_mtime > written for index in folder.glob("kernels.render_bands*.nbi")):
+    written = Path(kernels.__file__).stat().st_mtime
+    if not any(index.stat().st_mtime > written for index in folder.glob(f"kernels.{kernels.render_bands.__qualname__}-*.nbi")):
         logger.info("compiling the CPU renderer, once on this machine (about 15 s) ...")

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from xrcore.renderer.cpu import intrinsics
+from xrcore.renderer.cpu.code_cache import named_by
 from xrcore.renderer.cpu.intrinsics import add, bit_and, bits_to_float, load_u32, multiply, shift_left, shift_right, to_float, truncate
 from xrcore.renderer.packing import BLOCK
 
-# Compiled code is cached by this file alone: after a change of intrinsics.py or of BLOCK, save this file too.
 BAND = 8  # image rows a thread takes at a time
 _SEGMENT = 8  # neighbouring rays that share one search for the body
 _STRIDE = 4  # slices between two looks at the occupancy map
@@ -29,7 +30,7 @@ _LOW = np.int32(0xFFFF)
 _HIGH = np.int32(16)
 _ONE = np.int32(1)
 
-_options: Any = {"fastmath": True, "nogil": True, "error_model": "numpy", "cache": True, "boundscheck": False}
+_options: Any = {"fastmath": True, "nogil": True, "error_model": "numpy", "boundscheck": False}
 
 
 @njit(inline="always", **_options)
@@ -283,7 +284,8 @@ def _twist_row(view, x, y, axis, ju, jv, d, gu, gku, gv, gkv, whole, row):
         row[3 + j] = ((du - mu * da) * gku + (dv - mv * da) * gkv - da * whole) / along
 
 
-@njit(**_options)
+@njit(cache=True, **_options)  # and all it calls with it
+@named_by(intrinsics, BLOCK)
 def render_bands(
     words_zyx,
     words_zxy,
