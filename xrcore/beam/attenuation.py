@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import Float64
 from numpy.typing import NDArray
 
-from xrcore._util.conversion import as_tensor
 from xrcore._util.errors import XrcoreError, shown
 
 MATERIALS = ("soft", "bone", "air", "titanium", "iron", "water")
@@ -56,7 +55,10 @@ def mass_attenuation(material: str, energies: float | Sequence[float] | NDArray)
     """
     if not isinstance(material, str) or material not in MATERIALS:
         raise XrcoreError(f"mass_attenuation: no material {shown(material)}; available: {', '.join(MATERIALS)}")
-    values = as_tensor("mass_attenuation", "energies", energies, "numbers of keV").numpy()
+    try:
+        values = np.asarray(energies, np.float64)  # not a tensor, which inside `torch.func.jvp` has no values
+    except (TypeError, ValueError):
+        raise XrcoreError(f"mass_attenuation: energies must be numbers of keV, got {shown(energies)}") from None
     low, high = ENERGY_RANGE
     if not ((values >= low) & (values <= high)).all():
         raise XrcoreError(f"mass_attenuation: energies must lie within {low:g} to {high:g} keV, got {shown(values.tolist())}")
