@@ -16,8 +16,8 @@ from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose, camera_rays
 from xrcore.renderer.reference import render
 from xrcore.simulation import Acquisition, area_density, detector, simulate
+from xrcore.simulation.acquired_xray import transmitted
 from xrcore.simulation.tool import chords
-from xrcore.simulation.xray import transmitted
 
 CARM = CArm(source_to_detector=1200.0, source_to_isocenter=800.0, shape=(48, 40), pixel_spacing=4.0)
 OBLIQUE = Pose([12.0, -9.0, 25.0, 8.0, -5.0, 30.0])

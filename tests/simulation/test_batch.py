@@ -29,7 +29,7 @@ from xrcore.learning.training import stream as streams
 from xrcore.learning.training.stream import Batch, DrrStream
 from xrcore.renderer import render
 from xrcore.simulation import Acquisition, detector, tool
-from xrcore.simulation.batch import blur, expose_batch, exposure, fused, noise, rods
+from xrcore.simulation.batch import blur, expose_batch, exposure, fused, noise, random_numbers, rods
 from xrcore.simulation.exposure import expose
 
 CARM = CArm(source_to_detector=1200.0, source_to_isocenter=800.0, shape=(48, 40), pixel_spacing=(5.0, 4.0))
@@ -75,13 +75,13 @@ def one_by_one(intensity: torch.Tensor, carm: CArm, settings: list[Acquisition])
     ],
 )
 def test_philox_gives_its_authors_answers(counter, key, expected):
-    words = noise.philox([torch.tensor(c) for c in counter], [torch.tensor(k) for k in key])
+    words = random_numbers.philox([torch.tensor(c) for c in counter], [torch.tensor(k) for k in key])
     assert tuple(int(word) for word in words) == expected
 
 
 def test_uniform_numbers_are_uniform_and_their_pairs_independent():
     seeds = [0, 1, 2**64 - 1, 2**32]
-    pairs = noise.uniforms(seeds, (101, 99), torch.empty(0))
+    pairs = random_numbers.uniforms(seeds, (101, 99), torch.empty(0))
     samples = torch.stack(pairs).flatten(2).flatten(0, 1)  # (8, pixels)
     assert samples.shape == (8, 101 * 99)
     assert float(samples.min()) > 0
@@ -95,11 +95,11 @@ def test_uniform_numbers_are_uniform_and_their_pairs_independent():
 
 
 def test_uniform_numbers_depend_on_their_own_seed_alone():
-    together, alone = (noise.uniforms(seeds, (7, 5), torch.empty(0)) for seeds in ([3, 9, 3 + 2**32], [9]))
+    together, alone = (random_numbers.uniforms(seeds, (7, 5), torch.empty(0)) for seeds in ([3, 9, 3 + 2**32], [9]))
     for all_of_them, one in zip(together, alone, strict=True):
         assert torch.equal(all_of_them[1:2], one)
         assert not (all_of_them[0] == all_of_them[2]).any()
-    exact = noise.uniforms([9], (7, 5), torch.empty(0, dtype=torch.float64))
+    exact = random_numbers.uniforms([9], (7, 5), torch.empty(0, dtype=torch.float64))
     assert all(torch.equal(a.double(), b) for a, b in zip(alone, exact, strict=True))
 
 
@@ -107,21 +107,21 @@ def test_uniform_numbers_depend_on_their_own_seed_alone():
 def test_poisson_numbers_have_poissons_distribution(mean):
     steps = 2**18
     uniform = (torch.arange(steps, dtype=torch.float64) + 0.5) / steps
-    found = noise.poisson(torch.full_like(uniform, mean), uniform)
+    found = random_numbers.poisson(torch.full_like(uniform, mean), uniform)
     assert torch.equal(found, found.round())
     share = np.bincount(found.long().numpy(), minlength=40) / steps
     expected = stats.poisson.pmf(np.arange(len(share)), mean)
     # the docstring's bound where it is not exact, and what the grid cannot resolve
     bound = (1e-3 if 4 <= mean < 12 else 1e-4) + 2 * math.sqrt(mean) / steps
     assert np.abs(share - expected).sum() / 2 < bound
-    single = noise.poisson(torch.full_like(uniform, mean, dtype=torch.float32), uniform.float())
+    single = random_numbers.poisson(torch.full_like(uniform, mean, dtype=torch.float32), uniform.float())
     assert float((single != found).double().mean()) < 1e-3
 
 
 @pytest.mark.parametrize("mean", [3e5, 3e7])
 def test_poisson_numbers_of_a_bright_field(mean):
     uniform = (torch.arange(2**18, dtype=torch.float32) + 0.5) / 2**18
-    deviations = noise.poisson(torch.full_like(uniform, mean), uniform).double() - mean
+    deviations = random_numbers.poisson(torch.full_like(uniform, mean), uniform).double() - mean
     assert abs(float(deviations.mean())) < 0.1 + 1e-7 * mean
     assert float(deviations.var()) / mean == pytest.approx(1, rel=1e-3)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from xrcore._util.errors import XrcoreError
+from xrcore._util.errors import is_number, is_whole, require
 from xrcore.ct import Volume, volume_from_hu
 from xrcore.phantom.bowel import paint_bowel
 from xrcore.phantom.canvas import AIR, Canvas
@@ -19,21 +19,60 @@ BOTTOM, TOP = -102.0, 198.0  # of the scan, from the hip centres [mm]
 
 
 def pelvis(seed: int = 0, spacing: float = 1.5, implant: bool = False) -> Volume:
-    """A pelvis with lumbar spine and proximal femora, made from its seed; see `pelvis_hu`."""
+    """Make a pelvis with lumbar spine and proximal femora from a seed.
+
+    Parameters
+    ----------
+    seed : int
+        Which patient, 0 or more; see `pelvis_hu`.
+    spacing : float
+        Voxel size [mm], 0.5 to 10.
+    implant : bool
+        Whether one side has a total hip replacement.
+
+    Returns
+    -------
+    Volume
+        The patient, the body's middle near the world's origin.
+
+    Examples
+    --------
+    >>> import xrcore as xr
+    >>> volume = xr.phantom.pelvis(spacing=8)
+    >>> volume.materials
+    ('soft', 'bone')
+    """
     hu, world_from_voxel = pelvis_hu(seed, spacing, implant)
     return volume_from_hu(hu, world_from_voxel, spacing=None)
 
 
 def pelvis_hu(seed: int = 0, spacing: float = 1.5, implant: bool = False) -> tuple[NDArray[np.int16], NDArray[np.float64]]:
-    """The CT behind `pelvis`: HU (z, y, x) and world_from_voxel (4 x 4, LPS mm), the body's middle near the origin.
+    """Make the CT behind `pelvis`.
 
-    seed: which patient: size, sex, pose of pelvis, spine and femora, bone density, fat and bowel gas, and a texture.
-    spacing: voxel size [mm], 0.5 to 10; the same seed is the same patient at every spacing.
-    implant: a total hip replacement on one side, whose metal has 6000 HU.
     Bones are signed distances, smoothly joined, in anatomical proportions; the model is for simulation, not for diagnosis.
+
+    Parameters
+    ----------
+    seed : int
+        Which patient, 0 or more: size, sex, pose of pelvis, spine and femora, bone density, fat and bowel gas, and a texture.
+    spacing : float
+        Voxel size [mm], 0.5 to 10; the same seed is the same patient at every spacing.
+    implant : bool
+        Whether one side has a total hip replacement, whose metal has 6000 HU.
+
+    Returns
+    -------
+    hu : Int16[ndarray, "D H W"]
+        Hounsfield units, axes (z, y, x).
+    world_from_voxel : Float64[ndarray, "4 4"]
+        From (x-, y-, z-index, 1) to LPS [mm], the body's middle near the origin.
+
+    Raises
+    ------
+    XrcoreError
+        If seed or spacing is none of these.
     """
-    if not 0.5 <= spacing <= 10:
-        raise XrcoreError(f"pelvis: spacing must lie within 0.5 to 10 mm, got {spacing!r}")
+    require("pelvis", "spacing", spacing, is_number(spacing) and 0.5 <= spacing <= 10, "within 0.5 to 10 mm")
     rng, patient, side = _patient(seed)
     low, high = _extent(patient)
     canvas = Canvas(low, high, spacing, rng)
@@ -46,7 +85,18 @@ def pelvis_hu(seed: int = 0, spacing: float = 1.5, implant: bool = False) -> tup
 
 
 def pelvis_landmarks(seed: int = 0) -> dict[str, NDArray[np.float64]]:
-    """Anatomical landmarks of `pelvis(seed)` by name, LPS [mm], in its world; "left" is the patient's."""
+    """Name the anatomical landmarks of `pelvis(seed)`.
+
+    Parameters
+    ----------
+    seed : int
+        Which patient, 0 or more.
+
+    Returns
+    -------
+    dict of str to Float64[ndarray, "3"]
+        LPS [mm] by name, in the phantom's world; "left" is the patient's.
+    """
     _, patient, _ = _patient(seed)
     plate = wing(patient.female)
     paired: dict[str, ArrayLike] = {
@@ -67,8 +117,7 @@ def pelvis_landmarks(seed: int = 0) -> dict[str, NDArray[np.float64]]:
 
 
 def _patient(seed: int) -> tuple[np.random.Generator, Patient, int]:
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise XrcoreError(f"pelvis: seed must be a whole number, 0 or more, got {seed!r}")
+    require("pelvis", "seed", seed, is_whole(seed) and seed >= 0, "a whole number, 0 or more")
     rng = np.random.default_rng(seed)
     patient = Patient.random(rng)
     return rng, patient, SIDES[int(rng.integers(2))]

@@ -4,8 +4,8 @@ The image comes from another integrator than the registration's renderer (trilin
 a pixel), another beam, and a detector with scatter, blur, noise and a finite number of grey levels. Give it a finer volume too.
 """
 
+from xrcore.simulation.acquired_xray import simulate
 from xrcore.simulation.acquisition import Acquisition
 from xrcore.simulation.integrator import area_density
-from xrcore.simulation.xray import simulate
 
 __all__ = ["Acquisition", "area_density", "simulate"]

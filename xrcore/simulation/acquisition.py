@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from xrcore._util.errors import XrcoreError, require
+from xrcore._util.errors import XrcoreError, is_number, is_whole, require
 from xrcore.beam import KILOVOLTS, Beam
 
 MASKS = ("circle", "rectangle")
@@ -34,20 +34,52 @@ _check = partial(require, "Acquisition")
 
 @dataclass(frozen=True, kw_only=True)
 class Acquisition:
-    """Settings of `simulate`; the defaults are a plain fluoroscopic exposure with another beam than the registration's 90 kV.
+    """How an X-ray was taken; the defaults are a plain fluoroscopic exposure with another beam than the registration's 90 kV.
 
-    kilovolts, metal: see `Beam`. monochromatic: one energy [keV] instead of a tube's spectrum.
-    photons: quanta a pixel without a patient; None for no noise of any kind. electronic_noise: standard deviation [photons].
-    exposure_control: photons a pixel behind the patient, median over its shadow, up to which the exposure is raised where `photons`
-        would leave fewer, as the automatic brightness control of a C-arm does for a thick patient; 0 for a fixed exposure.
-    scatter: scatter-to-primary ratio, median over the patient's shadow. scatter_width: its spread, FWHM on the detector [mm].
-    blur: of focal spot and detector together, FWHM on the detector [mm].
-    gamma, gain, offset: grey value = gain x (attenuation, bent by gamma within its range) + offset.
-    bits: grey levels of the file, 8 to 16; None for none lost. inverted: stored with bone dark, as some files are.
-    mask: "circle" (image intensifier), "rectangle" (shutters) or None; mask_fraction: its diameter or sides as a share of the image's.
-    text: burnt into the image, outside the mask's knowledge. tool: diameter [mm] of a steel rod near the isocentre, 0 for none.
-    step: between samples along a ray [mm]. oversample: rays along each side of a pixel, averaged as intensities.
-    Raises XrcoreError naming the field that makes no sense.
+    Parameters
+    ----------
+    kilovolts : float
+        Tube voltage, see `Beam`.
+    monochromatic : float, optional
+        One energy [keV] instead of a tube's spectrum.
+    metal : str
+        What the material "metal" is, see `Beam`.
+    photons : float, optional
+        Quanta a pixel without a patient; None for no noise of any kind.
+    exposure_control : float
+        Photons a pixel behind the patient, median over its shadow, up to which the exposure is raised where `photons` would leave
+        fewer, as the automatic brightness control of a C-arm does for a thick patient; 0 for a fixed exposure.
+    electronic_noise : float
+        Standard deviation [photons].
+    scatter : float
+        Scatter-to-primary ratio, median over the patient's shadow.
+    scatter_width : float
+        Spread of the scatter, FWHM on the detector [mm].
+    blur : float
+        Of focal spot and detector together, FWHM on the detector [mm].
+    gamma, gain, offset : float
+        Grey value = gain x (attenuation, bent by gamma within its range) + offset.
+    bits : int, optional
+        Grey levels of the file, 8 to 16; None for none lost.
+    inverted : bool
+        Stored with bone dark, as some files are.
+    mask : str, optional
+        "circle" (image intensifier), "rectangle" (shutters) or None.
+    mask_fraction : float
+        The mask's diameter or sides as a share of the image's.
+    text : str
+        Burnt into the image, outside the mask's knowledge.
+    tool : float
+        Diameter [mm] of a steel rod near the isocentre, 0 for none.
+    step : float
+        Between samples along a ray [mm].
+    oversample : int
+        Rays along each side of a pixel, averaged as intensities.
+
+    Raises
+    ------
+    XrcoreError
+        Naming the parameter that makes no sense.
     """
 
     kilovolts: float = 120
@@ -73,16 +105,21 @@ class Acquisition:
 
     def __post_init__(self) -> None:
         for name in (*_AT_LEAST_0, *_ABOVE_0, "offset", "mask_fraction"):
-            _check(name, getattr(self, name), _number(getattr(self, name)), "a finite number")
+            _check(name, getattr(self, name), is_number(getattr(self, name)), "a finite number")
         for name in _AT_LEAST_0:
             _check(name, getattr(self, name), getattr(self, name) >= 0, "at least 0")
         for name in _ABOVE_0:
             _check(name, getattr(self, name), getattr(self, name) > 0, "positive")
-        _check("photons", self.photons, self.photons is None or (_number(self.photons) and self.photons >= 10), "at least 10, or None")
-        _check("bits", self.bits, self.bits is None or (_whole(self.bits) and 8 <= self.bits <= 16), "8 to 16, or None")
-        _check("mask", self.mask, self.mask is None or self.mask in MASKS, f"{', '.join(map(repr, MASKS))} or None")
+        _check("photons", self.photons, self.photons is None or (is_number(self.photons) and self.photons >= 10), "at least 10, or None")
+        _check("bits", self.bits, self.bits is None or (is_whole(self.bits) and 8 <= self.bits <= 16), "8 to 16, or None")
+        _check(
+            "mask",
+            self.mask,
+            self.mask is None or (isinstance(self.mask, str) and self.mask in MASKS),
+            f"{', '.join(map(repr, MASKS))} or None",
+        )
         _check("mask_fraction", self.mask_fraction, 0.1 <= self.mask_fraction <= 1.5, "within 0.1 to 1.5")
-        _check("oversample", self.oversample, _whole(self.oversample) and 1 <= self.oversample <= 8, "a whole number, 1 to 8")
+        _check("oversample", self.oversample, is_whole(self.oversample) and 1 <= self.oversample <= 8, "a whole number, 1 to 8")
         _check("text", self.text, isinstance(self.text, str), "a string")
         _check("inverted", self.inverted, isinstance(self.inverted, bool), "True or False")
         if self.scatter > 0:
@@ -98,9 +135,17 @@ class Acquisition:
 
     @classmethod
     def ideal(cls, **changes: Any) -> Acquisition:
-        """A monochromatic exposure that loses nothing: no noise, scatter, blur, quantisation or mask; one ray a pixel.
+        """Make a monochromatic exposure that loses nothing: no noise, scatter, blur, quantisation or mask; one ray a pixel.
 
-        changes: fields to set otherwise; `kilovolts` brings back a tube's spectrum.
+        Parameters
+        ----------
+        **changes : Any
+            Parameters to set otherwise; `kilovolts` brings back a tube's spectrum.
+
+        Returns
+        -------
+        Acquisition
+            The settings.
         """
         perfect: dict[str, Any] = {
             "monochromatic": 60.0,
@@ -117,9 +162,19 @@ class Acquisition:
 
     @classmethod
     def random(cls, generator: torch.Generator | None = None, **changes: Any) -> Acquisition:
-        """Settings drawn from what clinical systems show, for domain randomisation.
+        """Draw settings from what clinical systems show, for domain randomisation.
 
-        changes: fields to fix; the other draws stay as they were without.
+        Parameters
+        ----------
+        generator : torch.Generator, optional
+            Source of the draws; default torch's own.
+        **changes : Any
+            Parameters to fix; the other draws stay as they were without.
+
+        Returns
+        -------
+        Acquisition
+            The settings.
         """
 
         def shares(count: int) -> list[float]:
@@ -146,11 +201,3 @@ def _known(values: dict[str, Any]) -> dict[str, Any]:
         if name not in names:
             raise XrcoreError(f"Acquisition: no setting {name!r}; available: {', '.join(sorted(names))}")
     return values
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

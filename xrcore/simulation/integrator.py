@@ -12,7 +12,7 @@ from jaxtyping import Float
 from scipy.ndimage import maximum_filter
 from torch import Tensor
 
-from xrcore._util.errors import XrcoreError
+from xrcore._util.errors import XrcoreError, is_number, require
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose, camera_rays
 
@@ -31,11 +31,32 @@ class _Grid:
 
 
 def area_density(volume: Volume, carm: CArm, pose: Pose, *, step: float = 1.0) -> Float[Tensor, "H W M"]:
-    """Area density [g/cm2] of each material along the ray of each pixel, float32.
+    """Integrate the density along the ray of each pixel, on as many threads as torch has.
 
-    step: [mm]; samples lie at (k + 1/2) step from the source. Density falls to zero over one voxel beyond the grid.
-    Raises XrcoreError unless `pose` is a single pose. Runs on as many threads as torch does.
+    Density falls to zero over one voxel beyond the grid.
+
+    Parameters
+    ----------
+    volume : Volume
+        The patient.
+    carm : CArm
+        The imaging system.
+    pose : Pose
+        One pose.
+    step : float
+        Distance between samples [mm], which lie at (k + 1/2) step from the source.
+
+    Returns
+    -------
+    Float[Tensor, "H W M"]
+        Area density of each material [g/cm2], float32.
+
+    Raises
+    ------
+    XrcoreError
+        If there is not one pose, or the step is not positive.
     """
+    require("area_density", "step", step, is_number(step) and step > 0, "a positive length in mm")
     if len(pose) != 1:
         raise XrcoreError(f"area_density: expected one pose, got a batch of {len(pose)}")
     world_from_camera = pose.world_from_camera(carm, volume.isocenter)[0].detach()

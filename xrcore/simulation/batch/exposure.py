@@ -25,11 +25,30 @@ from xrcore.simulation.batch.noise import detected
 def expose_batch(
     intensity: Float[Tensor, "B H W"], carm: CArm, settings: Sequence[Acquisition], seeds: Sequence[int]
 ) -> tuple[Float[Tensor, "B H W"], Bool[Tensor, "B H W"]]:
-    """Grey values and fields of view, as `exposure.expose` makes them of one image: scatter, blur, noise, grey levels, in this order.
+    """Make grey values and fields of view as `exposure.expose` does of one image: scatter, blur, noise, grey levels, in this order.
 
-    intensity: the share that passed, float32 or float64; computed in its precision and on its device, the grey values float32.
-    settings, seeds: of each image; the noise of an image depends on its own seed alone, 0 to 2**64 - 1.
-    Raises XrcoreError where they are not as many as the images, or the images are not of the detector's shape.
+    Parameters
+    ----------
+    intensity : Float[Tensor, "B H W"]
+        The share that passed, float32 or float64; computed in its precision and on its device.
+    carm : CArm
+        The imaging system of all images.
+    settings : Sequence of Acquisition
+        Of each image.
+    seeds : Sequence of int
+        Of each image's noise, which depends on it alone, 0 to 2**64 - 1.
+
+    Returns
+    -------
+    images : Float[Tensor, "B H W"]
+        Grey values, float32.
+    seen : Bool[Tensor, "B H W"]
+        True where the detector is exposed.
+
+    Raises
+    ------
+    XrcoreError
+        If settings or seeds are not as many as the images, or the images are not of the detector's shape.
     """
     if not len(intensity) == len(settings) == len(seeds):
         raise XrcoreError(

@@ -6,7 +6,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from xrcore.simulation.batch.noise import BITS, FEW, MOST
+from xrcore.simulation.batch.random_numbers import BITS, FEW, MOST
 
 _SHIFT = tl.constexpr(32 - BITS)
 _SCALE = tl.constexpr(2.0**-BITS)
@@ -17,7 +17,7 @@ _ROOT_2 = tl.constexpr(2.0**0.5)
 
 @triton.jit
 def _uniform(word):
-    """As `noise.uniforms` makes them of words of 32 bits."""
+    """As `random_numbers.uniforms` makes them of words of 32 bits."""
     return ((word >> _SHIFT).to(tl.int32).to(tl.float32) + 0.5) * _SCALE
 
 
@@ -51,7 +51,7 @@ def _normal(u):
 
 @triton.jit
 def _poisson(mean, u):
-    """As `noise.poisson`."""
+    """As `random_numbers.poisson`."""
     many = tl.maximum(mean, _FEW)
     w, root = _normal(u), tl.sqrt(many)
     w2 = w * w

@@ -24,9 +24,23 @@ _ENERGIES = 16  # summed at once: all of them would need as many images
 def with_rods(
     intensity: Float[Tensor, "B H W"], carm: CArm, settings: Sequence[Acquisition], seeds: Sequence[Sequence[int]]
 ) -> Float[Tensor, "B H W"]:
-    """The intensity behind the rods of those images whose `settings.tool` is one; what the patient already hardened is not accounted for.
+    """Put steel rods into those images whose `settings.tool` is one; what the patient already hardened is not accounted for.
 
-    seeds: a rod lies where `simulate.tool.rod` puts it for `numpy.random.default_rng(seed)`.
+    Parameters
+    ----------
+    intensity : Float[Tensor, "B H W"]
+        The share that passed.
+    carm : CArm
+        The imaging system of all images.
+    settings : Sequence of Acquisition
+        Of each image.
+    seeds : Sequence of sequence of int
+        Of each image; a rod lies where `simulation.tool.rod` puts it for `numpy.random.default_rng(seed)`.
+
+    Returns
+    -------
+    Float[Tensor, "B H W"]
+        The intensity behind the rods.
     """
     chosen = [i for i, s in enumerate(settings) if s.tool > 0]
     if not chosen:
@@ -52,7 +66,7 @@ def chords(
     length: Float[Tensor, "n 1 1"],
     radius: Float[Tensor, "n 1 1"],
 ) -> Float[Tensor, "n H W"]:
-    """Length [mm] of each ray from the origin inside each rod; the twin of `simulate.tool.chords`."""
+    """Length [mm] of each ray from the origin inside each rod; the twin of `simulation.tool.chords`."""
     tips, axes = (v[:, None, None] for v in (tips, axes))
     u = (rays / torch.linalg.vector_norm(rays, dim=-1, keepdim=True))[None]
     cross = torch.linalg.cross(*torch.broadcast_tensors(u, axes))

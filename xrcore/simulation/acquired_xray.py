@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xrcore._util.errors import XrcoreError
+from xrcore._util.errors import XrcoreError, is_whole, require
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
@@ -23,13 +23,35 @@ _CHUNK = 1024  # rays whose spectra are summed at once, to stay in the cache
 
 
 def simulate(volume: Volume, carm: CArm, pose: Pose, *, settings: Acquisition | None = None, seed: int = 0) -> Xray:
-    """An X-ray of `volume` from one pose, as acquired; the same for the same seed.
+    """Simulate an X-ray of a volume as acquired, to judge a registration without the inverse crime.
 
-    settings: default `Acquisition()`. The image is an attenuation image with noise, scatter, blur and grey levels, bone
-    bright (unless `settings.inverted`), its mask the field of view. The X-ray does not carry the pose: that is the truth.
-    To avoid the inverse crime give a volume on a finer grid than the one that is registered.
+    Parameters
+    ----------
+    volume : Volume
+        The patient; on a finer grid than the volume that is registered.
+    carm : CArm
+        The imaging system.
+    pose : Pose
+        One pose. The X-ray does not carry it: it is the truth.
+    settings : Acquisition, optional
+        How the X-ray is taken; default `Acquisition()`.
+    seed : int
+        Of noise and tool; the same seed makes the same X-ray.
+
+    Returns
+    -------
+    Xray
+        Its image is an attenuation image with noise, scatter, blur and grey levels, bone bright (unless `settings.inverted`),
+        its mask the field of view.
+
+    Raises
+    ------
+    XrcoreError
+        If there is not one pose, or the seed is not a whole number.
     """
     settings = Acquisition() if settings is None else settings
+    require("simulate", "settings", settings, isinstance(settings, Acquisition), "an Acquisition")
+    require("simulate", "seed", seed, is_whole(seed) and seed >= 0, "a whole number, 0 or more")
     if len(pose) != 1:
         raise XrcoreError(f"simulate: expected one pose, got a batch of {len(pose)}")
     # separate streams, so that adding a tool leaves the noise as it was
