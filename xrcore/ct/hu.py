@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 import torch
-from jaxtyping import Float
+from jaxtyping import Float32, Float64, Shaped
 from numpy.typing import ArrayLike, NDArray
 
-from xrcore._util.errors import XrcoreError
+from xrcore._util.errors import XrcoreError, is_number, is_whole, require, shown
 from xrcore.ct.image_files import MOST_VOXELS, geometry, read_image
 from xrcore.ct.materials import HU_OF_AIR, densities
 from xrcore.ct.resampling import isotropic_grid, resample_labels, resample_spline
@@ -28,21 +28,35 @@ NO_AIR = -500.0
 class HuImage:
     """A CT before materials: Hounsfield units on a grid in world space.
 
-    hu: (z, y, x) float32. world_from_voxel: 4x4, maps (i, j, k, 1) = (x-, y-, z-index, 1) to LPS mm.
-    name: what messages call it. notes: one-line remarks for the user.
-    Raises XrcoreError for NaN, a constant image, fewer than two slices, sheared axes, values that are not HU, and
-    sizes that are not millimetres.
+    Parameters
+    ----------
+    hu : Float32[ndarray, "D H W"]
+        Hounsfield units, axes (z, y, x).
+    world_from_voxel : Float64[ndarray, "4 4"]
+        From (x-, y-, z-index, 1) to LPS [mm].
+    name : str
+        What messages call it.
+    notes : tuple of str
+        One-line remarks for the user.
+
+    Raises
+    ------
+    XrcoreError
+        For NaN, a constant image, fewer than two slices, sheared axes, values that are not HU, and sizes that are not millimetres.
     """
 
-    hu: NDArray[np.float32]
-    world_from_voxel: NDArray[np.float64]
+    hu: Float32[np.ndarray, "D H W"]
+    world_from_voxel: Float64[np.ndarray, "4 4"]
     name: str = "CT"
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         put = object.__setattr__
-        put(self, "hu", np.ascontiguousarray(self.hu, dtype=np.float32))
-        put(self, "world_from_voxel", np.array(self.world_from_voxel, dtype=np.float64))
+        for name, kind in (("hu", np.float32), ("world_from_voxel", np.float64)):
+            try:
+                put(self, name, np.array(getattr(self, name), dtype=kind, order="C", copy=None if name == "hu" else True))
+            except (TypeError, ValueError):
+                raise XrcoreError(f"{self.name}: {name} must be an array of numbers, got {shown(getattr(self, name))}") from None
         if self.hu.ndim != 3:
             raise XrcoreError(f"{self.name}: expected a 3D image (z, y, x), got {self.hu.ndim}D")
         if min(self.hu.shape) < 2:
@@ -88,8 +102,8 @@ class HuImage:
 
 
 def volume_from_hu(
-    hu: HuImage | Float[ArrayLike, "D H W"],
-    world_from_voxel: Float[ArrayLike, "4 4"] | None = None,
+    hu: HuImage | Shaped[np.ndarray, "D H W"],
+    world_from_voxel: Shaped[np.ndarray, "4 4"] | None = None,
     *,
     spacing: float | None = 2.0,
     background: float | None = None,
@@ -100,26 +114,50 @@ def volume_from_hu(
     air: str = "equivalent",
     empty_below: float = -950.0,
 ) -> Volume:
-    """HU on a grid -> density per material on an isotropic grid; the steps of `read_ct` after reading, with its options.
-
-    hu: a HuImage, or an array (z, y, x) of HU with its `world_from_voxel` (4x4, from (x-, y-, z-index, 1) to LPS mm).
-    labels: also an array on the CT's own grid.
+    """Turn HU on a grid into density per material on an isotropic grid: the steps of `read_ct` after reading, with its options.
 
     HU are resampled, not densities: materials are told apart by HU, and edges should blur before that decision.
     Voxels below -1000 HU (padding outside the scanner's circle) count as -1000 before resampling, where they would ring.
+
+    Parameters
+    ----------
+    hu : HuImage or Shaped[ndarray, "D H W"]
+        The CT, or an array of HU, axes (z, y, x), with its `world_from_voxel`.
+    world_from_voxel : Shaped[ndarray, "4 4"], optional
+        Of an array: from (x-, y-, z-index, 1) to LPS [mm].
+    spacing : float, optional
+        Voxel size of the isotropic grid [mm]; None keeps the CT's grid.
+    background, metal_above, metal, keep, air, empty_below
+        As in `read_ct`.
+    labels : path, SimpleITK.Image or Shaped[ndarray, "D H W"], optional
+        As in `read_ct`, or an array on the CT's own grid.
+
+    Returns
+    -------
+    Volume
+        Density per material in world space, with the isocentre of the CT.
+
+    Raises
+    ------
+    XrcoreError
+        Naming the parameter that makes no sense.
     """
+    check_spacing("volume_from_hu", spacing)
     if not isinstance(hu, HuImage):
         if world_from_voxel is None:
             raise XrcoreError("volume_from_hu: an array needs its world_from_voxel (4x4, LPS mm)")
         hu = HuImage(hu=np.asarray(hu), world_from_voxel=np.asarray(world_from_voxel))
     elif world_from_voxel is not None:
         raise XrcoreError("volume_from_hu: a HuImage has its own world_from_voxel; don't give another")
+    several = keep is None or (isinstance(keep, (Sequence, np.ndarray)) and all(map(is_whole, keep)))
+    require("volume_from_hu", "keep", keep, several, "a sequence of whole numbers")
     if keep is not None and labels is None:
         raise XrcoreError(f"{hu.name}: keep={list(keep)} needs labels= (a label map of this CT)")
 
     values, matrix = np.maximum(hu.hu, np.float32(HU_OF_AIR)), hu.world_from_voxel
     if spacing is not None:
-        shape, matrix = isotropic_grid(hu.hu.shape, matrix, _checked_spacing(spacing, hu))
+        _check_size(spacing, hu)
+        shape, matrix = isotropic_grid(hu.hu.shape, matrix, spacing)
         values = resample_spline(values, shape, [s / spacing for s in reversed(hu.spacing)])
     materials, density = densities(
         values,
@@ -140,15 +178,18 @@ def volume_from_hu(
     )
 
 
-def _checked_spacing(spacing: float, hu: HuImage) -> float:
-    if isinstance(spacing, bool) or not isinstance(spacing, (int, float)) or not np.isfinite(spacing) or spacing <= 0:
-        raise XrcoreError(f"{hu.name}: spacing must be a positive length in mm, or None for the CT's own grid, got {spacing!r}")
+def check_spacing(owner: str, spacing: float | None) -> None:
+    """Raise XrcoreError unless it is a length, or None."""
+    given = spacing is None or (is_number(spacing) and spacing > 0)
+    require(owner, "spacing", spacing, given, "a positive length in mm, or None for the CT's own grid")
+
+
+def _check_size(spacing: float, hu: HuImage) -> None:
     extent = [n * s for n, s in zip(reversed(hu.hu.shape), hu.spacing, strict=True)]
     if min(extent) < 1.5 * spacing:
         raise XrcoreError(f"{hu.name}: spacing {spacing:g} mm is coarser than the CT is thick ({min(extent):.4g} mm)")
     if np.prod([e / spacing for e in extent]) > MOST_VOXELS:
         raise XrcoreError(f"{hu.name}: spacing {spacing:g} mm makes more than {MOST_VOXELS:.0e} voxels; choose a coarser one")
-    return float(spacing)
 
 
 def _kept(

@@ -22,7 +22,7 @@ import SimpleITK as sitk
 from jaxtyping import Float64, Shaped
 from numpy import ndarray
 
-from xrcore._util.errors import XrcoreError
+from xrcore._util.errors import XrcoreError, require
 from xrcore._util.suppress_stderr import suppress_library_output
 
 MOST_VOXELS = 2**30
@@ -63,6 +63,12 @@ def read_image(path: str | os.PathLike[str]) -> tuple[Shaped[ndarray, "D H W"], 
     if name.endswith((".tif", ".tiff")):
         raise XrcoreError(f"{path}: a TIFF stack has no reliable voxel size; convert it to NIfTI or NRRD, or use xrcore.ct.volume_from_hu")
     raise XrcoreError(f"{path}: not a CT format that is read here; give a DICOM folder or a file ending in {', '.join(SUFFIXES)}")
+
+
+def checked_path(owner: str, path: str | os.PathLike[str]) -> Path:
+    """The path, if it is one."""
+    require(owner, "path", path, isinstance(path, (str, os.PathLike)), "a path")
+    return Path(path)
 
 
 def check_file(path: Path) -> None:

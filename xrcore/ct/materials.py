@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from jaxtyping import Float32
 from numpy import ndarray
 
-from xrcore._util.errors import XrcoreError
+from xrcore._util.errors import is_number, require
 
 HU_OF_AIR = -1000.0
 AIR_UP_TO = -800.0
@@ -62,16 +64,14 @@ def densities(
 
 
 def _check(background: float | None, metal_above: float | None, metal: str, air: str, empty_below: float) -> None:
-    if air not in AIR:
-        raise XrcoreError(f"air must be one of {', '.join(AIR)}, got {air!r}")
-    if metal not in METALS:
-        raise XrcoreError(f"metal must be one of {', '.join(METALS)}, got {metal!r}")
-    if metal_above is not None and not metal_above > SOFT_UP_TO:
-        raise XrcoreError(f"metal_above must exceed {SOFT_UP_TO:g} HU, where bone begins, got {metal_above!r}")
-    if background is not None and not AIR_UP_TO < background < SOFT_UP_TO - 2 * BACKGROUND_MARGIN:
-        raise XrcoreError(
-            f"background is the HU put where tissue was removed, between {AIR_UP_TO:g} and {SOFT_UP_TO - 2 * BACKGROUND_MARGIN:g}; "
-            f"got {background!r} (at {AIR_UP_TO:g} and below is air, which needs no background)"
-        )
-    if not empty_below <= AIR_UP_TO:
-        raise XrcoreError(f"empty_below must be at most {AIR_UP_TO:g} HU, where air ends, got {empty_below!r}")
+    check = partial(require, "read_ct")
+    check("air", air, isinstance(air, str) and air in AIR, f"one of {', '.join(AIR)}")
+    check("metal", metal, isinstance(metal, str) and metal in METALS, f"one of {', '.join(METALS)}")
+    hard = metal_above is None or (is_number(metal_above) and metal_above > SOFT_UP_TO)
+    check("metal_above", metal_above, hard, f"above {SOFT_UP_TO:g} HU, where bone begins, or None")
+    most = SOFT_UP_TO - 2 * BACKGROUND_MARGIN
+    between = background is None or (is_number(background) and AIR_UP_TO < background < most)
+    what = f"the HU put where tissue was removed, between {AIR_UP_TO:g} (below is air, which needs no background) and {most:g}, or None"
+    check("background", background, between, what)
+    low = is_number(empty_below) and empty_below <= AIR_UP_TO
+    check("empty_below", empty_below, low, f"at most {AIR_UP_TO:g} HU, where air ends")

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 
 import SimpleITK as sitk
 
 from xrcore._util.errors import XrcoreWarning
 from xrcore.ct.dicom_pixels import is_dicom
 from xrcore.ct.dicom_series import read_series
-from xrcore.ct.hu import NO_AIR, HuImage, volume_from_hu
-from xrcore.ct.image_files import check_file, read_image
+from xrcore.ct.hu import NO_AIR, HuImage, check_spacing, volume_from_hu
+from xrcore.ct.image_files import check_file, checked_path, read_image
 from xrcore.ct.volume import Volume
 
 
@@ -32,26 +31,60 @@ def read_ct(
 ) -> Volume:
     """Read a CT: NIfTI, NRRD, MetaImage, or a folder of DICOM slices.
 
-    spacing: [mm] of the isotropic grid it is resampled to with cubic B-splines, on the CT's own axes and about its own
-        centre (the isocentre); None keeps the CT's grid. As in the paper there is no smoothing before: structures
-        thinner than `spacing` alias. `Volume.coarser` averages instead.
-    background: for a CT of which only bone is left, the HU its publishers put where tissue was removed, such as 0.
-        Density then grows from nothing at `background` to its full value at 350 HU, because a voxel in between is
-        part bone and part nothing. Nothing is removed by connectivity: rods or a table under the patient stay (see `labels`).
-    metal_above: [HU] denser voxels are metal; the densest bone and enamel stay below about 2500, and 12-bit scanners saturate at
-        3071, where the density formula gives 2.8 g/cm3 (titanium has 4.5). None: no metal.
-    metal: the material's name in the volume, "metal" (what it is, the `Beam` says), "titanium" or "iron".
-    labels, keep: a label map (file or SimpleITK image, on any grid in the same patient space) and the values to keep, default all but
-        0; the rest becomes empty. The isocentre stays the CT's.
-    air: voxels up to -800 HU: "equivalent" adds them to soft tissue at 0.92 of their density, the nearly constant ratio of the mass
-        attenuations, which saves a material; "separate" keeps the material "air" as the paper does; "none" drops them.
-    empty_below: [HU] voxels up to it are exactly empty. Air around the patient attenuates nothing, and exact zeros let
-        renderers skip it; lung tissue lies above.
-    series: SeriesInstanceUID or SeriesDescription, for a folder with several CT series.
-
     Remarks that need no error are given by `warnings.warn` and kept in the volume's `notes`.
-    Raises XrcoreError, one line naming the file, for anything that is not a CT.
+
+    Parameters
+    ----------
+    path : path
+        The file or folder.
+    spacing : float, optional
+        Voxel size of the isotropic grid the CT is resampled to [mm], with cubic B-splines, on its own axes and about its own centre
+        (the isocentre); None keeps the CT's grid. As in the paper there is no smoothing before: structures thinner than `spacing`
+        alias. `Volume.coarser` averages instead.
+    background : float, optional
+        For a CT of which only bone is left: the HU its publishers put where tissue was removed, such as 0. Density then grows from
+        nothing at `background` to its full value at 350 HU, because a voxel in between is part bone and part nothing. Nothing is
+        removed by connectivity: rods or a table under the patient stay (see `labels`).
+    metal_above : float, optional
+        Denser voxels are metal [HU]; the densest bone and enamel stay below about 2500, and 12-bit scanners saturate at 3071, where
+        the density formula gives 2.8 g/cm3 (titanium has 4.5). None: no metal.
+    metal : str
+        The material's name in the volume, "metal" (what it is, the `Beam` says), "titanium" or "iron".
+    labels : path or SimpleITK.Image, optional
+        A label map, on any grid in the same patient space, of what to keep; the rest becomes empty. The isocentre stays the CT's.
+    keep : Sequence of int, optional
+        Values of the label map to keep; default all but 0.
+    air : str
+        What becomes of voxels up to -800 HU: "equivalent" adds them to soft tissue at 0.92 of their density, the nearly constant ratio
+        of the mass attenuations, which saves a material; "separate" keeps the material "air" as the paper does; "none" drops them.
+    empty_below : float
+        Voxels up to it are exactly empty [HU]. Air around the patient attenuates nothing, and exact zeros let renderers skip it; lung
+        tissue lies above.
+    series : str, optional
+        SeriesInstanceUID or SeriesDescription, for a folder with several CT series.
+
+    Returns
+    -------
+    Volume
+        Density per material in world space.
+
+    Raises
+    ------
+    XrcoreError
+        One line naming the file, for anything that is not a CT, or the parameter that makes no sense.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import SimpleITK as sitk
+    >>> import xrcore as xr
+    >>> hu = np.full((20, 30, 40), -1000, dtype=np.int16)
+    >>> hu[5:15, 10:20, 10:30] = 40  # soft tissue
+    >>> sitk.WriteImage(sitk.GetImageFromArray(hu), "ct.nii.gz")
+    >>> xr.read_ct("ct.nii.gz", spacing=2.0)
+    Volume(20 x 15 x 10 voxels of 2 x 2 x 2 mm, soft + bone)
     """
+    check_spacing("read_ct", spacing)
     volume = volume_from_hu(
         read_hu(path, series=series),
         spacing=spacing,
@@ -69,8 +102,21 @@ def read_ct(
 
 
 def read_hu(path: str | os.PathLike[str], *, series: str | None = None) -> HuImage:
-    """Read a CT on its own grid in HU; formats and errors as in `read_ct`. Remarks are in `notes`."""
-    path = Path(path)
+    """Read a CT on its own grid in HU; formats and errors as in `read_ct`.
+
+    Parameters
+    ----------
+    path : path
+        The file or folder.
+    series : str, optional
+        SeriesInstanceUID or SeriesDescription, for a folder with several CT series.
+
+    Returns
+    -------
+    HuImage
+        The CT before materials, with remarks in its `notes`.
+    """
+    path = checked_path("read_ct", path)
     if path.is_dir():
         values, matrix = read_series(path, series)
     else:
