@@ -468,7 +468,7 @@ def test_the_streams_noise_is_alike(source, monkeypatch):
 
 def test_each_image_is_rendered_under_its_own_kilovolts(source):
     drawn_ones = source.draw(SAMPLES)
-    batch = source.made(drawn_ones)
+    batch = source.render(drawn_ones)
     assert len({s.kilovolts for s in drawn_ones.settings}) == 3
     for i, s in enumerate(drawn_ones.settings):
         alone = render(source.volume, source.carm, Pose(torch.from_numpy(drawn_ones.poses[i])), Beam(kilovolts=s.kilovolts))
