@@ -12,7 +12,6 @@ import anywidget
 import traitlets
 
 _PAUSE = 2.0  # times as long as the page took to draw: the rest of the page has its turn
-_TIMEOUT = 3.0  # [s]: a page that has not drawn by then is not open, or was closed
 
 
 class Throttle(anywidget.AnyWidget):
@@ -25,6 +24,8 @@ class Throttle(anywidget.AnyWidget):
     ----------
     act : callable
         Called without arguments.
+    timeout : float
+        A page that has not drawn by then is not open, or was closed [s].
     """
 
     _esm = Path(__file__).parent / "throttle.js"
@@ -32,18 +33,19 @@ class Throttle(anywidget.AnyWidget):
     requested = traitlets.Int(0).tag(sync=True)
     drawn = traitlets.Int(0).tag(sync=True)
 
-    def __init__(self, act: Callable[[], None]) -> None:
+    def __init__(self, act: Callable[[], None], *, timeout: float = 3.0) -> None:
         super().__init__()
         self.layout.display = "none"
         self._act = act
-        self._last, self._pending = -_TIMEOUT, False
+        self._timeout = timeout
+        self._last, self._pending = -timeout, False
         self._timer: asyncio.TimerHandle | None = None
         self.observe(self._page_has_drawn, names="drawn")
 
     def __call__(self) -> None:
         """Call the function, now or as soon as the page can show it."""
         busy = self._timer is not None or self.requested != self.drawn
-        left = self._last + _TIMEOUT - time.monotonic()
+        left = self._last + self._timeout - time.monotonic()
         if not busy or left <= 0:
             self._run()
             return

@@ -1,0 +1,129 @@
+"""RegistrationCockpit: from an X-ray to a saved result."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import torch
+from support.small_pelvis import CARM, PATIENTS, POSE, size, volume
+
+from xrcore import Pose
+from xrcore.registration.similarities import SIMILARITIES
+from xrcore.widgets import RegistrationCockpit
+
+
+@pytest.fixture
+def cockpit() -> Iterator[RegistrationCockpit]:
+    cockpit = RegistrationCockpit(volume(), carm=CARM, patients=PATIENTS)
+    cockpit.session.pace = 1e-3
+    yield cockpit
+    cockpit.close()
+
+
+def test_from_a_simulated_xray_to_a_saved_result(cockpit: RegistrationCockpit, tmp_path: Path):
+    assert cockpit.register_button.disabled
+    assert cockpit.save_button.disabled
+    cockpit.inputs.seed.value = 5
+    cockpit.inputs.simulate.click()
+    session = cockpit.session
+    assert session.truth == Pose.random(generator=torch.Generator().manual_seed(5))
+    assert not cockpit.register_button.disabled
+    busy = []
+    session.observe(
+        lambda _: busy.append((cockpit.register_button.disabled, cockpit.stop_button.disabled, cockpit.sliders.sliders["rx"].disabled)),
+        "history",
+    )
+    before = cockpit.curve.value
+    cockpit.register_button.click()
+    assert session.result is not None
+    assert (True, False, True) in busy
+    assert cockpit.stop_button.disabled
+    assert not cockpit.register_button.disabled
+    assert "trusted" in cockpit.outcome.value
+    assert cockpit.curve.value != before
+    assert size(cockpit.curve.value)
+    assert "std. dev." in cockpit.table.value
+    cockpit.folder.value = str(tmp_path / "out")
+    cockpit.save_button.click()
+    assert (tmp_path / "out" / "registration.json").is_file()
+    assert "registration.json" in cockpit.note.value
+    cockpit.back_button.click()
+    assert session.pose == session.start == Pose.zero()
+    # the way can be gone again
+    cockpit.step.value = 0
+    assert session.pose == session.history[0].pose
+    cockpit.step.value = len(session.history) - 1
+    assert session.pose == session.result.pose
+    assert cockpit.step.max == len(session.history) - 1
+
+
+def test_the_cockpit_s_loop_stays_alive_and_stop_stops(cockpit: RegistrationCockpit):
+    session = cockpit.session
+    cockpit.inputs.simulate.click()
+    session.pace = 0.02
+
+    async def main() -> None:
+        cockpit.register()
+        while not session.history:
+            await asyncio.sleep(0.001)
+        assert session.running
+        cockpit.inputs.simulate.click()
+        assert "running" in cockpit.note.value
+        cockpit.stop_button.click()
+        while session.running:
+            await asyncio.sleep(0.001)
+
+    asyncio.run(main())
+    assert session.result is None
+    assert "stopped" in cockpit.stage.value
+    assert not cockpit.register_button.disabled
+    assert cockpit.save_button.disabled
+
+
+def test_bad_files_show_in_the_cockpit(cockpit: RegistrationCockpit, tmp_path: Path):
+    found = cockpit.inputs
+    (tmp_path / "x<b>.png").write_bytes(b"nothing")
+    for path, button in ((found.ct, found.read_ct), (found.xray, found.read_xray)):
+        path.value = str(tmp_path / "x<b>.png")
+        button.click()
+        assert 'role="alert"' in cockpit.note.value
+        assert "<b>" not in cockpit.note.value
+        assert "x&lt;b&gt;.png" in cockpit.note.value
+    found.upload.value = ({"name": "y<b>.dcm", "type": "", "size": 1, "content": memoryview(b"z"), "last_modified": datetime.now(UTC)},)
+    assert "y&lt;b&gt;.dcm" in cockpit.note.value
+    assert found.upload.value == ()  # the same file may be chosen again
+    found.patient.value = "none"
+    assert "is damaged" in cockpit.note.value
+    assert cockpit.session.volume is volume()
+    assert found.patient.value != "none"  # the list shows who is there
+    found.patient.value = "two"
+    assert cockpit.session.volume is volume(5)
+
+
+def test_what_cannot_be_saved_or_registered_is_said(cockpit: RegistrationCockpit):
+    cockpit.register()
+    assert "no X-ray" in cockpit.note.value
+    cockpit.save_button.click()
+    assert "no result" in cockpit.note.value
+
+
+def test_method_and_similarity_go_both_ways(cockpit: RegistrationCockpit):
+    assert set(SIMILARITIES) < set(cockpit.similarity.options)
+    cockpit.method.value = "powell"
+    assert cockpit.session.method == "powell"
+    cockpit.session.similarity = "wlmi"
+    assert cockpit.similarity.value == "wlmi"
+
+
+def test_a_closed_cockpit_leaves_its_session(cockpit: RegistrationCockpit):
+    session = cockpit.session
+    cockpit.close()
+    picture, table = cockpit.comparison.canvas.front, cockpit.table.value
+    session.pose = POSE
+    session.method = "adam"
+    assert (cockpit.comparison.canvas.front, cockpit.table.value) == (picture, table)
+    assert cockpit.method.value == "gauss-newton"

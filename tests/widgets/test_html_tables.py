@@ -1,0 +1,86 @@
+"""What tables and verdicts say, and that they show words as words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support.small_pelvis import POSE, drr, volume
+
+from xrcore import Pose, Registration
+from xrcore.widgets import Session
+from xrcore.widgets.html_tables import difference_table, pose_table, verdict
+
+
+def outcome(**changes: Any) -> Registration:
+    basis = {
+        "pose": POSE,
+        "similarity": 0.91234,
+        "covariance": torch.eye(6, dtype=torch.float64),
+        "stop_reason": "step below tolerance",
+        "seconds": 1.25,
+        "initial": Pose.zero(),
+        "method": "gauss-newton",
+        "similarity_name": "zncc",
+        "evaluations": 42,
+    }
+    return Registration(**basis | changes)
+
+
+def test_a_verdict_says_what_it_is():
+    assert verdict(None) == ""
+    assert ">not trusted<" in verdict(outcome())
+    text = verdict(outcome(trusted=True))
+    assert ">trusted<" in text
+    for fact in ("zncc 0.9123", "1.25 s", "42 images", "step below tolerance"):
+        assert fact in text
+    assert "<details>" in text
+    assert "<details>" not in verdict(outcome(covariance=None))
+    assert "nan" not in verdict(outcome(covariance=torch.zeros(6, 6, dtype=torch.float64)))
+
+
+def test_correlations_are_within_one():
+    half = torch.randn(6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    text = verdict(outcome(covariance=half @ half.T))
+    cells = [float(cell.split("<")[0]) for cell in text.split(')">')[1:]]
+    table = np.array(cells).reshape(6, 6)
+    np.testing.assert_allclose(np.diag(table), 1.0)
+    assert np.abs(table).max() <= 1.0
+    assert np.array_equal(table, table.T)
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["stop_reason", "reasons", "notes", "similarity_name"],
+)
+def test_a_verdict_shows_words_as_words(field: str):
+    evil = "<script>alert('&')</script>"
+    text = verdict(outcome(**{field: (evil,) if field in ("reasons", "notes") else evil}))
+    assert "<script" not in text
+    assert "&lt;script&gt;" in text
+
+
+def test_the_table_of_poses():
+    session = Session(volume(), drr())
+    text = pose_table(session)
+    assert "mTRE" not in text
+    assert ">true<" not in text
+    session.simulate(POSE)
+    session.pose = Pose(rx=1.5)
+    text = pose_table(session)
+    assert text.count("<tr>") == 4  # names, true, start, now
+    assert "mTRE" in text
+    assert ">12.00<" in text
+    assert ">1.50<" in text
+    assert f">{session.errors(session.pose)[0]:.2f}<" in text
+    session.result = outcome()
+    assert text.count(">1.000<") + 6 == pose_table(session).count(">1.000<")
+
+
+def test_the_table_gives_differences_from_the_truth():
+    html = difference_table({"truth": Pose(rx=1.0), "network": Pose(rx=3.5, tz=-0.04)})
+    assert "(+2.5)" in html
+    assert "−0.0" not in html
+    assert "(" not in difference_table({"network": Pose(rx=3.5)})
