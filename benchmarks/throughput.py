@@ -1,10 +1,12 @@
-"""How many images a second does a training see on this machine, and what share of its time is rendering, by batch and image size?
+"""How many images a second does a training see on this machine, and what does each of its options do to that?
 
-Each figure is the median over steps of a real training (rendering, domain randomisation, forward, backward, optimiser), the first
-steps left out; rows are visited in turns, so that a slow minute of the machine hits all alike. "plain" has torch's own backward
-pass of depthwise convolutions, for comparison.
+Each row is a real training (rendering, domain randomisation, forward, backward, optimiser) with the settings of the laptop's profile but
+for the option named, and the median time of its steps, the first ones left out. Rows are visited in turns, so that a slow minute
+of the machine hits all alike. "torch's depthwise backward" is without `replace_depthwise`, for comparison.
 
-    python benchmarks/throughput.py [--steps 12] [--patient 6#] [--out results/throughput]
+A training that begins with small images has two speeds: its row is what the whole of it sees.
+
+    python benchmarks/throughput.py [--steps 12] [--patient 6#] [--only batch,prefetch] [--out results/throughput]
 """
 
 from __future__ import annotations
@@ -14,89 +16,105 @@ import statistics
 import time
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
-import torch
 from patients import CARM, chosen
 from report import RESULTS, publish
 
-from xrcore._util.threads import single_torch_thread
-from xrcore.learning.methods import method_named
-from xrcore.learning.training import profile
-from xrcore.learning.training.optimisation import half_precision
+from xrcore import TrainingSettings, Volume
+from xrcore.learning import profile
+from xrcore.learning.training import training_steps
+from xrcore.learning.training.schedule import Schedule
 from xrcore.learning.training.stream import DrrStream
 
-CASES = [
-    {"pixels": 128, "batch": 8},
-    {"pixels": 128, "batch": 16},
-    {"pixels": 128, "batch": 32},
-    {"pixels": 96, "batch": 16},
-    {"pixels": 192, "batch": 16},
-    {"pixels": 256, "batch": 16},
-]
+LAPTOP = profile("laptop").changed(validate_every=10**9, checkpoint_every=10**9, validation=1)
+WARM_UP = 2  # steps: compiled, allocated
+OPTIONS: dict[str, dict[str, Any]] = {
+    "profile laptop": {},
+    "batch=8": {"batch": 8},
+    "batch=32": {"batch": 32},
+    "batch=64": {"batch": 64},
+    "precision=float32": {"precision": "float32"},
+    "prefetch=true": {"prefetch": True},
+    "coarse_pixels=64": {"coarse_pixels": 64},
+    "coarse_pixels=64 batch=32": {"coarse_pixels": 64, "batch": 32},
+    "torch's depthwise backward": {},
+    "acquired=false": {"acquired": False},
+    "pixels=64": {"pixels": 64},
+    "pixels=96": {"pixels": 96},
+    "pixels=192": {"pixels": 192},
+    "pixels=256": {"pixels": 256},
+}
 
 
 class Case:
-    """A training reduced to its step."""
+    """A training, step by step, how long each takes, and how long the rendering of its batch takes by itself."""
 
-    def __init__(self, volume, pixels: int, batch: int, acquired: bool, quick: bool) -> None:
-        self.label = {
-            "pixels": pixels,
-            "batch": batch,
-            "protocol": "acquired" if acquired else "paper",
-            "backward": "ours" if quick else "torch",
-        }
-        self.settings = profile("laptop").changed(pixels=pixels, batch=batch, acquired=acquired)
-        self.stream = DrrStream(volume, CARM, self.settings)
-        self.method = method_named("psss")(self.settings)
-        with patch("xrcore.learning.networks.blocks.quicken", lambda network: network) if not quick else nullcontext():
-            self.network = self.method.network().train()
-        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=1e-3, foreach=True)
-        self.half = half_precision("auto", torch.device("cpu"))
-        self.rendering: list[float] = []
+    def __init__(self, volume: Volume, settings: TrainingSettings, *, replaced: bool = True) -> None:
+        self.settings, self.schedule = settings, Schedule(settings)
+        self.stream = DrrStream(volume, CARM, settings, pixels=self.schedule.pixels(0))
+        self.training = training_steps(volume, CARM, settings)
+        self.replaced = replaced
         self.whole: list[float] = []
-        self.steps = 0
+        self.rendering: list[float] = []
 
     def step(self) -> None:
-        began = time.perf_counter()
-        first = self.steps * self.settings.batch
-        with single_torch_thread():
-            batch = self.stream.batch([(0, first + i) for i in range(self.settings.batch)])
-        rendered = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
-            loss, _ = self.method.loss(self.network, batch, 0.0)
-        self.optimiser.zero_grad()
-        loss.backward()
-        self.optimiser.step()
-        self.steps += 1
-        if self.steps > 2:  # compiled, allocated
-            self.rendering.append(rendered - began)
+        number = len(self.whole)
+        # the first step also builds the network
+        without = patch("xrcore.learning.networks.blocks.replace_depthwise", lambda network: network)
+        with nullcontext() if self.replaced else without:
+            began = time.perf_counter()
+            next(self.training)
             self.whole.append(time.perf_counter() - began)
+        began = time.perf_counter()
+        self.stream.batch(self.schedule.samples(number), [number] * self.settings.batch)
+        self.rendering.append(time.perf_counter() - began)
 
-    def row(self) -> dict:
-        whole, rendering = statistics.median(self.whole), statistics.median(self.rendering)
-        return self.label | {
-            "images / s": round(self.settings.batch / whole, 1),
-            "rendering %": round(100 * rendering / whole, 1),
-            "ms / image": round(1e3 * whole / self.settings.batch, 1),
-            "rendering ms / image": round(1e3 * rendering / self.settings.batch, 2),
-        }
+    def seconds(self) -> tuple[float, float]:
+        """Of an image: in all, and of its rendering by itself."""
+        whole, rendering = (statistics.median(times[WARM_UP:]) / self.settings.batch for times in (self.whole, self.rendering))
+        return whole, rendering
+
+
+def cases_of(volume: Volume, changes: dict[str, Any], *, replaced: bool) -> list[tuple[float, Case]]:
+    """The phases of a training, each with its share of the images."""
+    settings = LAPTOP.changed(**changes)
+    if settings.coarse_pixels is None:
+        return [(1.0, Case(volume, settings, replaced=replaced))]
+    full = settings.changed(coarse_pixels=None)
+    return [(settings.coarse_share, Case(volume, settings)), (1 - settings.coarse_share, Case(volume, full))]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--patient", default="6#")
+    parser.add_argument("--only", default="", help="words of the options to measure, beside the profile itself")
     parser.add_argument("--out", type=Path, default=RESULTS / "throughput")
     args = parser.parse_args()
     (patient,) = chosen(args.patient)
-    volume = patient.volume(profile("laptop").spacing)
-    cases = [Case(volume, **case, acquired=True, quick=True) for case in CASES]
-    cases += [Case(volume, 128, 16, acquired=False, quick=True), Case(volume, 128, 16, acquired=True, quick=False)]
-    for _ in range(args.steps + 2):
-        for case in cases:
-            case.step()
-    rows = [case.row() for case in cases]
+    volume = patient.volume(LAPTOP.spacing)
+    words = args.only.split(",")
+    wanted = {name: changes for name, changes in OPTIONS.items() if name == "profile laptop" or any(word in name for word in words)}
+    trainings = {name: cases_of(volume, changes, replaced="torch's" not in name) for name, changes in wanted.items()}
+    for _ in range(args.steps + WARM_UP):
+        for phases in trainings.values():
+            for _, case in phases:
+                case.step()
+    rows: list[dict[str, Any]] = []
+    for name, phases in trainings.items():
+        whole, rendering = (sum(share * case.seconds()[i] for share, case in phases) for i in (0, 1))
+        rows.append(
+            {
+                "option": name,
+                "images / s": round(1 / whole, 1),
+                "times the profile's": round(1 / whole / (rows[0]["images / s"] if rows else 1 / whole), 2),
+                "rendering %": round(100 * rendering / whole, 1),
+                "ms / image": round(1e3 * whole, 1),
+                "rendering ms / image": round(1e3 * rendering, 2),
+            }
+        )
     publish(args.out, rows, digits=4)
 
 

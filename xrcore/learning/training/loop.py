@@ -168,12 +168,22 @@ def training_steps(
 
     Parameters
     ----------
-    volume, carm, settings, resume, start, progress
-        As of `train`.
+    volume : Volume
+        The patient's CT.
+    carm : CArm
+        The geometry, of any number of pixels.
+    settings : TrainingSettings
+        Of the training.
     folder : Path, optional
-        As `out` of `train`.
+        For model, checkpoints and log; without it nothing is written.
+    resume : bool
+        Go on from the folder's checkpoint, if there is one.
+    start : PoseRegressor, optional
+        A model whose weights to begin with.
     device : torch.device
         Where to render and learn.
+    progress : bool
+        Show a progress bar on stderr.
 
     Yields
     ------
