@@ -2,7 +2,8 @@
 
 Each row is a real training (rendering, domain randomisation, forward, backward, optimiser) with the settings of the laptop's profile but
 for the option named, and the median time of its steps, the first ones left out. Rows are visited in turns, so that a slow minute
-of the machine hits all alike. "torch's depthwise backward" is without `replace_depthwise`, for comparison.
+of the machine hits all alike; the processor's time, of all threads, says more than the wall clock where other programs run.
+"torch's depthwise backward" is without `replace_depthwise`, for comparison.
 
 A training that begins with small images has two speeds: its row is what the whole of it sees.
 
@@ -57,6 +58,7 @@ class Case:
         self.training = training_steps(volume, CARM, settings)
         self.replaced = replaced
         self.whole: list[float] = []
+        self.processor: list[float] = []
         self.rendering: list[float] = []
 
     def step(self) -> None:
@@ -64,17 +66,17 @@ class Case:
         # the first step also builds the network
         without = patch("xrcore.learning.networks.blocks.replace_depthwise", lambda network: network)
         with nullcontext() if self.replaced else without:
-            began = time.perf_counter()
+            began, busy = time.perf_counter(), time.process_time()
             next(self.training)
             self.whole.append(time.perf_counter() - began)
+            self.processor.append(time.process_time() - busy)
         began = time.perf_counter()
         self.stream.batch(self.schedule.samples(number), [number] * self.settings.batch)
         self.rendering.append(time.perf_counter() - began)
 
-    def seconds(self) -> tuple[float, float]:
-        """Of an image: in all, and of its rendering by itself."""
-        whole, rendering = (statistics.median(times[WARM_UP:]) / self.settings.batch for times in (self.whole, self.rendering))
-        return whole, rendering
+    def seconds(self) -> tuple[float, ...]:
+        """Of an image: in all, of the processor's time, and of its rendering by itself."""
+        return tuple(statistics.median(times[WARM_UP:]) / self.settings.batch for times in (self.whole, self.processor, self.rendering))
 
 
 def cases_of(volume: Volume, changes: dict[str, Any], *, replaced: bool) -> list[tuple[float, Case]]:
@@ -104,7 +106,7 @@ def main() -> None:
                 case.step()
     rows: list[dict[str, Any]] = []
     for name, phases in trainings.items():
-        whole, rendering = (sum(share * case.seconds()[i] for share, case in phases) for i in (0, 1))
+        whole, processor, rendering = (sum(share * case.seconds()[i] for share, case in phases) for i in range(3))
         rows.append(
             {
                 "option": name,
@@ -112,6 +114,7 @@ def main() -> None:
                 "times the profile's": round(1 / whole / (rows[0]["images / s"] if rows else 1 / whole), 2),
                 "rendering %": round(100 * rendering / whole, 1),
                 "ms / image": round(1e3 * whole, 1),
+                "processor ms / image": round(1e3 * processor, 1),
                 "rendering ms / image": round(1e3 * rendering, 2),
             }
         )
