@@ -1,7 +1,7 @@
 # make demo        register a simulated X-ray; sets everything up first, needs Python 3.11 or newer
 # make test        the tests and the notebooks, but for those marked slow
 # make test-slow   the tests marked slow: whole workflows, a batch system, the site
-# make lint        style and types
+# make lint        style, types, and which package imports which
 # make lab         the notebooks in JupyterLab
 # make explore     the explore notebook as a page of its own, without JupyterLab
 # make reproduce   every table and figure of the paper; PROFILE=smoke (minutes), laptop (hours) or paper (a GPU)
@@ -39,6 +39,7 @@ lint: $(VENV)/.dev
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
 
 lab: $(VENV)/.dev
 	@$(BIN)/jupyter lab notebooks
