@@ -1,9 +1,10 @@
-"""The site: every public name is in its reference; it builds without a warning, and stands by itself."""
+"""The site: every public name is in its reference; it builds without a warning, works offline, and fits a phone."""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -56,18 +57,44 @@ def test_launch_buttons_lead_to_the_repository_that_the_citation_names(conf, tmp
     assert "colab.research.google.com/github/owner/xrcore/blob/HEAD/notebooks/a.ipynb" in conf.launch("a.ipynb")
 
 
-@pytest.mark.slow
-def test_the_site_builds_without_a_warning_and_needs_no_network(tmp_path):
-    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-E", "-b", "html", "-d", tmp_path / "doctrees"]
-    before = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True).stdout
-    done = subprocess.run(
-        [*command, ROOT / "docs", tmp_path / "html"], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
-    )
+def status() -> str:
+    return subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True).stdout
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """The built site; warnings are errors."""
+    out, before = tmp_path_factory.mktemp("site"), status()
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-E", "-b", "html", "-d", out / "doctrees", ROOT / "docs"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([*command, out / "html"], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True).stdout == before
-    for page in (tmp_path / "html").rglob("*.html"):
-        loaded = re.findall(r"<(?:script|img|iframe)[^>]* src=\"(https?:[^\"]+)", page.read_text(encoding="utf-8"))
-        styles = re.findall(r"<link[^>]* rel=\"stylesheet\"[^>]* href=\"(https?:[^\"]+)", page.read_text(encoding="utf-8"))
-        assert loaded + styles == [], page
-    index = (tmp_path / "html" / "searchindex.js").read_text(encoding="utf-8")
-    assert all(word in index for word in ("lateral", "carm", "yaml", "register"))
+    assert status() == before, "the build changed files that git follows"
+    return out / "html"
+
+
+@pytest.mark.slow
+def test_the_site_loads_nothing_from_elsewhere(site):
+    for page in site.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        loaded = re.findall(r"<(?:script|img|iframe)[^>]* src=\"(https?:[^\"]+)", text)
+        loaded += re.findall(r"<link[^>]* rel=\"stylesheet\"[^>]* href=\"(https?:[^\"]+)", text)
+        assert loaded == [], page
+
+
+@pytest.mark.slow
+def test_search_and_narrow_pages_work_from_the_disk(site):
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
+        page = browser.new_page(viewport={"width": 390, "height": 800})
+        for words, expected in {"lateral": "Conventions", "carm.yaml": "Your own data", "register": "xrcore.register"}.items():
+            page.goto(f"file://{site}/search.html?q={words}")
+            page.wait_for_selector(f"#search-results li:has-text('{expected}')", timeout=60_000)
+        for name in ("index", "guides/your_data", "api/names/xrcore.Pose", "notebooks/04_table3_ablation", "results"):
+            page.goto(f"file://{site}/{name}.html")
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390, f"{name} is wider than a phone"
+        browser.close()
