@@ -67,7 +67,7 @@ gpu: $(VENV)/.core
 		$(BIN)/python benchmarks/tables.py && exit $$passed # the figures even where a test failed
 
 clean:
-	rm -rf $(VENV) demo site dist .snakemake results/smoke figures/smoke *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo site docs/generated docs/notebooks docs/api/names dist .snakemake results/smoke figures/smoke *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
 
 $(BIN)/python:
