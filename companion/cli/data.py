@@ -24,7 +24,7 @@ ManifestFile = Annotated[Path | None, typer.Option("--manifest", metavar="YAML",
 
 @data.callback(invoke_without_command=True)
 def _data(context: typer.Context) -> None:
-    """List, fetch and check the public CTs and X-rays of the experiments.
+    """List, fetch and check public CTs and X-rays.
 
     Data go to the folder that XRCORE_DATA names, else to the user's cache; what the folder XRCORE_DATA_MIRROR
     holds, by path or by hash, is used instead of a download.
@@ -89,7 +89,9 @@ def fetch(
 
 @data.command()
 def verify(names: Names = None, manifest: ManifestFile = None) -> None:
-    """Read all bytes again and compare their hashes; default everything that is here or in the mirror.
+    """Read all bytes again and compare their hashes.
+
+    Default everything that is here or in the mirror.
 
     Exit code 2 for wrong or missing bytes, and for a NAME that is not here.
     """

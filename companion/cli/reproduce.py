@@ -17,10 +17,11 @@ def reproduce(
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only say what would run, and why.")] = False,
     root: Annotated[Path, typer.Option(metavar="DIR", help="The clone of xrcore.")] = Path(),
 ) -> None:
-    """Make every table and figure of the paper again: data, trainings, evaluations, notebooks.
+    """Make every table and figure of the paper again.
 
-    Only what is missing or has other settings than before is made. Interrupted at any moment, the same command goes on: trainings from
-    their last checkpoint, evaluations from their last case. Needs a clone of xrcore and its extra `workflow`.
+    Fetches data, trains, evaluates and runs the notebooks. Only what is missing or has other settings than before is made. Interrupted at
+    any moment, the same command goes on: trainings from their last checkpoint, evaluations from their last case. Needs a clone of xrcore
+    and its extra `workflow`.
 
     \b
     Examples:

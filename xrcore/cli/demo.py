@@ -28,9 +28,9 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Which patient, pose and noise.")] = 0,
     implant: Annotated[bool, typer.Option("--implant", help="Give the patient a hip replacement.")] = False,
 ) -> None:
-    """Register a simulated X-ray of a built-in patient; needs no data.
+    """Register a simulated X-ray of a built-in patient.
 
-    Builds a pelvis, simulates an X-ray of it as acquired (another tube voltage, noise, scatter, blur, round field) from a
+    Needs no data. Builds a pelvis, simulates an X-ray of it as acquired (another tube voltage, noise, scatter, blur, round field) from a
     random pose, registers it from the AP view, and compares with the truth.
 
     \b

@@ -1,4 +1,4 @@
-"""Session: one registration as it goes on. No widget in it; scripts may use it as well."""
+"""Session: the state of one registration. No widget in it; scripts may use it as well."""
 
 from __future__ import annotations
 
@@ -40,11 +40,37 @@ _PATIENCE = 4.0  # [s], of all pauses together
 
 
 class Session(PoseState):
-    """A CT and an X-ray, the pose that is shown, how to register, and what came of it.
+    """A CT and an X-ray, the pose that is shown, how to register, and the result: traitlets' traits, to `observe`.
 
-    Beside the traits of `PoseState`: `xray`; `truth`, the pose of a simulated X-ray; `method` and `similarity`, as for `xrcore.register`,
-    "auto" being the method's own; `stage`, in words; `history`, the steps so far; `result`. pace: seconds that each better
-    pose stays, for those who watch, up to some seconds in all; it does not count as the registration's time.
+    Parameters
+    ----------
+    volume : Volume or VolumeSource
+        The CT, or where volumes of a patient come from.
+    xray : Xray, optional
+        The X-ray, where there is one already.
+    carm : CArm
+        Default the paper's; an X-ray brings its own.
+    beam : Beam, optional
+        The beam that a registration assumes; default 90 kV.
+    pose : Pose, optional
+        The pose to begin with, one; default the X-ray's own, or zero.
+
+    Attributes
+    ----------
+    xray : Xray or None
+        The X-ray.
+    truth : Pose or None
+        The pose of a simulated X-ray.
+    method, similarity : str
+        As for `xrcore.register`, "auto" being the method's own similarity.
+    stage : str
+        What a registration is doing, in words.
+    history : tuple of Step
+        The steps so far.
+    result : Registration or None
+        The result.
+    pace : float
+        How long each better pose stays for those who watch, up to some seconds in all [s]; it does not count as the registration's time.
     """
 
     xray = Instance(Xray, allow_none=True)
@@ -77,7 +103,18 @@ class Session(PoseState):
     # What is registered
 
     def choose(self, patient: VolumeSource) -> None:
-        """Another patient; the X-ray is gone, since it was somebody else's. Raises XrcoreError where the CT cannot be read."""
+        """Take another patient; the X-ray is gone, since it was somebody else's.
+
+        Parameters
+        ----------
+        patient : VolumeSource
+            Where the CT comes from.
+
+        Raises
+        ------
+        XrcoreError
+            If the CT cannot be read, or a registration is running.
+        """
         self._refuse_while_running()
         volume = self._volume_of(patient)
         self._read, self._files, self._simulated = volume, {}, {}
@@ -86,7 +123,20 @@ class Session(PoseState):
         self.start = self.pose
 
     def read_ct(self, path: str | os.PathLike[str], **options: Any) -> None:
-        """The CT in a file or folder. options: of `xrcore.read_ct`. An X-ray that was read from a file stays: it may be this patient's."""
+        """Read the CT in a file or folder; an X-ray that was read from a file stays, since it may be this patient's.
+
+        Parameters
+        ----------
+        path : path
+            A NIfTI, NRRD or MetaImage file, or a folder of DICOM slices.
+        **options
+            Keyword arguments of `xrcore.read_ct`.
+
+        Raises
+        ------
+        XrcoreError
+            If it cannot be read, or a registration is running.
+        """
         file = _named(path, "CT")
         xray = None if self._simulated else self.xray
         files = {name: value for name, value in self._files.items() if name != "ct"}
@@ -97,7 +147,22 @@ class Session(PoseState):
             self.notes, self._files = (*notes, *xray.notes), files
 
     def read_xray(self, path: str | os.PathLike[str], carm: str | os.PathLike[str] | None = None, **options: Any) -> None:
-        """The X-ray in a file. options: of `xrcore.read_xray`; carm: a carm.yaml. The pose goes to where the file says, else stays."""
+        """Read the X-ray in a file; the pose goes to where the file says, else stays.
+
+        Parameters
+        ----------
+        path : path
+            A DICOM, PNG or TIFF file.
+        carm : path, optional
+            A carm.yaml, which PNG and TIFF need.
+        **options
+            Keyword arguments of `xrcore.read_xray`.
+
+        Raises
+        ------
+        XrcoreError
+            If it cannot be read, or a registration is running.
+        """
         self._refuse_while_running()
         file = _named(path, "X-ray")
         yaml = _named(carm, "C-arm") if carm and str(carm).strip() else None
@@ -107,7 +172,18 @@ class Session(PoseState):
         self._take(xray)
 
     def receive_xray(self, contents: Mapping[str, bytes]) -> None:
-        """The X-ray among uploaded files (name: content), of which one may be a carm.yaml."""
+        """Read the X-ray among uploaded files.
+
+        Parameters
+        ----------
+        contents : mapping of str to bytes
+            Content by name; one may be a carm.yaml.
+
+        Raises
+        ------
+        XrcoreError
+            If there is not one X-ray, it cannot be read, or a registration is running.
+        """
         yaml = [name for name in contents if Path(name).suffix.lower() in (".yaml", ".yml")]
         images = [name for name in contents if name not in yaml]
         if len(images) != 1 or len(yaml) > 1:
@@ -128,9 +204,16 @@ class Session(PoseState):
             self._files[key]["path"] = name
 
     def simulate(self, truth: Pose | None = None, *, settings: Acquisition | None = None, seed: int = 0) -> None:
-        """An X-ray of the patient, from voxels finer than those registered where there are any.
+        """Simulate an X-ray of the patient, from voxels finer than those registered where there are any; the pose shown becomes zero.
 
-        truth: default a pose drawn from the paper's ranges by `seed`, which also draws the noise. The pose shown becomes zero.
+        Parameters
+        ----------
+        truth : Pose, optional
+            From where, one pose; default one drawn from the paper's ranges by `seed`.
+        settings : Acquisition, optional
+            Tube voltage, noise and the like.
+        seed : int
+            Of the pose and the noise.
         """
         self._refuse_while_running()
         truth = Pose.random(generator=torch.Generator().manual_seed(seed)) if truth is None else truth
@@ -145,11 +228,20 @@ class Session(PoseState):
     # Registering
 
     async def run(self) -> Registration | None:
-        """Register from the pose shown; `numbers` and `history` follow. Returns None when `stop` ended it: the pose then stays.
+        """Register from the pose shown; `numbers` and `history` follow, and other coroutines run in between.
 
-        Other coroutines run in between: this is what keeps a notebook's buttons alive. For callbacks; in a cell use `register`, because
-        while a cell awaits, kernels leave messages of the page without their answer, and sliders then go deaf.
-        Raises XrcoreError as `xrcore.register` does.
+        This keeps a notebook's buttons alive. It is for callbacks; in a cell use `register`, because while a cell awaits, kernels leave
+        messages of the page without their answer, and sliders then no longer respond.
+
+        Returns
+        -------
+        Registration or None
+            The result; None when `stop` ended it, and the pose then stays.
+
+        Raises
+        ------
+        XrcoreError
+            As `xrcore.register` does, or if there is no X-ray.
         """
         for pause in self._registering():
             # never 0: messages that just arrived take more than one turn of the loop
@@ -157,7 +249,13 @@ class Session(PoseState):
         return self.result
 
     def register(self) -> Registration | None:
-        """As `run`, but at once, while the caller waits."""
+        """Register as `run` does, but while the caller waits.
+
+        Returns
+        -------
+        Registration or None
+            The result; None when `stop` ended it.
+        """
         for _ in self._registering():
             pass
         return self.result
@@ -213,7 +311,13 @@ class Session(PoseState):
         self._stopping = True
 
     def describe(self) -> str:
-        """What is to be registered, in a line."""
+        """Say what is to be registered.
+
+        Returns
+        -------
+        str
+            CT, X-ray and notes, in a line.
+        """
         z, y, x = self.volume.shape
         parts = [f"CT {x} × {y} × {z}, {' + '.join(self.volume.materials)}"]
         if self.xray is not None:
@@ -223,14 +327,41 @@ class Session(PoseState):
         return " · ".join((*parts, *self.notes))
 
     def errors(self, pose: Pose) -> tuple[float, float] | None:
-        """(mTRE, mPD) [mm] of a pose, where the truth is known."""
+        """Measure the error of a pose.
+
+        Parameters
+        ----------
+        pose : Pose
+            The pose, one.
+
+        Returns
+        -------
+        tuple of float, or None
+            mTRE and mPD [mm]; None where the truth is not known.
+        """
         if self.truth is None:
             return None
         points = self.volume.surface_points()
         return tuple(float(measure(pose, self.truth, points, self.carm, self.volume.isocenter)) for measure in (mtre, mpd))  # type: ignore[return-value]
 
     def save(self, folder: str | os.PathLike[str]) -> list[Path]:
-        """Write what `xrcore register` writes, whole or not at all; returns the files."""
+        """Write what `xrcore register` writes, whole or not at all.
+
+        Parameters
+        ----------
+        folder : path
+            Where; it is made if needed.
+
+        Returns
+        -------
+        list of pathlib.Path
+            The files.
+
+        Raises
+        ------
+        XrcoreError
+            If there is no result, or the folder cannot be written.
+        """
         if self.result is None or self.xray is None:
             raise XrcoreError("there is no result to save yet; register first")
         if not str(folder).strip():

@@ -18,7 +18,23 @@ class VolumeSource(Protocol):
     """What can give the CT of one patient at a voxel size; anything with this method will do."""
 
     def volume(self, spacing: float) -> Volume:
-        """Give the patient's volume at `spacing` [mm]; raises XrcoreError where it cannot be read."""
+        """Give the patient's volume.
+
+        Parameters
+        ----------
+        spacing : float
+            Voxel size [mm].
+
+        Returns
+        -------
+        Volume
+            The CT.
+
+        Raises
+        ------
+        XrcoreError
+            If it cannot be read.
+        """
         ...
 
 

@@ -257,6 +257,7 @@ def test_an_uploaded_xray_is_registered(cockpit, tmp_path):
     assert numbers(cockpit, "found") == pytest.approx(truth.numbers[0].tolist(), abs=1.5)
 
 
+@pytest.mark.slow
 def test_the_scene_follows_the_pose(show, tmp_path, keep):
     page = show("scene", SCENE, "PoseExplorer(state=scene.state)")
     page.wait_for_selector(".xr-scene canvas")
@@ -277,6 +278,7 @@ def test_the_scene_follows_the_pose(show, tmp_path, keep):
     shutil.copy(tmp_path / "after.png", keep / "scene.png")
 
 
+@pytest.mark.slow
 def test_the_explore_notebook_runs_and_shows_every_instrument(show, root, keep):
     shutil.copytree(REPOSITORY / "models" / "phantom", root / "models" / "phantom")
     (root / "notebooks").mkdir()

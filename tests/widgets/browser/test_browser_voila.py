@@ -13,6 +13,7 @@ pytest.importorskip("voila", reason="the notebooks extra is not installed")
 REPOSITORY = Path(__file__).parents[3]
 
 
+@pytest.mark.slow
 def test_voila_serves_living_instruments(browser, tmp_path, keep):
     (tmp_path / "notebooks").mkdir()
     shutil.copytree(REPOSITORY / "models" / "phantom", tmp_path / "models" / "phantom")
