@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from xrcore import Beam, CArm, Pose, XrcoreError
+from xrcore import Acquisition, Beam, CArm, Pose, Volume, Xray, XrcoreError, metrics, read_ct, read_xray, simulate, write_carm
 from xrcore.beam import mass_attenuation
+from xrcore.ct import HuImage, volume_from_hu
+from xrcore.phantom import pelvis
+from xrcore.simulation import area_density
 
 CARM = CArm(source_to_detector=1259.65, source_to_isocenter=742.5, shape=(24, 32), pixel_spacing=1.6875)
 K = CARM.K.tolist()
@@ -26,6 +29,28 @@ def carm(**changes: Any) -> CArm:
 
 def intrinsics(k: Any = K, **scale: Any) -> CArm:
     return CArm.from_intrinsics(k, (24, 32), source_to_isocenter=600, **scale)
+
+
+def volume(**changes: Any) -> Volume:
+    good = {"density": torch.rand(2, 3, 4, 5), "materials": ("soft", "bone"), "world_from_voxel": torch.eye(4)}
+    return Volume(**(good | changes))
+
+
+def xray(**changes: Any) -> Xray:
+    return Xray(**({"image": torch.rand(24, 32), "carm": CARM} | changes))
+
+
+def hu() -> HuImage:
+    values = np.random.default_rng(0).uniform(-1000, 500, (8, 12, 10)).astype(np.float32)
+    return HuImage(hu=values, world_from_voxel=np.diag([2.0, 2.0, 3.0, 1.0]))
+
+
+def mtre(pose: Any = Pose(), landmarks: Any = ((0.0, 0.0, 0.0),), isocenter: Any = ORIGIN) -> Any:  # noqa: B008
+    return metrics.mtre(pose, Pose(), landmarks, CARM, isocenter)
+
+
+IMAGE = torch.rand(24, 32)
+NOT_A_SEED = (None, -1, 1.5, "0", True)
 
 
 # (what the message must name, the call, values that it must refuse)
@@ -65,6 +90,56 @@ CHECKS: list[tuple[str, Callable[[Any], Any], tuple[Any, ...]]] = [
     ("Beam: materials", lambda v: Beam().attenuation(v), (None, "soft", (), (1,), 5)),
     ("mass_attenuation: no material", lambda v: mass_attenuation(v, 50.0), (None, "wood", ["soft"])),
     ("mass_attenuation: energies", lambda v: mass_attenuation("soft", v), (None, "ab", 9.9, 150.1, math.nan)),
+    ("read_ct: path", read_ct, (None, 5, ["a"])),
+    ("read_ct: spacing", lambda v: read_ct("absent.nii", spacing=v), ("2", -1.0, 0, math.nan, math.inf, True, (2.0, 2.0))),
+    ("volume_from_hu: spacing", lambda v: volume_from_hu(hu(), spacing=v), ("2", -1.0, 0, math.nan)),
+    ("volume_from_hu: keep", lambda v: volume_from_hu(hu(), keep=v), (1, "1", (1.5,))),
+    ("read_ct: air", lambda v: volume_from_hu(hu(), air=v), (None, "vacuum", ["none"])),
+    ("read_ct: metal", lambda v: volume_from_hu(hu(), metal=v), (None, "gold")),
+    ("read_ct: metal_above", lambda v: volume_from_hu(hu(), metal_above=v), (300, "3000", math.nan)),
+    ("read_ct: background", lambda v: volume_from_hu(hu(), background=v), (-1000, 400, "0", math.nan)),
+    ("read_ct: empty_below", lambda v: volume_from_hu(hu(), empty_below=v), (-500, None, "-950", math.nan)),
+    ("CT: hu", lambda v: HuImage(hu=v, world_from_voxel=np.eye(4)), ("abc", [[1.0], [1.0, 2.0]])),
+    ("CT: world_from_voxel", lambda v: HuImage(hu=hu().hu, world_from_voxel=v), ("abc", np.eye(3), np.zeros((4, 4)))),
+    ("Volume: density", lambda v: volume(density=v), (None, "abc", torch.rand(3, 4, 5), torch.zeros(2, 3, 4, 5, dtype=torch.int16))),
+    ("Volume: materials", lambda v: volume(materials=v), (None, "soft", (1, 2))),
+    ("Volume: world_from_voxel", lambda v: volume(world_from_voxel=v), (None, "abc", torch.eye(3), torch.zeros(4, 4))),
+    ("Volume: isocenter", lambda v: volume(isocenter=v), ("abc", (0.0, 0.0))),
+    ("Volume: no material", lambda v: volume().material(v), (None, "wood")),
+    ("Volume.coarser: spacing", lambda v: volume().coarser(v), NOT_A_LENGTH),
+    ("Volume.surface_points: count", lambda v: volume().surface_points(v), (None, 0, -1, 1.5, "64")),
+    ("read_xray: path", read_xray, (None, 5)),
+    ("read_xray: carm", lambda v: read_xray("absent.png", v), (5, {"shape": (2, 2)})),
+    ("read_xray: detector", lambda v: read_xray("absent.dcm", detector=v), (None, "left", ["posterior"])),
+    ("read_xray: frame", lambda v: read_xray("absent.dcm", frame=v), (1.5, "1", True)),
+    ("write_carm: carm", lambda v: write_carm("absent.yaml", v), (None, {})),
+    ("Xray: image", lambda v: xray(image=v), (None, "abc", torch.rand(32, 24), torch.rand(1, 24, 32))),
+    ("Xray: mask", lambda v: xray(mask=v), ("abc", torch.ones(3, 3))),
+    ("Xray: carm", lambda v: xray(carm=v), (None, "carm.yaml")),
+    ("Xray: pose", lambda v: xray(pose=v), ([0.0] * 6, "AP")),
+    ("mtre: pose", lambda v: mtre(pose=v), (None, [0.0] * 6)),
+    ("mtre: landmarks", lambda v: mtre(landmarks=v), (None, "abc", (), torch.zeros(3, 2), ((math.nan, 0.0, 0.0),))),
+    ("mtre: isocenter", lambda v: mtre(isocenter=v), (None, "abc", (0.0, 0.0), torch.zeros(1, 3))),
+    ("ncc: a", lambda v: metrics.ncc(v, IMAGE), (None, "abc", torch.rand(3), torch.rand(5, 5))),
+    ("ncc: b", lambda v: metrics.ncc(IMAGE, v), (None, "abc", torch.full((24, 32), math.nan))),
+    ("ncc: mask", lambda v: metrics.ncc(IMAGE, IMAGE, v), ("abc", torch.ones(3, 3))),
+    ("ssim: data_range", lambda v: metrics.ssim(IMAGE, IMAGE, data_range=v), (0.0, -1.0, "1", math.nan)),
+    ("success_rate: mtre_values", metrics.success_rate, (None, "abc")),
+    ("success_rate: threshold", lambda v: metrics.success_rate([1.0], v), NOT_A_LENGTH),
+    ("Acquisition: photons", lambda v: Acquisition(photons=v), (1.0, "many", math.nan)),
+    ("Acquisition: scatter", lambda v: Acquisition(scatter=v), (None, -0.1, "much")),
+    ("Acquisition: bits", lambda v: Acquisition(bits=v), (7, 12.0, "12")),
+    ("Acquisition: mask", lambda v: Acquisition(mask=v), ("hexagon", ["circle"], 1)),
+    ("Acquisition: oversample", lambda v: Acquisition(oversample=v), (None, 0, 1.5)),
+    ("Acquisition: text", lambda v: Acquisition(text=v), (None, 3)),
+    ("Acquisition: inverted", lambda v: Acquisition(inverted=v), (None, 1)),
+    ("Acquisition: no setting", lambda v: Acquisition.ideal(**v), ({"colour": 1},)),
+    ("simulate: seed", lambda v: simulate(volume(), CARM, Pose(), seed=v), NOT_A_SEED),
+    ("simulate: settings", lambda v: simulate(volume(), CARM, Pose(), settings=v), ("acquired", {})),
+    ("simulate: expected one pose", lambda v: simulate(volume(), CARM, v), (Pose.zero(2),)),
+    ("area_density: step", lambda v: area_density(volume(), CARM, Pose(), step=v), NOT_A_LENGTH),
+    ("pelvis: seed", pelvis, NOT_A_SEED),
+    ("pelvis: spacing", lambda v: pelvis(spacing=v), (None, "2", 0.1, 11, math.nan)),
 ]
 CASES = [(named, call, value) for named, call, values in CHECKS for value in values]
 

@@ -230,24 +230,13 @@ def test_bone_only_ct_warns_and_background_empties_it(tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"air": "vacuum"}, "air must be one of"),
-        ({"metal": "gold"}, "metal must be one of"),
-        ({"metal_above": 300}, "metal_above"),
-        ({"background": -1000}, "needs no background"),
-        ({"background": 400}, "background"),
-        ({"background": float("nan")}, "background"),
-        ({"empty_below": -500}, "empty_below"),
-        ({"spacing": 0}, "spacing"),
-        ({"spacing": -2.0}, "spacing"),
-        ({"spacing": float("nan")}, "spacing"),
-        ({"spacing": "2"}, "spacing"),
         ({"spacing": 50.0}, "coarser than the CT"),
         ({"spacing": 1e-3}, "more than"),
         ({"keep": [1]}, "labels="),
         ({"labels": np.zeros((2, 2, 2))}, "labels"),
     ],
 )
-def test_nonsense_options_are_rejected_by_name(options, words):
+def test_options_that_do_not_fit_the_ct_are_refused(options, words):
     with pytest.raises(XrcoreError, match=words) as error:
         volume_from_hu(body(), np.diag([2.0, 2.0, 3.0, 1.0]), **options)
     only_line(error)

@@ -541,7 +541,7 @@ def test_pages_of_a_tiff(tmp_path):
     pages = [Image.fromarray(picture(seed=s).numpy()) for s in range(3)]
     pages[0].save(tmp_path / "x.tif", save_all=True, append_images=pages[1:])
     assert torch.equal(read_xray(tmp_path / "x.tif", CARM, frame=2).image, picture(seed=2))
-    assert "page 0 of 3" in read_xray(tmp_path / "x.tif", CARM).notes[0]
+    assert "frame 0 of 3" in read_xray(tmp_path / "x.tif", CARM).notes[0]
     with pytest.raises(XrcoreError, match="no frame 3"):
         read_xray(tmp_path / "x.tif", CARM, frame=3)
 
@@ -671,3 +671,16 @@ def test_real_radiograph(shared_data, tmp_path):
     assert xray.carm.shape == (1760, 1760)
     assert torch.isfinite(xray.image).all()
     assert 0.05 < float(xray.mask.float().mean()) <= 1
+
+
+def test_an_xray_prints_a_few_lines():
+    carm = CArm(source_to_detector=1000, source_to_isocenter=600, shape=(20, 30), pixel_spacing=(2, 1.5))
+    mask = torch.zeros(20, 30, dtype=torch.bool)
+    mask[:, :15] = True
+    xray = Xray(image=torch.rand(20, 30), carm=carm, mask=mask, pose=Pose(ry=20), notes=("inverted", "frame 0 of 3"))
+    first, *rest = repr(xray).splitlines()
+    assert first == "Xray: 20 x 30 pixels of 2 x 1.5 mm, 50 % of them inside the mask"
+    assert rest == [f"  pose: {Pose(ry=20)}", "  note: inverted", "  note: frame 0 of 3"]
+    page = xray._repr_html_()
+    assert "data:image/png;base64," in page
+    assert "50 % of them inside the mask" in page

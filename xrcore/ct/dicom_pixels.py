@@ -20,7 +20,7 @@ from xrcore._util.errors import XrcoreError
 from xrcore._util.suppress_stderr import suppress_library_output
 
 MOST_PIXELS = 2**28
-COMPRESSED_AT_MOST = 5000  # pixels a byte
+COMPRESSED_AT_MOST = 5000  # pixels a byte; a smaller file does not hold what its header says
 _PIXEL_TAGS = (
     "SamplesPerPixel",
     "PhotometricInterpretation",

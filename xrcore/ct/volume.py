@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from xrcore._util.conversion import as_tensor
 from xrcore._util.device_memory import OUT_OF_MEMORY, NoRoomError
 from xrcore._util.devices import named_device
-from xrcore._util.errors import XrcoreError
+from xrcore._util.errors import XrcoreError, is_number, is_whole, require
 
 T = TypeVar("T")
 
@@ -24,12 +25,23 @@ class Volume:
 
     What renderers and others derive from it is kept with it, until one of its tensors changes in place.
 
+    Parameters
+    ----------
+    density : Float[Tensor, "M D H W"]
+        Mass density [g/cm3], axes (material, z, y, x), float32 (float64 for the reference renderer), zero outside the body.
+    materials : tuple of str
+        M names that a `Beam` knows, e.g. ("soft", "bone") or ("soft", "bone", "metal").
+    world_from_voxel : Float[Tensor, "4 4"]
+        From (x-, y-, z-index, 1) to LPS [mm]; voxel centres at integers.
+    isocenter : Float[Tensor, "3"], optional
+        LPS [mm]; default the centre of the grid's extent. Coarser copies keep it.
+    notes : tuple of str
+        One-line remarks for the user about the file it was read from.
 
-    density: (M, D, H, W) [g/cm3], array order (material, z, y, x), float32 (float64 for the oracle), zero outside the body.
-    materials: M names that a `Beam` knows, e.g. ("soft", "bone") or ("soft", "bone", "metal").
-    world_from_voxel: 4x4, maps (i, j, k, 1) = (x-, y-, z-index, 1) to LPS mm; voxel centres at integers.
-    isocenter: LPS [mm]; default the centre of the grid's extent. Coarser copies keep it.
-    notes: one-line remarks for the user about the file it was read from.
+    Raises
+    ------
+    XrcoreError
+        Naming the parameter that makes no sense.
     """
 
     density: Float[Tensor, "M D H W"]
@@ -40,20 +52,25 @@ class Volume:
 
     def __post_init__(self) -> None:
         put = object.__setattr__
-        if self.density.ndim != 4 or not self.density.dtype.is_floating_point:
-            raise XrcoreError(f"Volume: density must be a float (M, D, H, W) tensor, got {tuple(self.density.shape)}")
+        floats = isinstance(self.density, Tensor) and self.density.ndim == 4 and self.density.dtype.is_floating_point
+        shape = tuple(getattr(self.density, "shape", ()))
+        require("Volume", "density", shape or self.density, floats, "a float tensor of shape (M, D, H, W)")
+        named = isinstance(self.materials, (tuple, list)) and all(isinstance(name, str) for name in self.materials)
+        require("Volume", "materials", self.materials, named, "a tuple of names")
         put(self, "materials", tuple(self.materials))
-        if len(self.materials) != self.density.shape[0]:
-            raise XrcoreError(f"Volume: {self.density.shape[0]} densities but {len(self.materials)} materials {self.materials}")
-        matrix = torch.as_tensor(self.world_from_voxel, dtype=torch.float64)
+        if len(self.materials) != shape[0]:
+            raise XrcoreError(f"Volume: {shape[0]} densities but {len(self.materials)} materials {self.materials}")
+        matrix = as_tensor("Volume", "world_from_voxel", self.world_from_voxel, "a finite, invertible 4x4 matrix")
         if matrix.shape != (4, 4) or not torch.isfinite(matrix).all() or torch.linalg.det(matrix[:3, :3]).abs() < 1e-9:
             raise XrcoreError("Volume: world_from_voxel must be a finite, invertible 4x4 matrix")
         put(self, "world_from_voxel", matrix)
         if self.isocenter is None:
-            size = torch.tensor(self.density.shape[:0:-1], dtype=torch.float64)
+            size = torch.tensor(shape[:0:-1], dtype=torch.float64)
             put(self, "isocenter", matrix[:3, :3] @ ((size - 1) / 2) + matrix[:3, 3])
         else:
-            put(self, "isocenter", torch.as_tensor(self.isocenter, dtype=torch.float64).reshape(3))
+            point = as_tensor("Volume", "isocenter", self.isocenter, "one point of 3 numbers in mm")
+            require("Volume", "isocenter", tuple(point.shape), point.numel() == 3, "one point of 3 numbers in mm")
+            put(self, "isocenter", point.reshape(3))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -71,16 +88,41 @@ class Volume:
         return tuple(n * s for n, s in zip(reversed(self.shape), self.spacing, strict=True))  # type: ignore[return-value]
 
     def material(self, name: str) -> Float[Tensor, "D H W"]:
-        """Density [g/cm3] of one material."""
+        """Look up the density of one material.
+
+        Parameters
+        ----------
+        name : str
+            One of `materials`.
+
+        Returns
+        -------
+        Float[Tensor, "D H W"]
+            Mass density [g/cm3].
+        """
         if name not in self.materials:
             raise XrcoreError(f"Volume: no material {name!r}; it has {', '.join(self.materials)}")
         return self.density[self.materials.index(name)]
 
     def to(self, device: torch.device | str) -> Volume:
-        """The volume with its densities on another device, where it is then rendered; geometry stays with the processor.
+        """Put the densities on another device, where the volume is then rendered; geometry stays with the processor.
 
-        device: as for `devices.named_device`. Kept with the volume once made, so that going to a GPU twice copies once.
-        Raises NoRoomError, an XrcoreError, where that device's memory does not suffice.
+        Kept with the volume once made, so that going to a GPU twice copies once.
+
+        Parameters
+        ----------
+        device : torch.device or str
+            Such as "cpu", "cuda" or "cuda:1".
+
+        Returns
+        -------
+        Volume
+            The same there.
+
+        Raises
+        ------
+        NoRoomError
+            An XrcoreError, where that device's memory does not suffice.
         """
         device = torch.empty(0, device=named_device(device)).device  # "cuda" is one of several
         if device == self.density.device:
@@ -98,10 +140,21 @@ class Volume:
         return self.density.device
 
     def coarser(self, spacing: float) -> Volume:
-        """A copy on a grid coarsened by whole factors to about `spacing` [mm], by averaging blocks of voxels.
+        """Coarsen the grid by whole factors, averaging blocks of voxels.
 
         Averaging keeps the mass along a ray; the grid is padded at its far side to whole blocks. Kept with the volume once made.
+
+        Parameters
+        ----------
+        spacing : float
+            Voxel size that the whole factors come nearest to [mm].
+
+        Returns
+        -------
+        Volume
+            On the coarser grid, or this one where it is as coarse.
         """
+        require("Volume.coarser", "spacing", spacing, is_number(spacing) and spacing > 0, "a positive length in mm")
         factors = tuple(max(1, round(spacing / s)) for s in self.spacing)
         if max(factors) == 1:  # not kept, or it would keep itself alive
             return self
@@ -122,11 +175,28 @@ class Volume:
         return self.derived("voxel_from_world", lambda: torch.linalg.inv(self.world_from_voxel))
 
     def surface_points(self, count: int = 64, material: str = "bone") -> Float[Tensor, "n 3"]:
-        """Landmarks for evaluation: well-spread points of one material, LPS [mm], the same for the same volume.
+        """Choose landmarks for evaluation: well-spread points of one material, the same for the same volume.
 
-        Farthest-point sampling (Gonzalez 1985) over the voxels denser than half the material's 99th percentile;
-        a volume without that material gives points of whatever it holds. Kept with the volume once found.
+        Farthest-point sampling over the voxels denser than half the material's 99th percentile; a volume without that material
+        gives points of whatever it holds. Kept with the volume once found.
+
+        Parameters
+        ----------
+        count : int
+            How many points; fewer where there are not as many voxels.
+        material : str
+            Of which material.
+
+        Returns
+        -------
+        Float[Tensor, "n 3"]
+            LPS [mm].
+
+        References
+        ----------
+        Gonzalez, Clustering to minimize the maximum intercluster distance, Theoretical Computer Science 38, 1985.
         """
+        require("Volume.surface_points", "count", count, is_whole(count) and count >= 1, "a whole number, at least 1")
         return self.derived(("surface_points", count, material), lambda: self._surface_points_of(count, material)).clone()
 
     def _surface_points_of(self, count: int, material: str) -> Tensor:

@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from xrcore._util.atomic import atomic_file
-from xrcore._util.errors import XrcoreError
-from xrcore.ct.image_files import check_file
+from xrcore._util.errors import XrcoreError, require
+from xrcore.ct.image_files import check_file, checked_path
 from xrcore.geometry import CArm
 
 GEOMETRY_KEYS = ("source_to_detector", "source_to_isocenter", "shape", "pixel_spacing", "principal_point", "K")
@@ -35,7 +35,7 @@ class CarmFile:
 
 
 def read_carm(path: str | os.PathLike[str], shape: tuple[int, int] | None = None) -> CArm:
-    """Read the geometry of a carm.yaml; shape (rows, cols) is needed where the file has none.
+    """Read the geometry of a carm.yaml.
 
     Lengths in mm, pixels as (row, col) with centres at integers. Either
 
@@ -49,14 +49,39 @@ def read_carm(path: str | os.PathLike[str], shape: tuple[int, int] | None = None
     and one of `source_to_detector` and `pixel_spacing`. Beside an image also `pixel_values: attenuation` (bone bright,
     the default of PNG and TIFF) or `intensity` (detector counts, bone dark), `invert: true`, and
     `mask: auto | circle | none | FILE` (an image, zero where nothing can be trusted).
-    Raises XrcoreError for an unknown key, a value that makes no sense, or too few of them.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    shape : tuple of int, optional
+        Pixels (rows, cols), needed where the file has no shape.
+
+    Returns
+    -------
+    CArm
+        The geometry.
+
+    Raises
+    ------
+    XrcoreError
+        For an unknown key, a value that makes no sense, or too few of them.
     """
     file = load_carm_file(path)
     return build_carm(file.geometry, shape, str(path), {})
 
 
 def write_carm(path: str | os.PathLike[str], carm: CArm) -> None:
-    """Write a carm.yaml that `read_carm` reads back to the same CArm."""
+    """Write a carm.yaml that `read_carm` reads back to the same CArm.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    carm : CArm
+        The geometry.
+    """
+    require("write_carm", "carm", carm, isinstance(carm, CArm), "a CArm")
     lines = [
         "# lengths in mm; pixels as [row, col], centres at integers",
         f"source_to_detector: {carm.source_to_detector!r}",
@@ -71,7 +96,7 @@ def write_carm(path: str | os.PathLike[str], carm: CArm) -> None:
 
 def load_carm_file(path: str | os.PathLike[str]) -> CarmFile:
     """A carm.yaml with each key checked, not yet whether there are enough of them."""
-    path = Path(path)
+    path = checked_path("read_carm", path)
     content = _parse(path)
     known = (*GEOMETRY_KEYS, *IMAGE_KEYS)
     for key in content:

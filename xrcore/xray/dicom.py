@@ -17,6 +17,7 @@ from xrcore._util.errors import XrcoreError
 from xrcore.ct.dicom_pixels import number, numbers, pixels, read_dataset, rescaled, tag, text
 from xrcore.geometry import CArm, Pose
 from xrcore.xray.dicom_object import letter_direction, stored_view
+from xrcore.xray.raster import check_frame, frame_notes
 
 DETECTOR = ("posterior", "anterior")
 # which tag gives which key of a carm.yaml
@@ -46,13 +47,9 @@ def read_dicom(path: Path, frame: int | None = None) -> DicomXray:
     """Read one frame and its tags. Raises XrcoreError for a damaged file, a missing frame, or tags that are not numbers."""
     data = read_dataset(path)
     frames = pixels(data, path)
-    notes: list[str] = []
-    index = frame or 0
-    if not 0 <= index < len(frames):
-        raise XrcoreError(f"{path}: no frame {index}; it has {len(frames)}, counted from 0")
-    if len(frames) > 1 and frame is None:
-        notes.append(f"frame 0 of {len(frames)} (frame, --frame, chooses another)")
-    values = rescaled(frames[index], data, path)
+    check_frame(path, frame or 0, len(frames))
+    notes = list(frame_notes(frame, len(frames)))
+    values = rescaled(frames[frame or 0], data, path)
 
     geometry: dict[str, Any] = {}
     for key in ("source_to_detector", "source_to_isocenter"):
@@ -66,13 +63,7 @@ def read_dicom(path: Path, frame: int | None = None) -> DicomXray:
         geometry["pixel_spacing"] = tuple(spacing)
     primary, secondary = (number(data, f"Positioner{which}Angle", path) for which in ("Primary", "Secondary"))
     if (view := stored_view(data, path)) is not None:
-        carm = view.carm
-        geometry = {
-            "source_to_detector": carm.source_to_detector,
-            "source_to_isocenter": carm.source_to_isocenter,
-            "pixel_spacing": carm.spacing,
-            "principal_point": carm.center,
-        }
+        geometry = {key: value for key, value in view.carm.to_dict().items() if key != "shape"}
     letters = data.get("PatientOrientation")
     words = [str(v) for v in letters] if isinstance(letters, MultiValue) else []
     return DicomXray(

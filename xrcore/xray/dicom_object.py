@@ -22,7 +22,7 @@ _LPS = "RLAPFH"  # DICOM's letters for -x, +x, -y, +y, -z, +z
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
+class StoredView:
     """What xrcore's private block holds."""
 
     carm: CArm
@@ -103,7 +103,7 @@ def _add_view(data: Dataset, carm: CArm, pose: Pose | None, mask: Bool[ndarray, 
         block.add_new(_MASK, "OB", packed + b"\0" * (len(packed) % 2))
 
 
-def stored_view(data: Dataset, path: Path) -> View | None:
+def stored_view(data: Dataset, path: Path) -> StoredView | None:
     """The private block of a file that `write_xray` made, else None. Raises XrcoreError if it is damaged."""
     try:
         block = data.private_block(_GROUP, _CREATOR)
@@ -128,7 +128,7 @@ def stored_view(data: Dataset, path: Path) -> View | None:
     except (KeyError, TypeError, ValueError) as error:
         reason = f" ({error})" if isinstance(error, XrcoreError) else ""
         raise XrcoreError(f"{path}: xrcore's private block is damaged{reason}; give the geometry in a carm.yaml") from None
-    return View(carm=carm, pose=pose, mask=mask)
+    return StoredView(carm=carm, pose=pose, mask=mask)
 
 
 def _doubles(value: Any) -> list[float]:

@@ -8,19 +8,42 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from xrcore._util.conversion import as_tensor
 from xrcore._util.devices import named_device
-from xrcore._util.errors import XrcoreError
+from xrcore._util.errors import XrcoreError, require
 from xrcore.geometry import CArm, Pose
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Xray:
     """An X-ray ready to be registered.
 
-    image: (H, W) float32 attenuation image, -log(I / I0) up to gain and offset, bone bright.
-    carm: its geometry; `carm.shape == (H, W)`. mask: (H, W) bool, True where the image can be trusted; default everywhere.
-    pose: where the file says it was taken from (DICOM positioner angles), or None.
-    notes: one-line remarks for the user, such as "inverted: ...".
+    Parameters
+    ----------
+    image : Float[Tensor, "H W"]
+        Attenuation image, -log(I / I0) up to gain and offset, bone bright; kept as float32.
+    carm : CArm
+        Its geometry; `carm.shape == (H, W)`.
+    mask : Bool[Tensor, "H W"], optional
+        True where the image can be trusted; default everywhere.
+    pose : Pose, optional
+        Where the file says it was taken from (DICOM positioner angles).
+    notes : tuple of str
+        One-line remarks for the user, such as "inverted: ...".
+
+    Raises
+    ------
+    XrcoreError
+        If shapes do not fit, or the image is constant or not finite inside the mask.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import xrcore as xr
+    >>> carm = xr.CArm(source_to_detector=1200, source_to_isocenter=800, shape=(32, 48), pixel_spacing=6)
+    >>> xr.Xray(image=torch.rand(32, 48), carm=carm, notes=("made up",))
+    Xray: 32 x 48 pixels of 6 x 6 mm, 100 % of them inside the mask
+      note: made up
     """
 
     image: Float[Tensor, "H W"]
@@ -31,12 +54,15 @@ class Xray:
 
     def __post_init__(self) -> None:
         put = object.__setattr__
-        put(self, "image", torch.as_tensor(self.image, dtype=torch.float32))
+        require("Xray", "carm", self.carm, isinstance(self.carm, CArm), "a CArm")
+        require("Xray", "pose", self.pose, self.pose is None or isinstance(self.pose, Pose), "a Pose or None")
+        put(self, "image", as_tensor("Xray", "image", self.image, "an image (H, W)", dtype=torch.float32))
         if self.image.ndim != 2:
             raise XrcoreError(f"Xray: image must be (H, W), got {tuple(self.image.shape)}")
         if tuple(self.image.shape) != self.carm.shape:
             raise XrcoreError(f"Xray: image is {tuple(self.image.shape)} but its CArm has shape {self.carm.shape}")
-        mask = torch.ones(self.image.shape, dtype=torch.bool) if self.mask is None else torch.as_tensor(self.mask, dtype=torch.bool)
+        given = torch.ones(self.image.shape, dtype=torch.bool) if self.mask is None else self.mask
+        mask = as_tensor("Xray", "mask", given, "a mask (H, W)", dtype=torch.bool)
         if mask.shape != self.image.shape:
             raise XrcoreError(f"Xray: mask is {tuple(mask.shape)} but the image is {tuple(self.image.shape)}")
         put(self, "mask", mask)
@@ -49,12 +75,42 @@ class Xray:
             raise XrcoreError("Xray: the image is constant, so there is nothing to register")
 
     def to(self, device: torch.device | str) -> Xray:
-        """The same with image and mask on another device."""
+        """Put image and mask on another device.
+
+        Parameters
+        ----------
+        device : torch.device or str
+            Such as "cpu" or "cuda".
+
+        Returns
+        -------
+        Xray
+            The same there.
+        """
         device = named_device(device)
         if device == self.image.device == self.mask.device:
             return self
         return replace(self, image=self.image.to(device), mask=self.mask.to(device))
 
     def negative(self) -> Xray:
-        """The same with bone and air exchanged."""
+        """Exchange bone and air.
+
+        Returns
+        -------
+        Xray
+            The same with the image's sign changed.
+        """
         return replace(self, image=-self.image)
+
+    def __repr__(self) -> str:
+        (rows, cols), (row, col) = self.carm.shape, self.carm.spacing
+        share = 100 * float(self.mask.double().mean())
+        lines = [f"Xray: {rows} x {cols} pixels of {row:g} x {col:g} mm, {share:.3g} % of them inside the mask"]
+        lines += [] if self.pose is None else [f"  pose: {self.pose}"]
+        return "\n".join(lines + [f"  note: {note}" for note in self.notes])
+
+    def _repr_html_(self) -> str:
+        """Show the image in a notebook."""
+        from xrcore.figures import display_image, picture_html
+
+        return picture_html(display_image(self.image, self.mask), repr(self))

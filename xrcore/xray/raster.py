@@ -11,9 +11,9 @@ from PIL import Image
 
 from xrcore._util.errors import XrcoreError
 from xrcore._util.suppress_stderr import suppress_library_output
+from xrcore.ct.dicom_pixels import COMPRESSED_AT_MOST
 
 MOST_PIXELS = 2**27
-COMPRESSED_AT_MOST = 5000  # pixels a byte; a smaller file does not hold what its header says
 _GREY = ("L", "1", "I", "F")
 _COLOUR = ("P", "PA", "LA", "RGB", "RGBA", "RGBX")
 
@@ -30,15 +30,24 @@ def read_raster(path: Path, frame: int | None = None) -> tuple[Shaped[ndarray, "
         raise
     except Exception:  # a damaged file can raise anything in a decoder
         raise XrcoreError(f"{path}: cannot be read as PNG or TIFF; damaged, truncated or not an image") from None
-    notes = (f"page {frame or 0} of {pages} (frame, --frame, chooses another)",) if pages > 1 and frame is None else ()
-    return values, notes
+    return values, frame_notes(frame, pages)
+
+
+def frame_notes(frame: int | None, count: int) -> tuple[str, ...]:
+    """What to say where the first of several frames was taken without being asked for."""
+    return (f"frame 0 of {count} (frame, --frame, chooses another)",) if count > 1 and frame is None else ()
+
+
+def check_frame(path: Path, frame: int, count: int) -> None:
+    """Raise XrcoreError unless a file has this frame."""
+    if not 0 <= frame < count:
+        raise XrcoreError(f"{path}: no frame {frame}; it has {count}, counted from 0")
 
 
 def _decode(path: Path, frame: int) -> tuple[Shaped[ndarray, "H W"], int]:
     with Image.open(path, formats=("PNG", "TIFF")) as image:
         pages = getattr(image, "n_frames", 1)
-        if not 0 <= frame < pages:
-            raise XrcoreError(f"{path}: no frame {frame}; it has {pages}, counted from 0")
+        check_frame(path, frame, pages)
         if frame:
             image.seek(frame)
         count = image.width * image.height

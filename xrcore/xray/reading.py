@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ import torch
 from jaxtyping import Bool, Float32, Shaped
 from numpy import ndarray
 
-from xrcore._util.errors import XrcoreError
+from xrcore._util.errors import XrcoreError, is_whole, require
 from xrcore.ct.dicom_pixels import is_dicom, tag
-from xrcore.ct.image_files import check_file
+from xrcore.ct.image_files import check_file, checked_path
 from xrcore.geometry import CArm
 from xrcore.xray.carm_file import CarmFile, build_carm, load_carm_file
 from xrcore.xray.dicom import DETECTOR, TAGS, DicomXray, mirrored, pose_from_angles, read_dicom
@@ -31,21 +32,49 @@ def read_xray(
 ) -> Xray:
     """Read an X-ray with its geometry: DICOM, TIFF or PNG (8 or 16 bit, or float TIFF).
 
-    carm: the geometry, or a carm.yaml (see `read_carm`), which may also say how pixels are meant; it describes the image as
-        stored. Keys it has override DICOM tags; keys it lacks are taken from them. PNG and TIFF need it.
-    detector: the side from which DICOM's positioner angles count: "posterior" as `Pose` does (ry = primary, rx = secondary),
-        or "anterior", as the DICOM standard says for C-arms; then the image is also flipped left to right if it
-        was stored as shown to a reader who faces the patient.
-    frame: of a multi-frame file, counted from 0; default the first.
-
     The image becomes an attenuation image, bone bright, up to gain and offset: intensities I turn into -log(I / I0), I0 their brightest
     0.1 %. What tags and options cannot tell stays a guess, kept in `notes`; registration finds a wrong sign by itself.
     Collimators and the round field of an image intensifier are masked. Burnt-in text is not.
-    Raises XrcoreError, one line naming the file and the tag or key that is missing or makes no sense.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    carm : CArm or path, optional
+        The geometry, or a carm.yaml (see `read_carm`), which may also say how pixels are meant; it describes the image as stored. Keys it
+        has override DICOM tags; keys it lacks are taken from them. PNG and TIFF need it.
+    detector : str
+        The side from which DICOM's positioner angles count: "posterior" as `Pose` does (ry = primary, rx = secondary), or "anterior", as
+        the DICOM standard says for C-arms; then the image is also flipped left to right if it was stored as shown to a reader who faces
+        the patient.
+    frame : int, optional
+        Of a multi-frame file, counted from 0; default the first.
+
+    Returns
+    -------
+    Xray
+        The image with its mask, geometry, and pose if the file says it.
+
+    Raises
+    ------
+    XrcoreError
+        One line naming the file and the tag or key that is missing or makes no sense.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from PIL import Image
+    >>> import xrcore as xr
+    >>> Image.fromarray(np.arange(32 * 48, dtype=np.uint16).reshape(32, 48)).save("xray.png")
+    >>> carm = xr.CArm(source_to_detector=1200, source_to_isocenter=800, shape=(32, 48), pixel_spacing=6)
+    >>> xr.read_xray("xray.png", carm)
+    Xray: 32 x 48 pixels of 6 x 6 mm, 100 % of them inside the mask
     """
-    path = Path(path)
-    if detector not in DETECTOR:
-        raise XrcoreError(f"detector must be {' or '.join(DETECTOR)}, got {detector!r}")
+    path = checked_path("read_xray", path)
+    known = carm is None or isinstance(carm, (CArm, str, os.PathLike))
+    require("read_xray", "carm", carm, known, "a CArm, the path of a carm.yaml, or None")
+    require("read_xray", "detector", detector, isinstance(detector, str) and detector in DETECTOR, " or ".join(DETECTOR))
+    require("read_xray", "frame", frame, frame is None or is_whole(frame), "a whole number, or None")
     if path.is_dir():
         raise XrcoreError(f"{path}: a folder; an X-ray is one file")
     check_file(path)
@@ -154,11 +183,4 @@ def _flipped(
     row, col = carm.center
     axes = [axis for axis, flip in enumerate((upside_down, swapped)) if flip]
     point = (rows - 1 - row if upside_down else row, cols - 1 - col if swapped else col)
-    carm = CArm(
-        source_to_detector=carm.source_to_detector,
-        source_to_isocenter=carm.source_to_isocenter,
-        shape=carm.shape,
-        pixel_spacing=carm.spacing,
-        principal_point=point,
-    )
-    return np.flip(image, tuple(axes)), np.flip(mask, tuple(axes)), carm
+    return np.flip(image, tuple(axes)), np.flip(mask, tuple(axes)), replace(carm, principal_point=point)

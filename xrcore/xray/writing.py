@@ -14,6 +14,7 @@ from torch import Tensor
 
 from xrcore._util.atomic import atomic_file
 from xrcore._util.errors import XrcoreError
+from xrcore.ct.image_files import checked_path
 from xrcore.geometry import CArm, Pose
 from xrcore.xray.dicom_object import xray_dataset
 from xrcore.xray.image import Xray
@@ -27,13 +28,27 @@ def write_xray(
 ) -> None:
     """Write an attenuation image; the suffix chooses the format.
 
-    .dcm: an X-ray angiography object with all geometry tags, 16 bit; `read_xray` returns the same CArm, pose and mask,
-        and the image to its quantisation. Needs `carm` unless `image` is an Xray.
-    .tif, .tiff: float32, exact. .png: 16 bit, scaled from darkest to brightest (the scale is lost). Neither carries
-        geometry, pose or mask: write a carm.yaml beside it by `write_carm`.
-    Masked pixels that are NaN become the smallest value. Raises XrcoreError naming the file.
+    .dcm is an X-ray angiography object with all geometry tags, 16 bit; `read_xray` returns the same CArm, pose and mask, and the image to
+    its quantisation. .tif and .tiff are float32, exact; .png is 16 bit, scaled from darkest to brightest (the scale is lost). Neither
+    carries geometry, pose or mask: write a carm.yaml beside it by `write_carm`.
+
+    Parameters
+    ----------
+    path : path
+        The file, ending in .dcm, .tif, .tiff or .png.
+    image : Xray or Float[Tensor, "*one H W"]
+        What to write. Masked pixels that are NaN become the smallest value.
+    carm : CArm, optional
+        The geometry; DICOM needs it unless `image` is an Xray.
+    pose : Pose, optional
+        Where it was taken from; default that of an Xray.
+
+    Raises
+    ------
+    XrcoreError
+        Naming the file.
     """
-    path = Path(path)
+    path = checked_path("write_xray", path)
     mask = None
     if isinstance(image, Xray):
         carm, pose, mask = carm or image.carm, image.pose if pose is None else pose, image.mask.numpy()
