@@ -127,10 +127,18 @@ def volume_from_hu(
         Of an array: from (x-, y-, z-index, 1) to LPS [mm].
     spacing : float, optional
         Voxel size of the isotropic grid [mm]; None keeps the CT's grid.
-    background, metal_above, metal, keep, air, empty_below
+    background, metal_above : float, optional
+        As in `read_ct`.
+    metal : str
         As in `read_ct`.
     labels : path, SimpleITK.Image or Shaped[ndarray, "D H W"], optional
         As in `read_ct`, or an array on the CT's own grid.
+    keep : Sequence of int, optional
+        As in `read_ct`.
+    air : str
+        As in `read_ct`.
+    empty_below : float
+        As in `read_ct`.
 
     Returns
     -------

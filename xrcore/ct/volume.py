@@ -241,7 +241,13 @@ class Volume:
         return kept[key]
 
     def forget(self, key: Hashable) -> None:
-        """Let go of what `derived` keeps under a key, such as a device's copy under the device."""
+        """Let go of what `derived` keeps under a key, such as a device's copy under the device.
+
+        Parameters
+        ----------
+        key : hashable
+            What it is called.
+        """
         self.__dict__.get("_derived", (None, {}))[1].pop(key, None)
 
     def __getstate__(self) -> dict[str, Any]:
