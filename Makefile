@@ -1,13 +1,13 @@
 # make demo        register a simulated X-ray; sets everything up first, needs Python 3.11 or newer
 # make test        the tests and the notebooks, but for those marked slow
 # make test-slow   the tests marked slow: whole workflows, a batch system, the site
-# make lint        style, types, and which package imports which
+# make lint        style, types, which package imports which
 # make lab         the notebooks in JupyterLab
 # make explore     the explore notebook as a page of its own, without JupyterLab
 # make reproduce   every table and figure of the paper; PROFILE=smoke (minutes), laptop (hours) or paper (a GPU)
 # make site        the executed notebooks, the guides and the API reference as a website, in site/
 # make bench       speed on this machine
-# make gpu         on a machine with a CUDA GPU: its tests, and the figures of README's table; GPU=--paper trains that profile too
+# make gpu         on a machine with a CUDA GPU: its tests, and the figures of the GPU's table; GPU=--paper trains that profile too
 # make clean       remove what these made, but for build/: trained models are hours of work
 
 PYTHON ?= python3
@@ -62,7 +62,7 @@ bench: $(VENV)/.core
 gpu: $(VENV)/.core
 	@$(BIN)/python -c 'import sys, torch; from xrcore._util.devices import no_gpu; sys.exit(None if torch.cuda.is_available() else "make gpu: " + no_gpu())'
 	@$(MAKE) --no-print-directory $(VENV)/.gpu
-	@$(BIN)/python -m pytest tests/*/test_*_cuda.py tests/util/test_devices.py tests/simulation/test_batch.py tests/benchmarks/test_bench_gpu.py -rs; passed=$$?; \
+	@$(BIN)/python -m pytest tests/*/test_*_cuda.py tests/util/test_devices.py tests/simulation/test_batch.py tests/benchmarks/test_gpu.py -rs; passed=$$?; \
 		$(BIN)/python benchmarks/gpu.py $(GPU) && $(BIN)/python benchmarks/gpu_precision.py && $(BIN)/python benchmarks/gpu_kernels.py && $(BIN)/python benchmarks/gpu_launches.py && \
 		$(BIN)/python benchmarks/tables.py && exit $$passed # the figures even where a test failed
 
