@@ -83,7 +83,7 @@ def arguments(script: Path, *others: object, settings: TrainingSettings = SETTIN
     return [str(v) for v in (script, folder, end, json.dumps(settings.to_dict()), *rest)]
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]
 
 
 @functools.cache
