@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -217,3 +219,9 @@ def test_unknown_formats_and_folders_are_refused(tmp_path):
         figures.save_figure(registration(), tmp_path / "a.jpg")
     with pytest.raises(XrcoreError, match="does not exist"):
         figures.save_figure(registration(), tmp_path / "missing" / "a.png")
+
+
+def test_figures_load_neither_pandas_nor_training():
+    heavy = ("pandas", "seaborn", "xrcore.learning.training", "xrcore.widgets", "companion", "matplotlib.pyplot")
+    code = f"import sys, xrcore.figures; print([name for name in {heavy} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -75,7 +75,7 @@ def test_a_shift_turns_nothing():
     torch.testing.assert_close(after, before, atol=1e-9, rtol=0)
 
 
-class Hand:
+class Page:
     """A canvas with gestures on a state, which starts at `pose`."""
 
     def __init__(self, pose: Pose = TILTED) -> None:
@@ -88,8 +88,8 @@ class Hand:
         self.homes += 1
         self.state.pose = Pose.zero()
 
-    def __call__(self, **hand: Any) -> Pose:
-        self.canvas.gesture = gesture(**hand)
+    def __call__(self, **changes: Any) -> Pose:
+        self.canvas.gesture = gesture(**changes)
         return self.state.pose
 
 
@@ -100,44 +100,44 @@ def close(one: Pose, other: Pose) -> bool:
 def test_the_near_side_of_the_patient_follows_a_turning_hand():
     near = beside(0, -60, 0)  # in front, where the source of an AP view stands
     before = at(Pose.zero(), near)
-    row, col = (at(Hand(Pose.zero())(press=1, dx=0.1, turn=True), near) - before)[0]
+    row, col = (at(Page(Pose.zero())(press=1, dx=0.1, turn=True), near) - before)[0]
     assert col > 1
     assert abs(row) < 1e-6
-    row, col = (at(Hand(Pose.zero())(press=1, dy=0.1, turn=True), near) - before)[0]
+    row, col = (at(Page(Pose.zero())(press=1, dy=0.1, turn=True), near) - before)[0]
     assert row > 1
     assert abs(col) < 1e-6
     for name, row, col in (("Right", 0, 1), ("Left", 0, -1), ("Down", 1, 0), ("Up", -1, 0)):
-        moved = (at(Hand(Pose.zero())(keys={f"Shift+Arrow{name}": 3}), near) - before)[0]
+        moved = (at(Page(Pose.zero())(keys={f"Shift+Arrow{name}": 3}), near) - before)[0]
         assert torch.equal(moved.round(decimals=3).sign(), torch.tensor([row, col], dtype=torch.float64)), name
 
 
 def test_a_roll_to_the_right_turns_clockwise():
     """As a wheel turns whose upper rim is pulled to the right."""
     above = beside(0, 0, 60)
-    _, col = (at(Hand(Pose.zero())(press=1, dx=0.1, roll=True), above) - at(Pose.zero(), above))[0]
+    _, col = (at(Page(Pose.zero())(press=1, dx=0.1, roll=True), above) - at(Pose.zero(), above))[0]
     assert col > 1
 
 
 def test_keys_that_belong_together_are_opposites():
     for one, other in (("[", "]"), ("-", "+"), ("ArrowLeft", "ArrowRight"), ("ArrowUp", "ArrowDown"), ("Shift+ArrowUp", "Shift+ArrowDown")):
-        hand = Hand()
-        moved = hand(keys={one: 2})
+        page = Page()
+        moved = page(keys={one: 2})
         assert not close(moved, TILTED)
-        assert close(hand(keys={one: 2, other: 2}), TILTED), one
+        assert close(page(keys={one: 2, other: 2}), TILTED), one
 
 
 def test_arrows_move_the_picture_their_way():
     isocenter = volume().isocenter[None]
     for name, row, col in (("Right", 0, 1), ("Left", 0, -1), ("Down", 1, 0), ("Up", -1, 0)):
-        moved = (at(Hand()(keys={f"Arrow{name}": 4}), isocenter) - at(TILTED, isocenter))[0]
+        moved = (at(Page()(keys={f"Arrow{name}": 4}), isocenter) - at(TILTED, isocenter))[0]
         assert torch.equal(moved.round(decimals=3).sign(), torch.tensor([row, col], dtype=torch.float64)), name
 
 
 def test_wheel_and_plus_agree_and_plus_brings_the_patient_nearer_to_the_source():
-    assert close(Hand()(wheel=-2), Hand()(keys={"+": 2}))
-    assert close(Hand()(keys={"=": 1}), Hand()(keys={"+": 1}))  # the same key without shift
+    assert close(Page()(wheel=-2), Page()(keys={"+": 2}))
+    assert close(Page()(keys={"=": 1}), Page()(keys={"+": 1}))  # the same key without shift
     wide = [beside(-50, 0, 0), beside(50, 0, 0)]
-    apart = [float((at(pose, wide[1]) - at(pose, wide[0])).norm()) for pose in (Pose.zero(), Hand(Pose.zero())(keys={"+": 4}))]
+    apart = [float((at(pose, wide[1]) - at(pose, wide[0])).norm()) for pose in (Pose.zero(), Page(Pose.zero())(keys={"+": 4}))]
     assert apart[1] > apart[0]
 
 
@@ -151,76 +151,76 @@ def test_skipped_messages_skip_no_movement():
         {"press": 1, "dx": 0.11, "dy": 0.03, "wheel": -3, "keys": {"[": 4, "ArrowUp": 2}},
     ]
     for kept in (messages, messages[:3] + messages[5:], messages[2:3] + messages[5:]):
-        hand = Hand()
+        page = Page()
         for message in kept:
-            last = hand(**message)
+            last = page(**message)
         if kept is messages:
             everything = last
         assert close(last, everything)
 
 
 def test_one_drag_follows_another():
-    hand = Hand()
-    hand(press=1, dx=0.1)
-    hand(press=2, dx=0.05, dy=0.02)
-    last = hand(press=2, dx=0.03, dy=0.01)
+    page = Page()
+    page(press=1, dx=0.1)
+    page(press=2, dx=0.05, dy=0.02)
+    last = page(press=2, dx=0.03, dy=0.01)
     assert close(last, shifted(shifted(TILTED, CARM, 0.1, 0.0), CARM, 0.03, 0.01))
 
 
 def test_a_drag_after_keys_begins_where_they_led():
-    hand = Hand()
-    hand(press=1, dx=0.1)
-    keyed = hand(press=1, dx=0.1, keys={"]": 5})
-    assert close(hand(press=2, dx=0.04, keys={"]": 5}), shifted(keyed, CARM, 0.04, 0.0))
-    hand = Hand()
-    keyed = hand(keys={"]": 5})
-    assert close(hand(press=1, dx=0.04, keys={"]": 5}), shifted(keyed, CARM, 0.04, 0.0))
+    page = Page()
+    page(press=1, dx=0.1)
+    keyed = page(press=1, dx=0.1, keys={"]": 5})
+    assert close(page(press=2, dx=0.04, keys={"]": 5}), shifted(keyed, CARM, 0.04, 0.0))
+    page = Page()
+    keyed = page(keys={"]": 5})
+    assert close(page(press=1, dx=0.04, keys={"]": 5}), shifted(keyed, CARM, 0.04, 0.0))
 
 
 def test_the_wheel_during_a_drag_is_not_undone_by_it():
-    hand = Hand()
-    hand(press=1, dx=0.1)
-    wheeled = hand(press=1, dx=0.1, wheel=-4)
-    after = hand(press=1, dx=0.1001, wheel=-4)
+    page = Page()
+    page(press=1, dx=0.1)
+    wheeled = page(press=1, dx=0.1, wheel=-4)
+    after = page(press=1, dx=0.1001, wheel=-4)
     assert float((after.numbers - wheeled.numbers).abs().max()) < 1
 
 
 def test_keys_and_then_a_drag_under_one_press():
-    hand = Hand()
-    hand(press=1, wheel=0)
-    hand(press=1, keys={"]": 1})
-    keyed = hand(press=1, keys={"]": 3})
+    page = Page()
+    page(press=1, wheel=0)
+    page(press=1, keys={"]": 1})
+    keyed = page(press=1, keys={"]": 3})
     assert close(keyed, turned(TILTED, rz=-3.0))
-    assert close(hand(press=1, dx=0.1, keys={"]": 3}), shifted(keyed, CARM, 0.1, 0.0))
+    assert close(page(press=1, dx=0.1, keys={"]": 3}), shifted(keyed, CARM, 0.1, 0.0))
 
 
 def test_a_drag_back_to_where_it_began_undoes_itself():
-    hand = Hand()
-    hand(press=1, dx=0.1, dy=0.1)
-    assert close(hand(press=1), TILTED)
-    assert close(hand(press=1, dx=0.1), shifted(TILTED, CARM, 0.1, 0.0))
+    page = Page()
+    page(press=1, dx=0.1, dy=0.1)
+    assert close(page(press=1), TILTED)
+    assert close(page(press=1, dx=0.1), shifted(TILTED, CARM, 0.1, 0.0))
 
 
 def test_a_drag_takes_up_the_pose_that_something_else_set():
-    hand = Hand()
-    hand(press=1, dx=0.1)
-    hand.state.pose = Pose(ry=20.0)
-    assert close(hand(press=2, dx=0.1), shifted(Pose(ry=20.0), CARM, 0.1, 0.0))
+    page = Page()
+    page(press=1, dx=0.1)
+    page.state.pose = Pose(ry=20.0)
+    assert close(page(press=2, dx=0.1), shifted(Pose(ry=20.0), CARM, 0.1, 0.0))
 
 
 def test_home_goes_home_once():
-    hand = Hand()
-    hand(press=1, dx=0.1)
-    assert hand(press=1, dx=0.1, keys={"Home": 1}) == Pose.zero()
-    assert hand.homes == 1
-    assert close(hand(press=1, dx=0.1, keys={"Home": 1, "]": 1}), Pose(rz=-1.0))
-    assert close(hand(press=2, dx=0.1, keys={"Home": 1, "]": 1}), shifted(Pose(rz=-1.0), CARM, 0.1, 0.0))
-    assert hand.homes == 1
-    assert hand(press=2, dx=0.1, keys={"Home": 2, "]": 1}) == Pose.zero()
+    page = Page()
+    page(press=1, dx=0.1)
+    assert page(press=1, dx=0.1, keys={"Home": 1}) == Pose.zero()
+    assert page.homes == 1
+    assert close(page(press=1, dx=0.1, keys={"Home": 1, "]": 1}), Pose(rz=-1.0))
+    assert close(page(press=2, dx=0.1, keys={"Home": 1, "]": 1}), shifted(Pose(rz=-1.0), CARM, 0.1, 0.0))
+    assert page.homes == 1
+    assert page(press=2, dx=0.1, keys={"Home": 2, "]": 1}) == Pose.zero()
 
 
 def test_unknown_keys_do_nothing():
-    assert Hand()(keys={"PageDown": 3}) == TILTED
+    assert Page()(keys={"PageDown": 3}) == TILTED
 
 
 def test_turned_adds_by_name():

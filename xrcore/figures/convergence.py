@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from xrcore.figures.style import BLUE, DARK, MUTED, ORANGE, PALE, log_scale, new_figure, style_axes
 from xrcore.registration.result import Step
 
-_LEAST_RANGE = 0.05  # of the similarity's axis: less is no climb to be looked at
+_LEAST_RANGE = 0.05  # of the similarity's axis, which is not enlarged further
 
 
 def convergence_figure(
@@ -49,8 +49,8 @@ def convergence_figure(
     rows = 1 if errors is None else 2
     panels = list(figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0])
     steps = np.arange(len(history))
-    rungs = np.array([step.level for step in history], dtype=int)
-    starts = [0, *(np.flatnonzero(np.diff(rungs)) + 1), len(history)] if len(history) else [0]
+    level_of = np.array([step.level for step in history], dtype=int)
+    starts = [0, *(np.flatnonzero(np.diff(level_of)) + 1), len(history)] if len(history) else [0]
     if not len(history):
         panels[0].set_axis_off()
         panels[0].text(0.5, 0.5, "nothing registered yet", ha="center", va="center", color=MUTED, fontsize=10)
@@ -79,9 +79,9 @@ def convergence_figure(
             middle, half = (low + high) / 2, max((high - low) / 2, _LEAST_RANGE / 2)
             axes.set_ylim(middle - half, middle + half)
             for first in starts[:-1]:
-                if (rung := int(rungs[first])) < len(levels):
+                if (level := int(level_of[first])) < len(levels):
                     axes.annotate(
-                        levels[rung],
+                        levels[level],
                         (first - 0.4, 0.04),
                         xycoords=("data", "axes fraction"),
                         fontsize=7,

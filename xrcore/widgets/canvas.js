@@ -1,4 +1,4 @@
-// Draws the newest picture and reports what the hand does. Pictures are decoded off screen, so none is ever shown half.
+// Draws the newest picture and reports pointer, wheel and keys. Pictures are decoded off screen, so none is ever shown half.
 
 const NEAR_THE_LINE = 14; // CSS pixels
 const KEYS = new Set(["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "+", "=", "-", "[", "]", "Home"]);
@@ -65,13 +65,13 @@ function render({ model, el }) {
     hint.style.width = `${model.get("width")}px`;
   }
 
-  const hand = { press: 0, dx: 0, dy: 0, turn: false, roll: false, wheel: 0, keys: {} };
+  const gesture = { press: 0, dx: 0, dy: 0, turn: false, roll: false, wheel: 0, keys: {} };
   function recall() {
     const known = model.get("gesture"); // counted on by every view of this canvas
-    if (known && known.keys) Object.assign(hand, known, { keys: { ...known.keys } });
+    if (known && known.keys) Object.assign(gesture, known, { keys: { ...known.keys } });
   }
   function report() {
-    model.set("gesture", { ...hand, keys: { ...hand.keys } });
+    model.set("gesture", { ...gesture, keys: { ...gesture.keys } });
     model.save_changes(); // while the kernel is busy, only the newest waits
   }
 
@@ -85,7 +85,7 @@ function render({ model, el }) {
     held = nearLine(event) ? { line: true } : { line: false, x: event.clientX, y: event.clientY };
     if (!held.line) {
       recall();
-      Object.assign(hand, { press: hand.press + 1, dx: 0, dy: 0, turn: event.shiftKey, roll: event.altKey });
+      Object.assign(gesture, { press: gesture.press + 1, dx: 0, dy: 0, turn: event.shiftKey, roll: event.altKey });
     }
     box.setPointerCapture(event.pointerId);
     box.focus({ preventScroll: true });
@@ -100,8 +100,8 @@ function render({ model, el }) {
       model.set("split", Math.min(1, Math.max(0, (event.clientX - frame.left) / frame.width)));
       model.save_changes();
     } else {
-      hand.dx = (event.clientX - held.x) / frame.width;
-      hand.dy = (event.clientY - held.y) / frame.width;
+      gesture.dx = (event.clientX - held.x) / frame.width;
+      gesture.dy = (event.clientY - held.y) / frame.width;
       report();
     }
   });
@@ -117,7 +117,7 @@ function render({ model, el }) {
       if (document.activeElement !== box) return; // a page that is being scrolled past stays scrollable
       event.preventDefault();
       recall();
-      hand.wheel += event.deltaY === 0 ? 0 : Math.sign(event.deltaY);
+      gesture.wheel += event.deltaY === 0 ? 0 : Math.sign(event.deltaY);
       report();
     },
     { passive: false },
@@ -126,7 +126,7 @@ function render({ model, el }) {
     if (!KEYS.has(event.key) || event.ctrlKey || event.metaKey) return;
     const name = (event.shiftKey && event.key.startsWith("Arrow") ? "Shift+" : "") + event.key;
     recall();
-    hand.keys[name] = (hand.keys[name] || 0) + 1;
+    gesture.keys[name] = (gesture.keys[name] || 0) + 1;
     report();
     event.preventDefault();
     event.stopPropagation(); // the notebook has keys of its own

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-BUDGET = 0.05  # [s] a frame may take and still follow a hand at more than ten a second
+BUDGET = 0.05  # [s] a frame may take and still follow the pointer at more than ten frames a second
 _REST = 0.2  # [s] without a change before the full picture is drawn
 
 

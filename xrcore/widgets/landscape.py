@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import ipywidgets as ipw
-from traitlets import HasTraits
+from traitlets import HasTraits, link
 
 from xrcore._util.errors import XrcoreError, require
 from xrcore.beam import Beam
@@ -109,8 +109,6 @@ class LandscapeViewer(Panel):
     def snapshot(self) -> bytes | None:
         return bytes(self.profiles.value) or None
 
-    # What it is made of
-
     def _build(self) -> None:
         state = self.state
         self.similarity = ipw.Dropdown(options=list(SIMILARITIES), value=state.selected, description="similarity").add_class(
@@ -134,9 +132,8 @@ class LandscapeViewer(Panel):
         self.table = ipw.HTML().add_class("xr-captures")
         for image in (self.profiles, self.plane):
             image.layout.visibility = "hidden"
-        self.similarity.observe(lambda change: setattr(state, "selected", change["new"]), names="value")
-        self.rotation.observe(lambda change: setattr(state, "rotation", change["new"]), names="value")
-        self.translation.observe(lambda change: setattr(state, "translation", change["new"]), names="value")
+        for name, control in (("selected", self.similarity), ("rotation", self.rotation), ("translation", self.translation)):
+            link((state, name), (control, "value"))
         self.first.observe(self._choose_pair, names="value")
         self.second.observe(self._choose_pair, names="value")
         self.here.on_click(self.guarded(self.look_here))
@@ -195,7 +192,6 @@ class LandscapeViewer(Panel):
                 self.state.compute_plane()
 
     def _reached(self, _: Any) -> None:
-        self.rotation.value, self.translation.value = self.state.rotation, self.state.translation
         if self.state.profiles is not None:
             with self.errors_shown():
                 self.compute()
@@ -209,7 +205,6 @@ class LandscapeViewer(Panel):
         if shown == self._shown:  # several changes at once are one picture
             return
         self._shown = shown
-        self.similarity.value = state.selected
         self.profiles.layout.visibility = "hidden" if state.profiles is None else "visible"
         with self.errors_shown():
             if state.profiles is None:

@@ -103,7 +103,7 @@ class Session(PoseState):
     # What is registered
 
     def choose(self, patient: VolumeSource) -> None:
-        """Take another patient; the X-ray is gone, since it was somebody else's.
+        """Take another patient; the X-ray is dropped, since it is of another patient.
 
         Parameters
         ----------

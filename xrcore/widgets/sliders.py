@@ -87,7 +87,7 @@ class PoseSliders(Observer, ipw.VBox):
             reach = max(abs(value), _SLIDERS[name][1])
             if reach > slider.max:
                 slider.min, slider.max = -reach, reach
-            # the slider that the hand is on must not be sent back to where it was a moment ago, not by a rounding error either
+            # the slider that is being dragged must not be sent back to where it was a moment ago, not by a rounding error either
             if abs(slider.value - value) > 1e-6:
                 self._send(name, value)
 
