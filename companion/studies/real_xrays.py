@@ -178,7 +178,7 @@ def disagreement_figure(between: pd.DataFrame, aims: Mapping[str, float]) -> Fig
         style.style_axes(axes, title=title, grid="y")
         axes.set_xticks(range(len(bones)), bones)
         axes.set_xlim(-0.5, len(bones) - 0.5)
-        axes.set_ylim(0, None)
         if column in aims:
             axes.axhline(aims[column], color=style.DARK, linewidth=1, linestyle=(0, (4, 3)))
+        axes.set_ylim(0, None)
     return figure
