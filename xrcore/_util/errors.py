@@ -23,7 +23,26 @@ class XrcoreWarning(UserWarning):
 
 
 def require(owner: str, name: str, value: object, holds: bool, what: str) -> None:
-    """Raise XrcoreError naming a parameter of `owner` that makes no sense, unless it `holds`."""
+    """Check a parameter.
+
+    Parameters
+    ----------
+    owner : str
+        The function or class that the parameter belongs to.
+    name : str
+        The parameter's.
+    value : object
+        What was given.
+    holds : bool
+        Whether it makes sense.
+    what : str
+        What it must be, such as "a positive number".
+
+    Raises
+    ------
+    XrcoreError
+        "OWNER: NAME must be WHAT, got VALUE", unless it `holds`.
+    """
     if not holds:
         raise XrcoreError(f"{owner}: {name} must be {what}, got {shown(value)}")
 

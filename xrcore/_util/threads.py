@@ -37,7 +37,13 @@ def rendering_threads() -> int:
 
 @contextmanager
 def single_torch_thread() -> Iterator[None]:
-    """Run torch's operations of the calling thread without helper threads; blocks may nest, other threads are not concerned."""
+    """Run torch's operations of the calling thread without helper threads; blocks may nest, other threads are not concerned.
+
+    Yields
+    ------
+    None
+        The renderer keeps all threads, see `rendering_threads`.
+    """
     if _state.depth == 0:
         _state.torch_count = torch.get_num_threads()  # its first call in a thread sets OpenMP's number, so it must come before ours
         _state.mkl_count = _limit(1, 1)

@@ -143,7 +143,7 @@ def success_rate(mtre_values: Points, threshold: float = 10.0) -> float:
 
 def _in_camera(
     caller: str, pose: Pose, truth: Pose, landmarks: Points, carm: CArm, isocenter: Points
-) -> tuple[Float[Tensor, "B n 3"], Float[Tensor, "B n 3"]]:
+) -> tuple[Float[Tensor, "B n 3"], Float[Tensor, "T n 3"]]:
     """The landmarks in both camera frames [mm]."""
     points = as_tensor(caller, "landmarks", landmarks, "(n, 3) points in mm").detach()
     if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0:

@@ -1,4 +1,4 @@
-"""The oracle: Joseph's projector in plain torch.
+"""Joseph's projector in plain torch, the reference for all others.
 
 Slow, obvious, on any device and in any precision, differentiable in the pose and in the volume. Every fast
 backend is held to it by a test.

@@ -1,4 +1,4 @@
-"""`render` and `render_with_jacobian`: one surface over all backends."""
+"""Render a volume, by the backend that suits it."""
 
 from __future__ import annotations
 
@@ -30,16 +30,51 @@ def render(
     beam: Beam | Sequence[Beam] | None = None,
     backend: str = "auto",
 ) -> Float[Tensor, "B H W"]:
-    """Digitally reconstructed radiographs: attenuation images, -log(I / I0), bone bright.
+    """Render digitally reconstructed radiographs.
 
-    Differentiable in `pose.numbers` on every backend (the gradient is the exact one, per degree and per mm), and in
-    `volume.density` on "reference". The image is on the volume's device.
-    beam: default the paper's, 90 kV; or one for each pose.
-    backend: "reference" (plain torch, any device, float64 if the volume is), "cpu" or "cuda" (fused kernels, float32, for a volume that is
-    there: `volume.to("cuda")`), or "auto": the fused one of the volume's device, unless the volume is float64 or needs a gradient.
+    Differentiable in `pose.numbers` on every backend (the gradient is the exact one, per degree and per mm), and in `volume.density` on
+    "reference".
 
-    Model: I(pixel) = sum_E p(E) E exp(-sum_m mu_m(E) A_m) for area densities A_m [g/cm2]; Unberath et al., *DeepDRR*,
-    MICCAI 2018, as differentiated by Zhang et al., MICCAI 2023.
+    Parameters
+    ----------
+    volume : Volume
+        Densities per material.
+    carm : CArm
+        The camera.
+    pose : Pose or Float[Tensor, "*B 6"]
+        B poses, (rx, ry, rz, tx, ty, tz) [deg, mm].
+    beam : Beam or sequence of Beam, optional
+        One for all poses, or one for each; the default is the paper's, 90 kV.
+    backend : str
+        "reference" (plain torch, any device, float64 if the volume is), "cpu" or "cuda" (fused kernels, float32, for a volume that is
+        there: `volume.to("cuda")`), or "auto": the fused one of the volume's device, unless the volume is float64 or needs a gradient.
+
+    Returns
+    -------
+    Float[Tensor, "B H W"]
+        Attenuation images, -log(I / I0), bone bright, on the volume's device.
+
+    Raises
+    ------
+    XrcoreError
+        If the backend cannot render this volume, or the numbers of beams and poses differ.
+
+    Notes
+    -----
+    I(pixel) = sum_E p(E) E exp(-sum_m mu_m(E) A_m) for area densities A_m [g/cm2].
+
+    References
+    ----------
+    Unberath et al., *DeepDRR*, MICCAI 2018, as differentiated by Zhang et al., MICCAI 2023.
+
+    Examples
+    --------
+    >>> import xrcore as xr
+    >>> from xrcore.geometry.presets import PAPER_CARM
+    >>> volume = xr.phantom.pelvis(spacing=8.0)
+    >>> image = xr.render(volume, PAPER_CARM.resized((64, 64)), xr.Pose(ry=20.0))
+    >>> image.shape
+    torch.Size([1, 64, 64])
     """
     pose = pose if isinstance(pose, Pose) else Pose(pose)
     backend = choose_backend(volume, backend)
@@ -60,9 +95,34 @@ def render_with_jacobian(
     beam: Beam | Sequence[Beam] | None = None,
     backend: str = "auto",
 ) -> tuple[Float[Tensor, "B H W"], Float[Tensor, "B H W 6"]]:
-    """Images and their whole Jacobian with respect to (rx, ry, rz, tx, ty, tz), per degree and per mm; arguments as for `render`.
+    """Render images with their whole pose Jacobian.
 
     The fast backends accumulate, beside each line integral, the sums of the density gradient and of depth times it.
+
+    Parameters
+    ----------
+    volume : Volume
+        Densities per material.
+    carm : CArm
+        The camera.
+    pose : Pose or Float[Tensor, "*B 6"]
+        B poses, (rx, ry, rz, tx, ty, tz) [deg, mm].
+    beam : Beam or sequence of Beam, optional
+        One for all poses, or one for each; the default is the paper's, 90 kV.
+    backend : str
+        As for `render`.
+
+    Returns
+    -------
+    image : Float[Tensor, "B H W"]
+        What `render` returns.
+    jacobian : Float[Tensor, "B H W 6"]
+        Its derivative by (rx, ry, rz, tx, ty, tz), per degree and per mm.
+
+    Raises
+    ------
+    XrcoreError
+        As `render`.
     """
     pose = pose if isinstance(pose, Pose) else Pose(pose)
     backend = choose_backend(volume, backend)
@@ -100,7 +160,25 @@ def _by_beam(draw: Callable[[Pose, Any], T], pose: Pose, beam: Beam | Sequence[B
 
 
 def choose_backend(volume: Volume, backend: str = "auto") -> str:
-    """The backend that `render` uses; raises XrcoreError where the one asked for cannot render this volume."""
+    """Choose the backend that `render` uses.
+
+    Parameters
+    ----------
+    volume : Volume
+        What is to be rendered.
+    backend : str
+        A name of `BACKENDS`.
+
+    Returns
+    -------
+    str
+        "reference", "cpu" or "cuda".
+
+    Raises
+    ------
+    XrcoreError
+        If the one asked for cannot render this volume.
+    """
     if backend not in BACKENDS:
         raise XrcoreError(f"render: unknown backend {backend!r}; choose from {', '.join(BACKENDS)}")
     if backend == "reference":
