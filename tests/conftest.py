@@ -10,10 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-import shape_checks
 from commands import Done
-
-shape_checks.install()  # before anything of xrcore is imported
 
 from xrcore._util import devices
 from xrcore.cli import main
