@@ -28,8 +28,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from xrcore._util.delayed_flag import DelayedFlag
 from xrcore.beam import Beam
 from xrcore.geometry import Pose
+from xrcore.registration.events import finish
 from xrcore.registration.problem import Problem
-from xrcore.registration.settings import PYRAMID, Settings
+from xrcore.registration.settings import PYRAMID
 from xrcore.registration.solvers import cuda
 from xrcore.registration.solvers.cuda import normal, normal_kernel, step_kernel
 from xrcore.renderer.cuda import kernel as renderer
@@ -77,7 +78,8 @@ def queued(problem: Problem, starts: int, iterations: int) -> tuple[int, int]:
         for module, name in _KERNELS:
             stack.enter_context(patch.object(module, name, unlaunched))
         stack.enter_context(operations)
-        cuda.iterate(problem, Pose.cat([Pose()] * starts), Pose.zero().twists(problem.carm)[0], iterations=iterations, tolerance=0.1)
+        start, basis = Pose.cat([Pose()] * starts), Pose.zero().twists(problem.carm)[0]
+        finish(cuda.iterate(problem, start, basis, iterations=iterations, tolerance=0.1, level=0, report=False))
     return unlaunched.count, operations.count
 
 
@@ -93,7 +95,7 @@ def table() -> list[dict[str, Any]]:
     volume, xray = scenes.body(4.0), scenes.radiograph(scenes.body(4.0), PYRAMID[-1].pixels)
     rows = []
     for level in PYRAMID:
-        problem = Problem(xray, volume.coarser(level.spacing), Beam(), Settings().similarity_at(level), pixels=level.pixels)
+        problem = Problem.at(level, xray, volume, Beam())
         kernels, operations = per_iteration(problem, starts=2)
         with patch.object(normal, "StandardisedFit", ()):  # nothing is one
             own_kernels, own_operations = per_iteration(problem, starts=2)

@@ -18,7 +18,7 @@ from report import RESULTS, publish
 
 import xrcore as xr
 from xrcore.registration.refinement import refine
-from xrcore.registration.verify import gather_evidence, objections
+from xrcore.registration.verify import failed_checks, gather_evidence
 
 FAR = torch.tensor([30.0, 30.0, 20.0, 60.0, 60.0, 60.0], dtype=torch.float64)
 FIELDS = ("zncc", "gradient", "local", "attainable", "disagreement")
@@ -58,8 +58,8 @@ def cases(patient, count: int):
             start = xr.Pose(truth.numbers + (2 * torch.rand(1, 6, generator=generator, dtype=torch.float64) - 1) * FAR)
             pose = refine(xray, volume, start).pose
             if float(xr.metrics.mtre(pose, truth, landmarks, CARM, volume.isocenter)) > 10:
-                evidence = gather_evidence(xray, volume, pose, beam)
-                yield row("wrong optimum", pose, evidence, not objections(evidence))
+                evidence, _ = gather_evidence(xray, volume, pose, beam)
+                yield row("wrong optimum", pose, evidence, not failed_checks(evidence))
         strange = xr.simulate(stranger, CARM, truth, settings=settings, seed=i)
         result = xr.register(strange, volume)
         yield row("other patient", result.pose, result.evidence, result.trusted)

@@ -83,7 +83,7 @@ def _row(method: Method, patient: Loaded, test_set: TestSet, case: int, xray: Xr
         start = getattr(answer, "initial", start)
         error = (pose.numbers - truth.numbers)[0]
         error[:3] = torch.remainder(error[:3] + 180, 360) - 180
-        seen = xray.negative() if getattr(answer, "inverted", False) else xray
+        seen = getattr(answer, "xray", xray)  # as registered, bone bright
         with torch.no_grad():
             drr = render(volume, test_set.carm, pose)[0]
         values = {

@@ -11,8 +11,8 @@ import torch
 
 from companion.experiments.seeds import digest, generator
 from xrcore import Pose, Registration, Volume, Xray, XrcoreError, refine, register
-from xrcore.registration import Predictor, Settings, settings_for
-from xrcore.utilities import single_torch_thread
+from xrcore.registration import Method as RefinementMethod
+from xrcore.registration import Predictor, refinements
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +142,7 @@ def registration(model: Predictor, name: str = "registration", **options: Any) -
     return Method(name, run, digest("registration", _identity(model), options))
 
 
-def refinement(preset: str | Settings, initial: Predictor | Perturbation | Pose, name: str | None = None) -> Method:
+def refinement(preset: RefinementMethod, initial: Predictor | Perturbation | Pose, name: str | None = None) -> Method:
     """Make one descent, neither verified nor retried, a method.
 
     Parameters
@@ -159,8 +159,8 @@ def refinement(preset: str | Settings, initial: Predictor | Perturbation | Pose,
     Method
         Giving a Registration.
     """
-    settings = settings_for(preset)
-    name = name or (preset if isinstance(preset, str) else preset.method)
+    settings = refinements(preset)
+    name = name or (preset if isinstance(preset, str) else settings[-1].method)
     begin: Callable[[Xray, Volume], Pose]
     if isinstance(initial, Perturbation):
         begin, identity = _carried, repr(initial)
@@ -170,9 +170,7 @@ def refinement(preset: str | Settings, initial: Predictor | Perturbation | Pose,
         begin, identity = _predictor(initial), _identity(initial)
 
     def run(xray: Xray, volume: Volume) -> Registration:
-        start = begin(xray, volume)
-        with torch.no_grad(), single_torch_thread():
-            return refine(xray, volume, start, settings)
+        return refine(xray, volume, begin(xray, volume), settings)
 
     return Method(name, run, digest("refinement", settings, identity), initial if isinstance(initial, Perturbation) else None)
 

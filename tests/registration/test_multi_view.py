@@ -12,8 +12,13 @@ from xrcore._util.errors import XrcoreError
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose, rigid
-from xrcore.registration.multi_view import JointProblem, View, ViewLevel, ViewSettings, register_views
+from xrcore.registration.events import Step
+from xrcore.registration.joint_problem import JointProblem, View
+from xrcore.registration.multi_view import register_views
 from xrcore.registration.problem import Problem
+from xrcore.registration.search import SearchBox
+from xrcore.registration.similarities import GradientZNCC
+from xrcore.registration.view_pyramid import ViewLevel, ViewPyramid, ViewSettings
 from xrcore.renderer import render
 from xrcore.xray.image import Xray
 
@@ -119,6 +124,40 @@ def test_two_views_know_the_depth_that_one_does_not(body, views):
     assert two > 5 * one
 
 
+def test_starts_about_the_start_are_searched(body, views):
+    far = moved((24.0, -20.0, 18.0), (12.0, -9.0, 10.0))
+    box = SearchBox(rotation=(30, 30, 30), translation=(15, 15, 15), candidates=96)
+    settings = ViewSettings(levels=SETTINGS.levels, survivors=(4, 1))
+    assert apart(register_views(views, body, far, box=box, settings=settings, beam=BEAM).rig_from_ct, body)[0] < 0.05
+
+
+def test_coarser_levels_are_content_with_less(body, views):
+    pyramid = ViewPyramid(views, body, BEAM, SETTINGS)
+    assert [pyramid.limits(level) for level in pyramid.levels] == [(10, pytest.approx(0.02)), (10, 0.01)]
+
+
+def test_torch_keeps_to_one_thread_and_steps_can_be_watched(body, views):
+    class Asks(GradientZNCC):
+        def fit(self, fixed, mask):
+            threads.append(torch.get_num_threads())
+            return super().fit(fixed, mask)
+
+    threads: list[int] = []
+    seen: list[Step] = []
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        levels = (ViewLevel(pixel=2.0, spacing=2.0, margin=8.0, similarity=Asks()),)
+        start = moved((3.0, -2.0, 3.0), (2.0, -2.0, 2.0))
+        result = register_views(views, body, start, settings=ViewSettings(levels=levels), beam=BEAM, watch=seen.append)
+        assert set(threads) == {1}
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert seen
+    assert result.seconds > 0
+
+
 def test_nonsense_is_refused_in_one_line(body, views):
     far = moved((0.0, 0.0, 0.0), (500.0, 0.0, 0.0))
     behind = moved((0.0, 0.0, 0.0), (0.0, 0.0, -2000.0))
@@ -129,6 +168,12 @@ def test_nonsense_is_refused_in_one_line(body, views):
         (lambda: register_views(views[:1], body, behind), "behind a camera"),
         (lambda: View(xray=views[0].xray, camera_from_rig=torch.eye(3)), "rigid 4x4"),
         (lambda: ViewLevel(pixel=0.0, spacing=1.0), "pixel"),
+        (lambda: ViewLevel(pixel=1.0, spacing=1.0, similarity="wlmi"), "similarity must be one with a residual"),
+        (lambda: ViewSettings(levels=[]), "levels must be a tuple"),
+        (lambda: register_views(views, body, [0] * 6), "rigid"),
+        (lambda: register_views(views, body, TRUTH, box=(10, 10)), "box must be a SearchBox"),
+        (lambda: register_views([views[0].xray], body, TRUTH), "views must be View objects"),
+        (lambda: register_views(views, "ct.nii", TRUTH), "volume must be a Volume"),
     ):
         with pytest.raises(XrcoreError, match=said) as error:
             call()

@@ -1,4 +1,4 @@
-"""Similarity landscapes: capture ranges in closed form, profiles against single renders, descents that come back."""
+"""Similarity profiles: capture ranges in closed form, profiles against single renders, their figures."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from xrcore.figures.encoding import figure_png
 from xrcore.figures.profiles import plane_figure, profiles_figure
 from xrcore.geometry import CArm, Pose
 from xrcore.geometry.pose import NAMES
-from xrcore.registration.convergence_basin import Returns, _leaders, returns
+from xrcore.registration.convergence_basin import ConvergenceBasin, measure_convergence_basin
 from xrcore.registration.problem import Problem
-from xrcore.registration.settings import PYRAMID, Level
+from xrcore.registration.settings import Resolution
 from xrcore.registration.similarities import SIMILARITIES
 from xrcore.registration.similarity_profiles import Plane, Profiles, capture_range, plane, profiles
 from xrcore.renderer import render
@@ -26,7 +26,7 @@ from xrcore.xray import Xray
 
 CARM = CArm(source_to_detector=1259.65, source_to_isocenter=742.5, shape=(64, 64), pixel_spacing=6.75)
 TRUTH = Pose(rx=3.0, ry=-5.0, rz=2.0, tx=6.0, ty=-4.0, tz=8.0)
-COARSE = Level(pixels=32, spacing=16.0, iterations=10)
+COARSE = Resolution(pixels=32, spacing=16.0)
 REACH = (30.0, 30.0, 30.0, 60.0, 60.0, 60.0)
 
 
@@ -46,8 +46,8 @@ def about_truth() -> Profiles:
 
 
 @functools.cache
-def back_to_truth() -> Returns:
-    return returns(xray(), patient(), TRUTH, "zncc", reach=REACH, samples=7)
+def back_to_truth() -> ConvergenceBasin:
+    return measure_convergence_basin(xray(), patient(), TRUTH, "zncc", reach=REACH, samples=7)
 
 
 # the capture range
@@ -173,56 +173,6 @@ def test_lines_that_cannot_be_drawn_are_refused():
             plane(xray(), patient(), TRUTH, axes)  # type: ignore[arg-type]
 
 
-# descents
-
-
-def test_descents_come_back_from_near_and_not_from_everywhere():
-    found = back_to_truth()
-    assert found.came_back[:, 3].all()
-    assert found.came_back[:, 2:5].all()  # 10 deg, 20 mm
-    far = returns(xray(), patient(), TRUTH, "zncc", reach=(170.0,) * 3 + (400.0,) * 3, samples=3)
-    assert not far.came_back[:5, [0, 2]].any()
-    assert (far.capture()[:5] == 0).all()
-    assert found.evaluations > 0
-
-
-def test_joined_descents_end_where_single_ones_do():
-    """Against the same start alone."""
-    found = back_to_truth()
-    for axis, sample in ((0, 0), (3, 6), (4, 1)):
-        start = TRUTH.numbers.clone()
-        start[0, axis] += found.offsets[axis, sample]
-        alone = returns(xray(), patient(), Pose(start), "zncc", home=TRUTH, reach=(1e-9,) * 6, samples=3)
-        assert alone.distance[0, 1] == pytest.approx(found.distance[axis, sample], abs=2.0)
-
-
-def test_home_may_be_elsewhere_than_the_lines():
-    beside = Pose(TRUTH.numbers + torch.tensor([[0, 0, 0, 25.0, 0, 0]]))
-    lost = returns(xray(), patient(), beside, "zncc", reach=REACH, samples=3)
-    found = returns(xray(), patient(), beside, "zncc", reach=REACH, samples=3, home=TRUTH)
-    assert not lost.came_back[:, 1].any()  # they all go to the truth
-    assert found.came_back[:, 1].all()
-    assert (lost.capture() == 0).all()
-
-
-def test_the_measured_range_ends_at_the_first_loss_on_each_side():
-    distance = np.full((6, 7), 50.0)
-    distance[:, 1:5] = 1.0
-    distance[:, 6] = 1.0  # luck, beyond a loss
-    found = Returns(TRUTH, TRUTH, "zncc", np.tile(np.arange(-3.0, 4.0), (6, 1)), distance, 10.0, 0)
-    assert found.capture().tolist() == [[2.0, 1.0]] * 6
-
-
-def test_what_lies_close_follows_the_first():
-    places = torch.tensor([0.0, 3, 10, 5.5, 9, 1])[:, None, None].expand(-1, 8, 3) / 3**0.5
-    assert _leaders(places, 4.0).tolist() == [0, 0, 2, 3, 2, 0]
-
-
-def test_only_least_squares_can_be_descended():
-    with pytest.raises(XrcoreError, match="wlmi has no least-squares residual"):
-        returns(xray(), patient(), TRUTH, "wlmi")
-
-
 # figures
 
 
@@ -235,16 +185,16 @@ def test_figures_show_what_they_are_given():
     assert len(profiles_figure(found, "zncc").axes) == 6
 
 
-def test_the_strip_is_filled_where_descents_came_back():
+def test_the_strip_is_filled_where_descents_reached():
     back = back_to_truth()
     with_strip = profiles_figure(about_truth(), "zncc", returns=back).axes[0]
     cells = with_strip.patches[-back.offsets.shape[1] :]
     filled = [tuple(cell.get_facecolor()[:3]) != (1.0, 1.0, 1.0) for cell in cells]
-    assert filled == back.came_back[0].tolist()
+    assert filled == back.reached[0].tolist()
 
 
 def test_flat_similarities_can_be_drawn():
     x = np.linspace(-1, 1, 5)
     figure_png(profiles_figure(made(np.zeros(5), x), "made"), dpi=40)
-    flat = Plane(Pose.zero(), ("rx", "tz"), np.tile(x, (2, 1)), {"made": np.zeros((5, 5))}, PYRAMID[0])
+    flat = Plane(Pose.zero(), ("rx", "tz"), np.tile(x, (2, 1)), {"made": np.zeros((5, 5))}, COARSE)
     figure_png(plane_figure(flat, "made"), dpi=40)

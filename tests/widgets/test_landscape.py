@@ -87,7 +87,7 @@ def test_descents_appear_and_go_with_what_they_belong_to():
     assert viewer.profiles.value != before
     assert "↩" in viewer.table.value
     back = viewer.state.returns["zncc"]
-    assert back.came_back[:, back.offsets.shape[1] // 2].all()
+    assert back.reached[:, back.offsets.shape[1] // 2].all()
     viewer.similarity.value = "local-zncc"
     assert list(viewer.state.returns) == ["zncc"]
     viewer.rotation.value = 15
@@ -99,8 +99,8 @@ def test_descents_look_for_the_truth_where_it_is_known():
     viewer = LandscapeViewer(xray(), volume(0), Pose(TRUTH.numbers + torch.tensor([0, 0, 0, 25.0, 0, 0])), truth=TRUTH)
     viewer.descend.click()
     back = viewer.state.returns["zncc"]
-    assert back.home == TRUTH
-    assert back.came_back[:, back.offsets.shape[1] // 2].all()  # though they start 25 mm from it
+    assert back.target == TRUTH
+    assert back.reached[:, back.offsets.shape[1] // 2].all()  # though they start 25 mm from it
 
 
 def test_errors_of_a_landscape_show_in_the_page(landscape: LandscapeViewer):

@@ -20,8 +20,7 @@ from xrcore.widgets import PoseExplorer
         ("PoseExplorer", "anywidget", "canvas"),
         ("CArmScene", "k3d", "scene"),
         ("CArmScene", "skimage", "scene"),
-        ("Session", "greenlet", "reports"),
-        ("RegistrationCockpit", "greenlet", "reports"),
+        ("Session", "traitlets", "state"),
         ("PoseState", "traitlets", "state"),
     ],
 )

@@ -25,7 +25,7 @@ from xrcore.geometry import CArm, Pose
 from xrcore.phantom import pelvis_hu
 from xrcore.xray import Xray, write_carm, write_xray
 
-pytest.importorskip("greenlet", reason="the widgets need the extra 'notebooks'")
+pytest.importorskip("traitlets", reason="the widgets need the extra 'notebooks'")
 
 from xrcore.widgets import CtFile, Session, volume_sources
 from xrcore.widgets.volume_sources import SPACING

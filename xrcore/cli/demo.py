@@ -72,7 +72,7 @@ def demo(
         _write_ct(temporary / "ct.nii.gz", hu, world_from_voxel)
         write_xray(temporary / "xray.dcm", xray)
         inputs = {name: fingerprint(temporary / file) | {"path": file} for name, file in (("ct", "ct.nii.gz"), ("xray", "xray.dcm"))}
-        write_registration(temporary, result, xray, volume, inputs=inputs, options={"seed": seed, "implant": implant})
+        write_registration(temporary, result, volume, inputs=inputs, options={"seed": seed, "implant": implant})
 
     x, y, z = reversed(volume.shape)
     rows, cols = carm.shape

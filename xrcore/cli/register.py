@@ -65,7 +65,7 @@ def register(
     from xrcore.learning.models import PoseRegressor
     from xrcore.registration.files import FILES, read_pose, write_registration
     from xrcore.registration.pipeline import register as find
-    from xrcore.registration.settings import settings_for
+    from xrcore.registration.presets import refinements
     from xrcore.renderer import place
     from xrcore.xray import read_xray
 
@@ -79,8 +79,8 @@ def register(
     if initial is not None:
         start = PoseRegressor.load(initial) if Path(initial).is_dir() else read_pose(initial, image.carm, volume.isocenter)
     wanted = None if similarity == "auto" else similarity
-    settings = settings_for(method)
-    there = place(volume, device, "registering", spacing=settings.levels[-1].spacing, always_log=True)
+    settings = refinements(method)
+    there = place(volume, device, "registering", spacing=settings[-1].levels[-1].spacing, always_log=True)
     result = find(image, there, initial=start, method=settings, similarity=wanted, beam=beam)
     tell(tuple(note for note in result.notes if note not in (*image.notes, *volume.notes)))
 
@@ -97,7 +97,7 @@ def register(
         "detector": detector,
         "frame": frame,
     }
-    write_registration(out, result, image, volume, beam, inputs=inputs, options=options)
+    write_registration(out, result, volume, beam, inputs=inputs, options=options)
     rows = [("pose", result.pose.numbers[0].tolist()), ("std. dev.", result.standard_deviation)]
     print("\n".join([*pose_table(rows), "", *verdict(result), line("written", ", ".join(str(out / name) for name in FILES))]))
     if not result.trusted:

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from xrcore.figures.style import BLUE, DARK, MUTED, ORANGE, PALE, log_scale, new_figure, style_axes
-from xrcore.registration.result import Step
+from xrcore.registration.events import Step
 
 _LEAST_RANGE = 0.05  # of the similarity's axis, which is not enlarged further
 

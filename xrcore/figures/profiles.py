@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from xrcore.figures.style import BLUE, DARK, GREEN, MUTED, ORANGE, PALE, PURPLE, WIDTH, new_figure, style_axes
 from xrcore.geometry.pose import NAMES
-from xrcore.registration.convergence_basin import Returns
+from xrcore.registration.convergence_basin import ConvergenceBasin
 from xrcore.registration.similarities import SIMILARITIES
 from xrcore.registration.similarity_profiles import TOLERANCE, Plane, Profiles
 
@@ -45,7 +45,7 @@ def unit(name: str) -> str:
     return "°" if name.startswith("r") else " mm"
 
 
-def profiles_figure(profiles: Profiles, selected: str, *, returns: Returns | None = None, tolerance: float = TOLERANCE) -> Figure:
+def profiles_figure(profiles: Profiles, selected: str, *, returns: ConvergenceBasin | None = None, tolerance: float = TOLERANCE) -> Figure:
     """Plot six panels, a number each: every similarity along it, the selected one bold with its capture range shaded.
 
     Each similarity is scaled by its own lowest and highest value over all six lines.
@@ -56,7 +56,7 @@ def profiles_figure(profiles: Profiles, selected: str, *, returns: Returns | Non
         The similarities.
     selected : str
         Name of the one that is shown bold.
-    returns : Returns, optional
+    returns : ConvergenceBasin, optional
         Shown as a strip below the profiles, filled where descents came back.
     tolerance : float
         A rise below this share of a line's span of values does not end the capture range.
@@ -164,9 +164,9 @@ def _scaled(values: np.ndarray) -> np.ndarray:
     return (values - low) / (high - low) if high > low else np.zeros_like(values)
 
 
-def _strip(axes: Axes, returns: Returns, axis: int) -> None:
+def _strip(axes: Axes, returns: ConvergenceBasin, axis: int) -> None:
     """A cell a start, as wide as their distance."""
-    offsets, back = returns.offsets[axis], returns.came_back[axis]
+    offsets, back = returns.offsets[axis], returns.reached[axis]
     step = offsets[1] - offsets[0]
     bottom, top = _BAR
     axes.bar(
@@ -180,7 +180,7 @@ def _strip(axes: Axes, returns: Returns, axis: int) -> None:
     )
 
 
-def _explain(figure: Figure, order: list[str], selected: str, returns: Returns | None) -> None:
+def _explain(figure: Figure, order: list[str], selected: str, returns: ConvergenceBasin | None) -> None:
     names = [name for name in SIMILARITIES if name in order] + [name for name in order if name not in SIMILARITIES]
     handles: list[Any] = []
     for name in names:

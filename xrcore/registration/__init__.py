@@ -2,47 +2,72 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from xrcore.registration.multi_view import View, ViewsRegistration, around, register_views, shadow
-    from xrcore.registration.pipeline import Predictor, register
-    from xrcore.registration.refinement import refine
-    from xrcore.registration.result import Registration
-    from xrcore.registration.settings import Settings, settings_for
-
-# where each is; loaded when first used
-_HOME = {
-    "Predictor": "pipeline",
-    "Registration": "result",
-    "Settings": "settings",
-    "View": "multi_view",
-    "ViewsRegistration": "multi_view",
-    "around": "multi_view",
-    "refine": "refinement",
-    "register": "pipeline",
-    "register_views": "multi_view",
-    "settings_for": "settings",
-    "shadow": "multi_view",
-}
+from xrcore.registration.convergence_basin import ConvergenceBasin, measure_convergence_basin
+from xrcore.registration.events import Stage, Step, StopReason
+from xrcore.registration.files import read_pose, write_registration
+from xrcore.registration.joint_problem import JointProblem, View
+from xrcore.registration.multi_view import ViewsRegistration, register_views
+from xrcore.registration.pipeline import register, register_steps
+from xrcore.registration.predictor import Predictor
+from xrcore.registration.presets import PRESETS, Method, refinements
+from xrcore.registration.problem import Problem, shrink
+from xrcore.registration.refinement import refine, refine_steps
+from xrcore.registration.result import Evidence, Registration
+from xrcore.registration.search import SearchBox
+from xrcore.registration.settings import PYRAMID, Level, RefinementSettings, Resolution
+from xrcore.registration.similarities import SIMILARITIES
+from xrcore.registration.similarity_profiles import Plane, Profiles, plane, profiles
+from xrcore.registration.solvers.adam import Adam
+from xrcore.registration.solvers.cma_es import CMAES
+from xrcore.registration.solvers.gauss_newton import GaussNewton
+from xrcore.registration.solvers.lbfgs import LBFGS
+from xrcore.registration.solvers.powell import Powell
+from xrcore.registration.verify import failed_checks, gather_evidence
+from xrcore.registration.view_pyramid import ViewLevel, ViewSettings, around, shadow
 
 __all__ = [
+    "CMAES",
+    "LBFGS",
+    "PRESETS",
+    "PYRAMID",
+    "SIMILARITIES",
+    "Adam",
+    "ConvergenceBasin",
+    "Evidence",
+    "GaussNewton",
+    "JointProblem",
+    "Level",
+    "Method",
+    "Plane",
+    "Powell",
     "Predictor",
+    "Problem",
+    "Profiles",
+    "RefinementSettings",
     "Registration",
-    "Settings",
+    "Resolution",
+    "SearchBox",
+    "Stage",
+    "Step",
+    "StopReason",
     "View",
+    "ViewLevel",
+    "ViewSettings",
     "ViewsRegistration",
     "around",
+    "failed_checks",
+    "gather_evidence",
+    "measure_convergence_basin",
+    "plane",
+    "profiles",
+    "read_pose",
     "refine",
+    "refine_steps",
+    "refinements",
     "register",
+    "register_steps",
     "register_views",
-    "settings_for",
     "shadow",
+    "shrink",
+    "write_registration",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

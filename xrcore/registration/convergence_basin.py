@@ -1,9 +1,9 @@
-"""From where descents come back: the capture range that least squares really has, beside the one that a similarity's profile promises."""
+"""Measure the convergence basin of Levenberg-Marquardt starts, beside the capture range that a similarity's profile promises."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,36 +11,49 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 from torch import Tensor
 
-from xrcore._util.errors import XrcoreError
-from xrcore._util.threads import single_torch_thread
+from xrcore._util.errors import is_number, require
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
 from xrcore.geometry.rigid import apply
-from xrcore.registration.problem import Problem
+from xrcore.registration.events import WorkClock, finish, working
+from xrcore.registration.presets import COARSE_SEARCH
+from xrcore.registration.pyramid import XrayPyramid
+from xrcore.registration.refinement import check_images
 from xrcore.registration.search import corners
-from xrcore.registration.settings import PYRAMID, Settings
-from xrcore.registration.similarities import SIMILARITIES
-from xrcore.registration.similarities import similarity as named_similarity
 from xrcore.registration.similarity_profiles import REACH, check_lines, evenly
+from xrcore.registration.solvers.descent import Descent
+from xrcore.registration.solvers.gauss_newton import GaussNewton
 from xrcore.xray.image import Xray
 
 NEAR = 10.0  # [mm], what counts as success elsewhere
-_LADDER = Settings(levels=PYRAMID[:2])
 _SAME = 0.25  # in voxels of the level: descents that end closer than this met in one optimum
 
 
 @dataclass(frozen=True, eq=False)
-class Returns:
+class ConvergenceBasin:
     """Where descents ended that started along lines through a pose.
 
-    center: the pose, one. home: where they should come back to. similarity: what they climbed. offsets: (6, N), of the starts [deg, mm].
-    distance: (6, N), how far points in the CT are on average from where they are at home, once a descent has ended [mm].
-    near: below it, a descent came back. evaluations: DRRs rendered.
+    Parameters
+    ----------
+    center : Pose
+        Through which the lines run.
+    target : Pose
+        Where the descents should end.
+    similarity : str
+        What they climbed.
+    offsets : Float[ndarray, "6 N"]
+        Of the starts [deg, mm].
+    distance : Float[ndarray, "6 N"]
+        How far points in the CT are on average from where the target has them, once a descent has ended [mm].
+    near : float
+        Below this distance a descent reached the target [mm].
+    evaluations : int
+        DRRs rendered.
     """
 
     center: Pose
-    home: Pose
+    target: Pose
     similarity: str
     offsets: Float[ndarray, "6 N"]
     distance: Float[ndarray, "6 N"]
@@ -48,69 +61,100 @@ class Returns:
     evaluations: int
 
     @property
-    def came_back(self) -> Bool[ndarray, "6 N"]:
-        """Of each start."""
+    def reached(self) -> Bool[ndarray, "6 N"]:
+        """Whether the descent from each start reached the target."""
         return self.distance < self.near
 
-    def capture(self) -> Float[ndarray, "6 2"]:
-        """How far below and above the pose all starts came back, on each line [deg, mm]; 0 where not even the pose itself did."""
-        return np.array([_unbroken(x, back) for x, back in zip(self.offsets, self.came_back, strict=True)])
+    def extent(self) -> Float[ndarray, "6 2"]:
+        """How far below and above the center all starts reached the target.
+
+        Returns
+        -------
+        Float[ndarray, "6 2"]
+            On each line [deg, mm]; 0 where not even the center itself did.
+        """
+        return np.array([_unbroken(x, reached) for x, reached in zip(self.offsets, self.reached, strict=True)])
 
 
-def returns(
+def measure_convergence_basin(
     xray: Xray,
     volume: Volume,
     center: Pose,
     similarity: str,
     *,
-    home: Pose | None = None,
+    target: Pose | None = None,
     reach: Sequence[float] = REACH,
     samples: int = 21,
     beam: Beam | None = None,
-    settings: Settings = _LADDER,
+    settings: GaussNewton = COARSE_SEARCH,
     near: float = NEAR,
-) -> Returns:
-    """Start Levenberg-Marquardt along each of the six numbers about one pose, coarse to fine, and see which descents come back.
+) -> ConvergenceBasin:
+    """Start Levenberg-Marquardt along each of the six numbers about one pose, coarse to fine, and see which descents reach it.
 
-    similarity: a name; only those with a least-squares residual can be descended. home: default `center`; the truth, where it is known.
-    reach, samples: of the lines, as in `landscape.profiles`. settings: the ladder; default the two coarse levels of a registration, whose
-    finer ones begin within reach or not at all. Descents that met in one optimum go on as one, as in a registration's search.
+    Descents that met in one optimum go on as one, as in a registration's search.
+
+    Parameters
+    ----------
+    xray : Xray
+        Bone bright.
+    volume : Volume
+        The CT.
+    center : Pose
+        Through which the lines run; one pose.
+    similarity : str
+        Its name; only those with a least-squares residual can be descended.
+    target : Pose, optional
+        Where descents should end; default `center`; the truth, where it is known.
+    reach : sequence of float
+        Half-widths of the six lines [deg, mm].
+    samples : int
+        Starts a line, odd, so that the center is one of them.
+    beam : Beam, optional
+        The one assumed; default 90 kV.
+    settings : GaussNewton
+        Its levels and tolerance; default the two coarse levels of a registration, whose finer ones begin within reach or not at all.
+    near : float
+        Below this mean distance of points in the CT a descent reached the target [mm].
+
+    Returns
+    -------
+    ConvergenceBasin
+        Where each start ended.
+
+    Raises
+    ------
+    XrcoreError
+        If an argument makes no sense, or the similarity has no residual.
     """
-    if not named_similarity(similarity).least_squares:
-        fitting = ", ".join(name for name, kind in SIMILARITIES.items() if kind.least_squares)
-        raise XrcoreError(f"returns: {similarity} has no least-squares residual to descend on; choose one of {fitting}")
-    lengths = check_lines("returns", center, reach, samples, 6)
-    home = center if home is None else home
-    settings = replace(settings, similarity=similarity)
+    caller = "measure_convergence_basin"
+    check_images(caller, xray, volume, beam)
+    lengths = check_lines(caller, center, reach, samples, 6)
+    require(caller, "near", near, is_number(near) and near > 0, "positive, in mm")
+    target = center if target is None else target
+    settings = settings.with_similarity(similarity)
     offsets = evenly(samples) * np.array(lengths)[:, None]
     numbers = center.numbers.detach().double().repeat(6, samples, 1)
     for axis in range(6):
         numbers[axis, :, axis] += torch.from_numpy(offsets[axis])
-    poses, evaluations = _descend(xray, volume, Pose(numbers.reshape(-1, 6)), settings, Beam() if beam is None else beam)
-    ended, there = (apply(p.camera_from_world(xray.carm, volume.isocenter), corners(volume)) for p in (poses, home))
-    distance = (ended - there).norm(dim=-1).mean(-1).reshape(6, samples).numpy()
-    return Returns(center.detach(), home.detach(), similarity, offsets, distance, near, evaluations)
+    starts = Pose(numbers.reshape(-1, 6))
 
-
-@torch.no_grad()
-def _descend(xray: Xray, volume: Volume, poses: Pose, settings: Settings, beam: Beam) -> tuple[Pose, int]:
-    """Where each start ends."""
+    pyramid = XrayPyramid(xray, volume, Beam() if beam is None else beam, settings, report=False)
     points = corners(volume)
-    follows = torch.arange(len(poses))  # start -> the descent that goes on for it
-    evaluations = 0
-    with single_torch_thread():
-        for level in settings.levels:
-            problem = Problem(xray, volume.coarser(level.spacing), beam, settings.similarity_at(level), pixels=level.pixels)
-            tolerance = settings.tolerance * level.spacing / settings.levels[-1].spacing
-            descent = problem.descend(poses, iterations=level.iterations, tolerance=tolerance)
-            evaluations += problem.evaluations
-            order = descent.value.argsort(descending=True)
-            places = apply(descent.pose[order].camera_from_world(problem.carm, volume.isocenter), points)
-            leader = _leaders(places, _SAME * level.spacing)
-            kept, group = leader.unique(return_inverse=True)
-            poses = descent.pose[order[kept]]
-            follows = torch.empty_like(order).index_copy(0, order, group)[follows]
-    return poses[follows], evaluations
+    follows = torch.arange(len(starts))  # start -> the descent that goes on for it
+
+    def merged(level: int, descent: Descent) -> Pose:
+        nonlocal follows
+        order = descent.order()
+        places = apply(descent.pose[order].camera_from_world(xray.carm, volume.isocenter), points)
+        leader = _leaders(places, _SAME * settings.levels[level].spacing)
+        kept, group = leader.unique(return_inverse=True)
+        follows = torch.empty_like(order).index_copy(0, order, group)[follows]
+        return descent.pose[order[kept]]
+
+    course = finish(working(pyramid.descend(starts, narrow=merged), WorkClock()))
+    ended, there = (apply(p.camera_from_world(xray.carm, volume.isocenter), points) for p in (course.poses[follows], target))
+    distance = (ended - there).norm(dim=-1).mean(-1).reshape(6, samples).numpy()
+    return ConvergenceBasin(center.detach(), target.detach(), similarity, offsets, distance, near, pyramid.evaluations)
 
 
 def _leaders(places: Float[Tensor, "B n 3"], distance: float) -> Tensor:

@@ -20,52 +20,75 @@ from xrcore._util.errors import XrcoreError
 from xrcore._util.machine import package_versions
 from xrcore.beam import Beam
 from xrcore.ct import Volume
-from xrcore.figures import registration_figure, save_figure
 from xrcore.geometry import CArm, Pose
 from xrcore.geometry.pose import NAMES
-from xrcore.registration.problem import shrink
+from xrcore.registration.pictures import save_overlay
 from xrcore.registration.result import Registration
-from xrcore.renderer import render
-from xrcore.xray import Xray
 
 FILES = ("registration.json", "camera_from_ct.tfm", "overlay.png")
 _DEPENDENCIES = ("numba", "numpy", "SimpleITK", "torch")
-_PANEL = 512  # pixels of an image in the overlay, more than a panel shows
 _LARGEST_FILE = 10_000_000  # bytes, of a pose file
 
 
 def write_registration(
     folder: str | os.PathLike[str],
     result: Registration,
-    xray: Xray,
     volume: Volume,
     beam: Beam | None = None,
     *,
     inputs: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write all of FILES into `folder`, or nothing.
+    """Write registration.json, camera_from_ct.tfm and overlay.png, or nothing.
 
-    inputs: what was registered, such as `files.fingerprint` of each file. options: how. Both only go into registration.json.
+    Parameters
+    ----------
+    folder : path
+        Made if it does not exist.
+    result : Registration
+        What was found; of its `xray`, which is bone bright, the picture is made.
+    volume : Volume
+        What was registered.
+    beam : Beam, optional
+        The one assumed; default 90 kV.
+    inputs, options : dict, optional
+        What was registered, such as the fingerprint of each file; and how. Both only go into registration.json.
+
+    Raises
+    ------
+    XrcoreError
+        If the folder cannot be written.
     """
-    record = to_record(result, xray.carm, volume.isocenter, inputs=inputs, options=options)
-    seen = xray.negative() if result.inverted else xray
-    small = shrink(seen, _PANEL)
-    with torch.no_grad():
-        initial, final = render(volume, small.carm, Pose.cat([result.initial, result.pose]), beam).cpu()
+    carm = result.xray.carm
+    record = to_record(result, carm, volume.isocenter, inputs=inputs, options=options)
     with atomic_folder(folder) as temporary:
         (temporary / FILES[0]).write_text(to_json(record), encoding="utf-8")
         try:
-            sitk.WriteTransform(camera_from_ct(result.pose, xray.carm, volume.isocenter), str(temporary / FILES[1]))
+            sitk.WriteTransform(camera_from_ct(result.pose, carm, volume.isocenter), str(temporary / FILES[1]))
         except RuntimeError:
             raise XrcoreError(f"{temporary / FILES[1]}: cannot be written") from None
-        save_figure(registration_figure(small, initial, final, result), temporary / FILES[2])
+        save_overlay(temporary / FILES[2], result, volume, beam)
 
 
 def camera_from_ct(pose: Pose, carm: CArm, isocenter: Float[Tensor, "3"]) -> sitk.AffineTransform:
-    """`TransformPoint` maps a point of the CT (LPS, mm) into the camera frame (mm): x along detector columns, y down, z from the source.
+    """A pose as an ITK transform.
 
+    `TransformPoint` maps a point of the CT (LPS, mm) into the camera frame (mm): x along detector columns, y down, z from the source.
     This is also the direction in which ITK resamples: it draws an image given in the camera frame on the grid of the CT.
+
+    Parameters
+    ----------
+    pose : Pose
+        One pose.
+    carm : CArm
+        The camera.
+    isocenter : Float[Tensor, "3"]
+        Of the CT [mm].
+
+    Returns
+    -------
+    SimpleITK.AffineTransform
+        Rigid.
     """
     matrix = pose.camera_from_world(carm, isocenter)[0]
     transform = sitk.AffineTransform(3)
@@ -82,7 +105,26 @@ def to_record(
     inputs: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What registration.json holds. Degrees, mm and seconds; LPS world; matrices by rows; camera_from_world as in `Pose`."""
+    """What registration.json holds.
+
+    Degrees, mm and seconds; LPS world; matrices by rows; camera_from_world as in `Pose`.
+
+    Parameters
+    ----------
+    result : Registration
+        What was found.
+    carm : CArm
+        The camera.
+    isocenter : Float[Tensor, "3"]
+        Of the CT [mm].
+    inputs, options : dict, optional
+        What was registered, and how.
+
+    Returns
+    -------
+    dict
+        For `to_json`.
+    """
     deviation = result.standard_deviation
     return {
         "pose": result.pose.to_dict(),
@@ -114,7 +156,18 @@ def to_record(
 
 
 def to_json(record: Mapping[str, Any]) -> str:
-    """Indented JSON with each row of numbers on one line; what is not finite becomes null."""
+    """Indented JSON with each row of numbers on one line.
+
+    Parameters
+    ----------
+    record : dict
+        Of what JSON knows.
+
+    Returns
+    -------
+    str
+        What is not finite has become null.
+    """
     text = json.dumps(_finite(record), indent=2, ensure_ascii=False, allow_nan=False)
     number = r"-?\d[\d.eE+-]*"
     return re.sub(rf"\[\n\s*({number}(?:,\n\s*{number})*)\n\s*\]", lambda m: "[" + re.sub(r",\s+", ", ", m[1]) + "]", text) + "\n"
@@ -129,11 +182,29 @@ def _finite(value: Any) -> Any:
 
 
 def read_pose(text: str, carm: CArm, isocenter: Float[Tensor, "3"]) -> Pose:
-    """A pose as people give it: "rx,ry,rz,tx,ty,tz" [deg, mm], or a JSON file.
+    """A pose as people give it: six numbers, or a JSON file.
 
     The file is a registration.json, or holds the six numbers by name, as a list, or as a 4x4 `camera_from_world`. Numbers from
     a registration.json whose isocentre or distance was another are carried over by its `camera_from_world`.
-    Raises XrcoreError saying what is missing.
+
+    Parameters
+    ----------
+    text : str
+        "rx,ry,rz,tx,ty,tz" [deg, mm], or the path of a JSON file.
+    carm : CArm
+        The camera.
+    isocenter : Float[Tensor, "3"]
+        Of the CT [mm].
+
+    Returns
+    -------
+    Pose
+        One.
+
+    Raises
+    ------
+    XrcoreError
+        Saying what is missing.
     """
     if re.fullmatch(r"[\s\d.,eE+-]*,[\s\d.,eE+-]*", text):
         return _six(text.split(","), f"pose {text!r}")

@@ -14,10 +14,22 @@ _KERNEL = ((1.0, -2.0, 1.0), (-2.0, 4.0, -2.0), (1.0, -2.0, 1.0))
 
 
 def noise_level(xray: Xray) -> float:
-    """Standard deviation of white noise in the image, from the median of a second difference across rows and columns.
+    """Estimate the noise from the median of a second difference across rows and columns.
 
-    Source: Immerkaer, "Fast noise variance estimation", Computer Vision and Image Understanding 64(2), 1996; the median in place
-    of its mean lets edges be outliers.
+    Parameters
+    ----------
+    xray : Xray
+        Its mask counts.
+
+    Returns
+    -------
+    float
+        Standard deviation of white noise in the image.
+
+    References
+    ----------
+    Immerkaer, "Fast noise variance estimation", Computer Vision and Image Understanding 64(2), 1996; the median in place of its
+    mean lets edges be outliers.
     """
     filled = torch.where(xray.mask, xray.image, xray.image[xray.mask].mean())
     passed = F.conv2d(filled[None, None], filled.new_tensor(_KERNEL)[None, None])[0, 0]
@@ -31,6 +43,16 @@ def attainable_local_zncc(xray: Xray) -> float:
     """The local ZNCC that a perfect, noise-free DRR of this X-ray would reach: noise variance takes its share of every patch.
 
     A patch of variance v, noise included, correlates with its noise-free self by sqrt(1 - noise^2 / v).
+
+    Parameters
+    ----------
+    xray : Xray
+        Its mask counts.
+
+    Returns
+    -------
+    float
+        At most 1.
     """
     rows, cols = (n // _PATCH * _PATCH for n in xray.image.shape)
     if rows == 0 or cols == 0:

@@ -15,11 +15,10 @@ from xrcore._util.device_memory import Portions
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
+from xrcore.registration.settings import SimilarityLevel
 from xrcore.registration.similarities import similarity as named_similarity
 from xrcore.registration.similarities.base import NormalEquations, Similarity, fit_for
-from xrcore.registration.solvers import gauss_newton
-from xrcore.registration.solvers.gauss_newton import Descent
-from xrcore.renderer import choose_backend, render, render_with_jacobian
+from xrcore.renderer import render, render_with_jacobian
 from xrcore.xray.image import Xray
 
 T = TypeVar("T")
@@ -30,8 +29,34 @@ _portions = Portions("registering")
 class Problem:
     """An X-ray at some pixel count against a volume at some voxel size.
 
-    Evaluations take batches of poses and run where the volume is; their results are on the processor. `evaluations` counts the images
-    rendered. `portions`: how many at once, all problems alike.
+    Evaluations take batches of poses and run where the volume is; their results are on the processor.
+
+    Parameters
+    ----------
+    xray : Xray
+        What is registered, bone bright.
+    volume : Volume
+        The CT, at the voxel size that is rendered.
+    beam : Beam
+        The one assumed.
+    similarity : str or Similarity
+        A name of `similarities.SIMILARITIES`, or an object.
+    pixels : int, optional
+        Shrink the X-ray to about this many along its longer side; default as it is.
+
+    Attributes
+    ----------
+    evaluations : int
+        Images rendered so far.
+    carm : CArm
+        Of the shrunk X-ray.
+    portions : Portions
+        How many poses at once, all problems alike.
+
+    Raises
+    ------
+    XrcoreError
+        If the similarity is unknown, or nothing of the X-ray can be compared.
     """
 
     def __init__(self, xray: Xray, volume: Volume, beam: Beam, similarity: str | Similarity, *, pixels: int | None = None) -> None:
@@ -45,9 +70,42 @@ class Problem:
         self.portions = _portions
         self.evaluations = 0
 
+    @classmethod
+    def at(cls, level: SimilarityLevel, xray: Xray, volume: Volume, beam: Beam) -> Problem:
+        """The problem on a level, which may also be settings of a solver on one level.
+
+        Parameters
+        ----------
+        level : Level or SingleLevelSettings
+            Its pixels, spacing and similarity.
+        xray : Xray
+            What is registered, bone bright.
+        volume : Volume
+            The CT, as fine as it is.
+        beam : Beam
+            The one assumed.
+
+        Returns
+        -------
+        Problem
+            Of the shrunk X-ray and the coarsened CT.
+        """
+        return cls(xray, volume.coarser(level.spacing), beam, level.similarity, pixels=level.pixels)
+
     @torch.no_grad()
     def value(self, pose: Pose) -> Float[Tensor, "B"]:
-        """Similarity of each pose; higher is better."""
+        """Similarity of each pose.
+
+        Parameters
+        ----------
+        pose : Pose
+            A batch.
+
+        Returns
+        -------
+        Float[Tensor, "B"]
+            Higher is better.
+        """
         self.evaluations += len(pose)
 
         def of(part: slice) -> Tensor:
@@ -56,7 +114,20 @@ class Problem:
         return torch.cat(self.in_portions(len(pose), of)).cpu()
 
     def value_and_gradient(self, pose: Pose) -> tuple[Float[Tensor, "B"], Float[Tensor, "B 6"]]:
-        """Similarity and its derivative by the six numbers [1/deg, 1/mm]."""
+        """Similarity of each pose, and its derivative.
+
+        Parameters
+        ----------
+        pose : Pose
+            A batch.
+
+        Returns
+        -------
+        value : Float[Tensor, "B"]
+            Higher is better.
+        gradient : Float[Tensor, "B 6"]
+            By the six numbers [1/deg, 1/mm].
+        """
         self.evaluations += len(pose)
 
         def of(part: slice) -> tuple[Tensor, Tensor]:
@@ -72,7 +143,23 @@ class Problem:
 
     @torch.no_grad()
     def normal_equations(self, pose: Pose) -> NormalEquations:
-        """Similarity, and gradient and Gauss-Newton Hessian of the cost 1 - similarity by the six numbers."""
+        """Similarity, and gradient and Gauss-Newton Hessian of the cost 1 - similarity by the six numbers.
+
+        Parameters
+        ----------
+        pose : Pose
+            A batch.
+
+        Returns
+        -------
+        NormalEquations
+            Of each pose.
+
+        Raises
+        ------
+        XrcoreError
+            If the similarity has no residual.
+        """
         self.evaluations += len(pose)
 
         def of(part: slice) -> NormalEquations:
@@ -84,24 +171,40 @@ class Problem:
         return NormalEquations(value, gradient, hessian, count)
 
     def in_portions(self, count: int, function: Callable[[slice], T]) -> list[T]:
-        """`function` of so many poses, in as few portions as memory allows."""
+        """Work on poses in as few portions as memory allows.
+
+        Parameters
+        ----------
+        count : int
+            Poses in all.
+        function : callable
+            Of a slice of them.
+
+        Returns
+        -------
+        list
+            What `function` returned for each portion.
+        """
         return self.portions.run(count, function, size=math.prod(self.carm.shape))
-
-    def descend(self, start: Pose, *, iterations: int, tolerance: float, watch: Callable[[Pose, float], None] | None = None) -> Descent:
-        """Levenberg-Marquardt from each start, see `gauss_newton.descend`; all of it on the GPU where the volume is there."""
-        if choose_backend(self.volume) == "cuda":
-            from xrcore.registration.solvers import cuda
-
-            return cuda.descend(self, start, iterations=iterations, tolerance=tolerance, watch=watch)
-        return gauss_newton.descend(self, start, iterations=iterations, tolerance=tolerance, watch=watch)
 
 
 def shrink(xray: Xray, pixels: int) -> Xray:
-    """Average blocks of pixels until the longer side has about `pixels`; masked pixels do not count.
+    """Average blocks of pixels; masked pixels do not count.
 
     A block is trusted where at least half of it is. Rows and columns that fill no block are cut off, and the geometry follows.
+
+    Parameters
+    ----------
+    xray : Xray
+        Of any size.
+    pixels : int
+        About how many the longer side is to have; a strip keeps at least eight across.
+
+    Returns
+    -------
+    Xray
+        Shrunk by a whole factor; the same where that is 1.
     """
-    # a strip keeps at least eight pixels across
     factor = max(1, min(round(max(xray.carm.shape) / pixels), min(xray.carm.shape) // 8))
     if factor == 1:
         return xray

@@ -2,113 +2,152 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
-import torch
-
-from xrcore._util.errors import XrcoreError
+from xrcore._util.errors import require
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
+from xrcore.registration.events import Events, Step, WorkClock, finish, working
+from xrcore.registration.presets import Method, refinements
 from xrcore.registration.problem import Problem
-from xrcore.registration.result import Registration, Step, Watch, on_level
-from xrcore.registration.settings import Settings, settings_for
-from xrcore.registration.similarities import SIMILARITIES
+from xrcore.registration.pyramid import XrayPyramid
+from xrcore.registration.result import Registration
+from xrcore.registration.settings import RefinementSettings
 from xrcore.registration.similarities import similarity as named_similarity
-from xrcore.registration.solvers.adam import refine_adam
-from xrcore.registration.solvers.derivative_free import refine_cma_es, refine_powell
-from xrcore.registration.solvers.lbfgs import refine_lbfgs
-from xrcore.registration.solvers.progress import FLAT, LIMIT, NOT_FINITE, SMALL
+from xrcore.registration.solvers.gauss_newton import GaussNewton
+from xrcore.registration.solvers.single_level import SingleLevelSettings
 from xrcore.xray.image import Xray
-
-_SINGLE_LEVEL: dict[str, Callable[[Problem, Pose, Settings, Watch | None], Registration]] = {
-    "adam": refine_adam,
-    "lbfgs": refine_lbfgs,
-    "cma-es": refine_cma_es,
-    "powell": refine_powell,
-}
 
 
 def refine(
     xray: Xray,
     volume: Volume,
     start: Pose,
-    settings: Settings | str = "gauss-newton",
+    method: Method = "gauss-newton",
     beam: Beam | None = None,
     *,
-    watch: Watch | None = None,
+    watch: Callable[[Step], None] | None = None,
 ) -> Registration:
-    """Move `start` to where a DRR of `volume` looks most like `xray`.
+    """Move a pose to where a DRR of the CT looks most like the X-ray.
 
-    start: one pose. settings: a preset's name (see `settings_for`) or Settings. beam: default the paper's, 90 kV.
-    watch: called with the best `Step` of its level so far, after each iteration; what it raises ends the refinement.
-    "gauss-newton" walks the levels from coarse to fine; the other methods work on the last level alone, where similarity "auto"
-    means ZNCC, since nothing coarser has brought them within reach of a sharper one. Settings with a `first` start where it ends;
-    the history is then the last one's.
     The search is local: whether its answer is the right one is for `register` to judge.
-    Raises XrcoreError if `start` is not one pose, or if the method cannot use the similarity.
+
+    Parameters
+    ----------
+    xray : Xray
+        Bone bright.
+    volume : Volume
+        The CT; it is rendered where it is.
+    start : Pose
+        One pose.
+    method : str, RefinementSettings or tuple of RefinementSettings
+        A preset's name (see `presets.PRESETS`), settings, or several of them, each of which starts where the one before ended.
+        `GaussNewton` walks its levels from coarse to fine; the other solvers work on one level.
+    beam : Beam, optional
+        The one assumed; default the paper's, 90 kV.
+    watch : callable, optional
+        Called with the best `Step` of its level so far, after each iteration; what it raises ends the refinement.
+
+    Returns
+    -------
+    Registration
+        Not judged, hence not trusted.
+
+    Raises
+    ------
+    XrcoreError
+        If an argument makes no sense, such as several starts, or the method cannot use the similarity.
+
+    Examples
+    --------
+    >>> import xrcore as xr
+    >>> volume = xr.phantom.pelvis(seed=0, spacing=8.0)
+    >>> carm = xr.CArm(source_to_detector=1020, source_to_isocenter=650, shape=(64, 64), pixel_spacing=6.0)
+    >>> truth = xr.Pose(rx=3, ry=-8, tx=4)
+    >>> xray = xr.Xray(image=xr.render(volume, carm, truth)[0], carm=carm)
+    >>> result = xr.refine(xray, volume, xr.Pose(ry=-5))
+    >>> bool((result.pose.numbers - truth.numbers).abs().max() < 0.5)
+    True
     """
-    began = time.perf_counter()
-    settings = settings_for(settings)
-    beam = Beam() if beam is None else beam
-    if len(start) != 1:
-        raise XrcoreError(f"refine: expected one start, got a batch of {len(start)}; refine them one by one")
-    if settings.first is not None:
-        before = refine(xray, volume, start, settings.first, beam, watch=watch)
-        after = refine(xray, volume, before.pose, replace(settings, first=None), beam, watch=_after(watch, settings.first))
-        return replace(
-            after, initial=before.initial, evaluations=before.evaluations + after.evaluations, seconds=time.perf_counter() - began
-        )
-    if settings.method == "gauss-newton":
-        result = _refine_gauss_newton(xray, volume, start, settings, beam, watch)
-    else:
-        level = settings.levels[-1]
-        similarity = "zncc" if settings.similarity == "auto" else settings.similarity_at(level)
-        problem = Problem(xray, volume.coarser(level.spacing), beam, similarity, pixels=level.pixels)
-        result = _SINGLE_LEVEL[settings.method](problem, start, settings, watch)
-    return replace(result, seconds=time.perf_counter() - began)
+    return finish(_started(xray, volume, start, method, beam, report=watch is not None), watch)
 
 
-def _after(watch: Watch | None, first: Settings | None) -> Watch | None:
-    """`watch` for a refinement whose levels come after those of the ones before it."""
-    by = 0
-    while first is not None:
-        by, first = by + len(first.levels), first.first
-    return None if watch is None else lambda step: watch(replace(step, level=step.level + by))
+def refine_steps(
+    xray: Xray, volume: Volume, start: Pose, method: Method = "gauss-newton", beam: Beam | None = None
+) -> Events[Registration]:
+    """`refine` as a generator: it yields while it works, and returns the result.
+
+    The time that the consumer takes between two events does not count in the result's `seconds`, and none of the working
+    thread's settings reaches the consumer.
+
+    Parameters
+    ----------
+    xray, volume, start, method, beam : Xray, Volume, Pose, str or RefinementSettings, Beam
+        As for `refine`.
+
+    Yields
+    ------
+    Step
+        The best of its level so far, after each iteration.
+
+    Returns
+    -------
+    Registration
+        As of `refine`.
+
+    Raises
+    ------
+    XrcoreError
+        As `refine`, at once.
+    """
+    return _started(xray, volume, start, method, beam, report=True)
 
 
-def _refine_gauss_newton(xray: Xray, volume: Volume, start: Pose, settings: Settings, beam: Beam, watch: Watch | None) -> Registration:
-    """`descend` on each level, from where the one before ended."""
-    similarities = [named_similarity(settings.similarity_at(level)) for level in settings.levels]
-    for similarity in similarities:
-        if not similarity.least_squares:
-            fitting = ", ".join(name for name, kind in SIMILARITIES.items() if kind.least_squares)
-            raise XrcoreError(
-                f"refine: gauss-newton needs a similarity with a residual, which {similarity.name} has not; "
-                f"choose {fitting}, or a method of {', '.join(_SINGLE_LEVEL)}"
-            )
-    start = Pose(start.numbers.detach().double())
-    pose, history, evaluations = start, list[Step](), 0
-    for number, (level, similarity) in enumerate(zip(settings.levels, similarities, strict=True)):
-        problem = Problem(xray, volume.coarser(level.spacing), beam, similarity, pixels=level.pixels)
-        tolerance = settings.tolerance * level.spacing / settings.levels[-1].spacing
-        descent = problem.descend(pose, iterations=level.iterations, tolerance=tolerance, watch=on_level(watch, number))
-        pose = descent.pose
-        evaluations += problem.evaluations
-        history += [Step(level=number, pose=p, similarity=value) for p, value in descent.steps]
-    finite = bool(torch.isfinite(descent.value).all() and torch.isfinite(descent.normal.hessian).all())
-    informed = finite and bool(descent.normal.hessian.any())
-    return Registration(
-        pose=pose,
-        similarity=float(descent.value),
-        covariance=descent.normal.covariance()[0] if informed else None,
-        stop_reason=NOT_FINITE if not finite else FLAT if not informed else SMALL if descent.converged.all() else LIMIT,
-        seconds=0.0,
-        initial=start,
+def _started(xray: Xray, volume: Volume, start: Pose, method: Method, beam: Beam | None, *, report: bool) -> Events[Registration]:
+    check_images("refine", xray, volume, beam)
+    require("refine", "start", start, isinstance(start, Pose), "a Pose")
+    require("refine", "start", start, len(start) == 1, "one pose; refine several one by one")
+    clock = WorkClock()
+    return working(_timed(refinement(xray, volume, start, refinements(method), Beam() if beam is None else beam, report), clock), clock)
+
+
+def _timed(events: Events[Registration], clock: WorkClock) -> Events[Registration]:
+    result = yield from events
+    return replace(result, seconds=clock())
+
+
+def refinement(
+    xray: Xray, volume: Volume, start: Pose, several: tuple[RefinementSettings, ...], beam: Beam, report: bool
+) -> Events[Registration]:
+    """Refinements one after the other; their levels are counted on, their histories and evaluations added up."""
+    initial = Pose(start.numbers.detach().double().cpu())
+    pose, history, evaluations, level = initial, tuple[Step, ...](), 0, 0
+    for settings in several:
+        if isinstance(settings, GaussNewton):
+            pyramid = XrayPyramid(xray, volume, beam, settings, first_level=level, report=report)
+            course = yield from pyramid.descend(pose)
+            outcome = course.descent.outcome(0, course.history)
+            evaluations += pyramid.evaluations
+        else:
+            assert isinstance(settings, SingleLevelSettings)
+            problem = Problem.at(settings, xray, volume, beam)
+            outcome = yield from settings.search(problem, pose, level)
+            evaluations += problem.evaluations
+        pose, history, level = outcome.pose, history + outcome.history, level + len(settings.levels)
+    return Registration.of(
+        replace(outcome, history=history),
+        initial=initial,
         method=settings.method,
-        similarity_name=similarities[-1].name,
+        similarity_name=named_similarity(settings.levels[-1].similarity).name,
         evaluations=evaluations,
-        history=tuple(history),
+        xray=xray,
     )
+
+
+def check_images(caller: str, xray: object, volume: object, beam: object) -> None:
+    """Raise XrcoreError, naming it, for an argument that is of another kind."""
+    require(caller, "xray", xray, isinstance(xray, Xray), "an Xray, such as read_xray gives")
+    require(caller, "volume", volume, isinstance(volume, Volume), "a Volume, such as read_ct gives")
+    require(caller, "beam", beam, beam is None or isinstance(beam, Beam), "a Beam")

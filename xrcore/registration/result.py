@@ -2,48 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
 from xrcore.geometry import Pose
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """A pose better than any before it on its level, and its similarity."""
-
-    level: int
-    pose: Pose
-    similarity: float
-
-
-# Called with the best step of its level so far, after each iteration; what it raises ends the refinement.
-Watch = Callable[[Step], None]
-
-
-def on_level(watch: Watch | None, level: int) -> Callable[[Pose, float], None] | None:
-    """`watch` for a descent that knows poses and similarities, but not which level it is on."""
-    if watch is None:
-        return None
-    best: list[Step] = []
-
-    def see(pose: Pose, similarity: float) -> None:
-        if not best or similarity > best[0].similarity:  # a level may try several descents
-            best[:] = [Step(level=level, pose=pose, similarity=similarity)]
-        watch(best[0])
-
-    return see
+from xrcore.geometry.pose import NAMES
+from xrcore.registration.events import Step, StopReason
+from xrcore.registration.solvers.outcome import Outcome
+from xrcore.xray.image import Xray
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What `register` weighs; see `refinement.verify`.
+    """What `register` judges a pose by; see `registration.verify`.
 
-    zncc, gradient, local: similarities at the pose, on a fixed level. attainable: what `local` could reach at this noise.
-    disagreement: mean displacement [mm] of points in the CT between two half images' answers.
+    Parameters
+    ----------
+    zncc, gradient, local : float
+        Similarities at the pose, on a fixed level.
+    attainable : float
+        What `local` could reach at this noise.
+    disagreement : float
+        Mean displacement of points in the CT between two half images' answers [mm].
     """
 
     zncc: float
@@ -53,26 +36,65 @@ class Evidence:
     disagreement: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Registration:
-    """Result of every refinement method, and of `register`.
+    """Result of `register`, and of every method of `refine`.
 
-    pose: the best pose met. similarity: its value. covariance: (6, 6) of the six numbers [deg, mm], or None where the
-    similarity has no residual and no curvature was estimated. stop_reason: why it stopped, in words.
-    trusted: the verdict of `register`; a bare refinement is never trusted, since nobody checked it.
-    inverted: whether the X-ray had bone dark and was turned over. attempts: searches made. evidence: see `refinement.verify`.
-    reasons: what spoke against trusting it. notes: remarks for the user. device: where `register` rendered and refined.
+    Parameters
+    ----------
+    pose : Pose
+        The best pose met.
+    similarity : float
+        Its value.
+    covariance : Float[Tensor, "6 6"] or None
+        Of the six numbers [deg, mm], infinite along directions that the X-ray does not show; None where the similarity has no
+        residual, or nothing is known of any number.
+    stop_reason : StopReason
+        Why the search ended.
+    initial : Pose
+        Where it started.
+    method : str
+        Of the last refinement: "gauss-newton", "adam", "lbfgs", "cma-es" or "powell".
+    similarity_name : str
+        What was climbed last.
+    evaluations : int
+        DRRs rendered.
+    xray : Xray
+        The X-ray as registered: bone bright, even if it was not so in the file.
+    seconds : float
+        Of work, without that of those who watched.
+    history : tuple of Step
+        Each level's steps that were its best so far.
+    inverted : bool
+        Whether the X-ray had bone dark and was turned over.
+    attempts : int
+        Searches made.
+    evidence : Evidence or None
+        What the verdict rests on; None for a bare refinement.
+    trusted : bool
+        The verdict of `register`; a bare refinement is never trusted, since nobody checked it.
+    reasons : tuple of str
+        What spoke against trusting it.
+    notes : tuple of str
+        Remarks for the user.
+    stages : dict of str to float
+        Seconds of each part of the work.
+    device : str
+        Where `register` rendered and refined.
+    drr : Float[Tensor, "h w"] or None
+        The DRR at the pose that the verdict rests on, on the grid of the X-ray shrunk to 128 pixels; None for a bare refinement.
     """
 
     pose: Pose
     similarity: float
     covariance: Float[Tensor, "6 6"] | None
-    stop_reason: str
-    seconds: float
+    stop_reason: StopReason
     initial: Pose
     method: str
     similarity_name: str
     evaluations: int
+    xray: Xray = field(compare=False)
+    seconds: float = 0.0
     history: tuple[Step, ...] = ()
     inverted: bool = False
     attempts: int = 1
@@ -82,10 +104,53 @@ class Registration:
     notes: tuple[str, ...] = ()
     stages: dict[str, float] = field(default_factory=dict)
     device: str = ""
+    drr: Float[Tensor, "h w"] | None = field(default=None, compare=False)
+
+    @classmethod
+    def of(cls, outcome: Outcome, **known: Any) -> Registration:
+        """Of what a solver found.
+
+        Parameters
+        ----------
+        outcome : Outcome
+            Pose, similarity, covariance, stop reason and history.
+        **known : Any
+            The other parameters of the class, `initial`, `method`, `similarity_name`, `evaluations` and `xray` among them.
+
+        Returns
+        -------
+        Registration
+            Neither timed nor judged.
+        """
+        return cls(**vars(outcome), **known)
 
     @property
     def standard_deviation(self) -> tuple[float, ...] | None:
-        """Of rx, ry, rz [deg], tx, ty, tz [mm]."""
+        """Of rx, ry, rz [deg], tx, ty, tz [mm]; infinite where the X-ray does not tell."""
         if self.covariance is None:
             return None
         return tuple(self.covariance.diagonal().clamp_min(0).sqrt().tolist())
+
+    def __repr__(self) -> str:
+        numbers = self.pose.numbers[0].tolist()
+        deviations = self.standard_deviation or (None,) * 6
+        shown = [
+            f"{name} {value:.2f}" + ("" if deviation is None else f" ± {deviation:.2g}")
+            for name, value, deviation in zip(NAMES, numbers, deviations, strict=True)
+        ]
+        judged = self.evidence is not None
+        verdict = "trusted" if self.trusted else "NOT trusted: " + "; ".join(self.reasons) if judged else "not judged (a bare refinement)"
+        return "\n".join(
+            (
+                f"Registration: {', '.join(shown[:3])} deg",
+                f"  {', '.join(shown[3:])} mm",
+                f"  {verdict}",
+                f"  {self.similarity_name} {self.similarity:.4f}, {self.method}: {self.stop_reason}, {self.seconds:.2f} s",
+            )
+        )
+
+    def _repr_html_(self) -> str:
+        """The overlay and the text, for a notebook."""
+        from xrcore.registration.pictures import overlay_html
+
+        return overlay_html(self)

@@ -1,26 +1,29 @@
-"""Many starts, few survivors: from a box of poses to the best one, down the pyramid.
+"""Search a box of poses: many starts are judged on the coarsest level, the best descend, and fewer go on to each finer level.
 
-Rendering at the coarsest level costs a fraction of a millisecond, so a quasi-random net over the whole box is judged there, its
-best members descend, and at each finer level fewer are carried on.
+Rendering at the coarsest level costs a fraction of a millisecond, so a quasi-random net over the whole box is judged there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from xrcore._util.errors import XrcoreError
+from xrcore._util.errors import XrcoreError, is_number, is_whole, require
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
 from xrcore.geometry.rigid import apply
+from xrcore.registration.events import Events
 from xrcore.registration.problem import Problem
-from xrcore.registration.result import Step, Watch, on_level
-from xrcore.registration.settings import Level, Settings
-from xrcore.registration.solvers.gauss_newton import Descent
+from xrcore.registration.pyramid import XrayPyramid
+from xrcore.registration.result import Registration
+from xrcore.registration.similarities import similarity as named_similarity
+from xrcore.registration.solvers.descent import Descent
+from xrcore.registration.solvers.gauss_newton import GaussNewton
 from xrcore.xray.image import Xray
 
 _SURVIVORS = (8, 4, 2, 1)  # descents begun on each level, coarse to fine
@@ -29,9 +32,30 @@ _SAME = 0.5  # in voxels of the level: descents that end closer than this met in
 
 @dataclass(frozen=True, kw_only=True)
 class SearchBox:
-    """Where to look: half-widths of a box of poses about the start [deg, mm], and how many to judge in it.
+    """Where to look: a box of poses about the start, and how many to judge in it.
 
-    The default is the box the paper draws its poses from. candidates = 1 judges the start alone.
+    The default is the box the paper draws its poses from.
+
+    Parameters
+    ----------
+    rotation : tuple of float
+        Half-widths of rx, ry, rz [deg].
+    translation : tuple of float
+        Half-widths of tx, ty, tz [mm].
+    candidates : int
+        Poses judged; 1 judges the start alone.
+    seed : int
+        Of the quasi-random net.
+
+    Raises
+    ------
+    XrcoreError
+        If a parameter makes no sense.
+
+    Examples
+    --------
+    >>> import xrcore as xr
+    >>> wide = xr.SearchBox(rotation=(30, 45, 20), translation=(60, 60, 100), candidates=512)
     """
 
     rotation: tuple[float, float, float] = (15.0, 15.0, 10.0)
@@ -41,24 +65,46 @@ class SearchBox:
 
     def __post_init__(self) -> None:
         for name in ("rotation", "translation"):
-            value = tuple(float(v) for v in getattr(self, name))
-            if len(value) != 3 or not all(v >= 0 for v in value):
-                raise XrcoreError(f"SearchBox: {name} must be three half-widths, not negative, got {getattr(self, name)!r}")
-            object.__setattr__(self, name, value)
-        if self.candidates < 1:
-            raise XrcoreError(f"SearchBox: candidates must be at least 1, got {self.candidates}")
+            value = getattr(self, name)
+            three = isinstance(value, (tuple, list)) and len(value) == 3 and all(is_number(v) and v >= 0 for v in value)
+            require("SearchBox", name, value, three, "three half-widths, not negative")
+            object.__setattr__(self, name, tuple(float(v) for v in value))
+        require(
+            "SearchBox", "candidates", self.candidates, is_whole(self.candidates) and self.candidates >= 1, "a whole number, at least 1"
+        )
+        require("SearchBox", "seed", self.seed, is_whole(self.seed), "a whole number")
 
     def widened(self, factor: float, candidates: int) -> SearchBox:
-        """A larger box, searched more densely and at other points."""
-        return SearchBox(
-            rotation=tuple(v * factor for v in self.rotation),  # type: ignore[arg-type]
-            translation=tuple(v * factor for v in self.translation),  # type: ignore[arg-type]
-            candidates=candidates,
-            seed=self.seed + 1,
-        )
+        """A larger box, searched more densely and at other points.
+
+        Parameters
+        ----------
+        factor : float
+            Of all half-widths.
+        candidates : int
+            Poses judged in it.
+
+        Returns
+        -------
+        SearchBox
+            With the next seed.
+        """
+        rotation, translation = (tuple(v * factor for v in widths) for widths in (self.rotation, self.translation))
+        return replace(self, rotation=rotation, translation=translation, candidates=candidates, seed=self.seed + 1)  # type: ignore[arg-type]
 
     def poses(self, start: Pose) -> Pose:
-        """The start, then a scrambled Sobol net of the box about its six numbers."""
+        """The start, then a scrambled Sobol net of the box about its six numbers.
+
+        Parameters
+        ----------
+        start : Pose
+            One pose, the middle of the box.
+
+        Returns
+        -------
+        Pose
+            `candidates` of them.
+        """
         numbers = start.numbers.detach().double()
         if self.candidates == 1:  # the engine refuses to draw nothing
             return Pose(numbers)
@@ -67,81 +113,71 @@ class SearchBox:
         return Pose.cat([Pose(numbers), Pose(numbers + (2 * draws - 1) * box)])
 
 
-@dataclass(frozen=True)
-class Found:
-    """The best pose of a search with what was learnt on the way."""
+def search_box(
+    xray: Xray, volume: Volume, start: Pose, box: SearchBox, settings: GaussNewton, beam: Beam, *, report: bool = True
+) -> Events[Registration]:
+    """Descend from the best of a box of starts, coarse to fine; a generator of steps.
 
-    pose: Pose
-    similarity: float
-    covariance: Tensor
-    history: tuple[Step, ...]
-    evaluations: int
-    inverted: bool
-    converged: bool
-
-
-def search_down(
-    xray: Xray, volume: Volume, start: Pose, box: SearchBox, settings: Settings, beam: Beam, watch: Watch | None = None
-) -> Found:
-    """Descend from the best of a box of starts, coarse to fine.
-
-    An X-ray with bone dark correlates negatively; if the descents from its negative end higher, the X-ray is taken as inverted.
-    watch: as for `refine`. Raises XrcoreError when no start brings the CT into the view.
+    An X-ray with bone dark correlates negatively; if the descents from its negative end higher, the X-ray is taken as inverted,
+    and the result holds it turned over.
+    Raises XrcoreError when no start brings the CT into the view.
     """
-    history: list[Step] = []
-    evaluations = 0
-    inverted = False
+    pyramid = XrayPyramid(xray, volume, beam, settings, report=report)
+    coarse, candidates = pyramid.problem(0), box.poses(start)
+    value = coarse.value(candidates)
+    highest, lowest = value.nan_to_num(nan=-math.inf), value.nan_to_num(nan=math.inf)
+    _reject_empty_view(coarse, value)
+    chosen = highest.argsort(descending=True)[: _SURVIVORS[0]]
+    if 0 not in chosen:
+        chosen = torch.cat([chosen.new_zeros(1), chosen])
+    course = yield from pyramid.descend(candidates[chosen], [0])
+    inverted, evaluations = False, 0
+    if -float(lowest.min()) > 0.5 * float(highest.max()):
+        other = pyramid.negative()
+        turned = yield from other.descend(candidates[lowest.argsort()[: _SURVIVORS[0]]], [0])
+        inverted = float(turned.descent.value.max()) > float(course.descent.value.max())
+        if inverted:
+            pyramid, course, other = other, turned, pyramid
+        evaluations = other.evaluations
+
     landmarks = corners(volume)
-    poses = start
-    for index, level in enumerate(settings.levels):
-        grid = volume.coarser(level.spacing)
-        seen = on_level(watch, index)
-        survivors = _SURVIVORS[min(index, len(_SURVIVORS) - 1)]
-        problem = Problem(xray, grid, beam, settings.similarity_at(level), pixels=level.pixels)
-        if index == 0:
-            candidates = box.poses(start)
-            value = problem.value(candidates)
-            _reject_empty_view(problem, candidates, value)
-            chosen = value.argsort(descending=True)[:survivors]
-            if 0 not in chosen:
-                chosen = torch.cat([chosen.new_zeros(1), chosen])
-            descent = _descend(problem, candidates[chosen], level, settings, seen)
-            if -float(value.min()) > 0.5 * float(value.max()):
-                negative = xray.negative()
-                other = Problem(negative, grid, beam, settings.similarity_at(level), pixels=level.pixels)
-                turned = _descend(other, candidates[value.argsort()[:survivors]], level, settings, seen)
-                evaluations += other.evaluations
-                if float(turned.value.max()) > float(descent.value.max()):
-                    descent, xray, inverted = turned, negative, True
-        else:
-            descent = _descend(problem, poses[:survivors], level, settings, seen)
-        evaluations += problem.evaluations
-        history += [Step(level=index, pose=pose, similarity=value) for pose, value in descent.steps]
-        order = descent.value.argsort(descending=True)
-        poses = _distinct(descent.pose[order], problem, landmarks, _SAME * level.spacing)
-    best = int(order[0])
-    return Found(
-        pose=descent.pose[best],
-        similarity=float(descent.value[best]),
-        covariance=descent.normal.covariance()[best],
-        history=tuple(history),
-        evaluations=evaluations,
+
+    def survivors(level: int, descent: Descent) -> Pose:
+        distinct = _distinct(descent.pose[descent.order()], coarse, landmarks, _SAME * settings.levels[level].spacing)
+        return distinct[: _SURVIVORS[min(level + 1, len(_SURVIVORS) - 1)]]
+
+    history = course.history
+    if len(settings.levels) > 1:
+        course = yield from pyramid.descend(survivors(0, course.descent), pyramid.levels[1:], survivors)
+        history += course.history
+    return Registration.of(
+        course.descent.outcome(int(course.descent.order()[0]), history),
+        initial=start,
+        method=settings.method,
+        similarity_name=named_similarity(settings.levels[-1].similarity).name,
+        evaluations=evaluations + pyramid.evaluations,
+        xray=pyramid.xray,
         inverted=inverted,
-        converged=bool(descent.converged[best]),
     )
 
 
-def corners(volume: Volume) -> Tensor:
-    """The eight corners of the grid's middle half [mm], a stand-in for landmarks where only displacements matter."""
+def corners(volume: Volume) -> Float[Tensor, "8 3"]:
+    """Corners of the grid's middle half, a stand-in for landmarks where only displacements matter.
+
+    Parameters
+    ----------
+    volume : Volume
+        The CT.
+
+    Returns
+    -------
+    Float[Tensor, "8 3"]
+        World points [mm].
+    """
     z, y, x = volume.shape
     unit = torch.cartesian_prod(*[torch.tensor([0.25, 0.75], dtype=torch.float64)] * 3)
     index = unit * torch.tensor([x - 1, y - 1, z - 1], dtype=torch.float64)
     return apply(volume.world_from_voxel, index)
-
-
-def _descend(problem: Problem, poses: Pose, level: Level, settings: Settings, watch: Callable[[Pose, float], None] | None) -> Descent:
-    tolerance = settings.tolerance * level.spacing / settings.levels[-1].spacing
-    return problem.descend(poses, iterations=level.iterations, tolerance=tolerance, watch=watch)
 
 
 def _distinct(poses: Pose, problem: Problem, landmarks: Tensor, distance: float) -> Pose:
@@ -154,8 +190,8 @@ def _distinct(poses: Pose, problem: Problem, landmarks: Tensor, distance: float)
     return poses[torch.tensor(kept)]
 
 
-def _reject_empty_view(problem: Problem, poses: Pose, value: Tensor) -> None:
-    if float(value.abs().max()) > 0:
+def _reject_empty_view(problem: Problem, value: Float[Tensor, " B"]) -> None:
+    if value.any():
         return
     carm = problem.carm
     raise XrcoreError(

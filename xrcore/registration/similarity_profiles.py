@@ -22,14 +22,14 @@ from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
 from xrcore.geometry.pose import NAMES
 from xrcore.registration.problem import shrink
-from xrcore.registration.settings import PYRAMID, Level
+from xrcore.registration.settings import Resolution
 from xrcore.registration.similarities import SIMILARITIES
 from xrcore.registration.similarities import similarity as named_similarity
 from xrcore.registration.similarities.base import fit_for
 from xrcore.renderer import render
 from xrcore.xray.image import Xray
 
-COARSE = PYRAMID[1]  # 64 pixels on 8 mm
+COARSE = Resolution(pixels=64, spacing=8.0)
 REACH = (60.0, 60.0, 60.0, 120.0, 120.0, 120.0)  # half-widths [deg, mm]: four times what is commonly searched
 TOLERANCE = 0.02
 _GATHERED = 1.5  # power that sets the samples of a line closer to its middle, where a similarity bends most
@@ -40,30 +40,86 @@ _BATCH = 64  # poses rendered at a time: 1 MB at 64 pixels
 class Profiles:
     """Similarities along lines through a pose, one a number.
 
-    center: the pose, one. offsets: (6, N), added to one of its numbers [deg, mm], ascending, 0 in the middle and closest there.
-    values: by similarity's name, (6, N). level: pixels and voxels they were found with.
+    Parameters
+    ----------
+    center : Pose
+        The pose, one.
+    offsets : Float[ndarray, "6 N"]
+        Added to one of its numbers [deg, mm], ascending, 0 in the middle and closest there.
+    values : dict of str to Float[ndarray, "6 N"]
+        By similarity's name.
+    level : Resolution
+        Pixels and voxels they were found with.
     """
 
     center: Pose
     offsets: Float[ndarray, "6 N"]
     values: Mapping[str, Float[ndarray, "6 N"]]
-    level: Level
+    level: Resolution
 
     def optimum(self, name: str) -> Float[ndarray, "6"]:
-        """Offset of the highest value on each line [deg, mm], between samples by the parabola through three of them."""
+        """Where each line is highest.
+
+        Parameters
+        ----------
+        name : str
+            Of the similarity.
+
+        Returns
+        -------
+        Float[ndarray, "6"]
+            Offsets [deg, mm], between samples by the parabola through three of them.
+        """
         return np.array([_vertex(x, y) for x, y in zip(self.offsets, self.values[name], strict=True)])
 
     def capture(self, name: str, *, tolerance: float = TOLERANCE) -> Float[ndarray, "6 2"]:
-        """How far below and above its optimum the similarity falls, on each line [deg, mm], not negative; see `capture_range`."""
+        """How far below and above its optimum the similarity falls; see `capture_range`.
+
+        Parameters
+        ----------
+        name : str
+            Of the similarity.
+        tolerance : float
+            A rise below this share of the line's span of values is noise.
+
+        Returns
+        -------
+        Float[ndarray, "6 2"]
+            On each line [deg, mm], not negative.
+        """
         return np.array([capture_range(x, y, tolerance=tolerance) for x, y in zip(self.offsets, self.values[name], strict=True)])
 
     def cut_off(self, name: str, *, tolerance: float = TOLERANCE) -> np.ndarray:
-        """(6, 2) bool: whether a capture range ended where the line does, so that the true one is at least as long."""
+        """Whether a capture range ended where the line does, so that the true one is at least as long.
+
+        Parameters
+        ----------
+        name : str
+            Of the similarity.
+        tolerance : float
+            As in `capture`.
+
+        Returns
+        -------
+        Bool[ndarray, "6 2"]
+            Below and above, on each line.
+        """
         ends = self.optimum_sample(name)[:, None] + np.array([-1, 1]) * self.capture(name, tolerance=tolerance)
         return np.isclose(ends, self.offsets[:, [0, -1]])
 
     def optimum_sample(self, name: str) -> Float[ndarray, "6"]:
-        """Offset of the highest sample on each line, from which `capture` counts."""
+        """The highest sample on each line, from which `capture` counts.
+
+        Parameters
+        ----------
+        name : str
+            Of the similarity.
+
+        Returns
+        -------
+        Float[ndarray, "6"]
+            Offsets [deg, mm].
+        """
         return self.offsets[np.arange(6), self.values[name].argmax(1)]
 
 
@@ -71,18 +127,39 @@ class Profiles:
 class Plane:
     """Similarities over two of the six numbers.
 
-    axes: their names, first that of the rows. offsets: (2, N), of the rows and of the columns. values: by similarity's name, (N, N).
-    The rest as in `Profiles`.
+    Parameters
+    ----------
+    center : Pose
+        The pose in the middle, one.
+    axes : tuple of str
+        Names of the two numbers, first that of the rows.
+    offsets : Float[ndarray, "2 N"]
+        Of the rows and of the columns [deg, mm].
+    values : dict of str to Float[ndarray, "N N"]
+        By similarity's name.
+    level : Resolution
+        Pixels and voxels they were found with.
     """
 
     center: Pose
     axes: tuple[str, str]
     offsets: Float[ndarray, "2 N"]
     values: Mapping[str, Float[ndarray, "N N"]]
-    level: Level
+    level: Resolution
 
     def optimum(self, name: str) -> tuple[float, float]:
-        """Offsets of the highest sample, along the first axis and the second."""
+        """The highest sample.
+
+        Parameters
+        ----------
+        name : str
+            Of the similarity.
+
+        Returns
+        -------
+        tuple of float
+            Offsets along the first axis and the second [deg, mm].
+        """
         row, col = np.unravel_index(int(self.values[name].argmax()), self.values[name].shape)
         return float(self.offsets[0, row]), float(self.offsets[1, col])
 
@@ -96,12 +173,38 @@ def profiles(
     reach: Sequence[float] = REACH,
     samples: int = 41,
     beam: Beam | None = None,
-    level: Level = COARSE,
+    level: Resolution = COARSE,
 ) -> Profiles:
-    """Similarities along each of the six numbers about one pose.
+    """Compute similarities along each of the six numbers about one pose.
 
-    similarities: names. reach: half-widths of the lines [deg, mm]. samples: a line, odd, so that the pose is one of them.
-    level: pixels and voxels; its similarity and iterations do not count.
+    Parameters
+    ----------
+    xray : Xray
+        Bone bright.
+    volume : Volume
+        The CT.
+    center : Pose
+        One pose.
+    similarities : iterable of str
+        Names.
+    reach : sequence of float
+        Half-widths of the six lines [deg, mm].
+    samples : int
+        A line, odd, so that the pose is one of them.
+    beam : Beam, optional
+        The one assumed; default 90 kV.
+    level : Resolution
+        Pixels and voxels.
+
+    Returns
+    -------
+    Profiles
+        Poses are rendered once, and every similarity judges the same images.
+
+    Raises
+    ------
+    XrcoreError
+        If an argument makes no sense.
     """
     reach = check_lines("profiles", center, reach, samples, 6)
     even = evenly(samples)
@@ -123,9 +226,41 @@ def plane(
     reach: tuple[float, float] | None = None,
     samples: int = 21,
     beam: Beam | None = None,
-    level: Level = COARSE,
+    level: Resolution = COARSE,
 ) -> Plane:
-    """Similarities over the plane of two numbers about one pose; arguments as in `profiles`, samples: along each side."""
+    """Compute similarities over the plane of two numbers about one pose.
+
+    Parameters
+    ----------
+    xray : Xray
+        Bone bright.
+    volume : Volume
+        The CT.
+    center : Pose
+        One pose.
+    axes : tuple of str
+        Names of the two numbers, first that of the rows.
+    similarities : iterable of str
+        Names.
+    reach : tuple of float, optional
+        Half-widths [deg, mm]; default those of `profiles`.
+    samples : int
+        Along each side, odd.
+    beam : Beam, optional
+        The one assumed; default 90 kV.
+    level : Resolution
+        Pixels and voxels.
+
+    Returns
+    -------
+    Plane
+        Poses are rendered once, and every similarity judges the same images.
+
+    Raises
+    ------
+    XrcoreError
+        If an argument makes no sense.
+    """
     if len(axes) != 2 or axes[0] == axes[1] or set(axes) - set(NAMES):
         raise XrcoreError(f"plane: axes must be two different ones of {', '.join(NAMES)}, got {axes!r}")
     places = [NAMES.index(axis) for axis in axes]
@@ -139,10 +274,25 @@ def plane(
 
 
 def capture_range(offsets: Float[ndarray, "N"], values: Float[ndarray, "N"], *, tolerance: float = TOLERANCE) -> tuple[float, float]:
-    """How far a similarity falls below and above its highest sample before it turns to rise again, two lengths.
+    """How far a similarity falls below and above its highest sample before it turns to rise again.
 
-    tolerance: a rise that stays below this share of the line's span of values is noise, and does not end the range.
-    Source: Skerl, Likar and Pernus, "A protocol for evaluation of similarity measures for rigid registration", IEEE TMI 25(6), 2006: the
+    Parameters
+    ----------
+    offsets : Float[ndarray, "N"]
+        Of the samples, ascending.
+    values : Float[ndarray, "N"]
+        Of the similarity.
+    tolerance : float
+        A rise that stays below this share of the line's span of values is noise, and does not end the range.
+
+    Returns
+    -------
+    tuple of float
+        Two lengths, in the unit of `offsets`.
+
+    References
+    ----------
+    Skerl, Likar and Pernus, "A protocol for evaluation of similarity measures for rigid registration", IEEE TMI 25(6), 2006: the
     capture range is the distance from the optimum to the closest minimum. There the shortest over all lines and sides counts; here each
     side of each line is kept apart. The tolerance is ours.
     """
@@ -192,7 +342,7 @@ def check_lines(caller: str, center: Pose, reach: Sequence[float], samples: int,
 
 @torch.no_grad()
 def _evaluate(
-    xray: Xray, volume: Volume, center: Pose, changes: Float[ndarray, "P 6"], names: Iterable[str], beam: Beam | None, level: Level
+    xray: Xray, volume: Volume, center: Pose, changes: Float[ndarray, "P 6"], names: Iterable[str], beam: Beam | None, level: Resolution
 ) -> dict[str, Float[ndarray, "P"]]:
     """Every similarity of the X-ray and the DRR at each changed pose."""
     beam = Beam() if beam is None else beam

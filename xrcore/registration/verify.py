@@ -30,17 +30,36 @@ from xrcore.registration.result import Evidence
 from xrcore.registration.search import corners
 from xrcore.registration.similarities import similarity
 from xrcore.registration.similarities.base import NormalEquations, fit_for
-from xrcore.registration.solvers.gauss_newton import step
+from xrcore.registration.solvers.levenberg_marquardt import step
 from xrcore.renderer import render_with_jacobian
 from xrcore.xray.image import Xray
 
-_PIXELS, _SPACING = 128, 4.0
+PIXELS, _SPACING = 128, 4.0
 _BLOCKS = 8  # along the longer side
 
 
-def gather_evidence(xray: Xray, volume: Volume, pose: Pose, beam: Beam) -> Evidence:
-    """Evidence for `pose`, one pose."""
-    small, device = shrink(xray, _PIXELS), volume.device
+def gather_evidence(xray: Xray, volume: Volume, pose: Pose, beam: Beam) -> tuple[Evidence, Float[Tensor, "h w"]]:
+    """Judge a pose without knowing the truth.
+
+    Parameters
+    ----------
+    xray : Xray
+        Bone bright.
+    volume : Volume
+        The CT.
+    pose : Pose
+        One pose.
+    beam : Beam
+        The one assumed.
+
+    Returns
+    -------
+    evidence : Evidence
+        What speaks for the pose; see `failed_checks`.
+    drr : Float[Tensor, "h w"]
+        The DRR that it comes from, on the grid of the X-ray shrunk to 128 pixels, on the processor.
+    """
+    small, device = shrink(xray, PIXELS), volume.device
     image, jacobian = render_with_jacobian(volume.coarser(_SPACING), small.carm, pose, beam)
     rows, cols = small.carm.shape
     block = max(2, max(rows, cols) // _BLOCKS)
@@ -56,7 +75,7 @@ def gather_evidence(xray: Xray, volume: Volume, pose: Pose, beam: Beam) -> Evide
     zncc, gradient, local = torch.cat(whole).tolist()
     answers = [_moved(pose, half.cpu(), small.carm, volume) for half in halves]
     apart = float((answers[0] - answers[1]).norm(dim=-1).mean()) if len(answers) == 2 else math.inf
-    return Evidence(zncc=zncc, gradient=gradient, local=local, attainable=attainable, disagreement=apart)
+    return Evidence(zncc=zncc, gradient=gradient, local=local, attainable=attainable, disagreement=apart), image[0].cpu()
 
 
 def _moved(pose: Pose, normal: NormalEquations, carm: CArm, volume: Volume) -> Float[Tensor, "1 8 3"]:
@@ -72,8 +91,19 @@ _LEAST_SHARE = 0.945  # of the attainable local ZNCC
 _LARGEST_DISAGREEMENT = 6.0  # [mm]
 
 
-def objections(evidence: Evidence) -> tuple[str, ...]:
-    """What speaks against the pose, a line each; none means it is trusted."""
+def failed_checks(evidence: Evidence) -> tuple[str, ...]:
+    """Weigh evidence.
+
+    Parameters
+    ----------
+    evidence : Evidence
+        Of one pose.
+
+    Returns
+    -------
+    tuple of str
+        What speaks against the pose, a line each; none means it is trusted.
+    """
     found = []
     if not evidence.zncc >= _LEAST_ZNCC:
         found.append(f"the images are too different (ZNCC {evidence.zncc:.2f}, at least {_LEAST_ZNCC:g} wanted)")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from html import escape
 from typing import Any
 
@@ -16,7 +15,7 @@ from xrcore.ct import Volume
 from xrcore.figures import array_png, convergence_figure, figure_png
 from xrcore.geometry import CArm
 from xrcore.geometry.presets import PAPER_CARM
-from xrcore.registration.settings import PRESETS, Settings, settings_for
+from xrcore.registration.presets import PRESETS, refinements
 from xrcore.registration.similarities import SIMILARITIES
 from xrcore.widgets.choices import BeamDropdown
 from xrcore.widgets.comparison import Comparison
@@ -229,14 +228,5 @@ class RegistrationCockpit(Panel):
 
 def _levels(method: str, similarity: str) -> list[str]:
     """What each level of a method's refinements compares."""
-    names: list[str] = []
-    settings: Settings | None = settings_for(method)
-    while settings is not None:
-        several = settings.method == "gauss-newton"
-        rungs = settings.levels if several else settings.levels[-1:]
-        chosen = settings if similarity == "auto" else replace(settings, similarity=similarity)
-        for level in rungs:
-            means = chosen.similarity_at(level) if several or chosen.similarity != "auto" else "zncc"
-            names.insert(rungs.index(level), f"{means}, {level.pixels}")
-        settings = settings.first
-    return names
+    levels = [level for settings in refinements(method) for level in settings.levels]
+    return [f"{level.similarity if similarity == 'auto' else similarity}, {level.pixels}" for level in levels]

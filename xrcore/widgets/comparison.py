@@ -50,7 +50,7 @@ class Comparison(ipw.VBox):
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._small: tuple[Xray, bool, int, Xray] | None = None
+        self._small: tuple[Xray, int, Xray] | None = None
         self.canvas = Canvas("X-ray and DRR", hint=HINT)
         self.mode = ipw.ToggleButtons(options=list(MODES), style={"button_width": "auto"}, layout=ipw.Layout(max_width="452px"))
         self.mode.add_class("xr-mode")
@@ -104,12 +104,12 @@ class Comparison(ipw.VBox):
         self.legend.value = f'<span style="color:#666">{text}</span>'
 
     def _shrunk(self, pixels: int) -> Any:
-        """The X-ray (bone bright) at about so many pixels, kept for the next frame."""
+        """The X-ray, bone bright once it was registered, at about so many pixels; kept for the next frame."""
         xray = self._session.xray
         if xray is None:
             return None
         result = self._session.result
-        inverted = result is not None and result.inverted
-        if self._small is None or self._small[0] is not xray or self._small[1:3] != (inverted, pixels):
-            self._small = xray, inverted, pixels, shrink(xray.negative() if inverted else xray, pixels)
-        return self._small[3]
+        seen = xray if result is None else result.xray
+        if self._small is None or self._small[0] is not seen or self._small[1] != pixels:
+            self._small = seen, pixels, shrink(seen, pixels)
+        return self._small[2]

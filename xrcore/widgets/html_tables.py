@@ -14,7 +14,7 @@ from xrcore.figures.profiles import colour, unit
 from xrcore.figures.style import BAD, GOOD, MUTED
 from xrcore.geometry import Pose
 from xrcore.geometry.pose import NAMES
-from xrcore.registration.convergence_basin import Returns
+from xrcore.registration.convergence_basin import ConvergenceBasin
 from xrcore.registration.result import Registration
 from xrcore.registration.similarity_profiles import Profiles
 
@@ -113,14 +113,14 @@ def difference_table(poses: Mapping[str, Pose]) -> str:
     return f'<table class="xr-poses" style="line-height:1.4">{"".join(rows)}</table>'
 
 
-def capture_table(profiles: Profiles, returns: Mapping[str, Returns], selected: str) -> str:
+def capture_table(profiles: Profiles, returns: Mapping[str, ConvergenceBasin], selected: str) -> str:
     """Write the capture ranges of similarities.
 
     Parameters
     ----------
     profiles : Profiles
         The similarities along six lines.
-    returns : mapping of str to Returns
+    returns : mapping of str to ConvergenceBasin
         By similarity, from where descents came back, as far as it was tried.
     selected : str
         The similarity that is shown bold.
@@ -154,9 +154,9 @@ def _tint(value: float) -> str:
     return f"rgba({red},{green},{blue},{0.45 * min(abs(value), 1):.2f})"
 
 
-def _capture_row(name: str, profiles: Profiles, found: Returns | None, *, bold: bool) -> str:
+def _capture_row(name: str, profiles: Profiles, found: ConvergenceBasin | None, *, bold: bool) -> str:
     fall, cut, optimum = profiles.capture(name), profiles.cut_off(name), profiles.optimum(name)
-    back = None if found is None else found.capture()
+    back = None if found is None else found.extent()
     cells = []
     for axis in range(6):
         lines = [_lengths(fall[axis], cut[axis])]

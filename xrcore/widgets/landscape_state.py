@@ -11,7 +11,7 @@ from xrcore.beam import Beam
 from xrcore.ct import Volume
 from xrcore.geometry import Pose
 from xrcore.geometry.pose import NAMES
-from xrcore.registration.convergence_basin import Returns, returns
+from xrcore.registration.convergence_basin import ConvergenceBasin, measure_convergence_basin
 from xrcore.registration.similarities import SIMILARITIES
 from xrcore.registration.similarity_profiles import REACH, Plane, Profiles, plane, profiles
 from xrcore.xray import Xray
@@ -42,7 +42,7 @@ class LandscapeState(HasTraits):
         Similarities along the six lines; None until `compute`.
     plane : Plane or None
         Similarities over the map; None until `compute`.
-    returns : dict of str to Returns
+    returns : dict of str to ConvergenceBasin
         By similarity, what `descend` found.
 
     Raises
@@ -86,20 +86,26 @@ class LandscapeState(HasTraits):
         xray, volume = self._subjects()
         self.plane = self._plane(xray, volume, self.center if self.profiles is None else self.profiles.center)
 
-    def descend(self) -> Returns:
+    def descend(self) -> ConvergenceBasin:
         """Find from where along the lines descents on the selected similarity come back.
 
         Returns
         -------
-        Returns
+        ConvergenceBasin
             What was found; it is in `returns` too.
         """
         xray, volume = self._subjects()
         if self.profiles is None:
             self.compute()
         assert self.profiles is not None
-        found: Returns = returns(
-            xray, volume, self.profiles.center, self.selected, home=self.truth, reach=self.profiles.offsets[:, -1].tolist(), beam=self.beam
+        found = measure_convergence_basin(
+            xray,
+            volume,
+            self.profiles.center,
+            self.selected,
+            target=self.truth,
+            reach=self.profiles.offsets[:, -1].tolist(),
+            beam=self.beam,
         )
         self.returns = {**self.returns, self.selected: found}
         return found

@@ -8,6 +8,7 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,11 @@ from xrcore.ct import Volume
 from xrcore.geometry import CArm, Pose
 from xrcore.geometry.presets import PAPER_CARM
 from xrcore.metrics import mpd, mtre
+from xrcore.registration.events import Stage, Step
 from xrcore.registration.files import FILES, write_registration
-from xrcore.registration.pipeline import register
-from xrcore.registration.result import Registration, Step
+from xrcore.registration.pipeline import register_steps
+from xrcore.registration.result import Registration
 from xrcore.simulation import Acquisition, simulate
-from xrcore.widgets.reports import Reports
 from xrcore.widgets.state import PoseState
 from xrcore.widgets.volume_sources import SPACING, CtFile, VolumeSource
 from xrcore.xray import Xray, read_xray
@@ -269,23 +270,25 @@ class Session(PoseState):
         self._forget()
         self.start, self._stopping, self.running = self.pose, False, True
         similarity = None if self.similarity == "auto" else self.similarity
-
-        def work(report: Any) -> Registration:
-            return register(xray, volume, self.start, self.method, similarity=similarity, beam=beam, progress=report, watch=report)
-
         history: list[Step] = []
         shown = looked = paused = 0.0
         try:
-            with Reports[str | Step, Registration](work) as reports:
-                for report in reports:
+            events = register_steps(xray, volume, self.start, self.method, similarity=similarity, beam=beam)
+            with closing(events):
+                while True:
+                    try:
+                        event = next(events)
+                    except StopIteration as end:
+                        result = end.value
+                        break
                     better = False
-                    if isinstance(report, str):
-                        self.stage = report
+                    if isinstance(event, Stage):
+                        self.stage = event.description
                     else:
-                        better = not history or report.similarity != history[-1].similarity
-                        history.append(report)
+                        better = not history or event.similarity != history[-1].similarity
+                        history.append(event)
                     pause = self.pace if better and paused < _PATIENCE else 0.0
-                    if isinstance(report, str) or pause or time.perf_counter() - shown > max(_FRAME, _WORK * looked):
+                    if isinstance(event, Stage) or pause or time.perf_counter() - shown > max(_FRAME, _WORK * looked):
                         began = time.perf_counter()
                         self._show(history)
                         looked = time.perf_counter() - began
@@ -296,7 +299,6 @@ class Session(PoseState):
                         self._show(history)
                         self.stage = "stopped"
                         return
-                result = reports.result
             self.stage = ""
             with self.hold_trait_notifications():
                 self.history, self.result, self.pose = tuple(history), result, result.pose
@@ -375,7 +377,7 @@ class Session(PoseState):
         options = {"spacing": round(self.volume.spacing[0], 4), **read, "kilovolts": self.beam.kilovolts}
         if self._simulated:
             options["simulated"] = self._simulated
-        write_registration(folder, self.result, self.xray, self.volume, self.beam, inputs=inputs, options=options)
+        write_registration(folder, self.result, self.volume, self.beam, inputs=inputs, options=options)
         return [Path(folder) / name for name in FILES]
 
     def _show(self, history: list[Step]) -> None:

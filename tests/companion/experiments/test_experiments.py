@@ -35,7 +35,6 @@ from companion.experiments import (
 )
 from companion.experiments.patients import Loaded
 from xrcore.geometry import PAPER_CARM, POSE_NAMES
-from xrcore.registration.settings import Level, Settings
 
 CARM = PAPER_CARM.resized((32, 32))
 PATIENT = Loaded(Phantom(seed=3))
@@ -43,7 +42,7 @@ PAPER = TestSet("paper", protocol="paper", poses=3, carm=CARM, spacing=10.0, lan
 ACQUIRED = TestSet(
     "acquired", poses=2, carm=CARM, spacing=10.0, fine_spacing=8.0, landmarks=16, acquisition=xr.Acquisition(oversample=1, step=4.0)
 )
-QUICK = Settings(levels=(Level(pixels=32, spacing=10.0, iterations=3),))  # of the same volume: the truth is the optimum
+QUICK = xr.GaussNewton(levels=(xr.Level(pixels=32, spacing=10.0, iterations=3),))  # of the same volume: the truth is the optimum
 TIMES = ["seconds"]
 
 
@@ -201,11 +200,11 @@ def test_likeness_is_of_what_the_mask_shows():
     equal(a, b)
 
 
-def test_an_inverted_answer_is_compared_with_the_negative():
+def test_an_answer_is_compared_with_the_xray_as_registered():
     truth = PAPER.truth(PATIENT, 0)
     answers = [
-        Method(name, lambda xray, volume, i=inverted: SimpleNamespace(pose=truth, inverted=i))
-        for name, inverted in (("as is", False), ("turned", True))
+        Method("as is", lambda xray, volume: SimpleNamespace(pose=truth)),
+        Method("turned", lambda xray, volume: SimpleNamespace(pose=truth, xray=xray.negative())),
     ]
     table = run(answers, [PATIENT], [replace(PAPER, poses=1)]).set_index("method")
     assert table.loc["as is", "ncc"] == pytest.approx(1.0)

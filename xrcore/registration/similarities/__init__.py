@@ -14,7 +14,23 @@ SIMILARITIES: dict[str, type[Similarity]] = {s.name: s for s in (ZNCC, GradientZ
 
 
 def similarity(name_or_object: str | Similarity) -> Similarity:
-    """The similarity of that name with its default options, or the object itself; raises XrcoreError for anything else."""
+    """Resolve what is given as a similarity.
+
+    Parameters
+    ----------
+    name_or_object : str or Similarity
+        A name of `SIMILARITIES`, or an object.
+
+    Returns
+    -------
+    Similarity
+        The one of that name with its default options, or the object itself.
+
+    Raises
+    ------
+    XrcoreError
+        For anything else.
+    """
     if isinstance(name_or_object, str) and name_or_object in SIMILARITIES:
         return SIMILARITIES[name_or_object]()
     if isinstance(name_or_object, Similarity) and not isinstance(name_or_object, type):

@@ -12,13 +12,24 @@ from torch import Tensor
 from xrcore._util.devices import on_device
 from xrcore._util.errors import XrcoreError
 
+_LEAST_CURVATURE = 1e-12  # of a Hessian scaled to a unit diagonal: below it there is rounding only
+_LEAST_SHARE = 1e-6  # of a direction without curvature: less does not change a number
+
 
 class NormalEquations(NamedTuple):
     """One Gauss-Newton linearisation of the cost 1 - value = |r|^2 / 2, always float64: 6 x 6 systems are solved from it.
 
-    value: (B,). gradient: (B, 6), of the cost, J^T r. hessian: (B, 6, 6), J^T J.
-    effective_count: how many equally weighted residuals the weighted ones are worth, so that
-    |r|^2 / (effective_count - 6) * hessian^-1 is the least-squares covariance if their errors are independent.
+    Parameters
+    ----------
+    value : Float[Tensor, "B"]
+        Similarity of each pose.
+    gradient : Float[Tensor, "B 6"]
+        Of the cost, J^T r.
+    hessian : Float[Tensor, "B 6 6"]
+        J^T J.
+    effective_count : float
+        How many equally weighted residuals the weighted ones are worth, so that |r|^2 / (effective_count - 6) * hessian^-1 is
+        the least-squares covariance if their errors are independent.
     """
 
     value: Float[Tensor, " B"]
@@ -27,33 +38,96 @@ class NormalEquations(NamedTuple):
     effective_count: float
 
     def cpu(self) -> NormalEquations:
-        """On the processor."""
+        """Move it to the processor.
+
+        Returns
+        -------
+        NormalEquations
+            The same there.
+        """
         return NormalEquations(self.value.cpu(), self.gradient.cpu(), self.hessian.cpu(), self.effective_count)
 
     def covariance(self) -> Float[Tensor, "B 6 6"]:
-        """Of the six numbers, least squares' 2 (1 - value) / (N - 6) H^-1; a direction without curvature has variance 0."""
+        """Covariance of the six numbers, least squares' 2 (1 - value) / (N - 6) H^-1.
+
+        Returns
+        -------
+        Float[Tensor, "B 6 6"]
+            Numbers that a direction without curvature would change have an infinite variance; NaN where the Hessian is not finite.
+        """
         variance = 2 * (1 - self.value).clamp_min(1e-12) / max(self.effective_count - 6, 1.0)
-        return variance[:, None, None] * torch.linalg.pinv(self.hessian, hermitian=True)
+        finite = torch.isfinite(self.hessian).all(-1).all(-1)[:, None, None]
+        diagonal = self.hessian.diagonal(dim1=-2, dim2=-1)
+        scale = torch.where(diagonal > 0, diagonal, 1.0).rsqrt()  # degrees and mm to one scale, so that eigenvalues compare
+        scaled = torch.where(finite, self.hessian, 0.0) * scale.unsqueeze(-1) * scale.unsqueeze(-2)
+        curvature, directions = torch.linalg.eigh(scaled)
+        seen = curvature > _LEAST_CURVATURE
+        inverse = torch.where(seen, curvature, 1.0).reciprocal() * seen
+        known = (directions * inverse.unsqueeze(-2)) @ directions.mT * scale.unsqueeze(-1) * scale.unsqueeze(-2)
+        unseen = (directions * ~seen.unsqueeze(-2)) @ directions.mT
+        infinite = torch.where(unseen.abs() > _LEAST_SHARE, torch.inf * unseen.sign(), 0.0)
+        return torch.where(finite, variance[:, None, None] * known + infinite, torch.nan)
 
 
 class Fitted(Protocol):
     """A similarity with all that depends on the fixed image alone computed once."""
 
     def value(self, moving: Float[Tensor, "B H W"]) -> Float[Tensor, " B"]:
-        """Similarity of each moving image, higher is better; differentiable in `moving`.
+        """Similarity of each moving image.
 
-        A constant moving image has value 0 and gradient 0.
+        Parameters
+        ----------
+        moving : Float[Tensor, "B H W"]
+            DRRs.
+
+        Returns
+        -------
+        Float[Tensor, "B"]
+            Higher is better; differentiable in `moving`. A constant image has value 0 and gradient 0.
         """
         ...
 
     def normal_equations(self, moving: Float[Tensor, "B H W"], jacobian: Float[Tensor, "B H W 6"]) -> NormalEquations:
-        """Value, gradient and Gauss-Newton Hessian, given d moving / d pose; raises XrcoreError where no residual exists."""
+        """Value, gradient and Gauss-Newton Hessian.
+
+        Parameters
+        ----------
+        moving : Float[Tensor, "B H W"]
+            DRRs.
+        jacobian : Float[Tensor, "B H W 6"]
+            Their derivative by the pose.
+
+        Returns
+        -------
+        NormalEquations
+            Of each image.
+
+        Raises
+        ------
+        XrcoreError
+            Where no residual exists.
+        """
         ...
 
     def residual(
         self, moving: Float[Tensor, "B H W"], jacobian: Float[Tensor, "B H W 6"]
     ) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N 6"]]:
-        """r with |r|^2 / 2 = 1 - value, and its exact derivative: the explicit, slow form of `normal_equations`."""
+        """The explicit, slow form of `normal_equations`.
+
+        Parameters
+        ----------
+        moving : Float[Tensor, "B H W"]
+            DRRs.
+        jacobian : Float[Tensor, "B H W 6"]
+            Their derivative by the pose.
+
+        Returns
+        -------
+        r : Float[Tensor, "B N"]
+            With |r|^2 / 2 = 1 - value.
+        derivative : Float[Tensor, "B N 6"]
+            Exact.
+        """
         ...
 
 
@@ -73,14 +147,32 @@ class MovableFit(Fitted):
 class Similarity(Protocol):
     """Options of a similarity: frozen, hashable, independent of any image.
 
-    name: its name in `similarity(name)`. least_squares: whether it has a residual, hence `normal_equations`.
+    Attributes
+    ----------
+    name : str
+        Its name in `similarity(name)`.
+    least_squares : bool
+        Whether it has a residual, hence `normal_equations`.
     """
 
     name: ClassVar[str]
     least_squares: ClassVar[bool]
 
     def fit(self, fixed: Float[Tensor, "H W"], mask: Bool[Tensor, "H W"]) -> Fitted:
-        """Precompute all that depends on the fixed image; pixels where `mask` is False, in either image, never count."""
+        """Precompute all that depends on the fixed image.
+
+        Parameters
+        ----------
+        fixed : Float[Tensor, "H W"]
+            The X-ray.
+        mask : Bool[Tensor, "H W"]
+            Pixels where it is False, in either image, never count.
+
+        Returns
+        -------
+        Fitted
+            What judges moving images.
+        """
         ...
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from xrcore._util.errors import XrcoreError
+from xrcore._util.errors import XrcoreError, is_number, require
 from xrcore.registration.similarities.standardised import StandardisedFit
 
 OPERATORS = ("sobel", "central")
@@ -60,9 +60,23 @@ class GradientZNCC:
     """Gradient correlation, in [-1, 1]: the mean of the ZNCC of the horizontal and of the vertical image gradients.
 
     Edges count, slow shading (scatter, soft tissue, heel effect) does not.
-    operator: "sobel" or "central" differences. sigma: [pixels] of a Gaussian applied first, cut at 3 sigma; 0 for none.
     Pixels whose stencil leaves the image or the mask do not count. A component in which the fixed image is flat does not count.
-    Source: Penney et al., "A comparison of similarity measures for use in 2-D-3-D medical image registration", IEEE TMI 1998
+
+    Parameters
+    ----------
+    operator : str
+        "sobel" or "central" differences.
+    sigma : float
+        Of a Gaussian applied first, cut at 3 sigma [pixels]; 0 for none.
+
+    Raises
+    ------
+    XrcoreError
+        If a parameter makes no sense.
+
+    References
+    ----------
+    Penney et al., "A comparison of similarity measures for use in 2-D-3-D medical image registration", IEEE TMI 1998
     ("gradient correlation").
     """
 
@@ -72,13 +86,29 @@ class GradientZNCC:
     sigma: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.operator not in OPERATORS:
-            raise XrcoreError(f"{self.name}: operator must be one of {', '.join(OPERATORS)}, got {self.operator!r}")
-        if not 0 <= self.sigma < math.inf:
-            raise XrcoreError(f"{self.name}: sigma must be 0 or more [pixels], got {self.sigma}")
+        require(self.name, "operator", self.operator, self.operator in OPERATORS, f"one of {', '.join(OPERATORS)}")
+        require(self.name, "sigma", self.sigma, is_number(self.sigma) and self.sigma >= 0, "0 or more [pixels]")
 
     def fit(self, fixed: Float[Tensor, "H W"], mask: Bool[Tensor, "H W"]) -> StandardisedFit:
-        """Filter and standardise the fixed image over the eroded mask."""
+        """Filter and standardise the fixed image over the eroded mask.
+
+        Parameters
+        ----------
+        fixed : Float[Tensor, "H W"]
+            The X-ray.
+        mask : Bool[Tensor, "H W"]
+            What counts of it.
+
+        Returns
+        -------
+        StandardisedFit
+            What judges moving images.
+
+        Raises
+        ------
+        XrcoreError
+            If nothing of the fixed image can be compared.
+        """
         least = 2 * math.ceil(3 * self.sigma) + 3
         if min(fixed.shape) < least:
             raise XrcoreError(f"{self.name}: image is {tuple(fixed.shape)}, smaller than the {least}-pixel stencil; lower sigma")

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from xrcore._util.errors import XrcoreError
+from xrcore._util.errors import XrcoreError, is_number, is_whole, require
 from xrcore.registration.similarities.standardised import StandardisedFit
 
 
@@ -50,13 +50,29 @@ class _Patches:
 
 @dataclass(frozen=True, kw_only=True)
 class LocalZNCC:
-    """Mean ZNCC of square patches, in [-1, 1]; 1 for equal images. Contrast may differ from patch to patch (collimation, shading, metal).
+    """Mean ZNCC of square patches, in [-1, 1]; 1 for equal images.
 
-    patch: side [pixels]; images smaller than that get the largest patch that fits. overlap: each patch overlaps its neighbours by half
-    (patch must then be even). floor: contrast, as a share of the whole image's standard deviation, below which a patch counts as flat:
-    flat fixed patches lose their weight smoothly, and flat moving patches are not blown up to unit contrast.
+    Contrast may differ from patch to patch (collimation, shading, metal).
     Patches that straddle the mask's border count with the pixels they have inside.
-    Source: LaRose, "Iterative X-ray/CT registration using accelerated volume rendering", PhD thesis, Carnegie Mellon University
+
+    Parameters
+    ----------
+    patch : int
+        Side [pixels]; images smaller than that get the largest patch that fits.
+    overlap : bool
+        Whether each patch overlaps its neighbours by half; `patch` must then be even.
+    floor : float
+        Contrast, as a share of the whole image's standard deviation, below which a patch counts as flat: flat fixed patches lose
+        their weight smoothly, and flat moving patches are not blown up to unit contrast.
+
+    Raises
+    ------
+    XrcoreError
+        If a parameter makes no sense.
+
+    References
+    ----------
+    LaRose, "Iterative X-ray/CT registration using accelerated volume rendering", PhD thesis, Carnegie Mellon University
     2001, and Knaan and Joskowicz, "Effective intensity-based 2D/3D rigid registration between fluoroscopic X-ray and CT",
     MICCAI 2003 (variance-weighted local normalised correlation). The floor is our choice: see `standardised`.
     """
@@ -68,15 +84,31 @@ class LocalZNCC:
     floor: float = 0.1
 
     def __post_init__(self) -> None:
-        if self.patch < 3:
-            raise XrcoreError(f"{self.name}: patch must be 3 pixels or more, got {self.patch}")
+        require(self.name, "patch", self.patch, is_whole(self.patch) and self.patch >= 3, "3 pixels or more")
         if self.overlap and self.patch % 2:
             raise XrcoreError(f"{self.name}: patch must be even to overlap by half, got {self.patch}; make it even or pass overlap=False")
-        if not 0 < self.floor < 1:
-            raise XrcoreError(f"{self.name}: floor must be between 0 and 1, got {self.floor}")
+        require(self.name, "floor", self.floor, is_number(self.floor) and 0 < self.floor < 1, "between 0 and 1")
 
     def fit(self, fixed: Float[Tensor, "H W"], mask: Bool[Tensor, "H W"]) -> StandardisedFit:
-        """Weigh and standardise the fixed image's patches."""
+        """Weigh and standardise the fixed image's patches.
+
+        Parameters
+        ----------
+        fixed : Float[Tensor, "H W"]
+            The X-ray.
+        mask : Bool[Tensor, "H W"]
+            What counts of it.
+
+        Returns
+        -------
+        StandardisedFit
+            What judges moving images.
+
+        Raises
+        ------
+        XrcoreError
+            If nothing of the fixed image can be compared.
+        """
         shape = (fixed.shape[0], fixed.shape[-1])
         side = min(self.patch, *shape)
         if side < 3:

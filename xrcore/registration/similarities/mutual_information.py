@@ -16,9 +16,23 @@ from xrcore.registration.similarities.parzen import ParzenFit, check_options
 class MutualInformation:
     """Mutual information [nats]: how well one image's grey values predict the other's, by whatever relation.
 
-    bins: of each axis of the joint histogram. window: "cubic" or "linear" B-spline that spreads a moving pixel over bins.
-    normalised: divide by the joint entropy, giving [0, 1], less dependent on overlap.
-    Source: Viola and Wells, "Alignment by maximization of mutual information", IJCV 1997; histogram of Mattes et al., "PET-CT image
+    Parameters
+    ----------
+    bins : int
+        Of each axis of the joint histogram.
+    window : str
+        "cubic" or "linear" B-spline that spreads a moving pixel over bins.
+    normalised : bool
+        Divide by the joint entropy, giving [0, 1], less dependent on overlap.
+
+    Raises
+    ------
+    XrcoreError
+        If a parameter makes no sense.
+
+    References
+    ----------
+    Viola and Wells, "Alignment by maximization of mutual information", IJCV 1997; histogram of Mattes et al., "PET-CT image
     registration in the chest using free-form deformations", IEEE TMI 2003; normalisation of Studholme et al., "An overlap
     invariant entropy measure of 3D medical image alignment", Pattern Recognition 1999.
     """
@@ -33,6 +47,24 @@ class MutualInformation:
         check_options(self.name, self.bins, self.window)
 
     def fit(self, fixed: Float[Tensor, "H W"], mask: Bool[Tensor, "H W"]) -> ParzenFit:
-        """Bin the fixed image's pixels inside the mask."""
+        """Bin the fixed image's pixels inside the mask.
+
+        Parameters
+        ----------
+        fixed : Float[Tensor, "H W"]
+            The X-ray.
+        mask : Bool[Tensor, "H W"]
+            What counts of it.
+
+        Returns
+        -------
+        ParzenFit
+            What judges moving images.
+
+        Raises
+        ------
+        XrcoreError
+            If nothing of the fixed image can be compared.
+        """
         one = torch.zeros(fixed.shape, dtype=torch.long)
         return ParzenFit(self.name, fixed, mask, one, bins=self.bins, window=self.window, normalised=self.normalised, weighted=False)

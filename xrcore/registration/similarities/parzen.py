@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from xrcore._util.errors import XrcoreError
+from xrcore._util.errors import XrcoreError, is_whole, require
 from xrcore.registration.similarities.base import MovableFit, NormalEquations, check_moving, flat_tolerance, masked_fixed
 
 WINDOWS = {"linear": 1, "cubic": 3}  # B-spline orders
@@ -14,10 +14,8 @@ WINDOWS = {"linear": 1, "cubic": 3}  # B-spline orders
 
 def check_options(name: str, bins: int, window: str) -> None:
     """Raise XrcoreError unless histograms can be built with these options."""
-    if window not in WINDOWS:
-        raise XrcoreError(f"{name}: window must be one of {', '.join(WINDOWS)}, got {window!r}")
-    if not 5 <= bins <= 1024:
-        raise XrcoreError(f"{name}: bins must be between 5 and 1024, got {bins}")
+    require(name, "window", window, window in WINDOWS, f"one of {', '.join(WINDOWS)}")
+    require(name, "bins", bins, is_whole(bins) and 5 <= bins <= 1024, "between 5 and 1024")
 
 
 def _plogp(p: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from xrcore._util.errors import XrcoreError
+from xrcore._util.errors import is_whole, require
 from xrcore.registration.similarities.parzen import ParzenFit, check_options
 
 
@@ -17,10 +17,27 @@ from xrcore.registration.similarities.parzen import ParzenFit, check_options
 class WLMI:
     """Weighted local mutual information [nats]: sum_k w_k MI_k / sum_k w_k over square patches, w_k the fixed patch's entropy.
 
-    patch: side [pixels] of the patches, which do not overlap; those mostly outside the mask do not count. bins, window,
-    normalised: as in `MutualInformation`; fewer bins, since a patch has fewer pixels. Bins span the whole image's grey values, so
-    that patches with little contrast have little entropy and little weight.
-    Source: in the style of Meng et al., "Weighted local mutual information for 2D-3D registration in vascular interventions",
+    Bins span the whole image's grey values, so that patches with little contrast have little entropy and little weight.
+
+    Parameters
+    ----------
+    patch : int
+        Side of the patches [pixels], which do not overlap; those mostly outside the mask do not count.
+    bins : int
+        As in `MutualInformation`; fewer, since a patch has fewer pixels.
+    window : str
+        As in `MutualInformation`.
+    normalised : bool
+        As in `MutualInformation`.
+
+    Raises
+    ------
+    XrcoreError
+        If a parameter makes no sense.
+
+    References
+    ----------
+    In the style of Meng et al., "Weighted local mutual information for 2D-3D registration in vascular interventions",
     IEEE Access 2019; its exact weights and patches are our choice.
     """
 
@@ -33,11 +50,28 @@ class WLMI:
 
     def __post_init__(self) -> None:
         check_options(self.name, self.bins, self.window)
-        if self.patch < 4:
-            raise XrcoreError(f"{self.name}: patch must be 4 pixels or more, got {self.patch}")
+        require(self.name, "patch", self.patch, is_whole(self.patch) and self.patch >= 4, "4 pixels or more")
 
     def fit(self, fixed: Float[Tensor, "H W"], mask: Bool[Tensor, "H W"]) -> ParzenFit:
-        """Bin the fixed image's pixels inside the mask and weigh its patches."""
+        """Bin the fixed image's pixels inside the mask and weigh its patches.
+
+        Parameters
+        ----------
+        fixed : Float[Tensor, "H W"]
+            The X-ray.
+        mask : Bool[Tensor, "H W"]
+            What counts of it.
+
+        Returns
+        -------
+        ParzenFit
+            What judges moving images.
+
+        Raises
+        ------
+        XrcoreError
+            If nothing of the fixed image can be compared.
+        """
         rows, columns = fixed.shape[0], fixed.shape[-1]
         across = -(-columns // self.patch)
         region = (torch.arange(rows) // self.patch)[:, None] * across + torch.arange(columns) // self.patch

@@ -32,7 +32,10 @@ class ZNCC:
     """Zero-normalised cross-correlation, in [-1, 1]: the mean product of the standardised images.
 
     Maximising it is least squares of the standardised images' difference: |z_f - z_m|^2 / N = 2 (1 - ZNCC).
-    Source: Lewis, "Fast normalized cross-correlation", Vision Interface 1995; as a least-squares problem, Evangelidis and
+
+    References
+    ----------
+    Lewis, "Fast normalized cross-correlation", Vision Interface 1995; as a least-squares problem, Evangelidis and
     Psarakis, "Parametric image alignment using enhanced correlation coefficient maximization", IEEE TPAMI 2008.
     """
 
@@ -40,5 +43,23 @@ class ZNCC:
     least_squares: ClassVar[bool] = True
 
     def fit(self, fixed: Float[Tensor, "H W"], mask: Bool[Tensor, "H W"]) -> StandardisedFit:
-        """Standardise the fixed image over the mask."""
+        """Standardise the fixed image over the mask.
+
+        Parameters
+        ----------
+        fixed : Float[Tensor, "H W"]
+            The X-ray.
+        mask : Bool[Tensor, "H W"]
+            What counts of it.
+
+        Returns
+        -------
+        StandardisedFit
+            What judges moving images.
+
+        Raises
+        ------
+        XrcoreError
+            If nothing of the fixed image can be compared.
+        """
         return StandardisedFit(self.name, fixed, mask, _WholeImage())

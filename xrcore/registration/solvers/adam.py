@@ -2,45 +2,84 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import torch
 
 from xrcore.geometry import Pose
+from xrcore.registration.events import Events, StopReason
 from xrcore.registration.problem import Problem
-from xrcore.registration.result import Registration, Watch
-from xrcore.registration.settings import Settings
-from xrcore.registration.solvers.progress import FLAT, LIMIT, NOT_FINITE, Search, Stop
+from xrcore.registration.solvers.objective import Objective, Stop
+from xrcore.registration.solvers.outcome import Outcome
+from xrcore.registration.solvers.single_level import SingleLevelSettings
 
 _DECAY = (0.9, 0.999)  # of the averages of the gradient and of its square
 _EPSILON = 1e-8
 
 
-def refine_adam(problem: Problem, start: Pose, settings: Settings, watch: Watch | None = None) -> Registration:
-    """Minimise 1 - similarity by Adam; step sizes halve every `step_halving` iterations; the best pose met is returned.
+@dataclass(frozen=True, kw_only=True)
+class Adam(SingleLevelSettings):
+    """Adam on the six numbers, Euler angles included, as the paper refines.
 
-    The variables are the six numbers themselves, Euler angles included: the paper's choice, kept so that its step sizes mean
-    what they meant there (`rotation_step` [deg], `translation_step` [mm]). Adam divides by the gradient's size, so a first step
-    moves every number by its whole step size. Each iteration renders one image with its Jacobian.
-    Source: Kingma and Ba, "Adam: A method for stochastic optimization", ICLR 2015; schedule of Zhang et al., MICCAI 2023.
+    A first step moves every number by its whole step size, since Adam divides by the gradient's size. Each iteration renders
+    one image with its Jacobian; the best pose met is the answer.
+
+    Parameters
+    ----------
+    pixels : int
+        Along the X-ray's longer side, at least 8.
+    spacing : float
+        Voxel size [mm].
+    similarity : str or Similarity
+        What is climbed: a name of `similarities.SIMILARITIES`, or an object.
+    rotation_step, translation_step : float
+        Learning rates [deg], [mm].
+    iterations : int
+        At most.
+    loss_target : float
+        It ends when 1 - similarity falls to this, where 1 is the similarity's largest value.
+    step_halving : int
+        Step sizes halve every so many iterations.
+
+    Raises
+    ------
+    XrcoreError
+        If a parameter makes no sense.
+
+    References
+    ----------
+    Kingma and Ba, "Adam: A method for stochastic optimization", ICLR 2015; schedule of Zhang et al., MICCAI 2023.
     """
-    search = Search("adam", problem, start, settings, watch)
-    numbers = search.start.numbers.clone()
-    mean, square = torch.zeros_like(numbers), torch.zeros_like(numbers)
-    reason = LIMIT
-    try:
-        for i in range(settings.iterations):
-            pose = Pose(numbers)
-            value, slope = problem.value_and_gradient(pose)
-            search.meet(pose, value)
-            gradient = -slope.cpu().double()
-            if not torch.isfinite(gradient).all():
-                raise Stop(NOT_FINITE)
-            mean = _DECAY[0] * mean + (1 - _DECAY[0]) * gradient
-            square = _DECAY[1] * square + (1 - _DECAY[1]) * gradient**2
-            if not mean.any():
-                raise Stop(FLAT)
-            rate = search.scale * 0.5 ** (i // settings.step_halving)
-            unbiased = mean / (1 - _DECAY[0] ** (i + 1)), square / (1 - _DECAY[1] ** (i + 1))
-            numbers = numbers - rate * unbiased[0] / (unbiased[1].sqrt() + _EPSILON)
-    except Stop as stop:
-        reason = str(stop)
-    return search.result(reason)
+
+    method: ClassVar[str] = "adam"
+    pixels: int = 256
+    spacing: float = 2.0
+    rotation_step: float = 0.5
+    translation_step: float = 5.0
+    iterations: int = 100
+    step_halving: int = 20
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require_counts("step_halving")
+
+    def search(self, problem: Problem, start: Pose, level: int = 0) -> Events[Outcome]:
+        objective = Objective(problem, start, self, level)
+        numbers = objective.start.numbers.clone()
+        mean, square = torch.zeros_like(numbers), torch.zeros_like(numbers)
+        reason = StopReason.ITERATIONS
+        try:
+            for i in range(self.iterations):
+                _, slope = objective.value_and_gradient(Pose(numbers))
+                mean = _DECAY[0] * mean - (1 - _DECAY[0]) * slope
+                square = _DECAY[1] * square + (1 - _DECAY[1]) * slope**2
+                if not mean.any():
+                    raise Stop(StopReason.FLAT)
+                rate = objective.scale * 0.5 ** (i // self.step_halving)
+                unbiased = mean / (1 - _DECAY[0] ** (i + 1)), square / (1 - _DECAY[1] ** (i + 1))
+                numbers = numbers - rate * unbiased[0] / (unbiased[1].sqrt() + _EPSILON)
+                yield objective.steps[-1]
+        except Stop as stop:
+            reason = stop.reason
+        return objective.outcome(reason)

@@ -1,15 +1,12 @@
 """Levenberg-Marquardt on the GPU: a level's iterations follow each other without the GPU ever waiting for the processor.
 
-The same method as `gauss_newton.descend`. There every pose that has converged is left out of the next render; here all are rendered until
-the processor hears that all have converged, two iterations late, so that the GPU always has one to go on with. The six
-variables are turns [deg] about the isocentre and shifts [mm] along the camera's axes, the same for all poses, so that no Euler angle is
-needed on the way.
+The same method as `levenberg_marquardt.descend`. There every pose that has converged is left out of the next render; here all
+are rendered until the processor hears that all have converged, two iterations late, so that the GPU always has one to go on with.
+The six variables are turns [deg] about the isocentre and shifts [mm] along the camera's axes, the same for all poses, so that no
+Euler angle is needed on the way.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -18,26 +15,23 @@ from torch import Tensor
 from xrcore._util.delayed_flag import DelayedFlag
 from xrcore._util.devices import on, on_device
 from xrcore.geometry import CArm, Pose
+from xrcore.registration.events import Events, Step
+from xrcore.registration.problem import Problem
 from xrcore.registration.similarities.base import NormalEquations
 from xrcore.registration.solvers.cuda.normal import normal_tiles
-from xrcore.registration.solvers.gauss_newton import FIRST_DAMPING, LARGEST_STEP, Descent
+from xrcore.registration.solvers.descent import FIRST_DAMPING, LARGEST_STEP, Descent
 from xrcore.renderer.cuda import render_views, views_of
 from xrcore.renderer.packing import padded_voxel_from_world
 
-if TYPE_CHECKING:
-    from xrcore.registration.problem import Problem
 
-
-def descend(
-    problem: Problem, start: Pose, *, iterations: int, tolerance: float, watch: Callable[[Pose, float], None] | None = None
-) -> Descent:
-    """As `gauss_newton.descend`; the result is on the processor. watch costs a wait an iteration."""
+def descend(problem: Problem, start: Pose, *, iterations: int, tolerance: float, level: int = 0, report: bool = True) -> Events[Descent]:
+    """As `levenberg_marquardt.descend`; the result is on the processor. To report costs a wait an iteration."""
     from xrcore.registration.solvers.cuda import step_kernel as kernel
 
     carm, isocenter = problem.carm, problem.volume.isocenter
     start = Pose(start.numbers.detach().cpu().double())
     batch, basis = len(start), Pose.zero().twists(carm)[0]
-    state, log, count = iterate(problem, start, basis, iterations=iterations, tolerance=tolerance, watch=watch)
+    state, log, count = yield from iterate(problem, start, basis, iterations=iterations, tolerance=tolerance, level=level, report=report)
     problem.evaluations += batch * len(log)
     everything = torch.cat([state.flatten(), log.flatten()]).cpu()  # here all is waited for
     ended, log = everything[: state.numel()].view(batch, -1), everything[state.numel() :].view(-1, batch, kernel.LOGGED)
@@ -48,9 +42,9 @@ def descend(
     change = torch.linalg.solve(basis, pose.twists(carm))  # of the variables by the six numbers
     gradient = (change.mT @ ended[:, kernel.GRADIENT : kernel.GRADIENT + 6].unsqueeze(-1)).squeeze(-1)
     hessian = change.mT @ ended[:, kernel.HESSIAN : kernel.HESSIAN + 36].view(batch, 6, 6) @ change
-    steps = [(poses[batch + n], v) for n, v in enumerate(values)]
-    best = int(value.argmax())
-    steps[-1] = (pose[best], float(value[best]))  # with the last small step
+    steps = [Step(level=level, pose=poses[batch + n], similarity=v) for n, v in enumerate(values)]
+    best = int(value.nan_to_num(nan=-torch.inf).argmax())
+    steps[-1] = Step(level=level, pose=pose[best], similarity=float(value[best]))  # with the last small step
     return Descent(pose, NormalEquations(value, gradient, hessian, count), ended[:, kernel.CONVERGED] != 0, steps)
 
 
@@ -61,8 +55,9 @@ def iterate(
     *,
     iterations: int,
     tolerance: float,
-    watch: Callable[[Pose, float], None] | None = None,
-) -> tuple[Float[Tensor, "B s"], Float[Tensor, "n B 14"], float]:
+    level: int,
+    report: bool,
+) -> Events[tuple[Float[Tensor, "B s"], Float[Tensor, "n B 14"], float]]:
     """Queue a level's iterations, of variables whose camera-frame twists are the columns of `basis`.
 
     Returns the state after the last iteration and what each logged, see `step_kernel`, and the normal equations' effective count.
@@ -109,9 +104,9 @@ def iterate(
                 enable_fp_fusion=True,
             )
             converged = glance.all(state[:, kernel.CONVERGED])
-        if watch is not None and i > 0:
+        if report and i > 0:
             climbed, values = _climb(log[: i + 1].cpu())
-            watch(_poses(climbed[-1:], carm, volume.isocenter), values[-1])
+            yield Step(level=level, pose=_poses(climbed[-1:], carm, volume.isocenter), similarity=values[-1])
         if converged:
             break
     return state, log[: i + 1], count

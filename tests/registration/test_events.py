@@ -1,4 +1,4 @@
-"""`watch`: a registration seen step by step, and ended from outside."""
+"""Events: a registration seen step by step, and ended from outside."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ import torch
 import xrcore as xr
 from xrcore._util.errors import XrcoreError
 from xrcore.beam import Beam
+from xrcore.registration.events import Stage, Step, finish
+from xrcore.registration.presets import refinements
 from xrcore.registration.problem import Problem
 from xrcore.registration.refinement import refine
-from xrcore.registration.result import Registration, Step
+from xrcore.registration.result import Registration
 from xrcore.registration.search import SearchBox
-from xrcore.registration.settings import Settings, settings_for
+from xrcore.registration.settings import RefinementSettings
+from xrcore.registration.solvers.gauss_newton import GaussNewton
 
 CARM = xr.CArm(source_to_detector=1259.65, source_to_isocenter=742.5, shape=(64, 64), pixel_spacing=6.75)
 TRUTH = xr.Pose(rx=3.0, ry=-5.0, rz=2.0, tx=6.0, ty=-7.0, tz=8.0)
@@ -43,11 +46,11 @@ def xray() -> xr.Xray:
     return xr.simulate(volume(), CARM, TRUTH, settings=xr.Acquisition(oversample=1, step=4.0), seed=1)
 
 
-def quick(method: str) -> Settings:
+def quick(method: str) -> tuple[RefinementSettings, ...]:
     """The preset with fewer iterations, which a test of what is reported does not need."""
-    settings = settings_for(method)
-    first = None if settings.first is None else replace(settings.first, iterations=3)
-    return replace(settings, iterations=min(settings.iterations, 1 if settings.method == "powell" else 5), first=first)
+    few = {"gauss-newton": {}, "powell": {"iterations": 1}}
+    other = {"iterations": 3 if method == "grimm" else 5}
+    return tuple(replace(settings, **few.get(settings.method, other)) for settings in refinements(method))
 
 
 def watched(method: str, **options: object) -> tuple[Registration, list[Step]]:
@@ -78,28 +81,18 @@ def test_watching_changes_nothing(method: str):
 @LEVELWISE
 def test_what_is_seen_is_true(method: str):
     """Each step's similarity is that of its pose, looked at afresh on its level."""
-    settings = quick(method)
     _, steps = seen(method)
-    stages = [s for s in (settings.first, settings) if s is not None]
-    problems = []
-    for stage in stages:
-        levels = stage.levels if stage.method == "gauss-newton" else stage.levels[-1:]
-        for number, level in enumerate(levels, 0 if stage.method == "gauss-newton" else len(stage.levels) - 1):
-            similarity = "zncc" if stage.similarity == "auto" and stage.method != "gauss-newton" else stage.similarity_at(level)
-            problems.append((number, Problem(xray(), volume().coarser(level.spacing), Beam(), similarity, pixels=level.pixels)))
-    for step in dict.fromkeys((s.level, s.similarity, tuple(s.pose.numbers[0].tolist())) for s in steps):
-        level, similarity, numbers = step
-        afresh = [float(problem.value(xr.Pose(list(numbers)))) for number, problem in problems if number == level or settings.first]
-        assert min(abs(value - similarity) for value in afresh) < 1e-5
+    problems = [Problem.at(level, xray(), volume(), Beam()) for settings in quick(method) for level in settings.levels]
+    for step in steps:
+        assert float(problems[step.level].value(step.pose)) == pytest.approx(step.similarity, abs=1e-5)
 
 
 def test_the_best_of_many_descents_is_seen():
     """Not the one that began best."""
-    start, settings = xr.Pose(rx=12.0, ry=25.0, tx=25.0, tz=20.0), settings_for("gauss-newton")
+    start, settings = xr.Pose(rx=12.0, ry=25.0, tx=25.0, tz=20.0), GaussNewton()
     steps: list[Step] = []
     xr.register(xray(), volume(), start, settings, retries=0, watch=steps.append)
-    first = settings.levels[0]
-    problem = Problem(xray(), volume().coarser(first.spacing), Beam(), settings.similarity_at(first), pixels=first.pixels)
+    problem = Problem.at(settings.levels[0], xray(), volume(), Beam())
     coarse = [step for step in steps if step.level == 0]
     assert len({tuple(step.pose.numbers[0].tolist()) for step in coarse}) > 2
     for step in coarse:
@@ -138,7 +131,7 @@ def test_the_last_step_is_where_the_answer_is(method: str):
     """Up to a last step smaller than the tolerance, which no image is spent on."""
     result, steps = seen(method)
     apart = (result.pose.numbers - steps[-1].pose.numbers).abs().max()
-    assert apart <= (quick(method).tolerance if method == "gauss-newton" else 0)
+    assert apart <= (GaussNewton().tolerance if method == "gauss-newton" else 0)
     assert steps[-1].similarity == pytest.approx(result.similarity, abs=1e-12)
 
 
@@ -207,23 +200,35 @@ def test_a_refinement_alone_can_be_watched():
     steps: list[Step] = []
     result = refine(xray(), volume(), NEAR, watch=steps.append)
     same(refine(xray(), volume(), NEAR), result)
-    assert {step.level for step in steps} == set(range(len(settings_for("gauss-newton").levels)))
+    assert {step.level for step in steps} == set(range(len(GaussNewton().levels)))
     assert steps[-1].similarity == result.similarity
 
 
 def test_a_second_search_is_told_too():
     """A wrong start that one method cannot leave: the coarse search for another is seen like the rest."""
-    levels: list[int] = []
-    texts: list[str] = []
-    result = xr.register(
-        xray(),
-        volume(),
-        xr.Pose(rx=14.0, ry=14.0, tx=-25.0),
-        quick("paper-as-intended"),
-        retries=1,
-        progress=texts.append,
-        watch=lambda step: levels.append(step.level),
-    )
-    assert result.attempts == 2
+    start = xr.Pose(rx=14.0, ry=14.0, tx=-25.0)
+    events = list(xr.register_steps(xray(), volume(), start, quick("paper-as-intended"), retries=1))
+    levels = [event.level for event in events if isinstance(event, Step)]
     assert [level for level, _ in itertools.groupby(levels)] == [0, 1, 0]  # adam; two levels of search; adam
-    assert len([text for text in texts if text.startswith("not sure")]) == 1
+    texts = [event.description for event in events if isinstance(event, Stage)]
+    assert texts == ["searching", "verifying", "not sure yet: searching 384 starts", "verifying"]
+
+
+def test_registrations_overlap_and_end_where_they_are_closed():
+    """Two at a time, in whatever order they end; who consumes them keeps threads and gradients."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        one, other = (xr.register_steps(xray(), volume(), NEAR, quick("lbfgs"), search=BOX, retries=0) for _ in range(2))
+        for _ in range(3):
+            assert isinstance(next(one), (Stage, Step))
+            assert isinstance(next(other), (Stage, Step))
+            assert torch.get_num_threads() == 2
+            assert torch.is_grad_enabled()
+        one.close()
+        with pytest.raises(StopIteration):
+            next(one)
+        same(finish(other), seen("lbfgs")[0])
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

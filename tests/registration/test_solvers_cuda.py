@@ -17,14 +17,17 @@ from xrcore._util.device_memory import OUT_OF_MEMORY, Portions
 from xrcore.beam import Beam
 from xrcore.geometry import Pose, rigid
 from xrcore.metrics import mtre
+from xrcore.registration.events import Step, finish
 from xrcore.registration.pipeline import register
 from xrcore.registration.problem import Problem
 from xrcore.registration.refinement import refine
 from xrcore.registration.search import SearchBox
-from xrcore.registration.settings import Level, Settings
+from xrcore.registration.settings import Level
 from xrcore.registration.similarities import SIMILARITIES, ZNCC, GradientZNCC, LocalZNCC, similarity
 from xrcore.registration.similarities.base import Fitted, NormalEquations, fit_for
-from xrcore.registration.solvers import gauss_newton
+from xrcore.registration.solvers import levenberg_marquardt
+from xrcore.registration.solvers.descent import LARGEST_STEP
+from xrcore.registration.solvers.gauss_newton import GaussNewton
 
 pytest.importorskip("triton", reason="Triton is not installed (the gpu extra)")
 
@@ -51,16 +54,16 @@ def problem(name: str = "zncc", pixels: int = 16) -> Problem:
 def test_it_goes_where_the_processor_goes():
     starts = Pose.cat([Pose(), Pose(rx=6, ry=-10, rz=4, tx=10, ty=-15, tz=15)])
     ours, theirs = problem(), problem()
-    there = cuda.descend(ours, starts, iterations=5, tolerance=0.2)
-    here = gauss_newton.descend(theirs, starts, iterations=5, tolerance=0.2)
+    there = finish(cuda.descend(ours, starts, iterations=5, tolerance=0.2))
+    here = finish(levenberg_marquardt.descend(theirs, starts, iterations=5, tolerance=0.2))
     # the variables differ by the Euler angles' axes, which damping notices a little
     assert_close(there.value, here.value, atol=2e-3, rtol=0)
     assert float(there.value.min()) > float(theirs.value(starts).max())
     landmarks = BODY.surface_points(16)
     assert float(mtre(there.pose, here.pose, landmarks, CARM, BODY.isocenter).max()) < 2.0
-    climbed = [value for _, value in there.steps]
+    climbed = [step.similarity for step in there.steps]
     assert climbed == sorted(climbed)
-    assert climbed[:2] == pytest.approx([value for _, value in here.steps[:2]], abs=5e-3)
+    assert climbed[:2] == pytest.approx([step.similarity for step in here.steps[:2]], abs=5e-3)
     assert ours.evaluations <= 2 * 6
     # the similarity that it reports is the one of the pose that it reports, but for a last small step
     assert_close(ours.value(there.pose).double(), there.value, atol=1e-3, rtol=0)
@@ -68,7 +71,7 @@ def test_it_goes_where_the_processor_goes():
 
 def test_normal_equations_are_by_the_six_numbers_of_where_it_ended():
     ours = problem()
-    there = cuda.descend(ours, TRUTH, iterations=0, tolerance=0.1)
+    there = finish(cuda.descend(ours, TRUTH, iterations=0, tolerance=0.1))
     expected = ours.normal_equations(TRUTH)
     assert_close(there.pose.numbers, TRUTH.numbers, atol=1e-9, rtol=0)
     assert_close(there.value, expected.value, atol=1e-6, rtol=0)
@@ -80,40 +83,39 @@ def test_normal_equations_are_by_the_six_numbers_of_where_it_ended():
 
 def test_it_ends_when_all_have_converged():
     ours = problem()
-    there = cuda.descend(ours, case.POSE, iterations=12, tolerance=4.0)
+    there = finish(cuda.descend(ours, case.POSE, iterations=12, tolerance=4.0))
     assert there.converged.all()
     assert ours.evaluations < 8
-    again = cuda.descend(problem(), case.POSE, iterations=ours.evaluations - 1, tolerance=4.0)  # to where it ended, to the end
+    again = finish(cuda.descend(problem(), case.POSE, iterations=ours.evaluations - 1, tolerance=4.0))  # to where it ended, to the end
     assert again.pose == there.pose
     assert torch.equal(again.value, there.value)
 
 
 def test_an_observer_sees_what_the_history_keeps():
-    seen: list[tuple[Pose, float]] = []
-    there = cuda.descend(problem(), Pose(), iterations=3, tolerance=1e-6, watch=lambda pose, value: seen.append((pose, value)))
+    seen: list[Step] = []
+    there = finish(cuda.descend(problem(), Pose(), iterations=3, tolerance=1e-6, level=2), seen.append)
     assert len(seen) == 3  # none converges
-    assert [value for _, value in seen] == sorted(value for _, value in seen)
-    assert seen[-1][1] == there.steps[-1][1]
+    assert [step.similarity for step in seen] == sorted(step.similarity for step in seen)
+    assert seen[-1].similarity == there.steps[-1].similarity
+    assert {step.level for step in (*seen, *there.steps)} == {2}
 
-    class Enough(Exception):
-        pass
 
-    def stop(pose: Pose, value: float) -> None:
-        raise Enough
-
-    with pytest.raises(Enough):
-        cuda.descend(problem(), Pose(), iterations=3, tolerance=0.1, watch=stop)
+def test_it_reports_only_if_asked():
+    asked: list[Step] = []
+    there = finish(cuda.descend(problem(), Pose(), iterations=3, tolerance=1e-6, report=False), asked.append)
+    assert not asked
+    assert len(there.steps) > 1
 
 
 def test_refine_and_register_run_on_it(monkeypatch):
     # what a GPU volume does by itself
-    monkeypatch.setattr("xrcore.registration.problem.choose_backend", lambda volume: "cuda")
+    monkeypatch.setattr("xrcore.registration.solvers.gauss_newton.choose_backend", lambda volume: "cuda")
     levels = (Level(pixels=16, spacing=24.0, iterations=2), Level(pixels=16, spacing=24.0, iterations=1, similarity="gradient-zncc"))
-    result = refine(XRAY, BODY.to(WHERE), Pose(), Settings(levels=levels), Beam())
+    result = refine(XRAY, BODY.to(WHERE), Pose(), GaussNewton(levels=levels), Beam())
     assert result.similarity_name == "gradient-zncc"
     assert result.covariance is not None
     assert {step.level for step in result.history} == {0, 1}
-    found = register(XRAY, BODY.to(WHERE), method=Settings(levels=levels[:1]), search=SearchBox(candidates=8), retries=0)
+    found = register(XRAY, BODY.to(WHERE), method=GaussNewton(levels=levels[:1]), search=SearchBox(candidates=8), retries=0)
     assert found.evidence is not None
     assert found.similarity > result.history[0].similarity
 
@@ -138,7 +140,7 @@ def stepped(
     parts = torch.stack([0.25 * tile, 0.75 * tile])  # they add up
     inputs = (parts, Pose.zero().twists(CARM)[0], torch.eye(4).double()[:3])
     on_device = [t.contiguous().to(WHERE) for t in inputs]
-    arguments = (state, *on_device, views, log, len(parts), CARM.source_to_isocenter, tolerance, *gauss_newton.LARGEST_STEP)
+    arguments = (state, *on_device, views, log, len(parts), CARM.source_to_isocenter, tolerance, *LARGEST_STEP)
     kernel.step[(1,)](*arguments, FIRST=first, LAST=False, num_warps=1)
     return state.cpu(), views.cpu(), log.cpu()
 
@@ -155,7 +157,7 @@ def system(seed: int, size: float) -> tuple[torch.Tensor, torch.Tensor]:
 def test_a_step_solves_the_damped_system_and_moves_the_camera(seed, size):
     hessian, gradient = system(seed, size)
     state, views, log = stepped(hessian, gradient)
-    change, predicted = gauss_newton.step(gradient[None], hessian[None], torch.tensor([1e-3]).double())
+    change, predicted = levenberg_marquardt.step(gradient[None], hessian[None], torch.tensor([1e-3]).double())
     matrix = TRUTH.world_from_camera(CARM, BODY.isocenter)[0]
     moved = matrix @ rigid.exp((Pose.zero().twists(CARM)[0] @ change[0])[None])[0]
     trial = state[0, kernel.TRIAL : kernel.TRIAL + 12].view(3, 4)
@@ -306,7 +308,7 @@ def test_an_iteration_is_few_launches_and_the_readme_knows_how_many():
 
 def test_a_batch_that_does_not_fit_is_linearised_in_portions(monkeypatch, capsys):
     starts = Pose.cat([Pose(), Pose(rx=6, ry=-10, rz=4, tx=10, ty=-15, tz=15)])
-    whole = cuda.descend(problem(), starts, iterations=1, tolerance=0.2)
+    whole = finish(cuda.descend(problem(), starts, iterations=1, tolerance=0.2))
 
     def render_views(volume, carm, views, *arguments):
         if len(views) > 1:
@@ -316,7 +318,7 @@ def test_a_batch_that_does_not_fit_is_linearised_in_portions(monkeypatch, capsys
     monkeypatch.setattr(cuda, "render_views", render_views)
     tight = problem()
     tight.portions = Portions("registering")
-    parts = cuda.descend(tight, starts, iterations=1, tolerance=0.2)
+    parts = finish(cuda.descend(tight, starts, iterations=1, tolerance=0.2))
     assert_close(parts.pose.numbers, whole.pose.numbers, atol=0, rtol=0)
     assert_close(parts.normal.hessian, whole.normal.hessian, atol=0, rtol=0)
     assert "registering: out of GPU memory, going on in 2 portions of 1" in capsys.readouterr().err

@@ -7,7 +7,7 @@ import torch
 
 import xrcore as xr
 from xrcore.metrics import mtre
-from xrcore.registration.pipeline import _plans_about_prediction
+from xrcore.registration.search_plans import plans_about_prediction
 
 CARM = xr.CArm(source_to_detector=1259.65, source_to_isocenter=742.5, shape=(128, 128), pixel_spacing=3.375)
 TRUTH = xr.Pose([[8.0, -9.0, 4.0, 15.0, -18.0, 20.0]])
@@ -75,7 +75,7 @@ def test_the_other_methods_start_from_it_too(case):
 
 def test_the_last_retry_covers_what_the_model_was_trained_for():
     wide = (30.0, 45.0, 30.0, 90.0, 90.0, 90.0)
-    plans = _plans_about_prediction(TRUTH, Oracle(TRUTH, ranges=wide), None)
+    plans = plans_about_prediction(TRUTH, Oracle(TRUTH, ranges=wide), None)
     last, box = plans[-1]
     assert last == xr.Pose.zero()
     assert (*box.rotation, *box.translation) == wide
@@ -84,7 +84,7 @@ def test_the_last_retry_covers_what_the_model_was_trained_for():
 
 def test_the_first_box_grows_with_the_models_errors():
     def first(spread):
-        _, box = _plans_about_prediction(TRUTH, Oracle(TRUTH, spread=spread), None)[0]
+        _, box = plans_about_prediction(TRUTH, Oracle(TRUTH, spread=spread), None)[0]
         return box
 
     small, large = first((1.0,) * 6), first((8.0,) * 6)
@@ -95,7 +95,7 @@ def test_the_first_box_grows_with_the_models_errors():
 
 def test_a_box_given_is_kept():
     box = xr.SearchBox(rotation=(3.0, 3, 3), translation=(5.0, 5, 5), candidates=7)
-    assert _plans_about_prediction(TRUTH, Oracle(TRUTH), box)[0] == (TRUTH, box)
+    assert plans_about_prediction(TRUTH, Oracle(TRUTH), box)[0] == (TRUTH, box)
 
 
 def test_no_retries_means_one_attempt(case):

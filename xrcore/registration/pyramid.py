@@ -1,0 +1,105 @@
+"""The coarse-to-fine loop: descend on each level from where the one before ended."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from xrcore.beam import Beam
+from xrcore.ct.volume import Volume
+from xrcore.geometry import Pose
+from xrcore.registration.events import Events, Step
+from xrcore.registration.problem import Problem
+from xrcore.registration.solvers.descent import Descent, LeastSquaresProblem
+from xrcore.registration.solvers.gauss_newton import GaussNewton, descend
+from xrcore.xray.image import Xray
+
+# Of a level's number and where its descents ended: from where the next level's begin.
+Narrow = Callable[[int, Descent], Pose]
+
+
+@dataclass(frozen=True)
+class Course:
+    """What descents through levels left: the last level's, from where they would go on, and the best steps of each level."""
+
+    descent: Descent
+    poses: Pose
+    history: tuple[Step, ...]
+
+
+class Pyramid(ABC):
+    """The problems of a registration, coarse to fine: of one X-ray, or of several views."""
+
+    rounds: Sequence[int] | None = None  # descents in a row on each level, each on a new problem; default one
+    separately = False  # whether each pose has its own problem
+
+    def __init__(self, levels: int, *, first_level: int = 0, report: bool = True) -> None:
+        self.levels = range(levels)
+        self._first_level, self._report = first_level, report
+        self._problems: list[LeastSquaresProblem] = []
+
+    @property
+    def evaluations(self) -> int:
+        """DRRs rendered."""
+        return sum(problem.evaluations for problem in self._problems)
+
+    @abstractmethod
+    def problem(self, level: int, near: Pose) -> LeastSquaresProblem:
+        """The problem on a level for poses near these."""
+
+    @abstractmethod
+    def limits(self, level: int) -> tuple[int, float]:
+        """Iterations at most, and the tolerance [deg, mm]."""
+
+    def descend(self, poses: Pose, levels: Sequence[int] | None = None, narrow: Narrow = lambda _, descent: descent.pose) -> Events[Course]:
+        """Levenberg-Marquardt from each pose, on each of the levels (default all)."""
+        history: list[Step] = []
+        for level in self.levels if levels is None else levels:
+            iterations, tolerance = self.limits(level)
+            descents = []
+            for pose in (poses[i] for i in range(len(poses))) if self.separately else (poses,):
+                for _ in range(1 if self.rounds is None else self.rounds[level]):
+                    problem = self.problem(level, pose)
+                    descent = yield from descend(
+                        problem,
+                        pose,
+                        iterations=iterations,
+                        tolerance=tolerance,
+                        level=self._first_level + level,
+                        report=self._report,
+                    )
+                    pose = descent.pose
+                descents.append(descent)
+            ended = Descent.cat(descents)
+            history += ended.steps
+            poses = narrow(level, ended)
+        return Course(ended, poses, tuple(history))
+
+
+class XrayPyramid(Pyramid):
+    """Of one X-ray."""
+
+    def __init__(self, xray: Xray, volume: Volume, beam: Beam, settings: GaussNewton, *, first_level: int = 0, report: bool = True) -> None:
+        super().__init__(len(settings.levels), first_level=first_level, report=report)
+        self.xray = xray
+        self._volume, self._beam, self._settings = volume, beam, settings
+        self._made: dict[int, Problem] = {}
+
+    def problem(self, level: int, near: Pose | None = None) -> Problem:
+        """The problem on a level, the same for all poses."""
+        if level not in self._made:
+            self._made[level] = Problem.at(self._settings.levels[level], self.xray, self._volume, self._beam)
+            self._problems.append(self._made[level])
+        return self._made[level]
+
+    def limits(self, level: int) -> tuple[int, float]:
+        """Iterations at most, and the tolerance, which grows with the voxels."""
+        chosen = self._settings.levels[level]
+        return chosen.iterations, self._settings.tolerance_at(chosen)
+
+    def negative(self) -> XrayPyramid:
+        """Of the X-ray turned over."""
+        return XrayPyramid(
+            self.xray.negative(), self._volume, self._beam, self._settings, first_level=self._first_level, report=self._report
+        )

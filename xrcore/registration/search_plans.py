@@ -1,0 +1,44 @@
+"""Where `register` searches, first to last, as long as it is in doubt."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from xrcore.geometry import Pose
+from xrcore.registration.predictor import Predictor
+from xrcore.registration.search import SearchBox
+
+# How much wider, and with how many candidates, to search again while the answer is not trusted.
+_WIDER = ((1.0, 384), (1.6, 1024))
+RETRIES = len(_WIDER)
+# The first box about a prediction: this many times its 95th percentiles, at least these half-widths [deg, mm]; fewest and most candidates.
+_DOUBT, _LEAST, _NEAR = 1.5, (1.0, 1.0, 1.0, 2.0, 2.0, 4.0), (32, 384)
+
+_BEYOND = 1.25  # times the ranges a model was trained for: as far as its predictions are followed
+
+
+def within_ranges(pose: Pose, ranges: tuple[float, ...]) -> Pose:
+    """A prediction far outside what the model was trained for means nothing, and may not show the CT at all."""
+    limits = _BEYOND * torch.tensor(ranges, dtype=torch.float64)
+    return Pose(pose.numbers.double().clamp(-limits, limits))
+
+
+def plans_about_pose(start: Pose, box: SearchBox) -> list[tuple[Pose, SearchBox]]:
+    """Where to search, first to last."""
+    return [(start, box), *((start, box.widened(factor, max(candidates, box.candidates))) for factor, candidates in _WIDER)]
+
+
+def plans_about_prediction(start: Pose, model: Predictor, search: SearchBox | None) -> list[tuple[Pose, SearchBox]]:
+    """Close by, as far as the model errs; then the default box; then everywhere the model was trained for."""
+    (_, default), (_, denser), *_ = plans_about_pose(start, SearchBox())
+    near = default if search is None else search
+    if search is None and (spread := model.spread) is not None:
+        reach = [max(_DOUBT * s, least) for s, least in zip(spread, _LEAST, strict=True)]
+        share = math.prod(r / d for r, d in zip(reach, (*default.rotation, *default.translation), strict=True))
+        candidates = min(max(round(default.candidates * share**0.5), _NEAR[0]), _NEAR[1])
+        near = SearchBox(rotation=tuple(reach[:3]), translation=tuple(reach[3:]), candidates=candidates)  # type: ignore[arg-type]
+    ranges = tuple(max(r, d) for r, d in zip(model.ranges, (*default.rotation, *default.translation), strict=True))
+    everywhere = SearchBox(rotation=ranges[:3], translation=ranges[3:], candidates=_WIDER[-1][1], seed=2)  # type: ignore[arg-type]
+    return [(start, near), (start, denser), (Pose.zero(), everywhere)]

@@ -1,0 +1,86 @@
+"""Levenberg-Marquardt on the similarity's residual, for a batch of starts at one level, on the processor.
+
+Source: Levenberg 1944, Marquardt 1963; the damping schedule is Nielsen's (*Damping parameter in Marquardt's method*, 1999).
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from xrcore.geometry import Pose
+from xrcore.registration.events import Events, Step
+from xrcore.registration.similarities.base import NormalEquations
+from xrcore.registration.solvers.descent import FIRST_DAMPING, LARGEST_STEP, Descent, LeastSquaresProblem
+
+
+def descend(problem: LeastSquaresProblem, start: Pose, *, iterations: int, tolerance: float, level: int = 0) -> Events[Descent]:
+    """Minimise 1 - similarity from each start; every iteration renders each pending pose once, with its Jacobian.
+
+    Steps compose on the rigid transform. A descent is done when its step is smaller than `tolerance` (deg and mm). That last step
+    is still taken, without rendering what it leads to: what it leaves to do is smaller by orders.
+    After each iteration the best step so far is yielded, as of `level`.
+    """
+    value, gradient, hessian, count = problem.normal_equations(start)
+    pose = Pose(start.numbers.detach().double())
+    batch = len(pose)
+    damping = torch.full((batch,), FIRST_DAMPING, dtype=torch.float64)
+    growth = torch.full((batch,), 2.0, dtype=torch.float64)
+    converged = torch.zeros(batch, dtype=torch.bool)
+
+    def best() -> Step:
+        index = int(value.nan_to_num(nan=-torch.inf).argmax())
+        return Step(level=level, pose=pose[index], similarity=float(value[index]))
+
+    steps = [best()]
+    for _ in range(iterations):
+        pending = torch.nonzero(~converged).squeeze(-1)
+        if len(pending) == 0:
+            break
+        change, predicted = step(gradient[pending], hessian[pending], damping[pending])
+        here = pose[pending]
+        there = here.moved((here.twists(problem.carm) @ change.unsqueeze(-1)).squeeze(-1), problem.carm)
+        small = change.abs().amax(-1) < tolerance
+        converged[pending[small]] = True
+        last = small & (damping[pending] < 1)  # small for want of slope, not of permission
+        pose = _replaced(pose, pending[last], there[last])
+        pending, there, predicted = pending[~small], there[~small], predicted[~small]
+        if len(pending) == 0:
+            break
+        new_value, new_gradient, new_hessian, _ = problem.normal_equations(there)
+        gain = (new_value - value[pending]) / predicted.clamp_min(1e-30)
+        better = gain > 0
+        took, left = pending[better], pending[~better]
+        pose = _replaced(pose, took, there[better])
+        value[took], gradient[took] = new_value[better], new_gradient[better]
+        hessian[took] = new_hessian[better]
+        damping[took] = damping[took] * torch.clamp(1 - (2 * gain[better] - 1) ** 3, 1 / 3, 2)
+        growth[took] = 2.0
+        damping[left] = damping[left] * growth[left]
+        growth[left] = growth[left] * 2
+        converged[left[damping[left] > 1e6]] = True
+        if float(value.max()) > steps[-1].similarity:
+            steps.append(best())
+        yield steps[-1]
+    steps[-1] = best()  # with the last small step
+    return Descent(pose, NormalEquations(value, gradient, hessian, count), converged, steps)
+
+
+def _replaced(poses: Pose, where: Tensor, by: Pose) -> Pose:
+    numbers = poses.numbers.clone()
+    numbers[where] = by.numbers
+    return Pose(numbers)
+
+
+def step(gradient: Float[Tensor, "b 6"], hessian: Float[Tensor, "b 6 6"], damping: Float[Tensor, " b"]) -> tuple[Tensor, Tensor]:
+    """The damped change (b, 6) [deg, mm] and the decrease (b,) of the cost that the linearised residual predicts."""
+    diagonal = hessian.diagonal(dim1=-2, dim2=-1)
+    scale = diagonal.clamp_min(1e-12 * diagonal.amax(-1, keepdim=True)).clamp_min(1e-20)
+    damped = hessian + torch.diag_embed(damping.unsqueeze(-1) * scale)
+    change = -torch.linalg.solve_ex(damped, gradient.unsqueeze(-1))[0].squeeze(-1)
+    change = torch.nan_to_num(change, nan=0.0, posinf=0.0, neginf=0.0)
+    limit = change.new_tensor([LARGEST_STEP[0]] * 3 + [LARGEST_STEP[1]] * 3)
+    change = change / (change.abs() / limit).amax(-1, keepdim=True).clamp_min(1)
+    predicted = -(gradient * change).sum(-1) - 0.5 * torch.einsum("bi,bij,bj->b", change, hessian, change)
+    return change, predicted

@@ -1,0 +1,114 @@
+"""What the solvers that work on one level share: their settings, and what they do with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+from xrcore._util.errors import is_number, is_whole, require
+from xrcore.geometry import Pose
+from xrcore.registration.events import Events
+from xrcore.registration.problem import Problem
+from xrcore.registration.settings import RefinementSettings, SimilarityLevel
+from xrcore.registration.similarities import Similarity
+from xrcore.registration.solvers.outcome import Outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class SingleLevelSettings(SimilarityLevel, RefinementSettings):
+    """What solvers on one level share.
+
+    Parameters
+    ----------
+    pixels : int
+        Along the X-ray's longer side, at least 8.
+    spacing : float
+        Voxel size [mm].
+    similarity : str or Similarity
+        What is climbed: a name of `similarities.SIMILARITIES`, or an object.
+    rotation_step, translation_step : float
+        Step sizes [deg], [mm]; what a step is depends on the solver.
+    iterations : int
+        At most.
+    loss_target : float
+        A search ends when 1 - similarity falls to this, where 1 is the similarity's largest value.
+
+    Raises
+    ------
+    XrcoreError
+        If a parameter makes no sense.
+    """
+
+    rotation_step: float
+    translation_step: float
+    iterations: int
+    loss_target: float = 1e-4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require_positive("rotation_step", "translation_step", "loss_target")
+        self._require_counts("iterations")
+
+    @property
+    def levels(self) -> tuple[SingleLevelSettings]:  # type: ignore[override]
+        """The one level."""
+        return (self,)
+
+    def with_similarity(self, similarity: str | Similarity) -> Self:
+        """Climb another similarity.
+
+        Parameters
+        ----------
+        similarity : str or Similarity
+            A name of `similarities.SIMILARITIES`, or an object.
+
+        Returns
+        -------
+        SingleLevelSettings
+            Otherwise the same.
+
+        Raises
+        ------
+        XrcoreError
+            If it is unknown.
+        """
+        return replace(self, similarity=similarity)
+
+    def search(self, problem: Problem, start: Pose, level: int = 0) -> Events[Outcome]:
+        """Search from one start; a generator of steps.
+
+        Parameters
+        ----------
+        problem : Problem
+            At these settings' resolution and similarity.
+        start : Pose
+            One pose.
+        level : int
+            Number that the steps carry.
+
+        Yields
+        ------
+        Step
+            The best so far, after each iteration.
+
+        Returns
+        -------
+        Outcome
+            The best pose met.
+
+        Raises
+        ------
+        XrcoreError
+            If `start` is not one pose.
+        """
+        raise NotImplementedError
+
+    def _require_positive(self, *names: str) -> None:
+        for name in names:
+            value = getattr(self, name)
+            require(type(self).__name__, name, value, is_number(value) and value > 0, "positive")
+
+    def _require_counts(self, *names: str) -> None:
+        for name in names:
+            value = getattr(self, name)
+            require(type(self).__name__, name, value, is_whole(value) and value >= 1, "a whole number, at least 1")
