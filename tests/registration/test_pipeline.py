@@ -206,6 +206,6 @@ def test_its_steps_are_a_generators(result, xray, volume):
 
 
 def test_stages_are_logged(xray, volume, caplog):
-    caplog.set_level("INFO", logger="xrcore")
+    caplog.set_level("DEBUG", logger="xrcore")
     xr.register(xray, volume)
     assert [record.message for record in caplog.records if record.name == "xrcore"] == ["searching", "verifying"]

@@ -178,10 +178,10 @@ def test_lines_that_cannot_be_drawn_are_refused():
 
 def test_figures_show_what_they_are_given():
     found, back = about_truth(), back_to_truth()
-    bare, full = (figure_png(profiles_figure(found, "zncc", returns=r), dpi=40) for r in (None, back))
+    bare, full = (figure_png(profiles_figure(found, "zncc", returns=r)) for r in (None, back))
     assert bare[:4] == b"\x89PNG"
     assert bare != full
-    assert figure_png(profiles_figure(found, "wlmi"), dpi=40) != bare
+    assert figure_png(profiles_figure(found, "wlmi")) != bare
     assert len(profiles_figure(found, "zncc").axes) == 6
 
 
@@ -195,6 +195,6 @@ def test_the_strip_is_filled_where_descents_reached():
 
 def test_flat_similarities_can_be_drawn():
     x = np.linspace(-1, 1, 5)
-    figure_png(profiles_figure(made(np.zeros(5), x), "made"), dpi=40)
+    figure_png(profiles_figure(made(np.zeros(5), x), "made"))
     flat = Plane(Pose.zero(), ("rx", "tz"), np.tile(x, (2, 1)), {"made": np.zeros((5, 5))}, COARSE)
-    figure_png(plane_figure(flat, "made"), dpi=40)
+    figure_png(plane_figure(flat, "made"))

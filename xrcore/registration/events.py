@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing
@@ -12,10 +11,9 @@ from typing import TypeVar
 
 import torch
 
+from xrcore._util.logs import logger
 from xrcore._util.threads import single_threaded_steps
 from xrcore.geometry import Pose
-
-_log = logging.getLogger("xrcore")
 
 
 class StopReason(StrEnum):
@@ -86,7 +84,7 @@ class WorkClock:
 
 def stage(description: str) -> Stage:
     """Log the beginning of a part of the work, and make its event."""
-    _log.info(description)
+    logger.debug(description)
     return Stage(description)
 
 

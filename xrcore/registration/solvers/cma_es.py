@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,14 +11,13 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from xrcore._util.errors import is_whole, require
+from xrcore._util.logs import logger
 from xrcore.geometry import Pose
 from xrcore.registration.events import Events, StopReason
 from xrcore.registration.problem import Problem
 from xrcore.registration.solvers.objective import Objective, Stop
 from xrcore.registration.solvers.outcome import Outcome
 from xrcore.registration.solvers.single_level import SingleLevelSettings
-
-_log = logging.getLogger("xrcore")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,5 +102,5 @@ def _reason(conditions: set[str]) -> StopReason:
         return StopReason.ITERATIONS
     if "tolx" in conditions:
         return StopReason.SMALL_STEP
-    _log.debug("CMA-ES ended by %s", ", ".join(sorted(conditions)))
+    logger.debug("CMA-ES ended by %s", ", ".join(sorted(conditions)))
     return StopReason.NO_PROGRESS
