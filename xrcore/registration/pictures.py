@@ -11,12 +11,12 @@ from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
 from xrcore.registration.problem import shrink
-from xrcore.registration.verify import PIXELS
 from xrcore.renderer import render
 
 if TYPE_CHECKING:
     from xrcore.registration.result import Registration
 
+_ALONE = 128  # pixels of an X-ray without a DRR
 _PANEL = 512  # pixels of an image in the figure, more than a panel shows
 
 
@@ -33,10 +33,9 @@ def overlay_html(result: Registration) -> str:
     str
         HTML that needs no file.
     """
-    from xrcore.figures import display_image, overlay
-    from xrcore.figures.encoding import picture_html
+    from xrcore.figures import display_image, overlay, picture_html
 
-    small = shrink(result.xray, PIXELS)
+    small = shrink(result.xray, _ALONE if result.drr is None else max(result.drr.shape))
     picture = display_image(small.image, small.mask) if result.drr is None else overlay(small.image, result.drr, small.mask)
     return picture_html(picture, repr(result))
 

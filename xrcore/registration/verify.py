@@ -34,7 +34,7 @@ from xrcore.registration.solvers.levenberg_marquardt import step
 from xrcore.renderer import render_with_jacobian
 from xrcore.xray.image import Xray
 
-PIXELS, _SPACING = 128, 4.0
+_PIXELS, _SPACING = 128, 4.0
 _BLOCKS = 8  # along the longer side
 
 
@@ -59,7 +59,7 @@ def gather_evidence(xray: Xray, volume: Volume, pose: Pose, beam: Beam) -> tuple
     drr : Float[Tensor, "h w"]
         The DRR that it comes from, on the grid of the X-ray shrunk to 128 pixels, on the processor.
     """
-    small, device = shrink(xray, PIXELS), volume.device
+    small, device = shrink(xray, _PIXELS), volume.device
     image, jacobian = render_with_jacobian(volume.coarser(_SPACING), small.carm, pose, beam)
     rows, cols = small.carm.shape
     block = max(2, max(rows, cols) // _BLOCKS)
