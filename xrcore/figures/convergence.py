@@ -45,7 +45,7 @@ def convergence_figure(
     matplotlib.figure.Figure
         The figure.
     """
-    figure = new_figure(height, width=width)
+    figure = new_figure(height, width=width, padding=0.04)
     rows = 1 if errors is None else 2
     panels = list(figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0])
     steps = np.arange(len(history))

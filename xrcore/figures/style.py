@@ -17,7 +17,7 @@ WIDTH = 10.0  # [inches], 1000 pixels in a notebook
 _DPI = 100
 
 
-def new_figure(height: float, *, width: float = WIDTH) -> Figure:
+def new_figure(height: float, *, width: float = WIDTH, padding: float = 0.09) -> Figure:
     """Make an empty white figure without pyplot.
 
     Parameters
@@ -26,13 +26,15 @@ def new_figure(height: float, *, width: float = WIDTH) -> Figure:
         Height [inches]; an inch is 100 pixels.
     width : float
         Width [inches].
+    padding : float
+        Space around each panel [inches].
 
     Returns
     -------
     matplotlib.figure.Figure
         The figure; its panels are laid out when it is drawn.
     """
-    return Figure(figsize=(width, height), dpi=_DPI, facecolor="white", layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08))
+    return Figure(figsize=(width, height), dpi=_DPI, facecolor="white", layout=ConstrainedLayoutEngine(w_pad=padding, h_pad=padding))
 
 
 def style_axes(axes: Axes, *, title: str = "", grid: Literal["x", "y", "both"] = "x") -> Axes:
