@@ -1,6 +1,7 @@
 # make demo        register a simulated X-ray; sets everything up first, needs Python 3.11 or newer
 # make test        the tests and the notebooks, but for those marked slow
 # make test-slow   the tests marked slow: whole workflows, a batch system, the site
+# make test-shapes the arrays of the core against the shapes in its annotations
 # make lint        style, types, which package imports which
 # make lab         the notebooks in JupyterLab
 # make explore     the explore notebook as a page of its own, without JupyterLab
@@ -20,7 +21,7 @@ GPU ?=
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SETTINGS := pyproject.toml constraints.txt
 
-.PHONY: demo test test-slow lint lab explore reproduce site bench gpu clean
+.PHONY: demo test test-slow test-shapes lint lab explore reproduce site bench gpu clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.core
@@ -34,6 +35,10 @@ test: $(VENV)/.dev
 
 test-slow: $(VENV)/.dev
 	@$(PYTEST) tests -m slow
+
+# arrays against their annotations; the packages below registration and learning, as checking doubles the time of small calls
+test-shapes: $(VENV)/.dev
+	@PYTHONPATH=tests $(PYTEST) -p shape_checks $(addprefix tests/,geometry beam ct xray metrics phantom renderer) -m 'not slow'
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check
