@@ -306,7 +306,8 @@ def test_an_iteration_is_few_launches_and_the_readme_knows_how_many():
         assert 4 * row["in all"] < row["in all, by torch's own"]
 
 
-def test_a_batch_that_does_not_fit_is_linearised_in_portions(monkeypatch, capsys):
+def test_a_batch_that_does_not_fit_is_linearised_in_portions(monkeypatch, caplog):
+    caplog.set_level("INFO", logger="xrcore")
     starts = Pose.cat([Pose(), Pose(rx=6, ry=-10, rz=4, tx=10, ty=-15, tz=15)])
     whole = finish(cuda.descend(problem(), starts, iterations=1, tolerance=0.2))
 
@@ -321,7 +322,7 @@ def test_a_batch_that_does_not_fit_is_linearised_in_portions(monkeypatch, capsys
     parts = finish(cuda.descend(tight, starts, iterations=1, tolerance=0.2))
     assert_close(parts.pose.numbers, whole.pose.numbers, atol=0, rtol=0)
     assert_close(parts.normal.hessian, whole.normal.hessian, atol=0, rtol=0)
-    assert "registering: out of GPU memory, going on in 2 portions of 1" in capsys.readouterr().err
+    assert "registering: out of GPU memory, going on in 2 portions of 1" in caplog.messages
 
 
 def test_a_similarity_is_fitted_before_it_goes_there():
