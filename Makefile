@@ -44,6 +44,7 @@ lint: $(VENV)/.dev
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
+	@$(BIN)/python tools/check_docstrings.py
 	@$(BIN)/lint-imports --no-cache
 
 lab: $(VENV)/.dev
