@@ -1,0 +1,74 @@
+"""The plan of the reproduction: every training is used, profiles differ in nothing else, mistakes are named in one line."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+import xrcore as xr
+from companion.studies import STUDIES, study
+from companion.studies.paths import Paths
+from companion.studies.plan import PROFILES, VARIANTS, Plan
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_study_finds_its_trainings_in_the_plan(profile):
+    plan = Plan.read(Paths(profile, ROOT).plan)
+    used = {name for s in map(study, STUDIES) for part in s.parts(plan) for name in s.trainings(plan, part)}
+    assert used == set(plan.trainings)
+    setups = [training.setup for name, training in plan.trainings.items() if name.startswith("ablation/")]
+    assert len(set(setups)) == len(setups) == len(VARIANTS) * len(plan.ablation.seeds)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_the_ablation_differs_in_nothing_but_its_parts(profile):
+    plan = Plan.read(Paths(profile, ROOT).plan)
+    seed = plan.ablation.seeds[0]
+    same = {"autoencoder": True, "attention": True, "scheme": "none", "set_size": None}
+    settings = {plan.trainings[f"ablation/{variant.key}-{seed}"].settings.changed(**same) for variant in VARIANTS}
+    assert len(settings) == 1
+
+
+def test_the_profile_paper_has_the_papers_sizes():
+    plan = Plan.read(Paths("paper", ROOT).plan)
+    assert plan.ablation.poses == 3200
+    assert {training.settings.architecture.pixels for training in plan.trainings.values() if training.settings.method == "psss"} == {256}
+    assert len(plan.subjects) == 6
+
+
+def broken(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(xr.XrcoreError) as caught:
+        Plan.read(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "mine.yaml" in message
+    return message
+
+
+def test_a_broken_plan_is_refused_in_one_line(tmp_path):
+    good = yaml.safe_load(Paths("smoke", ROOT).plan.read_text())
+    assert "not valid YAML" in broken(tmp_path, "a: [1")
+    assert "expected names and values" in broken(tmp_path, "- 1")
+    assert "ablation: is missing" in broken(tmp_path, yaml.safe_dump({k: v for k, v in good.items() if k != "ablation"}))
+    assert "no field 'colour'" in broken(tmp_path, yaml.safe_dump(good | {"colour": 1}))
+    assert "no field 'pose'" in broken(tmp_path, yaml.safe_dump(good | {"cohort": {"settings": {}, "pose": 1}}))
+    assert "'poses'" in broken(tmp_path, yaml.safe_dump(good | {"cohort": {"settings": {}}}))
+    assert "patients or phantoms" in broken(tmp_path, yaml.safe_dump(good | {"patients": ["1"]}))
+    assert "no patient '7'" in broken(tmp_path, yaml.safe_dump({k: v for k, v in good.items() if k != "phantoms"} | {"patients": ["7"]}))
+    with pytest.raises(xr.XrcoreError, match="cannot be read"):
+        Plan.read(tmp_path / "none.yaml")
+
+
+def test_other_settings_are_another_setup():
+    plan = Plan.read(Paths("smoke", ROOT).plan)
+    more = replace(plan, cohort=replace(plan.cohort, poses=plan.cohort.poses + 1))
+    for name in STUDIES:
+        for part in study(name).parts(plan):
+            assert (study(name).setup(plan, part) == study(name).setup(more, part)) == (name != "cohort")
