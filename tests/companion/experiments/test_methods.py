@@ -41,7 +41,7 @@ def test_perturbed_starts_are_near_the_truth_and_shared_by_methods():
 
 def test_refinement_comes_closer_than_it_starts():
     near = Perturbation(rotation=(3, 3, 3), translation=(6, 6, 6))
-    table = run([refinement(replace(QUICK, levels=(Level(pixels=32, spacing=10.0, iterations=12),)), near, "gn")], [PATIENT], [PAPER])
+    table = run([refinement(replace(QUICK, levels=(xr.Level(pixels=32, spacing=10.0, iterations=12),)), near, "gn")], [PATIENT], [PAPER])
     assert (table["mtre_mm"] < 0.5 * table["start_mtre_mm"]).all()
     assert refinement("paper-as-intended", near).name == "paper-as-intended"
 
