@@ -143,7 +143,9 @@ numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 numpydoc_xref_param_type = True
 numpydoc_xref_ignore = {"optional", "default", "of", "or", "a", "the", "one", "each", "shape", "same", "as", "with"}
-numpydoc_xref_aliases = {name: name for name in DEFAULT_LINKS} | {name: f"xrcore.{name}" for name in xrcore.__all__}
+numpydoc_xref_aliases = {name: name for name in DEFAULT_LINKS}  # what Python's own documentation would explain
+for module in [*public_modules("xrcore")][::-1]:  # types in docstrings lead to their pages, those of xrcore itself to the page there
+    numpydoc_xref_aliases |= {name: f"{module}.{name}" for name in import_module(module).__all__}
 
 myst_enable_extensions = ["colon_fence", "deflist", "attrs_inline"]
 myst_heading_anchors = 4
