@@ -1,0 +1,147 @@
+"""Checkpoints, and trainings that are gone on with or refused."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.trainings import CARM, TINY, patient, same, stopped_after
+
+from xrcore._util.errors import XrcoreError
+from xrcore.learning.methods.psss import Psss
+from xrcore.learning.models import PoseRegressor
+from xrcore.learning.training import checkpoint, train, training_steps
+from xrcore.learning.training.log import read_log
+
+
+@pytest.mark.parametrize("changes", [{}, {"ema": 0.0, "dropout": 0.2}, {"method": "salehi", "optimiser": "sgd"}])
+def test_an_interrupted_training_ends_as_the_whole_one(tmp_path, changes):
+    settings = TINY.changed(images=40, scheme="growing", set_size=12, checkpoint_every=24, **changes)
+    whole = train(patient(), CARM, settings)
+    stopped_after(4, settings, tmp_path)
+    assert checkpoint.exists(tmp_path)
+    assert same(whole, train(patient(), CARM, settings, out=tmp_path, resume=True))
+    assert not checkpoint.exists(tmp_path)
+    assert not list(tmp_path.glob("*checkpoint*"))
+
+
+def test_the_log_of_a_resumed_training_has_each_row_once(tmp_path):
+    settings = TINY.changed(images=120, batch=2, validate_every=10**6, checkpoint_every=60)
+    stopped_after(55, settings, tmp_path)
+    assert [r["images"] for r in read_log(tmp_path)] == ["50", "100"]
+    losses = [step.loss for step in training_steps(patient(), CARM, settings, folder=tmp_path, resume=True)]
+    assert len(losses) == 30
+    rows = read_log(tmp_path)
+    assert [r["images"] for r in rows] == ["50", "100", "120"]
+    # the second row's mean is over the steps since the checkpoint, 30 to 49
+    assert [float(r["loss"]) for r in rows[1:]] == pytest.approx([np.mean(losses[:20]), np.mean(losses[20:])], rel=1e-5)
+
+
+@pytest.fixture
+def half_done(tmp_path) -> Path:
+    """A folder with a checkpoint."""
+    stopped_after(3, TINY, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_a_checkpoint_is_not_overwritten_nor_carried_to_another_training(half_done):
+    before = {p.name: p.read_bytes() for p in half_done.glob("checkpoint*")}
+    with pytest.raises(XrcoreError, match="holds the checkpoint of a training; go on with --resume"):
+        train(patient(), CARM, TINY, out=half_done)
+    for changes, match in (
+        ({"learning_rate": 2e-3}, "began with learning_rate=0.001, not 0.002"),
+        ({"rotation": (10, 15, 10)}, "began with rotation="),
+        ({"bottleneck": 24}, "began with bottleneck=16, not 24"),
+        ({"seed": 1}, "began with seed=0, not 1"),
+    ):
+        with pytest.raises(XrcoreError, match=match):
+            train(patient(), CARM, TINY.changed(**changes), out=half_done, resume=True)
+    with pytest.raises(XrcoreError, match="began with another C-arm geometry"):
+        train(patient(), replace(CARM, source_to_isocenter=700.0), TINY, out=half_done, resume=True)
+    with pytest.raises(XrcoreError, match="began with another CT: its"):
+        train(patient(1), CARM, TINY, out=half_done, resume=True)
+    assert {p.name: p.read_bytes() for p in half_done.glob("checkpoint*")} == before
+    train(patient(), CARM, TINY, out=half_done, resume=True)
+
+
+def test_damaged_checkpoints_are_refused(half_done):
+    record = (half_done / "checkpoint.json").read_text()
+    values = json.loads(record)
+
+    def refused(match: str) -> None:
+        with pytest.raises(XrcoreError, match=match) as caught:
+            train(patient(), CARM, TINY, out=half_done, resume=True)
+        assert "\n" not in str(caught.value)
+
+    for broken, match in (
+        ("{", "not valid JSON"), (json.dumps(values | {"format": "other"}), "format 'other' is unknown"),
+        (json.dumps(values | {"settings": []}), "damaged"), (json.dumps(values | {"step": None}), "damaged"),
+        (json.dumps({k: v for k, v in values.items() if k != "ct"}), "damaged"), (json.dumps(values | {"tensors": {}}), "names no tensors"),
+    ):  # fmt: skip
+        (half_done / "checkpoint.json").write_text(broken)
+        refused(match)
+    (half_done / "checkpoint.json").write_text(record)
+    (tensors,) = half_done.glob("checkpoint-*.safetensors")
+    tensors.write_bytes(tensors.read_bytes()[:-1])
+    refused("sha256")
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(tmp_path, monkeypatch):
+    working = Psss.loss
+
+    def loss(self, network, batch, done):
+        value, parts = working(self, network, batch, done)
+        return (value * math.nan if done >= 0.75 else value), parts
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Psss, "loss", loss)
+        with pytest.raises(XrcoreError, match=r"the loss became nan at image 24; nothing was kept\. Begin in another folder"):
+            train(patient(), CARM, TINY)
+        with pytest.raises(XrcoreError, match=r"the loss became nan at image 24; the checkpoint in .* is from before") as caught:
+            train(patient(), CARM, TINY, out=tmp_path)
+        assert "\n" not in str(caught.value)
+    model = train(patient(), CARM, TINY, out=tmp_path, resume=True)
+    assert same(model, train(patient(), CARM, TINY))
+
+
+def test_a_full_disk_stops_with_the_checkpoint_before(half_done, monkeypatch):
+    content = (half_done / "checkpoint.json").read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    settings = TINY.changed(checkpoint_every=8)
+    with pytest.raises(XrcoreError, match="checkpoint_every"):
+        train(patient(), CARM, settings, out=half_done, resume=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(XrcoreError, match=r"cannot be written .No space left on device."):
+            train(patient(), CARM, TINY, out=half_done, resume=True)
+        with pytest.raises(XrcoreError, match=r"cannot be written .No space left on device.; the checkpoint before is whole"):
+            train(patient(), CARM, settings, out=half_done.parent / "other")
+    assert (half_done / "checkpoint.json").read_bytes() == content
+    train(patient(), CARM, TINY, out=half_done, resume=True)
+
+
+def test_resuming_nothing_is_starting(tmp_path):
+    settings = TINY.changed(images=16)
+    assert same(train(patient(), CARM, settings, out=tmp_path, resume=True), train(patient(), CARM, settings))
+
+
+def test_a_finished_training_is_neither_repeated_nor_overwritten(tmp_path):
+    settings = TINY.changed(images=16)
+    train(patient(), CARM, settings, out=tmp_path)
+    before = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
+    with pytest.raises(XrcoreError, match="holds a trained model"):
+        train(patient(), CARM, settings, out=tmp_path)
+    with pytest.raises(XrcoreError, match="holds a model trained with other settings, geometry or CT"):
+        train(patient(), CARM, settings.changed(seed=1), out=tmp_path, resume=True)
+    kept = train(patient(), CARM, settings, out=tmp_path, resume=True)
+    assert same(kept, PoseRegressor.load(tmp_path))
+    assert {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == before
