@@ -212,6 +212,14 @@ def test_other_materials_are_named():
         untrained().check(volume=replace(patient(), materials=("soft", "metal")))
 
 
+def test_a_ct_changed_in_place_is_another():
+    volume = replace(patient(), density=patient().density.clone())
+    untrained().check(volume=volume)
+    volume.density.copy_(volume.density.flip(1))
+    with pytest.raises(XrcoreError, match="not the CT"):
+        untrained().check(volume=volume)
+
+
 def test_identity_goes_through_json():
     identity = CtIdentity.of(patient())
     assert CtIdentity.from_dict(json.loads(json.dumps(identity.to_dict()))) == identity

@@ -43,7 +43,7 @@ class CtIdentity:
 
     @classmethod
     def of(cls, volume: Volume) -> CtIdentity:
-        """Describe a volume; the description is kept with it.
+        """Describe a volume; the description is kept with it until it changes.
 
         Parameters
         ----------
@@ -55,16 +55,15 @@ class CtIdentity:
         CtIdentity
             Of that CT.
         """
-        kept: CtIdentity | None = volume.__dict__.get("_identity")
-        if kept is None:
-            kept = cls(
+        return volume.derived(
+            "identity",
+            lambda: cls(
                 tuple(round(v, 4) for v in volume.isocenter.tolist()),
                 tuple(round(v, 4) for v in volume.extent),
                 volume.materials,
                 tuple(round(v, 4) for v in _mass(volume).flatten().tolist()),
-            )
-            volume.__dict__["_identity"] = kept
-        return kept
+            ),
+        )
 
     def differs(self, other: CtIdentity) -> str | None:
         """Say what tells two CTs apart.
