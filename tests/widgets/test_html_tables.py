@@ -16,6 +16,7 @@ from xrcore.widgets.html_tables import difference_table, pose_table, verdict
 
 def outcome(**changes: Any) -> Registration:
     basis = {
+        "xray": drr(),
         "pose": POSE,
         "similarity": 0.91234,
         "covariance": torch.eye(6, dtype=torch.float64),
@@ -38,7 +39,9 @@ def test_a_verdict_says_what_it_is():
         assert fact in text
     assert "<details>" in text
     assert "<details>" not in verdict(outcome(covariance=None))
-    assert "nan" not in verdict(outcome(covariance=torch.zeros(6, 6, dtype=torch.float64)))
+    unseen = torch.diag(torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0, torch.inf], dtype=torch.float64))
+    for covariance in (torch.zeros(6, 6, dtype=torch.float64), unseen):
+        assert "nan" not in verdict(outcome(covariance=covariance))
 
 
 def test_correlations_are_within_one():
@@ -84,3 +87,9 @@ def test_the_table_gives_differences_from_the_truth():
     assert "(+2.5)" in html
     assert "−0.0" not in html
     assert "(" not in difference_table({"network": Pose(rx=3.5)})
+
+
+def test_a_direction_that_the_xray_does_not_show_has_no_bound():
+    session = Session(volume(), drr())
+    session.result = outcome(covariance=torch.diag(torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0, torch.inf], dtype=torch.float64)))
+    assert ">∞<" in pose_table(session)

@@ -107,7 +107,7 @@ def test_errors_of_a_landscape_show_in_the_page(landscape: LandscapeViewer):
     landscape.state.selected = "wlmi"
     landscape.guarded(landscape.try_descents)(None)
     assert 'role="alert"' in landscape.note.value
-    assert "no least-squares residual" in landscape.note.value
+    assert "needs a similarity with a residual" in landscape.note.value
     landscape.state.xray = None
     landscape.guarded(landscape.compute)(None)
     assert "no X-ray" in landscape.note.value

@@ -55,7 +55,7 @@ def pose_table(session: Session) -> str:
             cells += [f"{value:.2f}" for value in found] if found else ["", ""]
         lines.append(_row(label, cells))
         if label == "found" and result and result.standard_deviation is not None:
-            lines.append(_row("std. dev., at least", [f"{value:.3f}" for value in result.standard_deviation]))
+            lines.append(_row("std. dev., at least", [f"{value:.3f}".replace("inf", "∞") for value in result.standard_deviation]))
     return f'<table class="xr-poses">{"".join(lines)}</table>'
 
 
@@ -140,7 +140,7 @@ def capture_table(profiles: Profiles, returns: Mapping[str, ConvergenceBasin], s
 
 def _correlations(covariance: Float[torch.Tensor, "6 6"]) -> str:
     deviation = covariance.diagonal().clamp_min(1e-30).sqrt()
-    correlation = covariance / torch.outer(deviation, deviation)
+    correlation = (covariance / torch.outer(deviation, deviation)).nan_to_num()  # 0 where a direction is not seen at all
     lines = [_row("", NAMES, "th")]
     for name, row in zip(NAMES, correlation.tolist(), strict=True):
         cells = [f'<td style="{_CELL};background:{_tint(value)}">{value:.2f}</td>' for value in row]
