@@ -146,12 +146,12 @@ def wide_ranges() -> str:
 
 
 def throughput() -> str:
-    """Training images a second, and the share of rendering."""
+    """Training images a second, what each option does to them, and the share of rendering."""
     rows = [
-        (l["pixels"], l["batch"], l["protocol"], l["backward"], f"{l['images / s']:.0f}", f"{l['rendering %']:.0f} %")
+        (l["option"], f"{l['images / s and core']:.0f}", f"{l['ratio']:.2f}", f"{l['rendering %']:.0f} %")
         for l in kept("throughput")["table"]
     ]
-    return grid(("pixels", "batch", "protocol", "depthwise backward", "images / s", "rendering"), rows, text=(2, 3))
+    return grid(("option", "images a second and core", "to the profile's", "rendering"), rows)
 
 
 def truth() -> str:

@@ -115,7 +115,7 @@ def main() -> None:
             {
                 "option": name,
                 "images / s and core": round(1 / whole, 1),
-                "times the profile's": round(1 / whole / (rows[0]["images / s and core"] if rows else 1 / whole), 2),
+                "ratio": round(1 / whole / (rows[0]["images / s and core"] if rows else 1 / whole), 2),
                 "rendering %": round(100 * rendering / whole, 1),
                 "ms / image": round(1e3 * whole, 1),
                 "rendering ms / image": round(1e3 * rendering, 2),
