@@ -3,7 +3,7 @@
 Each row is a real training (rendering, domain randomisation, forward, backward, optimiser) with the settings of the laptop's profile but
 for the option named, and the median time of its steps, the first ones left out. Rows are visited in turns, so that a slow minute
 of the machine hits all alike. Counted is the processor's own time, which other programs hardly touch: images per second of one core.
-The wall clock is in the last column; `prefetch` shows only there, with two threads or more. "torch's depthwise backward" is without
+The wall clock is in the last column; `prefetch` shows only there and is measured with two threads or more. "torch's depthwise backward" is without
 `replace_depthwise`, for comparison.
 
 A training that begins with small images has two speeds: its row is what the whole of it sees.
@@ -103,6 +103,8 @@ def main() -> None:
     volume = patient.volume(LAPTOP.spacing)
     words = args.only.split(",")
     wanted = {name: changes for name, changes in OPTIONS.items() if name == "profile laptop" or any(word in name for word in words)}
+    if args.threads == 1:
+        wanted.pop("prefetch=true", None)  # its thread would run into the turns of other rows
     trainings = {name: cases_of(volume, changes, replaced="torch's" not in name) for name, changes in wanted.items()}
     for _ in range(args.steps + WARM_UP):
         for phases in trainings.values():
