@@ -3,8 +3,8 @@
 Each row is a real training (rendering, domain randomisation, forward, backward, optimiser) with the settings of the laptop's profile but
 for the option named, and the median time of its steps, the first ones left out. Rows are visited in turns, so that a slow minute
 of the machine hits all alike. Counted is the processor's own time, which other programs hardly touch: images per second of one core.
-The wall clock is in the last column; `prefetch` shows only there and is measured with two threads or more. "torch's depthwise backward" is without
-`replace_depthwise`, for comparison.
+The wall clock is in the last column; `prefetch` shows only there, and is measured with two threads or more. "torch's depthwise
+backward" is without `replace_depthwise`, for comparison.
 
 A training that begins with small images has two speeds: its row is what the whole of it sees.
 
