@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.figure import Figure
 
 from companion.datasets.store import Store
@@ -170,14 +171,10 @@ def disagreement_figure(between: pd.DataFrame, aims: Mapping[str, float]) -> Fig
         "tilt_deg": "tilt\n[deg]",
         "shaft_deg": "about the shaft\n[deg]",
     }
-    bones, colours = between["bone"].unique(), (style.BLUE, style.ORANGE, style.GREEN)
+    colours = (style.BLUE, style.ORANGE, style.GREEN)[: between["bone"].nunique()]
     for axes, (column, title) in zip(figure.subplots(1, len(names)), names.items(), strict=True):
-        for place, (bone, colour) in enumerate(zip(bones, colours, strict=False)):
-            values = between.loc[between["bone"] == bone, column]
-            axes.plot([place] * len(values), values, "o", markersize=8, markeredgecolor="white", color=colour)
-        style.style_axes(axes, title=title, grid="y")
-        axes.set_xticks(range(len(bones)), bones)
-        axes.set_xlim(-0.5, len(bones) - 0.5)
+        sns.stripplot(between, x="bone", y=column, hue="bone", palette=colours, size=8, jitter=False, ax=axes)
+        style.style_axes(axes, title=title, grid="y").set(xlabel="", ylabel="")
         if column in aims:
             axes.axhline(aims[column], color=style.DARK, linewidth=1, linestyle=(0, (4, 3)))
         axes.set_ylim(0, None)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.figure import Figure
 
 from companion.studies.figure_parts import PAPER, paper_key
@@ -76,14 +77,16 @@ def refinement_figure(images: Mapping[str, Any], case: int, cases: pd.DataFrame,
         remark = f"mTRE {row['mtre_mm']:.2f} mm" if np.isfinite(row["mtre_mm"]) else "no answer"
         show_picture(axes, case_error_map(images, case, method), title, remark)
     edge_legend(above, "simulated X-ray")
+    colours = dict(zip(names, _COLOURS, strict=True))
+    order = {"order": list(names), "hue_order": list(names), "legend": False}
     for axes, (measure, label) in zip(below.subplots(1, len(_MEASURES)), _MEASURES.items(), strict=True):
-        for place, (method, colour) in enumerate(zip(names, _COLOURS, strict=True)):
-            values = cases.loc[cases["method"] == method, measure].dropna().to_numpy(float)
-            axes.scatter(np.full(len(values), place) + np.linspace(-0.15, 0.15, len(values)), values, s=14, color=colour, alpha=0.6)
-            axes.plot([place - 0.28, place + 0.28], [values.mean()] * 2, color=colour, linewidth=3, solid_capstyle="butt")
+        marks = {"data": cases, "x": "method", "y": measure, "hue": "method", "palette": colours, "ax": axes, **order}
+        sns.swarmplot(**marks, size=4, alpha=0.6)
+        sns.pointplot(**marks, errorbar=None, marker="_", markersize=26, markeredgewidth=3)
+        for place, method in enumerate(names):
             if method in paper.index and not np.isnan(paper.loc[method, measure]):
                 axes.plot(place + 0.38, paper.loc[method, measure], markersize=6, **PAPER)
-        style.style_axes(axes, title=label, grid="y")
+        style.style_axes(axes, title=label, grid="y").set(xlabel="", ylabel="")
         axes.set_xticks(range(len(names)), [title.replace(" ", "\n", 1) for title in names.values()], fontsize=9)
         axes.set_xlim(-0.5, len(names) - 0.3)
     below.legend(handles=[paper_key("the paper, real X-rays of a phantom")], frameon=False, loc="outside lower right", fontsize=9)
