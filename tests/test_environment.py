@@ -87,7 +87,7 @@ def test_the_public_surface_is_there(name: str):
 
 
 def test_unknown_names_are_refused():
-    with pytest.raises(AttributeError, match="no attribute 'rander'"):
+    with pytest.raises(AttributeError, match="No xrcore attribute rander"):
         _ = xrcore.rander
 
 

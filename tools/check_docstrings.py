@@ -87,7 +87,8 @@ def main(packages: list[str]) -> int:
 
 def _defines_all(file: Path) -> bool:
     tree = ast.parse(file.read_text(encoding="utf-8"))
-    return any(isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == "__all__" for node in tree.body)
+    targets = [node.targets[0] for node in tree.body if isinstance(node, ast.Assign)]
+    return any(isinstance(name, ast.Name) and name.id == "__all__" for target in targets for name in ast.walk(target))
 
 
 def _is_method(value: Any) -> bool:

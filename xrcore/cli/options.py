@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 Ct = Annotated[Path, typer.Argument(metavar="CT", help="NIfTI, NRRD, MetaImage, or a folder of DICOM slices.", show_default=False)]
 Spacing = Annotated[float, typer.Option(help="Voxel size the CT is resampled to [mm].")]
 Background = Annotated[
-    float | None,
-    typer.Option(help="HU that the CT's publishers put where they removed tissue, such as 0.", show_default=False),
+    float | None, typer.Option(help="HU that the CT's publishers put where they removed tissue, such as 0.", show_default=False)
 ]
 Kilovolts = Annotated[float, typer.Option(help="Tube voltage: 60, 90 or 120.")]
 Labels = Annotated[Path | None, typer.Option(metavar="FILE", help="Label map: only its structures.", show_default=False)]

@@ -167,14 +167,7 @@ def volume_from_hu(
         _check_size(spacing, hu)
         shape, matrix = isotropic_grid(hu.hu.shape, matrix, spacing)
         values = resample_spline(values, shape, [s / spacing for s in reversed(hu.spacing)])
-    materials, density = densities(
-        values,
-        background=background,
-        metal_above=metal_above,
-        metal=metal,
-        air=air,
-        empty_below=empty_below,
-    )
+    materials, density = densities(values, background=background, metal_above=metal_above, metal=metal, air=air, empty_below=empty_below)
     if labels is not None:
         density *= _kept(labels, keep, values.shape, matrix, hu)
     return Volume(

@@ -41,11 +41,7 @@ def detected(
 
 
 def shaded(
-    intensity: Float[Tensor, "B H W"],
-    carm: CArm,
-    chosen: Sequence[int],
-    lies: Float[NDArray, "n 8"],
-    spectra: Float[NDArray, "2 n E"],
+    intensity: Float[Tensor, "B H W"], carm: CArm, chosen: Sequence[int], lies: Float[NDArray, "n 8"], spectra: Float[NDArray, "2 n E"]
 ) -> Float[Tensor, "B H W"]:
     """The intensities behind rods, float32. lies: of the rod in each chosen image. spectra: weights, and attenuation by length [1/mm]."""
     from xrcore.simulation.batch import kernel

@@ -1,0 +1,46 @@
+# what `import xrcore` offers; read by type checkers, and by lazy_loader when a name is first used
+from . import figures as figures
+from . import metrics as metrics
+from . import phantom as phantom
+from ._util.errors import XrcoreError as XrcoreError
+from .beam import Beam as Beam
+from .ct import Volume as Volume
+from .ct import read_ct as read_ct
+from .geometry import CArm as CArm
+from .geometry import Pose as Pose
+from .learning.models import PoseRegressor as PoseRegressor
+from .learning.networks import Architecture as Architecture
+from .learning.settings import TrainingSettings as TrainingSettings
+from .learning.training import train as train
+from .registration.events import Stage as Stage
+from .registration.events import Step as Step
+from .registration.events import StopReason as StopReason
+from .registration.joint_problem import View as View
+from .registration.multi_view import register_views as register_views
+from .registration.pipeline import register as register
+from .registration.pipeline import register_steps as register_steps
+from .registration.refinement import refine as refine
+from .registration.refinement import refine_steps as refine_steps
+from .registration.result import Evidence as Evidence
+from .registration.result import Registration as Registration
+from .registration.search import SearchBox as SearchBox
+from .registration.settings import Level as Level
+from .registration.settings import RefinementSettings as RefinementSettings
+from .registration.solvers.adam import Adam as Adam
+from .registration.solvers.cma_es import CMAES as CMAES
+from .registration.solvers.gauss_newton import GaussNewton as GaussNewton
+from .registration.solvers.lbfgs import LBFGS as LBFGS
+from .registration.solvers.powell import Powell as Powell
+from .registration.view_pyramid import ViewLevel as ViewLevel
+from .registration.view_pyramid import ViewSettings as ViewSettings
+from .renderer import render as render
+from .renderer import render_with_jacobian as render_with_jacobian
+from .simulation import Acquisition as Acquisition
+from .simulation import simulate as simulate
+from .xray import Xray as Xray
+from .xray import read_carm as read_carm
+from .xray import read_xray as read_xray
+from .xray import write_carm as write_carm
+from .xray import write_xray as write_xray
+
+__version__: str

@@ -1,0 +1,24 @@
+# what `xrcore.figures` offers; read by type checkers, and by lazy_loader when a name is first used
+from . import style as style
+from .attention import attention_overlay as attention_overlay
+from .attention import spread_over as spread_over
+from .blends import checkerboard as checkerboard
+from .blends import composite as composite
+from .blends import difference as difference
+from .blends import display_image as display_image
+from .blends import edges as edges
+from .blends import error_map as error_map
+from .blends import overlay as overlay
+from .convergence import convergence_figure as convergence_figure
+from .encoding import array_png as array_png
+from .encoding import figure_png as figure_png
+from .encoding import picture_html as picture_html
+from .files import save_figure as save_figure
+from .panels import edge_legend as edge_legend
+from .panels import panels_figure as panels_figure
+from .panels import show_picture as show_picture
+from .profiles import plane_figure as plane_figure
+from .profiles import profiles_figure as profiles_figure
+from .registration import registration_figure as registration_figure
+from .scene import scene_figure as scene_figure
+from .training import training_figure as training_figure
