@@ -13,7 +13,8 @@ import torch
 from companion.experiments.case_table import EVIDENCE, MEASURED
 from companion.experiments.methods import Method
 from companion.experiments.patients import Loaded
-from companion.experiments.seeds import digest, stream
+from companion.experiments.seeds import stream
+from companion.experiments.setup_digest import digest
 from companion.experiments.testset import TestSet
 from xrcore import Pose, Xray, XrcoreError, render
 from xrcore.geometry import POSE_NAMES

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from companion.experiments.seeds import digest, generator
+from companion.experiments.seeds import generator
+from companion.experiments.setup_digest import digest
 from xrcore import Pose, Registration, Volume, Xray, XrcoreError, refine, register
 from xrcore.registration import Method as RefinementMethod
 from xrcore.registration import Predictor, refinements

@@ -1,15 +1,14 @@
-"""Random streams that depend on what they are for, not on the order in which they are asked for."""
+"""Random seeds derived from their purpose, independent of the order of use."""
 
 from __future__ import annotations
 
 import hashlib
-import re
 
 import torch
 
 
 def stream(*purpose: object) -> int:
-    """Make a seed for a purpose.
+    """Derive a seed from a purpose.
 
     Parameters
     ----------
@@ -35,23 +34,6 @@ def generator(*purpose: object) -> torch.Generator:
     Returns
     -------
     torch.Generator
-        On the processor.
+        On the CPU.
     """
     return torch.Generator().manual_seed(stream(*purpose))
-
-
-def digest(*parts: object) -> str:
-    """Tell settings apart; where objects lie in memory does not count.
-
-    Parameters
-    ----------
-    *parts : object
-        With a `repr` that names what matters.
-
-    Returns
-    -------
-    str
-        Twelve hexadecimal digits.
-    """
-    text = re.sub(r" at 0x[0-9a-f]+", "", repr(parts))
-    return hashlib.sha256(text.encode()).hexdigest()[:12]

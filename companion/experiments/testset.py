@@ -9,7 +9,8 @@ from typing import ClassVar
 import torch
 
 from companion.experiments.patients import Subject
-from companion.experiments.seeds import digest, generator, stream
+from companion.experiments.seeds import generator, stream
+from companion.experiments.setup_digest import digest
 from xrcore import Acquisition, CArm, Pose, Xray, render, simulate
 from xrcore.geometry import PAPER_CARM
 from xrcore.utilities import require

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from companion.studies.base import Study
+from companion.studies.common.base import Study
 from xrcore import XrcoreError
 
 __all__ = ["STUDIES", "Study", "study"]
 
 # where each is
 _HOME = {
-    "comparison": ("table1_comparison", "Comparison"),
-    "ablation": ("table3_ablation", "Ablation"),
-    "cohort": ("table3_patients", "Cohort"),
-    "cases": ("table4_xray_cases", "Cases"),
-    "wrist": ("real_xrays", "Wrist"),
-    "speed": ("speed", "Speed"),
+    "comparison": ("table1_comparison", "ComparisonStudy"),
+    "ablation": ("table3_ablation", "AblationStudy"),
+    "cohort": ("table3_patients", "CohortStudy"),
+    "cases": ("table4_xray_cases", "CasesStudy"),
+    "wrist": ("real_xrays", "WristStudy"),
+    "speed": ("speed", "SpeedStudy"),
 }
 STUDIES = tuple(_HOME)
 

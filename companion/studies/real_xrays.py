@@ -13,17 +13,17 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from companion.datasets.store import Store
-from companion.studies import wrist_views
-from companion.studies.base import Study, save_images
-from companion.studies.paths import Paths
-from companion.studies.plan import Plan
-from companion.studies.simulated_wrist import write_wrist
+from companion.studies.common.base import Study, save_images
+from companion.studies.common.paths import Paths
+from companion.studies.common.plan import Plan
+from companion.studies.wrist import wrist_views
+from companion.studies.wrist.simulated_wrist import write_wrist
 from xrcore.figures import display_image, edge_legend, overlay, show_picture, style
 
 ENTRY = "wrist-biplane"
 
 
-class Wrist(Study):
+class WristStudy(Study):
     """A part a bone and frame; see `wrist_views`. The .npz holds the images for the figures."""
 
     name: ClassVar[str] = "wrist"

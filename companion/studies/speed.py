@@ -16,12 +16,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from companion.experiments import Loaded, refinement
-from companion.studies.base import Study
-from companion.studies.figure_parts import draw_interval, draw_paper, name_rows, paper_key
+from companion.studies.common.base import Study
+from companion.studies.common.figure_parts import draw_interval, draw_paper, name_rows, paper_key
+from companion.studies.common.paths import Paths
+from companion.studies.common.plan import Plan
+from companion.studies.common.trainings import model_of
 from companion.studies.paper import paper_table
-from companion.studies.paths import Paths
-from companion.studies.plan import Plan
-from companion.studies.trainings import model_of
 from xrcore import XrcoreError, register
 from xrcore.figures import style
 
@@ -34,7 +34,7 @@ _PRESETS = {
 _COLUMNS = ("median_ms", "min_ms", "max_ms", "repeats")
 
 
-class Speed(Study):
+class SpeedStudy(Study):
     """Medians of interleaved repeats; a refinement starts from the network's prediction of the first X-ray with the ball."""
 
     name: ClassVar[str] = "speed"

@@ -11,19 +11,19 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from companion.experiments import prediction, refinement, registration, run
-from companion.studies.base import Study
-from companion.studies.figure_parts import FINEST, PAPER, paper_key, success_line
+from companion.studies.common.base import Study
+from companion.studies.common.figure_parts import FINEST, PAPER, paper_key, success_line
+from companion.studies.common.paths import Paths
+from companion.studies.common.plan import EVERY_NEW, INCREMENTAL, LABELS, Plan
+from companion.studies.common.table_columns import in_order, success_and_error
+from companion.studies.common.trainings import model_of
 from companion.studies.paper import paper_table
-from companion.studies.paths import Paths
-from companion.studies.plan import EVERY_NEW, INCREMENTAL, LABELS, Plan
-from companion.studies.table_columns import in_order, success_and_error
-from companion.studies.trainings import model_of
 from xrcore.figures import style
 
 _COLOURS = (style.ORANGE, style.PURPLE, style.GREEN, style.PALE, style.BLUE)
 
 
-class Comparison(Study):
+class ComparisonStudy(Study):
     """The three networks saw as many images, each image once. Grimm's method and ours end with a refinement, Salehi's does not."""
 
     name: ClassVar[str] = "comparison"

@@ -10,10 +10,10 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from companion.studies.figure_parts import PAPER, paper_key
+from companion.studies.common.figure_parts import PAPER, paper_key
+from companion.studies.common.table_columns import LIKENESS, in_order
 from companion.studies.paper import paper_table
 from companion.studies.table4_xray_cases import ADAM, ADAM_RELEASED, DESCENT, GRIMM, NETWORK, OURS, case_error_map
-from companion.studies.table_columns import LIKENESS, in_order
 from xrcore.figures import edge_legend, show_picture, style
 
 _MEASURES = {"ncc": "NCC", "ssim": "SSIM", "css": "CSS"}

@@ -11,14 +11,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from companion.experiments import prediction, refinement, registration, run
-from companion.studies.base import Study
-from companion.studies.figure_parts import draw_interval, draw_paper, name_rows, paper_key
-from companion.studies.intervals import by_seed_and_case, difference, estimate, verdict
+from companion.studies.common.base import Study
+from companion.studies.common.figure_parts import draw_interval, draw_paper, name_rows, paper_key
+from companion.studies.common.intervals import by_seed_and_case, difference, estimate, verdict
+from companion.studies.common.paths import Paths
+from companion.studies.common.plan import INCREMENTAL, LABELS, VARIANTS, Plan
+from companion.studies.common.table_columns import in_columns, in_order
+from companion.studies.common.trainings import model_of
 from companion.studies.paper import paper_table
-from companion.studies.paths import Paths
-from companion.studies.plan import INCREMENTAL, LABELS, VARIANTS, Plan
-from companion.studies.table_columns import in_columns, in_order
-from companion.studies.trainings import model_of
 from xrcore.figures import style
 
 REFINED, REFINED_BY_ADAM = "[A+B+C]*+D", "[A+B+C]*+D, the paper's Adam"
@@ -37,7 +37,7 @@ STEPS = (
 _VERDICTS = {"helps": style.BLUE, "hurts": style.ORANGE, "not decided": style.PALE}
 
 
-class Ablation(Study):
+class AblationStudy(Study):
     """A part a training seed; the rows' methods are named as the paper names its rows, and `seed` tells the trainings apart.
 
     D, the refinement, follows the incremental network's prediction: ours, which is judged and retried, and as the paper has it,

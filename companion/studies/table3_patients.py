@@ -13,13 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from companion.experiments import prediction, registration, run, summary
-from companion.studies.base import Study
-from companion.studies.figure_parts import FINEST, PAPER, paper_key, success_line
+from companion.studies.common.base import Study
+from companion.studies.common.figure_parts import FINEST, PAPER, paper_key, success_line
+from companion.studies.common.paths import Paths
+from companion.studies.common.plan import PROTOCOLS, Plan, slug
+from companion.studies.common.table_columns import SUCCESS_COLUMNS, in_columns
+from companion.studies.common.trainings import model_of
 from companion.studies.paper import paper_table
-from companion.studies.paths import Paths
-from companion.studies.plan import PROTOCOLS, Plan, slug
-from companion.studies.table_columns import SUCCESS_COLUMNS, in_columns
-from companion.studies.trainings import model_of
 from xrcore import XrcoreError
 from xrcore.figures import style
 
@@ -31,7 +31,7 @@ CONDITIONS = {
 }
 
 
-class Cohort(Study):
+class CohortStudy(Study):
     """A part a patient. Each protocol's network was trained for that protocol."""
 
     name: ClassVar[str] = "cohort"

@@ -14,11 +14,11 @@ import torch
 from matplotlib.figure import Figure
 
 from companion.experiments import Loaded, Method, TestSet, prediction, refinement, registration, run
-from companion.studies.base import Study, save_images
+from companion.studies.common.base import Study, save_images
+from companion.studies.common.paths import Paths
+from companion.studies.common.plan import Plan
+from companion.studies.common.trainings import model_of
 from companion.studies.paper import paper_table
-from companion.studies.paths import Paths
-from companion.studies.plan import Plan
-from companion.studies.trainings import model_of
 from xrcore import CArm, Pose, PoseRegressor, Volume, Xray, render
 from xrcore.figures import attention_overlay, display_image, edge_legend, error_map, show_picture, spread_over, style
 from xrcore.geometry import POSE_NAMES
@@ -35,7 +35,7 @@ _PIXELS = 192  # of the images kept for the figures
 _SHOWN = (NETWORK, GRIMM, ADAM, OURS)
 
 
-class Cases(Study):
+class CasesStudy(Study):
     """Every refinement starts from the network's prediction of the case. pd_mm: of the ball's centre, on the detector.
 
     The .npz holds, as bytes, for each case `fixed`, `mask`, `attention` and the DRRs `moving` at the poses of `methods`; all zero for no

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from companion.studies.paths import Paths
+from companion.studies.common.paths import Paths
 from xrcore import XrcoreError
 
 
@@ -38,14 +38,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(given: argparse.Namespace) -> None:
     """Run a step as the parser gives it."""
-    from companion.studies.plan import Plan
+    from companion.studies.common.plan import Plan
 
     paths = Paths(given.profile, given.root)
     plan = Plan.read(paths.plan)
     if given.command == "data":
         _obtain(paths, given.entry)
     elif given.command == "train":
-        from companion.studies.trainings import make
+        from companion.studies.common.trainings import make
 
         make(plan, paths, given.name)
     elif given.command == "notebook":
@@ -68,7 +68,7 @@ def run(given: argparse.Namespace) -> None:
 def _obtain(paths: Paths, name: str) -> None:
     """Have an entry of the data manifest where the experiments find it, and note so."""
     from companion.datasets.store import HERE, MIRRORED, Store
-    from companion.studies.provenance import write
+    from companion.studies.common.provenance import write
 
     store = Store()
     if store.state(name) not in (HERE, MIRRORED):

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from companion.studies.paths import Paths
+from companion.studies.common.paths import Paths
 from xrcore import XrcoreError
 
 # the studies whose results a notebook reads

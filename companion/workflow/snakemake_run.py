@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from companion.studies.paths import Paths
-from companion.studies.plan import PROFILES, Plan
+from companion.studies.common.paths import Paths
+from companion.studies.common.plan import PROFILES, Plan
 from xrcore import XrcoreError
 from xrcore.utilities import available_cores
 

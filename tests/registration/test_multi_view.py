@@ -7,7 +7,7 @@ import roma
 import torch
 from torch.testing import assert_close
 
-from companion.studies.wrist_views import disagreement
+from companion.studies.wrist.wrist_views import disagreement
 from xrcore._util.errors import XrcoreError
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from companion.studies.plan import VARIANTS
+from companion.studies.common.plan import VARIANTS
 from companion.studies.speed import REGISTRATION
 from companion.studies.table3_ablation import REFINED, REFINED_BY_ADAM
 from companion.studies.table4_xray_cases import ADAM, ADAM_RELEASED, DESCENT, GRIMM, NETWORK, OURS

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from support.results import ablation, drawn
 
+from companion.studies.common.table_columns import beside
 from companion.studies.paper import paper_table
 from companion.studies.table3_ablation import REFINED, REFINED_BY_ADAM, ablation_figure, steps, table3_parts
-from companion.studies.table_columns import beside
 from xrcore import XrcoreError
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from companion.studies.paths import Paths
-from companion.studies.plan import Plan
+from companion.studies.common.paths import Paths
+from companion.studies.common.plan import Plan
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 import xrcore as xr
-from companion.studies.plan import Plan, slug
+from companion.studies.common.plan import Plan, slug
 from companion.workflow.notebooks import NOTEBOOKS
 from companion.workflow.snakemake_run import run
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from support.results import made_up
 
+from companion.studies.common.table_columns import in_columns, typical
 from companion.studies.table4_xray_cases import OURS
-from companion.studies.table_columns import in_columns, typical
 
 
 def test_columns_of_table_3_in_closed_form():

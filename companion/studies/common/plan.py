@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import yaml
 
 from companion.experiments import PATIENTS, Patient, Phantom, Subject, TestSet
-from companion.experiments.seeds import digest
-from companion.studies.ball import WithBall
+from companion.experiments.ball import WithBall
+from companion.experiments.setup_digest import digest
 from xrcore import TrainingSettings, XrcoreError
 from xrcore.learning import profile
 
@@ -89,7 +89,7 @@ class Training:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ablation:
+class AblationSize:
     """Sizes of Table 3's upper half.
 
     Parameters
@@ -113,7 +113,7 @@ class Ablation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class ComparisonSize:
     """Sizes of Table 1.
 
     Parameters
@@ -130,7 +130,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cohort:
+class CohortSize:
     """Sizes of Table 3's lower half.
 
     Parameters
@@ -146,7 +146,7 @@ class Cohort:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cases:
+class CasesSize:
     """Sizes of Tables 2 and 4.
 
     Parameters
@@ -162,7 +162,7 @@ class Cases:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wrist:
+class WristSize:
     """Sizes of the real X-rays' study.
 
     Parameters
@@ -181,7 +181,7 @@ class Wrist:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Speed:
+class SpeedSize:
     """Sizes of the speed study.
 
     Parameters
@@ -203,7 +203,7 @@ class Plan:
         Of the profile.
     training : str
         The profile of TrainingSettings that each training begins with.
-    ablation, comparison, cohort, cases, wrist, speed : Ablation, Comparison, Cohort, Cases, Wrist, Speed
+    ablation, comparison, cohort, cases, wrist, speed : AblationSize, ComparisonSize, CohortSize, CasesSize, WristSize, SpeedSize
         Sizes of the studies.
     patients : tuple of str
         Numbers of `PATIENTS`.
@@ -221,12 +221,12 @@ class Plan:
 
     name: str
     training: str
-    ablation: Ablation
-    comparison: Comparison
-    cohort: Cohort
-    cases: Cases
-    wrist: Wrist
-    speed: Speed
+    ablation: AblationSize
+    comparison: ComparisonSize
+    cohort: CohortSize
+    cases: CasesSize
+    wrist: WristSize
+    speed: SpeedSize
     patients: tuple[str, ...] = ()
     phantoms: int = 0
     threads: int = 1
@@ -264,12 +264,12 @@ class Plan:
         if not isinstance(values, dict):
             raise XrcoreError(f"{path}: expected names and values")
         kinds = {
-            "ablation": Ablation,
-            "comparison": Comparison,
-            "cohort": Cohort,
-            "cases": Cases,
-            "wrist": Wrist,
-            "speed": Speed,
+            "ablation": AblationSize,
+            "comparison": ComparisonSize,
+            "cohort": CohortSize,
+            "cases": CasesSize,
+            "wrist": WristSize,
+            "speed": SpeedSize,
         }
         given: dict[str, Any] = {name: _made(kind, values.get(name), f"{path}: {name}") for name, kind in kinds.items()}
         rest = {name: _frozen(value) for name, value in values.items() if name not in kinds}

@@ -9,7 +9,7 @@ import torch
 
 import xrcore as xr
 from companion.experiments import Phantom
-from companion.studies.ball import STEEL, WithBall, insert_ball
+from companion.experiments.ball import STEEL, WithBall, insert_ball
 
 
 def test_the_ball_has_its_mass_and_its_place():

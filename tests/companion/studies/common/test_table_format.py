@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from companion.studies.table_format import MISSING, TextTable, between, duration, interval, number, spread, with_reasons
+from companion.studies.common.table_format import MISSING, TextTable, between, duration, interval, number, spread, with_reasons
 from xrcore import XrcoreError
 
 

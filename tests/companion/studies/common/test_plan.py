@@ -10,10 +10,10 @@ import yaml
 
 import xrcore as xr
 from companion.studies import STUDIES, study
-from companion.studies.paths import Paths
-from companion.studies.plan import PROFILES, VARIANTS, Plan
+from companion.studies.common.paths import Paths
+from companion.studies.common.plan import PROFILES, VARIANTS, Plan
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 @pytest.mark.parametrize("profile", PROFILES)

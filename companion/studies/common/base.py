@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from companion.experiments.seeds import digest
-from companion.studies.paths import Paths
-from companion.studies.plan import Plan
-from companion.studies.provenance import origin, write
+from companion.experiments.setup_digest import digest
+from companion.studies.common.paths import Paths
+from companion.studies.common.plan import Plan
+from companion.studies.common.provenance import origin, write
 from xrcore import XrcoreError
 from xrcore.utilities import atomic_file, fingerprint
 

@@ -10,11 +10,11 @@ import pytest
 from matplotlib.figure import Figure
 
 import xrcore as xr
-from companion.studies.paths import Paths
-from companion.studies.report import Report
+from companion.studies.common.paths import Paths
+from companion.studies.common.report import Report
 from companion.workflow.notebooks import NOTEBOOKS, execute
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 def test_a_notebook_without_results_says_which_command_makes_them(tmp_path):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from companion.studies.paths import Paths
-from companion.studies.plan import Plan
-from companion.studies.provenance import origin, write
+from companion.studies.common.paths import Paths
+from companion.studies.common.plan import Plan
+from companion.studies.common.provenance import origin, write
 from xrcore import PoseRegressor, XrcoreError, train
 from xrcore.geometry import PAPER_CARM
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from companion.datasets.biplane import WristBiplane
-from companion.studies import wrist_views
-from companion.studies.simulated_wrist import write_wrist
+from companion.studies.wrist import wrist_views
+from companion.studies.wrist.simulated_wrist import write_wrist
 from xrcore.geometry import rigid
 
 

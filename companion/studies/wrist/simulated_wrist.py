@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from companion.datasets.biplane import BONES, CAMERAS, VOXEL, Camera, WristBiplane
-from companion.studies.wrist_views import STARTS
+from companion.studies.wrist.wrist_views import STARTS
 from xrcore import Pose, Volume, render
 from xrcore.geometry import rigid
 

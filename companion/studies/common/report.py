@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from companion.studies.paths import Paths
+from companion.studies.common.paths import Paths
 from xrcore import XrcoreError
 
 _NUMBERS = {"patient": str}

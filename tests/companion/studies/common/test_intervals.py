@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import t as student
 from support.results import made_up
 
-from companion.studies.intervals import by_seed_and_case, difference, estimate, verdict
+from companion.studies.common.intervals import by_seed_and_case, difference, estimate, verdict
 from xrcore import XrcoreError
 
 
