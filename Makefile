@@ -38,7 +38,7 @@ test-slow: $(VENV)/.dev
 
 # arrays against their annotations; the packages below registration and learning, as checking doubles the time of small calls
 test-shapes: $(VENV)/.dev
-	@PYTHONPATH=tests $(PYTEST) -p shape_checks $(addprefix tests/,geometry beam ct xray metrics phantom renderer) -m 'not slow'
+	@PYTHONPATH=tests $(PYTEST) -p shape_checks $(addprefix tests/,geometry beam ct xray metrics phantom renderer simulation) -m 'not slow'
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check

@@ -22,7 +22,7 @@ from scenes import one_material
 from torch import Tensor
 
 from companion.experiments import Patient
-from xrcore._util.errors import XrcoreError
+from xrcore import XrcoreError
 from xrcore.beam import Beam
 from xrcore.ct import Volume
 from xrcore.geometry import CArm, Pose, camera_rays

@@ -21,7 +21,7 @@ from peers import nanodrr
 from rows import Figure, Row, milliseconds
 from torch import Tensor
 
-from xrcore._util.errors import XrcoreError
+from xrcore import XrcoreError
 from xrcore.geometry import Pose
 from xrcore.renderer import render, render_with_jacobian
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from timing import Timing, interleaved
 
-from xrcore._util.errors import XrcoreError
+from xrcore import XrcoreError
 
 Call = Callable[[], Any]
 

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
-from xrcore._util.errors import XrcoreError
+from xrcore import XrcoreError
 
 Launch = Callable[[], Any]
 

@@ -76,7 +76,7 @@ def iterate(
     twists = columns.float().expand(batch, 6, 6).contiguous()
     voxels = on_device(padded_voxel_from_world(volume)[:3].numpy(), device)
     log = torch.empty(iterations + 1, batch, kernel.LOGGED, dtype=torch.float64, device=device)
-    glance = DelayedFlag(device)
+    flag = DelayedFlag(device)
 
     def linearised(part: slice) -> tuple[Tensor, float]:
         image, jacobian = render_views(volume, carm, views[part], twists[part], problem.beam)
@@ -103,7 +103,7 @@ def iterate(
                 num_warps=1,
                 enable_fp_fusion=True,
             )
-            converged = glance.all(state[:, kernel.CONVERGED])
+            converged = flag.all(state[:, kernel.CONVERGED])
         if report and i > 0:
             climbed, values = _climb(log[: i + 1].cpu())
             yield Step(level=level, pose=_poses(climbed[-1:], carm, volume.isocenter), similarity=values[-1])
