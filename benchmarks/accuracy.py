@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from patients import chosen
-from report import RESULTS, publish
+from common.patients import chosen
+from common.report import RESULTS, publish
 
 from companion.experiments import TestSet, run, search, summary
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from patients import chosen
-from report import RESULTS, publish
+from common.patients import chosen
+from common.report import RESULTS, publish
 
 from xrcore import PoseRegressor, XrcoreError
 from xrcore.learning.training.stream import VALIDATION, DrrStream

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from patients import chosen
-from report import RESULTS, publish, say
+from common.patients import chosen
+from common.report import RESULTS, publish, say
 
 TASKS = ("render", "render_with_jacobian", "render, forward and backward", "register", "refine", "register_views", "train, 8 steps")
 SHORT = 5  # repeats in a round, of tasks of less than 0.2 s
@@ -33,7 +33,7 @@ class Checkout:
 
     def __init__(self, root: Path, shared: Path) -> None:
         paths = os.environ | {"PYTHONPATH": str(root.resolve())}
-        command = [sys.executable, str(Path(__file__).with_name("compare_worker.py")), str(shared)]
+        command = [sys.executable, str(Path(__file__).parent / "common" / "compare_worker.py"), str(shared)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=paths, cwd=shared)
 
     def ask(self, task: str, **given: Any) -> dict[str, Any]:

@@ -26,12 +26,12 @@ GPU = torch.cuda.is_available()
 if "--dry" in sys.argv or not GPU:
     os.environ.setdefault("TRITON_INTERPRET", "1")  # before the kernels are imported
 
+from common.report import MACHINE, RESULTS, publish, say
+from common.rows import Figure, Row, as_table, missing
 from gpu_parts import beside_nanodrr, registration, rendering, training
 from gpu_parts.clock import Clock, CudaClock
 from gpu_parts.scene import Scene
 from gpu_parts.sizes import FULL, TINY, Sizes
-from report import MACHINE, RESULTS, publish, say
-from rows import Figure, Row, as_table, missing
 
 from xrcore import utilities
 

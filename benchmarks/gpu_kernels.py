@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from report import RESULTS, needs_triton, publish
+from common.report import RESULTS, needs_triton, publish
 
 needs_triton()
 

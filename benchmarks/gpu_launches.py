@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from report import RESULTS, needs_triton, publish
+from common.report import RESULTS, needs_triton, publish
 
 needs_triton()
 
-import scenes
+from common import scenes
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 

@@ -24,8 +24,8 @@ GPU = torch.cuda.is_available()
 if not GPU:
     os.environ.setdefault("TRITON_INTERPRET", "1")  # before the kernels are imported
 
-import scenes
-from report import RESULTS, needs_triton, publish
+from common import scenes
+from common.report import RESULTS, needs_triton, publish
 
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume

@@ -11,11 +11,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import scenes
 import torch
+from common import scenes
+from common.report import MACHINE, RESULTS, publish, say
+from common.timing import Timing, interleaved
 from matplotlib.figure import Figure
-from report import MACHINE, RESULTS, publish, say
-from timing import Timing, interleaved
 
 import xrcore as xr
 from xrcore import utilities

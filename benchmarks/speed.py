@@ -15,13 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import memory
-import scenes
 import torch
+from common import memory, scenes
+from common.report import MACHINE, RESULTS, publish, say
+from common.rows import Figure, Row, as_table, milliseconds
+from common.timing import interleaved
 from peers import nanodrr, rtk
-from report import MACHINE, RESULTS, publish, say
-from rows import Figure, Row, as_table, milliseconds
-from timing import interleaved
 
 import xrcore as xr
 from xrcore import utilities

@@ -22,8 +22,8 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from patients import CARM, chosen
-from report import RESULTS, publish
+from common.patients import CARM, chosen
+from common.report import RESULTS, publish
 
 from xrcore import TrainingSettings, Volume
 from xrcore.learning import profile

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from patients import CARM, chosen
-from report import RESULTS, publish
+from common.patients import CARM, chosen
+from common.report import RESULTS, publish
 
 from xrcore import train
 from xrcore.learning import profile

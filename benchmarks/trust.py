@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from patients import CARM, PATIENTS, chosen
-from report import RESULTS, publish
+from common.patients import CARM, PATIENTS, chosen
+from common.report import RESULTS, publish
 
 import xrcore as xr
 from xrcore.registration.refinement import refine

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from patients import PATIENTS
+from common.patients import PATIENTS
+from common.report import RESULTS, publish
+from common.scenes import one_material
 from peers import rtk
-from report import RESULTS, publish
-from scenes import one_material
 from torch import Tensor
 
 from companion.experiments import Patient

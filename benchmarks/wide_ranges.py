@@ -11,8 +11,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from patients import chosen
-from report import RESULTS, publish
+from common.patients import chosen
+from common.report import RESULTS, publish
 
 import xrcore as xr
 from companion import experiments as ex

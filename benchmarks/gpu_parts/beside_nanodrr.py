@@ -12,13 +12,13 @@ from functools import partial
 from typing import Any
 from unittest.mock import patch
 
-import scenes
 import torch
+from common import scenes
+from common.rows import Figure, Row, milliseconds
 from gpu_parts.clock import KERNEL, WALL, Clock, kernel_times, wall_times
 from gpu_parts.recorded import Launch, launches_of, together
 from gpu_parts.scene import Scene
 from peers import nanodrr
-from rows import Figure, Row, milliseconds
 from torch import Tensor
 
 from xrcore import XrcoreError

@@ -9,7 +9,7 @@ from itertools import cycle, pairwise
 from typing import Any
 
 import torch
-from timing import Timing, interleaved
+from common.timing import Timing, interleaved
 
 from xrcore import XrcoreError
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import scenes
 import torch
+from common import scenes
+from common.rows import Figure, Row, milliseconds
+from common.timing import Timing
 from gpu_parts.clock import WALL, Clock, wall_seconds
 from gpu_parts.scene import Scene
-from rows import Figure, Row, milliseconds
-from timing import Timing
 
 from xrcore.metrics import mtre
 from xrcore.registration.pipeline import register

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from common.rows import Figure, Row, images_a_second, milliseconds
 from gpu_parts.clock import KERNEL, WALL, Clock, kernel_times, wall_times
 from gpu_parts.recorded import Launch, launches_of
 from gpu_parts.scene import Scene
-from rows import Figure, Row, images_a_second, milliseconds
 
 from xrcore.geometry import Pose
 from xrcore.renderer import render, render_with_jacobian

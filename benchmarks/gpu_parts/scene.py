@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cached_property
 
-import scenes
 import torch
+from common import scenes
 from gpu_parts.sizes import Sizes
 
 from xrcore.beam import Beam

@@ -6,11 +6,11 @@ import statistics
 from collections.abc import Iterator
 from dataclasses import replace
 
-import scenes
+from common import scenes
+from common.rows import Figure, Row, images_a_second
+from common.timing import Timing
 from gpu_parts.clock import WALL, Clock, wall_seconds
 from gpu_parts.scene import Scene
-from rows import Figure, Row, images_a_second
-from timing import Timing
 
 from xrcore.ct.volume import Volume
 from xrcore.geometry.presets import PAPER_CARM

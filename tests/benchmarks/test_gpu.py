@@ -10,15 +10,15 @@ from dataclasses import replace
 
 import gpu
 import pytest
-import scenes
 import torch
+from common import scenes
+from common.rows import Figure, Row, as_table, missing
 from gpu_parts import clock
 from gpu_parts.clock import Clock
 from gpu_parts.recorded import launches_of, together
 from gpu_parts.sizes import TINY
 from gpu_precision import ARITHMETIC, HALVES, KERNEL, WORDS, as_packed, precision
 from peers import nanodrr
-from rows import Figure, Row, as_table, missing
 
 from xrcore import XrcoreError, utilities
 from xrcore.renderer import packing, render

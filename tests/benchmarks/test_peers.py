@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-import scenes
 import torch
+from common import scenes
 from peers import nanodrr, rtk
 
 from xrcore import CArm, Pose, Volume

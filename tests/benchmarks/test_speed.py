@@ -7,11 +7,10 @@ import json
 import sys
 
 import pytest
-import report
 import scaling
-import scenes
 import speed
 import torch
+from common import report, scenes
 from torch.testing import assert_close
 
 from xrcore import utilities

@@ -12,7 +12,7 @@ from typing import Any
 from xrcore._util.devices import triton_installed
 from xrcore.utilities import describe_machine
 
-RESULTS = Path(__file__).parents[1] / "results"
+RESULTS = Path(__file__).parents[2] / "results"
 MACHINE = describe_machine()  # when a script starts, so that its load is that of other programs
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from timing import Timing
+from common.timing import Timing
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from companion import experiments
 from xrcore import XrcoreError
 from xrcore.geometry.presets import PAPER_CARM as CARM
 
-os.environ.setdefault("XRCORE_DATA_MIRROR", str(Path(__file__).parents[2] / "shared" / "data"))
+os.environ.setdefault("XRCORE_DATA_MIRROR", str(Path(__file__).parents[3] / "shared" / "data"))
 PATIENTS = experiments.PATIENTS
 
 

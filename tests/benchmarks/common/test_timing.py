@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from timing import interleaved
+from common.timing import interleaved
 
 
 def test_repeats_are_interleaved():

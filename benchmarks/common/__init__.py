@@ -1,0 +1,1 @@
+"""Shared helpers for the benchmark scripts: data, scenes, timing, and tables of results."""
