@@ -1,10 +1,8 @@
-"""Speed: the renderer, its peers where they are installed, and each way to refine, in one run."""
+"""Speed: the renderer beside its peers, as benchmarks/speed.py measured them, and each way to refine."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from timeit import timeit
@@ -45,7 +43,7 @@ class SpeedStudy(Study):
 
     def table(self, plan: Plan, paths: Paths, part: str, growing: Path) -> pd.DataFrame:
         quick = plan.speed.quick
-        rows = _of_script(paths, quick)
+        rows: dict[str, dict[str, float]] = {}
         model, subject, tests = model_of(paths, "cases/ball"), Loaded(plan.with_ball), plan.test_set("first", "acquired", 1)
         xray, volume = tests.xray(subject, 0), subject.volume(tests.spacing)
         start = model.predict(xray)
@@ -54,22 +52,7 @@ class SpeedStudy(Study):
         slowly = {name: lambda method=method: method.run(xray, volume) for name, method in methods.items()}
         for tasks, rounds in ((quickly, 2 if quick else 9), (slowly, 1 if quick else 3)):
             rows |= _timed(tasks, rounds)
-        pixels = 128 if quick else _PIXELS
-        return pd.DataFrame([{"what": name, **{c: row[c] for c in _COLUMNS}, "pixels": pixels} for name, row in rows.items()])
-
-
-def _of_script(paths: Paths, quick: bool) -> dict[str, dict[str, float]]:
-    """What benchmarks/speed.py of the clone times."""
-    script, out = (paths.root / "benchmarks" / "speed.py").absolute(), (paths.build / "bench" / "speed").absolute()
-    if not script.exists():
-        raise XrcoreError(f"{script}: is not there; the speed study needs a clone of xrcore")
-    command = [sys.executable, str(script), "--peers", "--out", str(out), *(["--quick"] if quick else [])]
-    done = subprocess.run(command, text=True, stderr=subprocess.PIPE)
-    if done.returncode:
-        raise XrcoreError(f"{script}: failed ({' '.join(done.stderr.split()[-40:])})")
-    lines = json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))["table"]
-    times = [line for line in lines if line["unit"] == "ms" and line["median"] is not None]
-    return {line["what"]: {c: line[k] for c, k in zip(_COLUMNS, ("median", "low", "high", "repeats"), strict=True)} for line in times}
+        return pd.DataFrame([{"what": name, **row} for name, row in rows.items()])
 
 
 def _timed(tasks: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, dict[str, float]]:
@@ -77,6 +60,35 @@ def _timed(tasks: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, dic
     seconds = np.array([[timeit(task, number=1) for task in tasks.values()] for _ in range(rounds + 1)])[1:]
     columns = (np.median(seconds, 0), seconds.min(0), seconds.max(0), np.full(len(tasks), rounds / 1e3))
     return {name: dict(zip(_COLUMNS, 1e3 * row, strict=True)) for name, row in zip(tasks, np.stack(columns, 1), strict=True)}
+
+
+def renderer_times(root: Path) -> pd.DataFrame:
+    """Read the times of the renderer, its peers and a whole registration from results/speed.json.
+
+    Parameters
+    ----------
+    root : Path
+        The repository.
+
+    Returns
+    -------
+    DataFrame
+        Columns as of the study `speed`, one row per task that was timed.
+
+    Raises
+    ------
+    XrcoreError
+        If benchmarks/speed.py has not been run there in full.
+    """
+    path = root / "results" / "speed.json"
+    if not path.is_file():
+        raise XrcoreError(f"{path}: is not there; python benchmarks/speed.py --peers makes it")
+    record = json.loads(path.read_text(encoding="utf-8"))
+    if not record["note"].startswith("256 x 256"):
+        raise XrcoreError(f"{path}: not of 256 x 256 pixels, as the paper's are; python benchmarks/speed.py --peers makes it")
+    timed = [line for line in record["table"] if line["unit"] == "ms" and line["median"] is not None]
+    keys = ("what", "median", "low", "high", "repeats")
+    return pd.DataFrame([[line[key] for key in keys] for line in timed], columns=["what", *_COLUMNS])
 
 
 HEADLINES = {"image": "one 256 x 256 image", REGISTRATION: "whole registration", "training": "training"}
@@ -88,7 +100,6 @@ PEERS = {
     "refinement: the paper's Adam": "refinement: least squares, one descent",
     "refinement: Grimm 2021": "refinement: least squares, one descent",
 }
-_PIXELS = 256
 
 
 def speed_table(measured: pd.DataFrame, training_minutes: float | None = None) -> pd.DataFrame:
@@ -97,7 +108,7 @@ def speed_table(measured: pd.DataFrame, training_minutes: float | None = None) -
     Parameters
     ----------
     measured : DataFrame
-        Results of the study `speed`, a row a task.
+        `renderer_times` and results of the study `speed`, one row per task.
     training_minutes : float, optional
         Of the network whose predictions were timed; a row of its own.
 
@@ -113,9 +124,7 @@ def speed_table(measured: pd.DataFrame, training_minutes: float | None = None) -
     milliseconds = headlines["value"] * headlines["unit"].map({"ms": 1.0, "s": 1e3, "h": 3.6e6})
     said = {what: milliseconds[row] for what, row in HEADLINES.items()}
     table["paper_ms"] = [said.get(what, np.nan) for what in table.index]
-    # the paper's image has 256 x 256 pixels, and only beside such a one is it fair
-    fair = [what != "image" or bool((measured["pixels"] == _PIXELS).all()) for what in table.index]
-    table["of_paper"] = (table["median_ms"] / table["paper_ms"]).where(fair)
+    table["of_paper"] = table["median_ms"] / table["paper_ms"]
     medians = table["median_ms"]
     table["times_ours"] = [medians[what] / medians[PEERS[what]] if PEERS.get(what) in medians else np.nan for what in table.index]
     return table.astype({"repeats": int})

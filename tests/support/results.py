@@ -52,10 +52,10 @@ def six_patients() -> pd.DataFrame:
     )
 
 
-def timed(pixels: int) -> pd.DataFrame:
+def timed() -> pd.DataFrame:
     names = ("image", "image and Jacobian", "image, one material, one energy", "nanodrr, one material", REGISTRATION)
     rows = [{"what": n, "median_ms": 10.0 * (i + 1), "min_ms": 9.0, "max_ms": 90.0, "repeats": 3} for i, n in enumerate(names)]
-    return pd.DataFrame(rows).assign(pixels=pixels)
+    return pd.DataFrame(rows)
 
 
 def pictures(count: int = 3) -> dict[str, np.ndarray]:
