@@ -10,10 +10,30 @@ import numpy as np
 import pytest
 import torch
 
-from xrcore import Acquisition, Beam, CArm, Pose, Volume, Xray, XrcoreError, metrics, read_ct, read_xray, simulate, write_carm
+from xrcore import (
+    Acquisition,
+    Beam,
+    CArm,
+    Pose,
+    Volume,
+    Xray,
+    XrcoreError,
+    metrics,
+    read_ct,
+    read_xray,
+    refine,
+    register,
+    register_views,
+    render,
+    render_with_jacobian,
+    simulate,
+    train,
+    write_carm,
+)
 from xrcore.beam import mass_attenuation
 from xrcore.ct import HuImage, volume_from_hu
 from xrcore.phantom import pelvis
+from xrcore.registration import View
 from xrcore.simulation import area_density
 
 CARM = CArm(source_to_detector=1259.65, source_to_isocenter=742.5, shape=(24, 32), pixel_spacing=1.6875)
@@ -38,6 +58,10 @@ def volume(**changes: Any) -> Volume:
 
 def xray(**changes: Any) -> Xray:
     return Xray(**({"image": torch.rand(24, 32), "carm": CARM} | changes))
+
+
+def view() -> View:
+    return View(xray=xray(), camera_from_rig=torch.eye(4))
 
 
 def hu() -> HuImage:
@@ -134,10 +158,28 @@ CHECKS: list[tuple[str, Callable[[Any], Any], tuple[Any, ...]]] = [
     ("Acquisition: text", lambda v: Acquisition(text=v), (None, 3)),
     ("Acquisition: inverted", lambda v: Acquisition(inverted=v), (None, 1)),
     ("Acquisition: no setting", lambda v: Acquisition.ideal(**v), ({"colour": 1},)),
+    ("render: volume", lambda v: render(v, CARM, Pose()), (None, "ct.nii")),
+    ("render: carm", lambda v: render(volume(), v, Pose()), (None, {})),
+    ("render: pose", lambda v: render(volume(), CARM, v), (None,)),
+    ("render: beam", lambda v: render(volume(), CARM, Pose(), beam=v), (90, "soft", [90])),
+    ("render: carm", lambda v: render_with_jacobian(volume(), v, Pose()), (None, {})),
+    ("render: pose", lambda v: render_with_jacobian(volume(), CARM, v), (None,)),
+    ("simulate: volume", lambda v: simulate(v, CARM, Pose()), (None, "ct.nii")),
+    ("simulate: carm", lambda v: simulate(volume(), v, Pose()), (None, {})),
+    ("simulate: pose", lambda v: simulate(volume(), CARM, v), (None, [0.0] * 6)),
     ("simulate: seed", lambda v: simulate(volume(), CARM, Pose(), seed=v), NOT_A_SEED),
     ("simulate: settings", lambda v: simulate(volume(), CARM, Pose(), settings=v), ("acquired", {})),
     ("simulate: expected one pose", lambda v: simulate(volume(), CARM, v), (Pose.zero(2),)),
     ("area_density: step", lambda v: area_density(volume(), CARM, Pose(), step=v), NOT_A_LENGTH),
+    ("register: watch", lambda v: register(xray(), volume(), watch=v), (3, "print")),
+    ("refine: watch", lambda v: refine(xray(), volume(), Pose(), watch=v), (3,)),
+    ("register_views: views", lambda v: register_views(v, volume(), torch.eye(4)), (3, None, "ab", [3])),
+    ("register_views: watch", lambda v: register_views([view()], volume(), torch.eye(4), watch=v), (3,)),
+    ("train: volume", lambda v: train(v, CARM), (None, "ct.nii")),
+    ("train: carm", lambda v: train(volume(), v), (None, {})),
+    ("train: config", lambda v: train(volume(), CARM, v), ({}, "laptop")),
+    ("train: out", lambda v: train(volume(), CARM, out=v), (3, ["a"])),
+    ("train: start", lambda v: train(volume(), CARM, start=v), (3, "model")),
     ("pelvis: seed", pelvis, NOT_A_SEED),
     ("pelvis: spacing", lambda v: pelvis(spacing=v), (None, "2", 0.1, 11, math.nan)),
 ]

@@ -99,9 +99,8 @@ def register_views(
         If an argument makes no sense, or the body is not in every view.
     """
     caller = "register_views"
+    require(caller, "views", views, isinstance(views, Sequence) and len(views) > 0, "a list of at least one View")
     views = list(views)
-    if not views:
-        raise XrcoreError(f"{caller}: give at least one View")
     for view in views:
         require(caller, "views", view, isinstance(view, View), "View objects")
     check_images(caller, views[0].xray, volume, beam)
@@ -109,6 +108,7 @@ def register_views(
     if placed is None:
         raise XrcoreError(f"{caller}: start must be rig_from_ct, a rigid 4x4 matrix")
     require(caller, "box", box, box is None or isinstance(box, SearchBox), "a SearchBox")
+    require(caller, "watch", watch, watch is None or callable(watch), "a function that takes a Step")
     require(caller, "settings", settings, settings is None or isinstance(settings, ViewSettings), "ViewSettings")
     settings = ViewSettings() if settings is None else settings
     box = SearchBox(candidates=1) if box is None else box

@@ -93,6 +93,7 @@ def register(
     >>> result.trusted
     True
     """
+    require("register", "watch", watch, watch is None or callable(watch), "a function that takes a Step")
     return finish(_started(xray, volume, initial, method, similarity, beam, search, retries, device, report=watch is not None), watch)
 
 

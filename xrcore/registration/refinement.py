@@ -71,6 +71,7 @@ def refine(
     >>> bool((result.pose.numbers - truth.numbers).abs().max() < 0.5)
     True
     """
+    require("refine", "watch", watch, watch is None or callable(watch), "a function that takes a Step")
     return finish(_started(xray, volume, start, method, beam, report=watch is not None), watch)
 
 

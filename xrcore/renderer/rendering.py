@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xrcore._util.devices import kernel_obstacle, no_gpu
-from xrcore._util.errors import XrcoreError
+from xrcore._util.errors import XrcoreError, require
 from xrcore._util.logs import log_once
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
@@ -76,7 +76,7 @@ def render(
     >>> image.shape
     torch.Size([1, 64, 64])
     """
-    pose = pose if isinstance(pose, Pose) else Pose(pose)
+    pose = _checked(volume, carm, pose)
     backend = choose_backend(volume, backend)
 
     def draw(pose: Pose, beam: Any) -> tuple[Tensor]:
@@ -124,7 +124,7 @@ def render_with_jacobian(
     XrcoreError
         As `render`.
     """
-    pose = pose if isinstance(pose, Pose) else Pose(pose)
+    pose = _checked(volume, carm, pose)
     backend = choose_backend(volume, backend)
 
     def draw(pose: Pose, beam: Any) -> tuple[Tensor, Tensor]:
@@ -137,6 +137,14 @@ def render_with_jacobian(
     return _by_beam(draw, pose, beam, at_once=backend == "cuda")
 
 
+def _checked(volume: object, carm: object, pose: Pose | Tensor | None) -> Pose:
+    """The poses; raises XrcoreError, naming it, for an argument that is of another kind."""
+    require("render", "volume", volume, isinstance(volume, Volume), "a Volume, such as read_ct gives")
+    require("render", "carm", carm, isinstance(carm, CArm), "a CArm")
+    require("render", "pose", pose, pose is not None, "a Pose, or six numbers for each pose")
+    return pose if isinstance(pose, Pose) else Pose(pose)
+
+
 def _by_beam(draw: Callable[[Pose, Any], T], pose: Pose, beam: Beam | Sequence[Beam] | None, *, at_once: bool) -> T:
     """What `draw` makes of the poses that share a beam, in the poses' order; at_once: it takes a beam for each pose, too.
 
@@ -144,9 +152,9 @@ def _by_beam(draw: Callable[[Pose, Any], T], pose: Pose, beam: Beam | Sequence[B
     """
     if beam is None or isinstance(beam, Beam):
         return draw(pose, Beam() if beam is None else beam)
+    several = isinstance(beam, Sequence) and all(isinstance(one, Beam) for one in beam)
+    require("render", "beam", beam, several, "a Beam, or one for each pose")
     beams = list(beam)
-    if not all(isinstance(one, Beam) for one in beams):
-        raise XrcoreError(f"render: beam must be a Beam, or one for each pose, got {beam!r}")
     if len(beams) != len(pose):
         raise XrcoreError(f"render: {len(beams)} beams for {len(pose)} poses; give one, or one for each pose")
     groups = [[i for i, one in enumerate(beams) if one == kind] for kind in dict.fromkeys(beams)]

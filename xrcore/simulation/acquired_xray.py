@@ -50,6 +50,9 @@ def simulate(volume: Volume, carm: CArm, pose: Pose, *, settings: Acquisition | 
         If there is not one pose, or the seed is not a whole number.
     """
     settings = Acquisition() if settings is None else settings
+    require("simulate", "volume", volume, isinstance(volume, Volume), "a Volume, such as read_ct gives")
+    require("simulate", "carm", carm, isinstance(carm, CArm), "a CArm")
+    require("simulate", "pose", pose, isinstance(pose, Pose), "a Pose")
     require("simulate", "settings", settings, isinstance(settings, Acquisition), "an Acquisition")
     require("simulate", "seed", seed, is_whole(seed) and seed >= 0, "a whole number, 0 or more")
     if len(pose) != 1:

@@ -137,6 +137,11 @@ def train(
     PoseRegressor(psss, 64 x 64 pixels, 32 images seen)
     """
     settings = TrainingSettings() if config is None else config
+    require("train", "volume", volume, isinstance(volume, Volume), "a Volume, such as read_ct gives")
+    require("train", "carm", carm, isinstance(carm, CArm), "a CArm")
+    require("train", "config", settings, isinstance(settings, TrainingSettings), "TrainingSettings")
+    require("train", "out", out, out is None or isinstance(out, (str, os.PathLike)), "a path")
+    require("train", "start", start, start is None or isinstance(start, PoseRegressor), "a PoseRegressor")
     folder = None if out is None else Path(out)
     if folder is not None:
         check_writable(folder)
