@@ -1,4 +1,4 @@
-"""How spread is the attention of a network: does it look somewhere, or everywhere alike?
+"""How concentrated is the attention of a network?
 
 The entropy of each query's weights over that of equal weights, 0 (one place) to 1 (all alike), and how far apart the queries of an image
 are: half the sum of absolute differences between a query's weights and their mean, 0 where all look at the same places

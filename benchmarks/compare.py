@@ -1,7 +1,7 @@
-"""Is the code after a change as exact and as fast as before? Two checkouts, in turns, in one run.
+"""Compare speed and accuracy of two checkouts, alternating between them.
 
-Both register the same X-rays, which the checkout before simulates. Each ratio is a median over rounds in which both had their turn, so that
-a busy spell of the machine does not speak for one of them.
+Both register the same X-rays, which the checkout before simulates. Each ratio is a median over rounds in which both run, so that
+a busy spell of the machine affects both.
 
     python benchmarks/compare.py BEFORE [AFTER] [--rounds 7] [--patients 1,3,6#] [--poses 20] [--out results/compare]
 
@@ -43,7 +43,7 @@ class Checkout:
         self.process.stdin.flush()
         answer = self.process.stdout.readline()
         if not answer:
-            raise SystemExit(f"compare.py: {task} failed; what its checkout had to say stands above")
+            raise SystemExit(f"compare.py: {task} failed; the message of its checkout stands above")
         found: dict[str, Any] = json.loads(answer)
         return found
 
@@ -54,7 +54,7 @@ class Checkout:
 
 
 def speeds(before: Checkout, after: Checkout, rounds: int) -> list[dict[str, Any]]:
-    """A row a task and repeat."""
+    """One row per task and repeat."""
     rows = []
     for task in TASKS:
         say(task)
@@ -68,7 +68,7 @@ def speeds(before: Checkout, after: Checkout, rounds: int) -> list[dict[str, Any
 
 
 def accuracies(before: Checkout, after: Checkout, numbers: str, poses: int) -> list[dict[str, Any]]:
-    """A row a patient and X-ray as acquired, registered from the zero pose."""
+    """One row per patient and X-ray as acquired, registered from the zero pose."""
     rows = []
     for patient in chosen(numbers):
         say(f"patient {patient.number}")
@@ -88,7 +88,7 @@ def accuracies(before: Checkout, after: Checkout, numbers: str, poses: int) -> l
 
 
 def summary(times: list[dict[str, Any]], errors: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Medians of both, and the median of the ratios; of errors also the largest."""
+    """Medians of both checkouts, the median of the ratios, and for errors also the largest."""
     table = []
     for what in dict.fromkeys(row["what"] for row in times):
         pairs = [(1e3 * row["before"], 1e3 * row["after"]) for row in times if row["what"] == what]
@@ -122,7 +122,7 @@ def line(what: str, unit: str, pairs: list[tuple[float, float]]) -> dict[str, An
 
 
 def differences(shared: Path) -> str:
-    """How far images and Jacobians of the two are apart, at most, of the largest value."""
+    """Largest difference of images and Jacobians between the checkouts, relative to the largest value."""
     with np.load(shared / "before.npz") as one, np.load(shared / "after.npz") as other:
         apart = {name: float(np.abs(one[name] - other[name]).max() / np.abs(one[name]).max()) for name in ("image", "jacobian")}
     return f"Largest difference of three views, of the largest value: images {apart['image']:.1e}, Jacobians {apart['jacobian']:.1e}."

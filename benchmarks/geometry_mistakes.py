@@ -1,4 +1,4 @@
-"""What mistakes in the geometry cost: half pixels, flips, a wrong C-arm, a start far away.
+"""Measure the cost of mistakes in the geometry: half pixels, flips, a wrong C-arm, a distant start.
 
 Everything is measured on the built-in phantom: a few minutes of one core, no data. The guides show the tables.
 
@@ -101,7 +101,7 @@ def half_pixels() -> Table:
 
 
 def flips() -> Table:
-    """What `register` says when something is turned over."""
+    """Register with one axis of the CT or X-ray flipped."""
     ct, seen = volume(), acquired()
     world = ct.world_from_voxel
     cases = [
@@ -192,7 +192,7 @@ def left_over(carm: xr.CArm, points: Tensor, pixels: Tensor) -> float:
 
 
 def known_object() -> Table:
-    """What a known object betrays of a wrong C-arm."""
+    """Detect a wrong C-arm from a known object."""
     carm = PAPER_CARM
     row, col = carm.center
     cases = [

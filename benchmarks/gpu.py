@@ -1,4 +1,4 @@
-"""How fast is the GPU path: renders, beside nanodrr, registrations, training steps?
+"""How fast are renders (beside nanodrr), registrations and training steps on a GPU?
 
 Where torch sees no CUDA GPU the table is written with empty rows, never an estimate; a table that holds figures of a GPU is not
 overwritten by an empty one.
@@ -42,7 +42,7 @@ NOT_ASKED = "not run (--paper)"
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A part of the benchmark: yields its rows' figures as it finds them."""
+    """A part of the benchmark: its rows, and a function that yields their figures."""
 
     name: str
     rows: tuple[Row, ...]
@@ -58,7 +58,7 @@ PARTS = (
 PAPER = Part(name="training the paper's profile", rows=training.TRAINED_ROWS, measure=training.trained)
 
 
-def measured(clock: Clock | None, sizes: Sizes, *, parts: tuple[Part, ...] = PARTS, paper: bool = False) -> list[dict[str, Any]]:
+def measure_parts(clock: Clock | None, sizes: Sizes, *, parts: tuple[Part, ...] = PARTS, paper: bool = False) -> list[dict[str, Any]]:
     """The table; a part that fails leaves a note in its rows, and the others are measured.
 
     clock: None where there is no GPU: all rows are empty. paper: train its profile, too.
@@ -79,7 +79,7 @@ def measured(clock: Clock | None, sizes: Sizes, *, parts: tuple[Part, ...] = PAR
 
 
 def _guarded(part: Part, clock: Clock, scene: Scene, found: dict[str, Figure]) -> str:
-    """Measure a part into `found`; why it stopped early, or nothing."""
+    """Measure a part into `found`; returns why it stopped early, or an empty text."""
     try:
         for row, figure in part.measure(clock, scene):
             found[row.what] = figure
@@ -109,7 +109,7 @@ def main() -> None:
     out = args.out or (None if args.dry else RESULTS / "gpu")
     print(utilities.machine_text(MACHINE))
     clock = Clock() if args.dry else CudaClock() if GPU else None
-    table = measured(clock, TINY if args.dry else FULL, paper=args.paper or args.dry)
+    table = measure_parts(clock, TINY if args.dry else FULL, paper=args.paper or args.dry)
     if clock is None and out is not None and holds_figures(out):
         say(f"{NO_GPU}; {out.with_suffix('.json')} holds figures of a GPU and is left as it is")
         out = None

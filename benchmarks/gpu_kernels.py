@@ -1,4 +1,4 @@
-"""What do the GPU kernels compile to: registers, spills, and instructions of the inner loop, for GPUs that need not be here?
+"""What do the GPU kernels compile to: registers, spills and instructions of the inner loop, without a GPU?
 
 Triton compiles for any architecture, and its own disassembler reads the result, so this needs no GPU and measures no time. "a sample" is
 one slice of one ray: the 4 reads, both materials, and with the Jacobian its 8 sums.

@@ -1,6 +1,6 @@
-"""How many operations does an iteration of the refinement ask of a GPU, level by level: kernels of ours and operations of torch's?
+"""Count kernel launches per refinement iteration: our Triton kernels and torch operations.
 
-A GPU makes small images faster than a processor can ask for them, so that this number decides how long a level takes. Counted, not
+A GPU renders small images faster than the CPU can queue the work, so this number decides how long a level takes. Counted, not
 timed: the kernels are not launched, and no GPU is needed.
 
     pip install -c constraints.txt -e '.[gpu]'
@@ -35,13 +35,13 @@ from xrcore.registration.solvers import cuda
 from xrcore.registration.solvers.cuda import normal, normal_kernel, step_kernel
 from xrcore.renderer.cuda import kernel as renderer
 
-# of memory, with which nothing is done
+# allocate or alias memory without computing
 _SETS_ASIDE = ("_unsafe_view", "detach", "empty", "empty_like", "empty_strided", "new_empty")
 _KERNELS = ((renderer, "render"), (step_kernel, "step"), (normal_kernel, "sums"), (normal_kernel, "standardised"))
 
 
 class _Operations(TorchDispatchMode):
-    """Counts torch's operations; looking at the same memory in another way is none."""
+    """Counts torch operations; a view of the same memory is none."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class _Operations(TorchDispatchMode):
 
 
 class Unlaunched:
-    """In a kernel's place: counts its launches and computes nothing."""
+    """Replaces a kernel: counts its launches and computes nothing."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -66,7 +66,7 @@ class Unlaunched:
 
 
 def queued(problem: Problem, starts: int, iterations: int) -> tuple[int, int]:
-    """Kernels and torch operations of a level's iterations."""
+    """Number of kernel launches and torch operations of a level's iterations."""
     unlaunched, operations = Unlaunched(), _Operations()
 
     def asked(flag: DelayedFlag, flags: Tensor) -> bool:
@@ -84,14 +84,14 @@ def queued(problem: Problem, starts: int, iterations: int) -> tuple[int, int]:
 
 
 def per_iteration(problem: Problem, starts: int) -> tuple[int, int]:
-    """Of the iterations that follow the first."""
+    """Kernel launches and torch operations of each iteration after the first."""
     queued(problem, starts, 1)  # prepares what later descents find
     (kernels, operations), (more_kernels, more_operations) = (queued(problem, starts, n) for n in (1, 3))
     return (more_kernels - kernels) // 2, (more_operations - operations) // 2
 
 
 def table() -> list[dict[str, Any]]:
-    """A row a level of the default registration; beside it what it would be if the normal equations were left to torch's own operations."""
+    """One row per level of the default registration, also with the normal equations in torch operations."""
     volume, xray = scenes.body(4.0), scenes.radiograph(scenes.body(4.0), PYRAMID[-1].pixels)
     rows = []
     for level in PYRAMID:

@@ -1,4 +1,4 @@
-"""How exact is the GPU's kernel against the reference in float64: what do 16 bits a material and single precision cost, and float16?
+"""How exact is the GPU kernel against the float64 reference: errors of 16 bits per material, single precision and float16?
 
 Where there is no GPU the kernel runs in Triton's interpreter, which rounds each operation to float32 as a GPU does, but never fuses a
 multiplication with an addition, and whose exponentials and logarithms are a little better than a GPU's.

@@ -26,7 +26,7 @@ SEED = 2023
 
 
 def folder_of(models: Path, patient: str, kind: str) -> Path:
-    """Where `models/README.md` says that a model lies."""
+    """Folder of a model, as listed in `models/README.md`."""
     return models / f"{patient}-{kind}"
 
 

@@ -81,7 +81,7 @@ def _thread_sweep(volume: xr.Volume, side: int, rounds: int) -> Sweep:
 
 
 def as_table(found: dict[str, Sweep]) -> list[dict[str, Any]]:
-    """A row a size and kind of image."""
+    """One row per size and kind of image."""
     return [
         {
             "varied": varied,

@@ -51,7 +51,7 @@ ROWS = (*OURS, *PEERS["RTK"], *PEERS["nanodrr"], REGISTRATION, ERROR, TRUSTED, M
 RATIOS = {OF_IMAGE: (JACOBIAN, IMAGE), OF_RTK: (IMAGE, RTK), OF_NANODRR: (NANODRR_BACKWARD, BACKWARD)}
 
 
-def measured(*, peers: bool = False, quick: bool = False) -> list[dict[str, Any]]:
+def measure(*, peers: bool = False, quick: bool = False) -> list[dict[str, Any]]:
     """The table. quick: smaller sizes and fewer repeats, to see that it runs; its figures mean little."""
     side = 128 if quick else 256
     say("making the phantom")
@@ -66,7 +66,7 @@ def measured(*, peers: bool = False, quick: bool = False) -> list[dict[str, Any]
 
 
 def rendering(volume: xr.Volume, side: int, peers: bool, rounds: int) -> Iterator[tuple[Row, Figure]]:
-    """Yields each row of the renderer and of the peers that are there."""
+    """Yield each row of the renderer and of the installed other renderers."""
     carm, pose, beam = scenes.carm(side), scenes.POSE, xr.Beam()
     weights = torch.rand(1, side, side, generator=torch.Generator().manual_seed(0))
     single, mono = scenes.one_material(volume), xr.Beam.monochromatic(50.0)
@@ -79,7 +79,7 @@ def rendering(volume: xr.Volume, side: int, peers: bool, rounds: int) -> Iterato
     area = xr.render(single, carm, pose, mono)[0] / float(mono.attenuation(["soft"]))
     if peers and rtk.installed():
         tasks[RTK] = rtk.projector(single, carm, pose)
-        # RTK ends a grid at the outer voxels' centres, ours where density has faded to nothing: for RTK zeros are put around
+        # RTK ends a grid at the outer voxels' centres, xrcore where density has faded to nothing: for RTK zeros are put around
         yield RTK_DIFFERS, difference(torch.from_numpy(rtk.projector(single, carm, pose, pad=2)().copy()), area)
     if peers and nanodrr.installed():
         project = nanodrr.projector(single, carm)
@@ -125,7 +125,7 @@ def main() -> None:
     side = 128 if args.quick else 256
     publish(
         None if args.no_files else args.out,
-        measured(peers=args.peers, quick=args.quick),
+        measure(peers=args.peers, quick=args.quick),
         note=f"{side} x {side} pixels from {side}³ voxels",
     )
 

@@ -30,7 +30,7 @@ LIKENESS = ("ncc", "ssim", "css")
 
 
 def headline() -> str:
-    """What a reader of the README wants to know first: the paper's figures beside those found here."""
+    """Headline table of the README: the paper's figures beside those measured here."""
     compared, cohort, balls = paper_table("02_table1_comparison"), overview(), paper_table("06_table4_xray_cases", "measure", "source")
     refined = paper_table("03_table2_refinement").loc["PSSS, refined by least squares"]
     shown = {

@@ -1,8 +1,8 @@
-"""How many images a second does a training see on this machine, and what does each of its options do to that?
+"""How many images per second does a training process, and how does each of its options change that?
 
 Each row is a real training (rendering, domain randomisation, forward, backward, optimiser) with the settings of the laptop's profile but
-for the option named, and the median time of its steps, the first ones left out. Rows are visited in turns, so that a slow minute
-of the machine hits all alike. Counted is the processor's own time, which other programs hardly touch: images per second of one core.
+for the option named, and the median time of its steps, the first ones left out. Rows are measured interleaved, so that a slow minute
+of the machine affects all. Measured is CPU time, which other programs hardly touch: images per second of one core.
 The wall clock is in the last column; `prefetch` shows only there, and is measured with two threads or more. "torch's depthwise
 backward" is without `replace_depthwise`, for comparison.
 
@@ -52,7 +52,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 class Case:
-    """A training, step by step, how long each takes, and how long the rendering of its batch takes by itself."""
+    """Run a training step by step, timing each step and the rendering of its batch alone."""
 
     def __init__(self, volume: Volume, settings: TrainingSettings, *, replaced: bool = True) -> None:
         self.settings, self.schedule = settings, Schedule(settings)
@@ -60,7 +60,7 @@ class Case:
         self.training = training_steps(volume, CARM, settings)
         self.replaced = replaced
         self.wall: list[float] = []
-        self.whole: list[float] = []  # the processor's time
+        self.whole: list[float] = []  # CPU time
         self.rendering: list[float] = []  # likewise
 
     def step(self) -> None:
@@ -77,7 +77,7 @@ class Case:
         self.rendering.append(time.process_time() - busy)
 
     def seconds(self) -> tuple[float, ...]:
-        """Of an image: in all, of its rendering by itself, and by the wall clock."""
+        """Seconds per image: CPU time in all, of rendering alone, and wall-clock time."""
         return tuple(statistics.median(times[WARM_UP:]) / self.settings.batch for times in (self.whole, self.rendering, self.wall))
 
 

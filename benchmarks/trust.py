@@ -1,4 +1,4 @@
-"""What is `trusted` worth: evidence and verdict on right answers, wrong optima, and X-rays of another patient?
+"""How reliable is the `trusted` flag: on correct poses, wrong local optima and other patients' X-rays?
 
 right: registered from the zero pose. wrong optimum: one descent from a start far off, kept if it ends more than 10 mm away.
 other patient: the full registration, retries included, of an X-ray of the next patient: nothing it finds is right.

@@ -1,4 +1,4 @@
-"""How right are the renderers: against closed forms, against each other on real CTs, and against another laboratory's projector?
+"""How exact are the renderers: against closed forms, each other on real CTs, and RTK's projector?
 
     pip install -e ".[peers]"                        # for the columns of RTK
     python benchmarks/truth.py [--out results/truth]  # and results/truth_closed_forms

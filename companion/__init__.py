@@ -1,1 +1,1 @@
-"""The paper, again: data sets, experiments, and a study for each of its tables and figures."""
+"""Reproduce the paper: data sets, experiments, and one study per table or figure."""

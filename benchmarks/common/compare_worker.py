@@ -1,4 +1,4 @@
-"""One checkout's side of compare.py: runs the tasks that it is asked for, one JSON line each, with public names of xrcore alone."""
+"""Worker process of compare.py for one checkout: runs the tasks it receives as JSON lines, by public names of xrcore only."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ START = xr.Pose(rx=5, ry=-9, rz=3, tx=10, ty=-15, tz=15)
 
 
 class Worker:
-    """shared: a folder in which one checkout leaves the X-rays that both register."""
+    """Runs tasks. shared: folder of the X-rays that both checkouts register."""
 
     def __init__(self, shared: Path) -> None:
         self.shared = shared
@@ -41,7 +41,7 @@ class Worker:
         }
 
     def answer(self, task: str, **given: Any) -> dict[str, Any]:
-        """Seconds of one of `tasks`, or what a method of that name answers."""
+        """Seconds of one of `tasks`, or the result of the method of that name."""
         if task not in self.tasks:
             return getattr(self, task)(**given)
         began = time.perf_counter()
@@ -77,7 +77,7 @@ class Worker:
         return {"seconds": seconds, "mtre_mm": error, "trusted": bool(result.trusted)}
 
     def images(self, name: str) -> dict[str, Any]:
-        """Leave image and Jacobian of three views in NAME.npz."""
+        """Write image and Jacobian of three views to NAME.npz."""
         image, jacobian = xr.render_with_jacobian(self.volume, CARM, xr.Pose.cat([xr.Pose(), POSE, SIDE]))
         np.savez(self.shared / f"{name}.npz", image=image.numpy(), jacobian=jacobian.numpy())
         return {}
@@ -87,7 +87,7 @@ class Worker:
         (xr.render(self.fine, CARM, xr.Pose(numbers)) * self.weights).sum().backward()
 
     def register_views(self) -> None:
-        """Two views whose rig is the CT's world, from a start that is a little off."""
+        """Register two views whose rig is the CT's world, from a slightly displaced start."""
         views = [
             xr.View(xray=self.xray(name), camera_from_rig=pose.camera_from_world(CARM, self.volume.isocenter)[0])
             for name, pose in (("phantom", POSE), ("side", SIDE))

@@ -1,4 +1,4 @@
-"""The CTs and the C-arm of the benchmarks; those of `companion.experiments`, from XRCORE_DATA_MIRROR or beside the repository."""
+"""CTs and C-arm of the benchmarks: those of `companion.experiments`, from XRCORE_DATA_MIRROR or beside the repository."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def publish(
 
 
 def say(text: str) -> None:
-    """What is measured now, on stderr."""
+    """Print on stderr what is measured now."""
     print(f"... {text}", file=sys.stderr, flush=True)
 
 

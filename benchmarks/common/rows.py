@@ -1,4 +1,4 @@
-"""What is measured, in which unit, against which aim; and what was found."""
+"""Rows of a benchmark table: what is measured, its unit and aim, and the measured figure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from common.timing import Timing
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """aim: at most this, or at least if `least`. how: what the figure is of."""
+    """One row of a table. aim: at most this, or at least if `least`. how: what the figure is of."""
 
     what: str
     unit: str
@@ -20,7 +20,7 @@ class Row:
     least: bool = False
 
     def met(self, value: float) -> bool | None:
-        """Whether the aim is, if there is one."""
+        """Whether a value meets the aim; None without an aim."""
         if self.aim is None:
             return None
         return value >= self.aim if self.least else value <= self.aim
@@ -28,7 +28,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """value: a median where there are repeats. low, high: of the repeats."""
+    """A measured figure. value: the median where there are repeats. low, high: extremes of the repeats."""
 
     value: float
     low: float | None = None
@@ -43,13 +43,13 @@ def milliseconds(timing: Timing, note: str = "") -> Figure:
 
 
 def images_a_second(timing: Timing, images: int, note: str = "") -> Figure:
-    """timing: of `images` at once."""
+    """Convert the timing of `images` rendered at once."""
     low, high = images / max(timing.seconds), images / min(timing.seconds)
     return Figure(value=images / timing.median, low=low, high=high, repeats=len(timing.seconds), note=note)
 
 
 def as_table(rows: Sequence[Row], found: Mapping[str, Figure], notes: Mapping[str, str], *, dry: str = "") -> list[dict[str, Any]]:
-    """A dict a row, the same fields in all; empty where nothing was found.
+    """One dict per row, all with the same fields; empty where nothing was measured.
 
     notes: by row, why not. dry: said of all figures, none of which meets an aim.
     """

@@ -1,4 +1,4 @@
-"""What is rendered and registered: the pelvis phantom on grids of any size, seen by the paper's C-arm."""
+"""Test scenes: the pelvis phantom on grids of any size, seen by the paper's C-arm."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def resampled(volume: Volume, voxels: int) -> Volume:
 
 
 def one_material(volume: Volume) -> Volume:
-    """All mass as soft tissue: what projectors of one volume are given."""
+    """All mass as soft tissue, for projectors of a single material."""
     return Volume(
         density=volume.density.sum(0, keepdim=True),
         materials=("soft",),

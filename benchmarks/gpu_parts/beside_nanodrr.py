@@ -1,7 +1,7 @@
-"""nanodrr's fused Triton kernel and ours, in turns: the same volume of one material, the same rays, as many samples a ray.
+"""Compare xrcore's kernel with nanodrr's fused Triton kernel: one material, the same rays, as many samples per ray, calls interleaved.
 
-Its samples are trilinear (8 reads) and evenly spaced between a ray's ends in the grid; ours are bilinear (4 reads), one a slice, and the
-slices in air are left out.
+nanodrr's samples are trilinear (8 reads) and evenly spaced between a ray's ends in the grid; xrcore's are bilinear (4 reads), one per slice,
+without the slices in air.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ ROWS = (
 
 
 def measure(clock: Clock, scene: Scene) -> Iterator[tuple[Row, Figure]]:
-    """Yields each row as it is found; raises XrcoreError where nanodrr is not installed, or does not use its kernel."""
+    """Yield each row when it is measured; raises XrcoreError where nanodrr is not installed, or does not use its kernel."""
     if not nanodrr.installed():
         raise XrcoreError("nanodrr is not installed: pip install -e '.[peers]'")
-    with _on_processor_too(clock.device):
+    with _also_on_cpu(clock.device):
         yield from _measure(clock, scene)
 
 
@@ -105,8 +105,8 @@ def _measure(clock: Clock, scene: Scene) -> Iterator[tuple[Row, Figure]]:
         yield row, milliseconds(times[row.what])
 
 
-def _on_processor_too(device: torch.device) -> AbstractContextManager[Any]:
-    """nanodrr's kernel has no use for the processor, but in Triton's interpreter it runs there as well."""
+def _also_on_cpu(device: torch.device) -> AbstractContextManager[Any]:
+    """Let nanodrr select its kernel on the CPU too, where Triton's interpreter runs it."""
     if device.type != "cpu":
         return nullcontext()
     from nanodrr.drr import backends

@@ -1,4 +1,4 @@
-"""Times on a GPU: kernels by events on the GPU itself, everything else by the wall."""
+"""Time GPU work: kernels by CUDA events, everything else by wall-clock time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SWEEPS, _MOST_SWEEPS = 50, 800
 
 
 class Clock:
-    """The processor's, for a dry run: every line of the benchmark runs, and no figure means anything.
+    """Clock of the CPU, for a dry run: every line of the benchmark runs, and the figures mean nothing.
 
     Marks are places in the queue of work.
     """
@@ -32,11 +32,11 @@ class Clock:
     device = torch.device("cpu")
 
     def mark(self) -> Any:
-        """A mark behind all that was queued so far."""
+        """Place a mark after all work queued so far."""
         return time.perf_counter()
 
     def seconds(self, first: Any, last: Any) -> float:
-        """Between two marks that were reached."""
+        """Seconds between two marks that were reached."""
         return last - first
 
     def reached(self, mark: Any) -> bool:
@@ -44,25 +44,25 @@ class Clock:
         return False
 
     def keep_busy(self, sweeps: int) -> None:
-        """Queue work that writes over the caches, so that what is queued next waits in line rather than for the processor."""
+        """Queue work that overwrites the caches and keeps the GPU busy until the CPU has queued what is measured."""
 
     def wait(self) -> None:
-        """Until the queue is empty."""
+        """Wait until the queue is empty."""
 
     def forget_peak(self) -> None:
-        """Of memory, from now on."""
+        """Restart the measurement of peak memory."""
 
     def peak_mb(self) -> float:
         """Most memory [MB] that torch had allocated at once since `forget_peak`."""
         return 0.0
 
     def free(self) -> None:
-        """Give back what nobody holds."""
+        """Release unused memory."""
         gc.collect()
 
 
 class CudaClock(Clock):
-    """The current CUDA device's: kernels by events on the GPU itself."""
+    """Clock of the current CUDA device, by CUDA events."""
 
     dry = False
     device = torch.device("cuda")
@@ -99,7 +99,7 @@ class CudaClock(Clock):
 
 
 def kernel_times(clock: Clock, tasks: Mapping[str, Sequence[Call]], rounds: int) -> dict[str, Timing]:
-    """GPU time of each call of each task, the tasks in turns; calls only launch kernels, and are the same work from several poses.
+    """GPU time of each call of each task, tasks interleaved; calls only launch kernels, with the same work from several poses.
 
     A task's calls follow each other without a gap. Its first finds the cache cold, the others as another view left it.
     """
@@ -114,7 +114,7 @@ def kernel_times(clock: Clock, tasks: Mapping[str, Sequence[Call]], rounds: int)
 
 
 def _in_line(clock: Clock, calls: Sequence[Call]) -> list[float]:
-    """Seconds of each call; again behind more other work where the GPU began before the processor had queued them all."""
+    """Seconds of each call; repeated behind more queued work where the GPU began before the CPU had queued all calls."""
     sweeps = _SWEEPS
     while True:
         clock.wait()
@@ -128,12 +128,12 @@ def _in_line(clock: Clock, calls: Sequence[Call]) -> list[float]:
         if not late:
             return [clock.seconds(first, last) for first, last in pairwise(marks)]
         if sweeps >= _MOST_SWEEPS:
-            raise XrcoreError("benchmark: the processor queues kernels more slowly than the GPU runs them; try again when it is idle")
+            raise XrcoreError("benchmark: the CPU queues kernels more slowly than the GPU runs them; try again when it is idle")
         sweeps *= 2
 
 
 def wall_times(clock: Clock, tasks: Mapping[str, Sequence[Call]], rounds: int) -> dict[str, Timing]:
-    """Wall-clock time of each task's calls in rotation, until the GPU has finished; the tasks in turns, after a warm-up."""
+    """Wall-clock time of each task's calls in rotation, until the GPU has finished; tasks interleaved, after a warm-up."""
 
     def waited(calls: Sequence[Call]) -> Call:
         turn = cycle(calls)
@@ -152,7 +152,7 @@ def wall_times(clock: Clock, tasks: Mapping[str, Sequence[Call]], rounds: int) -
 
 
 def wall_seconds(clock: Clock, call: Call) -> float:
-    """Of one call, until the GPU has finished."""
+    """Wall-clock seconds of one call, until the GPU has finished."""
     clock.wait()
     began = time.perf_counter()
     call()

@@ -1,4 +1,4 @@
-"""Triton launches, remembered so that they can be repeated without what prepared them."""
+"""Record Triton launches so that they can be repeated without their preparation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Launch = Callable[[], Any]
 
 
 class _Recorder:
-    """In a Triton function's place: `function[grid](...)` launches it, and keeps the launch."""
+    """Replaces a Triton function: `function[grid](...)` launches it and records the launch."""
 
     def __init__(self, function: Any) -> None:
         self.function = function
@@ -32,14 +32,14 @@ class _Recorder:
 
 @contextmanager
 def recorded(module: ModuleType, function: str) -> Iterator[list[Launch]]:
-    """What is launched of `module.function` meanwhile; each launch repeats itself into the same tensors."""
+    """Record the launches of `module.function` within the block; calling one repeats it into the same tensors."""
     recorder = _Recorder(getattr(module, function))
     with patch.object(module, function, recorder):
         yield recorder.launches
 
 
 def launches_of(module: ModuleType, function: str, call: Callable[[], Any], count: int) -> list[Launch]:
-    """The `count` launches that a call makes; raises XrcoreError if it makes another number of them."""
+    """Record the launches of a call; raises XrcoreError unless there are `count`."""
     with recorded(module, function) as launches:
         call()
     if len(launches) != count:
@@ -48,7 +48,7 @@ def launches_of(module: ModuleType, function: str, call: Callable[[], Any], coun
 
 
 def together(launches: list[Launch]) -> Launch:
-    """All of them, one after the other, as one call."""
+    """Return one call that repeats all launches in order."""
 
     def call() -> None:
         for launch in launches:

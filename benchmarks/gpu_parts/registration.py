@@ -1,4 +1,4 @@
-"""A whole registration, from the zero pose, of an X-ray as acquired."""
+"""Time a whole registration of an X-ray as acquired, from the zero pose."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ ROWS = (WHOLE, FIRST, ERROR, TRUSTED)
 
 
 def measure(clock: Clock, scene: Scene) -> Iterator[tuple[Row, Figure]]:
-    """Yields each row as it is found."""
+    """Yield each row when it is measured."""
     sizes = scene.sizes
     pixels, fine, coarse = sizes.registration
     options: dict[str, Any] = {} if sizes.retries is None else {"search": sizes.search, "retries": sizes.retries}
-    xray, on_processor = scenes.radiograph(scenes.body(fine), pixels), scenes.body(coarse)
-    volume = replace(on_processor).to(clock.device)
+    xray, on_cpu = scenes.radiograph(scenes.body(fine), pixels), scenes.body(coarse)
+    volume = replace(on_cpu).to(clock.device)
     found: list[Registration] = []
 
     def once(where: torch.device | None = None) -> None:
-        found.append(register(xray, volume if where is None else replace(on_processor).to(where), **options))
+        found.append(register(xray, volume if where is None else replace(on_cpu).to(where), **options))
 
     once()  # compiles
     found.clear()
     times = Timing(seconds=tuple(wall_seconds(clock, once) for _ in range(sizes.registrations)))
     stages = {name: statistics.median(r.stages[name] for r in found) for name in found[0].stages}
     yield WHOLE, milliseconds(times, ", ".join(f"{name} {1e3 * seconds:.3g} ms" for name, seconds in stages.items()))
-    landmarks = on_processor.surface_points()
-    errors = [float(mtre(r.pose, scenes.POSE, landmarks, xray.carm, on_processor.isocenter)) for r in found]
+    landmarks = on_cpu.surface_points()
+    errors = [float(mtre(r.pose, scenes.POSE, landmarks, xray.carm, on_cpu.isocenter)) for r in found]
     yield ERROR, Figure(value=statistics.median(errors), low=min(errors), high=max(errors), repeats=len(errors))
     yield TRUSTED, Figure(value=100 * sum(r.trusted for r in found) / len(found), repeats=len(found))
     first = Timing(seconds=tuple(wall_seconds(clock, lambda: once(clock.device)) for _ in range(max(1, sizes.registrations // 4))))

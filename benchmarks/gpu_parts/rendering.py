@@ -1,4 +1,4 @@
-"""Our kernel: one image, batches, with and without the Jacobian, and what memory a batch takes."""
+"""Time the render kernel: one image, batches, with and without the Jacobian, and the memory of a batch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ROWS = (IMAGE, JACOBIAN, BATCH, BATCH_JACOBIAN, IMAGE_CALL, JACOBIAN_CALL, BATCH
 
 
 def measure(clock: Clock, scene: Scene) -> Iterator[tuple[Row, Figure]]:
-    """Yields each row as it is found."""
+    """Yield each row when it is measured."""
     from xrcore.renderer.cuda import kernel
 
     volume, carm, beam = scene.volume(clock.device), scene.carm, scene.beam

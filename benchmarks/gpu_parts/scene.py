@@ -1,4 +1,4 @@
-"""What the parts have in common: the phantom, the C-arm, and the views."""
+"""Scene of the GPU benchmark: the phantom, the C-arm and the views."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ENERGY = 50.0  # [keV], of the beam of one energy
 
 
 class Scene:
-    """Volumes are handed out new, so that a GPU holds them, and what is derived from them, no longer than a part is measured."""
+    """The phantom's volumes; each call returns a new one, so that GPU memory is released after each part."""
 
     def __init__(self, sizes: Sizes) -> None:
         self.sizes = sizes

@@ -1,4 +1,4 @@
-"""How much is measured."""
+"""Sizes of the GPU benchmark: full, and tiny for a dry run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training steps on the GPU: images a second, what share of a step is rendering, memory; and the paper's profile trained for real."""
+"""Time training steps on the GPU: images per second, share of rendering, memory; and a whole training with the paper's profile."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TRAINED_ROWS = (TRAINED, TRAINED_ERROR)
 
 
 class Steps:
-    """The steps of a real training, one at a time, how long each takes, and how long the rendering of its batch takes by itself."""
+    """Run a training step by step, timing each step and the rendering of its batch alone."""
 
     def __init__(self, clock: Clock, volume: Volume, settings: TrainingSettings) -> None:
         self.clock, self.settings = clock, settings
@@ -46,12 +46,12 @@ class Steps:
         self.last: Step | None = None
 
     def step(self) -> None:
-        """One step, the GPU's queue emptied before and after it; the first also prepares the training."""
+        """Run one step with the GPU idle before and after it; the first also prepares the training."""
         self.whole.append(wall_seconds(self.clock, self._train))
         self.rendering.append(wall_seconds(self.clock, self._render))
 
     def forget(self) -> None:
-        """The steps so far: compiled, allocated."""
+        """Discard the times of the warm-up steps."""
         self.whole.clear()
         self.rendering.clear()
 
@@ -63,7 +63,7 @@ class Steps:
 
     @property
     def share(self) -> float:
-        """Of rendering [%]."""
+        """Share of rendering in a step [%]."""
         return 100 * statistics.median(self.rendering) / statistics.median(self.whole)
 
     def _train(self) -> None:
@@ -75,7 +75,7 @@ class Steps:
 
 
 def measure(clock: Clock, scene: Scene) -> Iterator[tuple[Row, Figure]]:
-    """Yields each row as it is found."""
+    """Yield each row when it is measured."""
     yield from _profile(clock, scene, scene.sizes.laptop, LAPTOP, LAPTOP_SHARE)
     clock.free()
     settings = scene.sizes.paper
@@ -102,7 +102,7 @@ def _profile(
 
 
 def trained(clock: Clock, scene: Scene) -> Iterator[tuple[Row, Figure]]:
-    """The paper's profile, from the first image to the last."""
+    """Train the paper's profile completely."""
     settings = scene.sizes.paper
     models = []
     seconds = wall_seconds(

@@ -25,7 +25,7 @@ def installed() -> str | None:
 def projector(volume: Volume, carm: CArm, *, device: torch.device | str = "cpu") -> Callable[[Pose], Tensor]:
     """A function that projects a volume of one material: area densities (B, H, W) [g/cm2], differentiable in the pose.
 
-    As many samples a ray as the grid's longest side has voxels, where ours and RTK take one a slice. device: where it renders.
+    As many samples a ray as the grid's longest side has voxels, where xrcore and RTK take one per slice. device: where it renders.
     """
     from nanodrr.data import Subject
     from nanodrr.drr import render

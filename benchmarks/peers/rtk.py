@@ -1,4 +1,4 @@
-"""RTK's Joseph projector (Apache 2.0, https://www.openrtk.org), in its own geometry: the independent second opinion."""
+"""RTK's Joseph projector (Apache 2.0, https://www.openrtk.org), in its own geometry, as an independent reference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The hashes seen at a first download, where nobody had verified any: later downloads and checks must match them."""
+"""SHA-256 recorded at first download, for files without a published checksum; later downloads must match it."""
 
 from __future__ import annotations
 

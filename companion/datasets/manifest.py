@@ -58,7 +58,7 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Entry:
-    """One data set: a single file, a series (the files of one folder, whole or not at all), or an archive to unpack.
+    """One data set: a single file, a series (all files of one folder), or an archive to unpack.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A downloader for pooch that takes up a broken transfer where it broke off."""
+"""Pooch downloader that resumes interrupted downloads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LONGEST_PAUSE = 30.0  # [s]
 
 
 class Progress(Protocol):
-    """What is told how many bytes arrived; tqdm's bars fit."""
+    """Receives the number of bytes that arrived; tqdm's progress bars have this interface."""
 
     def update(self, n: int, /) -> object:
         """Count bytes.
@@ -41,7 +41,7 @@ class _Broken(Exception):
 
 @dataclass
 class ResumingDownloader:
-    """Download one file for `pooch.retrieve(..., downloader=)`, going on where an earlier transfer broke off.
+    """Download one file for `pooch.retrieve(..., downloader=)`, resuming an interrupted transfer.
 
     Bytes are collected in `part`, which survives an interrupt, a kill and a failed call; the next call asks the server only for
     the rest (HTTP Range), provided that the file there is still the same (If-Range with its ETag or date, kept in `part` + ".json").
@@ -154,7 +154,7 @@ class ResumingDownloader:
             raise _Broken(f"the transfer ended after {have} of {wanted} bytes")
 
     def _known(self, url: str) -> dict[str, Any] | None:
-        """What was noted of the file that `part` is the beginning of; None where that is not known, or it is another."""
+        """What is recorded of the file that `part` is the beginning of; None where nothing is, or it is another file."""
         try:
             known = json.loads(self._note.read_text(encoding="utf-8"))
             same = known["url"] == url and {"is", "total"} <= set(known)

@@ -1,4 +1,4 @@
-"""The data folder: what is in it, getting what is not, and checking what is."""
+"""The data folder: list, fetch and verify the data sets of the manifest."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _log = logging.getLogger("xrcore")
 
 
 def data_folder() -> Path:
-    """Say where fetched data lie.
+    """Return the folder of fetched data.
 
     Returns
     -------
@@ -105,7 +105,7 @@ class Store:
     pause: float = 1.0
 
     def state(self, name: str) -> str:
-        """Tell what is there of an entry, by names and sizes only.
+        """Return which files of an entry are present, by names and sizes only.
 
         Parameters
         ----------
@@ -344,7 +344,7 @@ class Store:
             os.replace(staging / file.name, self.folder / file.path)
 
     def _record_plain(self, entry: Entry, root: Path, flat: bool = False) -> None:
-        """Trust on first use: what an unverified file's bytes are now is what they have to be from now on."""
+        """Trust on first use: record the hash of an unverified file; later downloads must match it."""
         if entry.verified or entry.name in read_records(self.folder):
             return
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Experiments: method x patient x test set -> one tidy table, and what it says."""
+"""Experiments: method x patient x test set -> one tidy table, and its summary."""
 
 from companion.experiments.case_table import COLUMNS, read_table
 from companion.experiments.methods import Method, Perturbation, prediction, refinement, registration, search

@@ -1,4 +1,4 @@
-"""A patient with a metal ball, as the paper's pelvis phantom carries one to measure the projection distance on."""
+"""A patient with a metal ball, on which the projection distance is measured, as in the paper's pelvis phantom."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of an experiment: one row a method and case, on disk as it grows."""
+"""One row per method and case, appended to a CSV as results arrive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One method on one case: a row of the table."""
+"""Run one method on one case and return its result row."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from xrcore.metrics import likeness, mpd, mtre
 
 
 def setup_of(method: Method, test_set: TestSet) -> str:
-    """Say what a row's `setup` is when these two made it.
+    """Return the `setup` digest of the rows of a method on a test set.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def setup_of(method: Method, test_set: TestSet) -> str:
     return digest(test_set.setup, method.setup, method.perturbation)
 
 
-def measured(methods: Sequence[Method], patient: Loaded, test_set: TestSet, case: int) -> Iterator[dict[str, Any]]:
+def run_case(methods: Sequence[Method], patient: Loaded, test_set: TestSet, case: int) -> Iterator[dict[str, Any]]:
     """Run methods on one case, whose X-ray is made once.
 
     Parameters
@@ -121,7 +121,7 @@ def _pose(answer: Any) -> Pose:
 
 
 def _verdict(answer: Any) -> dict[str, Any]:
-    """Of whoever gave one: a bare refinement is called untrusted without having been judged."""
+    """`trusted` where the method verifies its result; a bare refinement is not verified and has none."""
     evidence = getattr(answer, "evidence", None)
     judged = hasattr(answer, "trusted") and (evidence is not None or not hasattr(answer, "evidence"))
     return {

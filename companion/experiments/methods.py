@@ -80,7 +80,7 @@ class Method:
 
 
 def search(name: str = "search", **options: Any) -> Method:
-    """Make `register` from the zero pose a method.
+    """Return the method that registers from the zero pose.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def search(name: str = "search", **options: Any) -> Method:
 
 
 def prediction(model: Predictor, name: str = "prediction") -> Method:
-    """Make a model alone a method.
+    """Return the method that predicts by a model, without refinement.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def prediction(model: Predictor, name: str = "prediction") -> Method:
 
 
 def registration(model: Predictor, name: str = "registration", **options: Any) -> Method:
-    """Make `register` from a model's prediction a method.
+    """Return the method that registers from a model's prediction.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def registration(model: Predictor, name: str = "registration", **options: Any) -
 
 
 def refinement(preset: RefinementMethod, initial: Predictor | Perturbation | Pose, name: str | None = None) -> Method:
-    """Make one descent, neither verified nor retried, a method.
+    """Return the method that refines once, without verification or further starts.
 
     Parameters
     ----------

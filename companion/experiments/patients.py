@@ -1,4 +1,4 @@
-"""Whose CTs the experiments use, and where they lie."""
+"""The patients of the experiments and the files of their CTs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _VARIABLE = "XRCORE_DATA_MIRROR"
 
 
 class Subject(Protocol):
-    """What an experiment asks of a patient."""
+    """Interface of a patient in an experiment."""
 
     @property
     def number(self) -> str:
@@ -214,7 +214,7 @@ def chosen(numbers: str | None = None, root: str | os.PathLike[str] | None = Non
 
 
 def patients_on_disk() -> dict[str, Patient]:
-    """Give those of the six patients whose CTs are on this machine.
+    """Return those of the six patients whose CTs are on this machine.
 
     Returns
     -------
@@ -228,7 +228,7 @@ def patients_on_disk() -> dict[str, Patient]:
 
 
 class Loaded:
-    """A subject whose volumes, and with them their landmarks, are kept once made.
+    """A subject whose volumes and landmarks are cached.
 
     Parameters
     ----------

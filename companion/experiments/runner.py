@@ -1,4 +1,4 @@
-"""run: every method on every case, into one table that may be taken up where it was left."""
+"""Run every method on every case into one table; an interrupted run continues where it stopped."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 import pandas as pd
 
 from companion.experiments.case_table import Table
-from companion.experiments.measure import measured, setup_of
+from companion.experiments.measure import run_case, setup_of
 from companion.experiments.methods import Method
 from companion.experiments.patients import Loaded, Subject
 from companion.experiments.testset import TestSet
@@ -82,6 +82,6 @@ def run(
             for case in range(test_set.poses):
                 if wanted := missing[patient.number, test_set.name, case]:
                     say(f"patient {patient.number} {patient.name}, {test_set.name}: case {case + 1} of {test_set.poses}")
-                    for row in measured(wanted, loaded, test_set, case):
+                    for row in run_case(wanted, loaded, test_set, case):
                         table.append(row)
     return table.finish()

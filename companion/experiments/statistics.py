@@ -1,4 +1,4 @@
-"""What a table says: success and errors by group, with how sure that is."""
+"""Success rates and errors by group of cases, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def summary(
     Returns
     -------
     Summary
-        A row a group, which prints with all its columns. success: share [%] of cases with mTRE below `threshold`, a method that raised
+        One row per group, which prints with all its columns. success: share [%] of cases with mTRE below `threshold`, a method that raised
         counting as failure (`raised`: how many did); success_low, success_high: Wilson's interval. mtre_*: over the cases with an answer
         [mm]; std divides by their number; the mean's interval is the percentile bootstrap's. trusted: share [%] of the answers that were
         judged; failures_trusted: how many of those were trusted without being a success.

@@ -87,7 +87,7 @@ class TestSet:
 
     @property
     def setup(self) -> str:
-        """Digits that tell sets apart whose cases differ, whatever their names."""
+        """Digest of everything that determines the cases, the name left out."""
         return digest(replace(self, name="-", poses=1))
 
     def truth(self, patient: Subject, case: int) -> Pose:

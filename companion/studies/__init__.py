@@ -1,4 +1,4 @@
-"""The studies behind the tables, by name. Each is measured in parts, which may run side by side, and gathered into results/."""
+"""The studies behind the tables, by name. Each is measured in parts, which may run in parallel, and gathered into results/."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from xrcore import XrcoreError
 
 __all__ = ["STUDIES", "Study", "study"]
 
-# where each is
+# module and class of each
 _HOME = {
     "comparison": ("table1_comparison", "ComparisonStudy"),
     "ablation": ("table3_ablation", "AblationStudy"),

@@ -24,7 +24,7 @@ ENTRY = "wrist-biplane"
 
 
 class WristStudy(Study):
-    """A part a bone and frame; see `wrist_views`. The .npz holds the images for the figures."""
+    """One part per bone and frame; see `wrist_views`. The .npz holds the images for the figures."""
 
     name: ClassVar[str] = "wrist"
 
@@ -32,13 +32,13 @@ class WristStudy(Study):
         return tuple(f"{bone}-{frame}" for bone, frame in list(wrist_views.STARTS)[: plan.wrist.cases])
 
     def entries(self, plan: Plan, part: str) -> tuple[str, ...]:
-        return () if plan.wrist.twin else (ENTRY,)
+        return () if plan.wrist.simulated else (ENTRY,)
 
     def table(self, plan: Plan, paths: Paths, part: str, growing: Path) -> pd.DataFrame:
         bone, _, frame = part.rpartition("-")
         images = paths.part(self.name, part).with_suffix(".npz")
-        folder = growing.with_suffix(".twin") if plan.wrist.twin else Store().find(ENTRY)
-        if plan.wrist.twin:
+        folder = growing.with_suffix(".simulated") if plan.wrist.simulated else Store().find(ENTRY)
+        if plan.wrist.simulated:
             write_wrist(folder)
         return wrist_views.run(growing, images, folder, seeds=range(plan.wrist.starts), cases=[(bone, int(frame))])
 
@@ -46,7 +46,7 @@ class WristStudy(Study):
         images: dict[str, Any] = {}
         for part in self.parts(plan):
             with np.load(paths.part(self.name, part).with_suffix(".npz"), allow_pickle=False) as kept:
-                images |= {name: _kept(kept[name]) for name in kept.files if _SHOWN.search(name)}
+                images |= {name: _to_bytes(kept[name]) for name in kept.files if _SHOWN.search(name)}
         save_images(paths.result(self.name, ".npz"), images)
         return table
 
@@ -55,7 +55,7 @@ class WristStudy(Study):
 _SHOWN = re.compile(r"_(camera1_view1|camera2_view2|biplane_view[12])_(xray|drr)$|_rig_from_ct$")
 
 
-def _kept(array: np.ndarray) -> np.ndarray:
+def _to_bytes(array: np.ndarray) -> np.ndarray:
     """An image as bytes between its percentiles; a matrix as it is."""
     if array.shape == (4, 4):
         return array
@@ -64,7 +64,7 @@ def _kept(array: np.ndarray) -> np.ndarray:
 
 
 def wrist_answers(cases: pd.DataFrame) -> pd.DataFrame:
-    """Say how alike X-rays and DRRs are, each camera at its own answer and at that of both, and how many starts ended there.
+    """Tabulate the similarity of X-rays and DRRs, each camera at its own pose and at that of both, and how many starts ended there.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def wrist_answers(cases: pd.DataFrame) -> pd.DataFrame:
 
 
 def wrist_between(cases: pd.DataFrame) -> pd.DataFrame:
-    """Hold camera 1 alone against camera 2 alone, the error that needs no label.
+    """Compare camera 1 alone with camera 2 alone: an error that needs no true pose.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def wrist_between(cases: pd.DataFrame) -> pd.DataFrame:
 
 
 def wrist_figure(images: Mapping[str, Any], rows: Sequence[tuple[str, int, str]]) -> Figure:
-    """Draw a row a bone and frame: for each camera the X-ray, and edges at the pose that was found from both cameras.
+    """Draw one row per bone and frame: for each camera the X-ray, and edges at the pose found from both cameras.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def wrist_figure(images: Mapping[str, Any], rows: Sequence[tuple[str, int, str]]
 
 
 def disagreement_figure(between: pd.DataFrame, aims: Mapping[str, float]) -> Figure:
-    """Draw camera 1 alone against camera 2 alone, a dot a bone and frame, by direction.
+    """Draw how far camera 1 alone and camera 2 alone disagree, one dot per bone and frame, by direction.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Speed: the renderer beside its peers, as benchmarks/speed.py measured them, and each way to refine."""
+"""Speed of the renderer and other renderers, as measured by benchmarks/speed.py, and of each refinement."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ class SpeedStudy(Study):
         methods = {name: refinement(preset, start) for name, preset in _PRESETS.items()}
         slowly = {name: lambda method=method: method.run(xray, volume) for name, method in methods.items()}
         for tasks, rounds in ((quickly, 2 if quick else 9), (slowly, 1 if quick else 3)):
-            rows |= _timed(tasks, rounds)
+            rows |= _time_rounds(tasks, rounds)
         return pd.DataFrame([{"what": name, **row} for name, row in rows.items()])
 
 
-def _timed(tasks: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, dict[str, float]]:
+def _time_rounds(tasks: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, dict[str, float]]:
     """Times [ms] of tasks in rounds of all of them, so that a busy spell of the machine meets all alike; a first round does not count."""
     seconds = np.array([[timeit(task, number=1) for task in tasks.values()] for _ in range(rounds + 1)])[1:]
     columns = (np.median(seconds, 0), seconds.min(0), seconds.max(0), np.full(len(tasks), rounds / 1e3))
@@ -92,7 +92,7 @@ def renderer_times(root: Path) -> pd.DataFrame:
 
 
 HEADLINES = {"image": "one 256 x 256 image", REGISTRATION: "whole registration", "training": "training"}
-# a peer, and the row of ours that does the same work
+# another renderer, and the row of xrcore that does the same work
 PEERS = {
     "RTK Joseph, one material": "image, one material, one energy",
     "nanodrr, one material": "image, one material, one energy",
@@ -103,7 +103,7 @@ PEERS = {
 
 
 def speed_table(measured: pd.DataFrame, training_minutes: float | None = None) -> pd.DataFrame:
-    """Put times beside the paper's and beside those of peers.
+    """Tabulate times beside the paper's and beside those of peers.
 
     Parameters
     ----------

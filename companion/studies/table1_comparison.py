@@ -24,7 +24,7 @@ _COLOURS = (style.ORANGE, style.PURPLE, style.GREEN, style.PALE, style.BLUE)
 
 
 class ComparisonStudy(Study):
-    """The three networks saw as many images, each image once. Grimm's method and ours end with a refinement, Salehi's does not."""
+    """The three networks saw as many images, each image once. Grimm's method and PSSS end with a refinement, Salehi's does not."""
 
     name: ClassVar[str] = "comparison"
 
@@ -51,12 +51,12 @@ def table1(cases: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     cases : DataFrame
-        Results of the study `comparison`, a row a case.
+        Results of the study `comparison`, one row per case.
 
     Returns
     -------
     DataFrame
-        A row a method: mTRE [mm] (mean, with the bootstrap's interval) and success rate [%] (with Wilson's), the paper's beside. Its
+        One row per method: mTRE [mm] (mean, with the bootstrap's interval) and success rate [%] (with Wilson's), the paper's beside. Its
         network alone is in its Table 3.
     """
     paper = paper_table("table1_comparison_drr")
@@ -69,7 +69,7 @@ def table1(cases: pd.DataFrame) -> pd.DataFrame:
 
 
 def cumulative_figure(cases: Mapping[str, pd.Series], paper: Mapping[str, float], *, threshold: float = 10.0) -> Figure:
-    """Draw the share of cases [%] below each mTRE [mm], a curve a method, the last ours; below, the means beside the paper's.
+    """Draw the share of cases [%] below each mTRE [mm], one curve per method, this project's last; below, the means beside the paper's.
 
     Parameters
     ----------

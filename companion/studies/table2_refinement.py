@@ -1,4 +1,4 @@
-"""Table 2 and Figure 1: the paper's refinement, Grimm's and ours from the same predictions, on the X-rays of `table4_xray_cases`."""
+"""Table 2 and Figure 1: the paper's, Grimm's and xrcore's refinement from the same predictions, on the X-rays of `table4_xray_cases`."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def table2(cases: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     cases : DataFrame
-        Results of the study `cases`, a row a case.
+        Results of the study `cases`, one row per case.
 
     Returns
     -------
     DataFrame
-        A row a refinement: mean NCC, SSIM, CSS of X-ray and DRR, mTRE and PD [mm] over the cases with an answer, how many have
+        One row per refinement: mean NCC, SSIM, CSS of X-ray and DRR, mTRE and PD [mm] over the cases with an answer, how many have
         none, and the median seconds. The paper's row PSSS, an Adam,
-        stands beside both readings of its step sizes, and beside ours.
+        stands beside both readings of its step sizes, and beside xrcore's refinement.
     """
     paper = paper_table("table2_refinement_xray")
     groups = cases.groupby("method")
@@ -58,7 +58,7 @@ def refinement_figure(images: Mapping[str, Any], case: int, cases: pd.DataFrame,
     case : int
         Of the error maps. A method without an answer to it leaves its place empty.
     cases : DataFrame
-        Results of the study `cases`, a row a case.
+        Results of the study `cases`, one row per case.
     paper : DataFrame
         Index: titles of the methods that the paper has; columns ncc, ssim, css.
     names : mapping of str to str

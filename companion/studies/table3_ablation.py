@@ -1,4 +1,4 @@
-"""Table 3, upper half: what each part of the network is good for, on the first patient, under the paper's protocol."""
+"""Table 3, upper half: ablation of the network's parts on the first patient, under the paper's protocol."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ _VERDICTS = {"helps": style.BLUE, "hurts": style.ORANGE, "not decided": style.PA
 
 
 class AblationStudy(Study):
-    """A part a training seed; the rows' methods are named as the paper names its rows, and `seed` tells the trainings apart.
+    """One part per training seed; the rows' methods are named as the paper names its rows, and `seed` tells the trainings apart.
 
-    D, the refinement, follows the incremental network's prediction: ours, which is judged and retried, and as the paper has it,
+    D, the refinement, follows the incremental network's prediction: xrcore's, verified and with further starts, and the paper's,
     one descent of 100 Adam steps.
     """
 
@@ -75,7 +75,7 @@ def table3_parts(cases: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     cases : DataFrame
-        Results of the study `ablation`, a row a case.
+        Results of the study `ablation`, one row per case.
 
     Returns
     -------
@@ -95,12 +95,12 @@ def table3_parts(cases: pd.DataFrame) -> pd.DataFrame:
 
 
 def steps(cases: pd.DataFrame) -> pd.DataFrame:
-    """Say what each of STEPS changes.
+    """Estimate what each of STEPS changes.
 
     Parameters
     ----------
     cases : DataFrame
-        Results of the study `ablation`, a row a case.
+        Results of the study `ablation`, one row per case.
 
     Returns
     -------

@@ -32,7 +32,7 @@ CONDITIONS = {
 
 
 class CohortStudy(Study):
-    """A part a patient. Each protocol's network was trained for that protocol."""
+    """One part per patient. Each protocol's network was trained for that protocol."""
 
     name: ClassVar[str] = "cohort"
 
@@ -59,7 +59,7 @@ def table3_patients(cases: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     cases : DataFrame
-        Results of the study `cohort`, a row a case.
+        Results of the study `cohort`, one row per case.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def patients_overview(cases: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     cases : DataFrame
-        Results of the study `cohort`, a row a case.
+        Results of the study `cohort`, one row per case.
 
     Returns
     -------
@@ -122,7 +122,7 @@ def patients_overview(cases: pd.DataFrame) -> pd.DataFrame:
 def patients_figure(
     panels: Mapping[str, pd.DataFrame], patients: Sequence[str], paper: Mapping[str, float], *, threshold: float = 10.0
 ) -> Figure:
-    """Draw mTRE [mm, log] of every case, patient by patient, the network alone and refined; a panel a protocol.
+    """Draw mTRE [mm, log] of every case, by patient, the network alone and refined; one panel per protocol.
 
     Parameters
     ----------

@@ -75,7 +75,7 @@ class CasesStudy(Study):
 
     def _images(self, xray: Xray, rows: pd.DataFrame, volume: Volume, model: PoseRegressor) -> dict[str, np.ndarray]:
         carm = xray.carm.resized((_PIXELS, _PIXELS))
-        poses = [_found(rows[rows["method"] == name].iloc[0]) for name in _SHOWN]
+        poses = [_found_pose(rows[rows["method"] == name].iloc[0]) for name in _SHOWN]
         answers = [pose for pose in poses if pose is not None]
         _, attention = model.predict(xray, attention=True)
         with torch.no_grad():
@@ -97,14 +97,14 @@ def _bytes(image: torch.Tensor, mask: torch.Tensor) -> np.ndarray:
     return (((image - low) / max(high - low, 1e-9)).clamp(0, 1) * 255).round().byte().numpy()
 
 
-def _found(row: pd.Series) -> Pose | None:
+def _found_pose(row: pd.Series) -> Pose | None:
     """The pose of a row, truth and error; None where the method has no answer."""
     numbers = [row[f"truth_{name}"] + row[f"error_{name}"] for name in POSE_NAMES]
     return None if any(map(math.isnan, numbers)) else Pose(numbers)
 
 
 def _distance(row: pd.Series, ball: torch.Tensor, carm: CArm, volume: Volume) -> float:
-    found, truth = _found(row), Pose([row[f"truth_{name}"] for name in POSE_NAMES])
+    found, truth = _found_pose(row), Pose([row[f"truth_{name}"] for name in POSE_NAMES])
     return math.nan if found is None else float(mpd(found, truth, ball, carm, volume.isocenter))
 
 
@@ -114,7 +114,7 @@ def table4(cases: pd.DataFrame, method: str = OURS) -> pd.DataFrame:
     Parameters
     ----------
     cases : DataFrame
-        Results of the study `cases`, a row a case.
+        Results of the study `cases`, one row per case.
     method : str
         Whose answers.
 
@@ -138,7 +138,7 @@ def table4(cases: pd.DataFrame, method: str = OURS) -> pd.DataFrame:
 
 
 def attention_figure(images: Mapping[str, Any], rows: Sequence[tuple[int, str]], *, initial: str, final: str) -> Figure:
-    """Draw Fig. 2: a row a case: simulated X-ray, attention over it, error map at the network's pose, error map at the refined one.
+    """Draw Fig. 2, one row per case: simulated X-ray, attention over it, error map at the network's pose, error map at the refined one.
 
     Parameters
     ----------

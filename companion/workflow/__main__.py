@@ -1,4 +1,4 @@
-"""What the workflow's rules call: data, one training, one part of a study, its gathering, or one notebook."""
+"""Entry point of the workflow's rules: data, one training, one part of a study, its gathering, or one notebook."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from xrcore import XrcoreError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a step and return the exit code: 2 for what a user can mend, said in one line."""
+    """Run a step and return the exit code: 2, after one line, for an error of the user."""
     parser = argparse.ArgumentParser(prog="python -m companion.workflow", description=__doc__)
     parser.add_argument("profile", help="smoke, laptop or paper: reads workflow/PROFILE.yaml")
     parser.add_argument("--root", type=Path, default=Path(), help="the repository, default the working directory")
@@ -66,7 +66,7 @@ def run(given: argparse.Namespace) -> None:
 
 
 def _obtain(paths: Paths, name: str) -> None:
-    """Have an entry of the data manifest where the experiments find it, and note so."""
+    """Fetch an entry of the data manifest and mark it as present."""
     from companion.datasets.store import HERE, MIRRORED, Store
     from companion.studies.common.provenance import write
 

@@ -1,4 +1,4 @@
-"""Run the workflow: Snakemake, with what makes an interrupted run go on."""
+"""Run Snakemake so that an interrupted run can be continued."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SETTINGS = (
     # other settings (params) or newer input; not other code, which is for whoever changed it to judge (--forcerun)
     *("--rerun-triggers", "mtime", "params"),
     "--show-failed-logs",
-    "--nolock",  # its locks outlive a run that was killed; ours does not
+    "--nolock",  # its locks outlive a killed run; `_alone` locks the clone instead
 )
 
 
@@ -64,7 +64,7 @@ def run(profile: str, *, root: Path = Path(), cores: int | None = None, dry_run:
     command += [] if elsewhere and cores is None else ["--cores", str(cores or available_cores())]
     command += ["--dry-run"] if dry_run else []
     command += [*extra, "--config", f"profile={profile}"]
-    with _alone(root) as held:  # Snakemake holds the clone too, should it outlive us
+    with _alone(root) as held:  # Snakemake inherits the lock, in case it outlives this process
         return _wait(subprocess.Popen(command, cwd=root, pass_fds=held))
 
 
@@ -83,7 +83,7 @@ def _wait(process: subprocess.Popen[bytes]) -> int:
 
 @contextmanager
 def _alone(root: Path) -> Iterator[tuple[int, ...]]:
-    """Holds the clone, and yields what holds it; the system lets go of it when the last process that holds it ends."""
+    """Lock the clone and yield the lock's file descriptor; the system releases it when the last process that has it ends."""
     try:
         import fcntl
     except ImportError:  # Windows

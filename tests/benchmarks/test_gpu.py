@@ -36,7 +36,7 @@ interpreted = pytest.mark.skipif(
 @interpreted
 @pytest.mark.skipif(not nanodrr.installed(), reason="nanodrr is not installed")
 def test_dry_run_fills_every_row_and_owns_up():
-    table = gpu.measured(Clock(), TINY, paper=True)
+    table = gpu.measure_parts(Clock(), TINY, paper=True)
     assert missing(table) == []
     assert all(row["median"] >= 0 and row["met"] is None and row["note"] == gpu.DRY for row in table)
     timed = [row for row in table if row["unit"] in ("ms", "images/s")]
@@ -44,7 +44,7 @@ def test_dry_run_fills_every_row_and_owns_up():
 
 
 def test_without_a_gpu_rows_are_empty():
-    table = gpu.measured(None, TINY)
+    table = gpu.measure_parts(None, TINY)
     assert len({row["what"] for row in table}) == len(table) > 25
     assert missing(table) == [row["what"] for row in table]
     assert all(row[field] is None for row in table for field in ("median", "low", "high", "repeats", "met"))
@@ -61,7 +61,7 @@ def test_a_part_that_fails_leaves_a_note_and_the_others_are_measured():
         yield rows[2], Figure(value=2.0)
 
     parts = (gpu.Part(name="one", rows=tuple(rows[:2]), measure=breaks), gpu.Part(name="two", rows=tuple(rows[2:]), measure=works))
-    a, b, c, d, *_ = gpu.measured(Clock(), TINY, parts=parts)
+    a, b, c, d, *_ = gpu.measure_parts(Clock(), TINY, parts=parts)
     assert (a["median"], c["median"]) == (1.0, 2.0)
     assert (b["median"], b["note"]) == (None, "OutOfMemoryError: no memory left")
     assert (d["median"], d["note"]) == (None, "left out by its part")

@@ -1,4 +1,4 @@
-"""Made-up results of the studies, as they keep them: a row a case."""
+"""Made-up results of the studies, as they keep them: one row per case."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from xrcore.geometry import POSE_NAMES
 
 
 def made_up(method: str, mtre: np.ndarray, *, seed: int = 0, patient: str = "1", protocol: str = "paper") -> pd.DataFrame:
-    """Results of a method, a row a case, as studies keep them."""
+    """Results of a method, one row per case, as studies keep them."""
     cases = pd.DataFrame({"method": method, "patient": patient, "test_set": "t", "protocol": protocol, "case": range(len(mtre))})
     cases[["mtre_mm", "mpd_mm", "pd_mm"]] = np.outer(mtre, [1.0, 0.5, 0.25])
     for place, name in enumerate(POSE_NAMES):

@@ -1,4 +1,4 @@
-"""What studies share: parts that grow and can be taken up, and a result that knows where it comes from."""
+"""Base class of the studies: parts that can be interrupted and continued, and a result with its provenance."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from xrcore import XrcoreError
 from xrcore.utilities import atomic_file, fingerprint
 
 _DIGITS = 5  # of what is kept in results/
-_TOLD = ("commit", "uncommitted", "minutes")  # of each training and part
+_KEPT = ("commit", "uncommitted", "minutes")  # of each training and part
 
 
 class Study(ABC):
-    """One question, its parts measured apart and then gathered.
+    """One study: its parts are measured separately and then gathered into one table.
 
     Attributes
     ----------
@@ -87,7 +87,7 @@ class Study(ABC):
         return tuple(dict.fromkeys(entry for name in self.trainings(plan, part) for entry in plan.trainings[name].entries))
 
     def setup(self, plan: Plan, part: str) -> str:
-        """Digest what a part depends on.
+        """Return a digest of what a part depends on.
 
         Parameters
         ----------
@@ -139,11 +139,11 @@ class Study(ABC):
         Returns
         -------
         DataFrame
-            A row a case.
+            One row per case.
         """
 
     def finish(self, plan: Plan, paths: Paths, table: pd.DataFrame) -> pd.DataFrame:
-        """Do what is to be done once with all parts, such as columns or images besides.
+        """Complete the gathered table, such as by further columns or images; by default unchanged.
 
         Parameters
         ----------
@@ -162,7 +162,7 @@ class Study(ABC):
         return table
 
     def measure(self, plan: Plan, paths: Paths, part: str) -> None:
-        """Measure a part into build/, with where it comes from.
+        """Measure a part into build/, with its provenance.
 
         Parameters
         ----------
@@ -195,7 +195,7 @@ class Study(ABC):
         write(kept.with_suffix(".json"), origin(paths.root, seed=plan.seed, minutes=spent, setup=self.setup(plan, part)))
 
     def gather(self, plan: Plan, paths: Paths) -> None:
-        """Gather all parts into results/PROFILE/STUDY.csv, and where they come from into its .json.
+        """Gather all parts into results/PROFILE/STUDY.csv, and their provenance into its .json.
 
         Parameters
         ----------
@@ -223,7 +223,7 @@ class Study(ABC):
         names = dict.fromkeys(name for part in self.parts(plan) for name in self.trainings(plan, part))
         trained = {name: json.loads(paths.origin(name).read_text(encoding="utf-8")) for name in names}
         spent = sum(record["minutes"] for record in records.values()) + (time.perf_counter() - began) / 60
-        told = origin(
+        described = origin(
             paths.root,
             seed=plan.seed,
             minutes=spent,
@@ -231,24 +231,24 @@ class Study(ABC):
             profile=plan.name,
             options=asdict(self.options(plan)),
             training_minutes=round(sum(record["minutes"] for record in trained.values()), 2),
-            trainings={name: {k: record[k] for k in (*_TOLD, "seed", "images")} for name, record in trained.items()},
-            parts={name: {k: record[k] for k in (*_TOLD, "machine")} for name, record in records.items()},
+            trainings={name: {k: record[k] for k in (*_KEPT, "seed", "images")} for name, record in trained.items()},
+            parts={name: {k: record[k] for k in (*_KEPT, "machine")} for name, record in records.items()},
         )
         # of the measurements, not of who gathered them
-        told["machine"] = next(iter(records.values()))["machine"]
-        told["uncommitted"] = any(record["uncommitted"] for record in (told, *records.values(), *trained.values()))
-        write(paths.result(self.name, ".json"), told)
-        write(paths.gathered(self.name), told)
+        described["machine"] = next(iter(records.values()))["machine"]
+        described["uncommitted"] = any(record["uncommitted"] for record in (described, *records.values(), *trained.values()))
+        write(paths.result(self.name, ".json"), described)
+        write(paths.gathered(self.name), described)
 
 
 def _minutes_before(growing: Path) -> float:
-    """What an interrupted run spent already, as far as it could say so."""
+    """Minutes that an interrupted run recorded before."""
     file = growing.with_suffix(".minutes.json")
     return float(json.loads(file.read_text())["minutes"]) if file.exists() and growing.exists() else 0.0
 
 
 def save_images(path: Path, images: dict[str, Any]) -> None:
-    """Write arrays as .npz, whole or not at all.
+    """Write arrays as .npz, atomically.
 
     Parameters
     ----------

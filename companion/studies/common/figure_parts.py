@@ -1,4 +1,4 @@
-"""What the figures of the studies share: the paper's hollow mark, the line of success, rows of dots with intervals."""
+"""Shared helpers for figures: the paper's hollow mark, the line of success, rows of dots with intervals."""
 
 from __future__ import annotations
 

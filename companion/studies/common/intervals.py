@@ -1,4 +1,4 @@
-"""How sure is a mean over trainings and test poses, when there are few trainings and every one of them meets the same poses?"""
+"""Confidence intervals of a mean over a few training seeds and the test poses that all seeds share."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def estimate(values: pd.DataFrame, confidence: float = 0.95) -> Estimate:
     Parameters
     ----------
     values : DataFrame
-        A row a seed and a column a pose; NaN for what has no answer.
+        One row per seed and one column per pose; NaN for what has no answer.
     confidence : float
         Of the interval.
 
@@ -72,12 +72,12 @@ def estimate(values: pd.DataFrame, confidence: float = 0.95) -> Estimate:
 
 
 def by_seed_and_case(cases: pd.DataFrame, value: str = "mtre_mm") -> pd.DataFrame:
-    """Arrange one method's cases with a row a seed and a column a pose.
+    """Arrange one method's cases with one row per seed and one column per pose.
 
     Parameters
     ----------
     cases : DataFrame
-        A row a case; columns seed, case and `value`.
+        One row per case; columns seed, case and `value`.
     value : str
         The column that is arranged.
 
@@ -102,7 +102,7 @@ def difference(before: pd.DataFrame, after: pd.DataFrame, confidence: float = 0.
     Parameters
     ----------
     before, after : DataFrame
-        A row a seed and a column a pose.
+        One row per seed and one column per pose.
     confidence : float
         Of the interval.
 

@@ -1,4 +1,4 @@
-"""Where a profile's files lie, below the repository's root."""
+"""Paths of a profile's files, below the repository's root."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Paths:
-    """A profile's files: build/ holds what is large or in the making, results/ and figures/ what is kept.
+    """A profile's files: build/ holds large and intermediate files, results/ and figures/ what is kept.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class Paths:
 
     @property
     def build(self) -> Path:
-        """Folder of what is in the making."""
+        """Folder of large and intermediate files."""
         return self.root / "build" / self.profile
 
     @property
@@ -43,11 +43,11 @@ class Paths:
 
     @property
     def pages(self) -> Path:
-        """Folder of notebooks run on whatever results are there; not those of the workflow, which vouch for results of its own."""
+        """Folder of notebooks run on any results present; the workflow's own notebooks are certified by its run."""
         return self.root / "build" / "pages" / self.profile
 
     def data(self, entry: str) -> Path:
-        """Name the file that says that an entry of the data manifest is there.
+        """Return the file that marks an entry of the data manifest as present.
 
         Parameters
         ----------
@@ -77,7 +77,7 @@ class Paths:
         return self.build / "models" / training
 
     def origin(self, training: str) -> Path:
-        """Name the file that says where a model comes from; written last, so that it says that the training is done.
+        """Return the file with a model's provenance; it is written last and so marks the training as done.
 
         Parameters
         ----------
@@ -107,7 +107,7 @@ class Paths:
         return self.build / "parts" / study / part
 
     def gathered(self, study: str) -> Path:
-        """Name the file that says that a study's results are this clone's own, not those that came with it.
+        """Return the file that marks a study's results as computed here, not shipped with the repository.
 
         Parameters
         ----------

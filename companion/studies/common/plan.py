@@ -1,4 +1,4 @@
-"""Plan: a profile of the reproduction, read from workflow/PROFILE.yaml."""
+"""What a profile of the reproduction computes, read from workflow/PROFILE.yaml."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Training:
 
     @property
     def setup(self) -> str:
-        """Digits that tell trainings apart whose models differ."""
+        """Digest of everything that determines the model."""
         return digest(self.subject.number, self.settings)
 
 
@@ -169,14 +169,14 @@ class WristSize:
     ----------
     starts : int
         Searches of a case, each from another place.
-    twin : bool
-        On the made-up wrist instead of the real one.
+    simulated : bool
+        On the simulated wrist instead of the real one.
     cases : int or None
         The first so many.
     """
 
     starts: int
-    twin: bool = False
+    simulated: bool = False
     cases: int | None = None
 
 
@@ -271,9 +271,9 @@ class Plan:
             "wrist": WristSize,
             "speed": SpeedSize,
         }
-        given: dict[str, Any] = {name: _made(kind, values.get(name), f"{path}: {name}") for name, kind in kinds.items()}
-        rest = {name: _frozen(value) for name, value in values.items() if name not in kinds}
-        plan = _made(cls, {"name": path.stem, **rest, **given}, str(path))
+        given: dict[str, Any] = {name: _build(kind, values.get(name), f"{path}: {name}") for name, kind in kinds.items()}
+        rest = {name: _freeze(value) for name, value in values.items() if name not in kinds}
+        plan = _build(cls, {"name": path.stem, **rest, **given}, str(path))
         if bool(plan.patients) == bool(plan.phantoms):
             raise XrcoreError(f"{path}: give patients or phantoms, one of them")
         known = {patient.number for patient in PATIENTS}
@@ -349,7 +349,7 @@ class Plan:
 
 
 def slug(subject: Subject) -> str:
-    """Write a subject's number where a file's name has no place for "#".
+    """Return a subject's number as it appears in names of files, which cannot hold "#".
 
     Parameters
     ----------
@@ -381,7 +381,7 @@ def entries_of(subject: Subject) -> tuple[str, ...]:
     return (within.name,) if isinstance(within, Patient) else ()
 
 
-def _made(kind: type[_T], values: Any, where: str) -> _T:
+def _build(kind: type[_T], values: Any, where: str) -> _T:
     if not isinstance(values, dict):
         raise XrcoreError(f"{where}: is missing")
     names = {f.name for f in fields(kind)}  # type: ignore[arg-type]
@@ -389,10 +389,10 @@ def _made(kind: type[_T], values: Any, where: str) -> _T:
         if name not in names:
             raise XrcoreError(f"{where}: no field {name!r}; it has {', '.join(sorted(names))}")
     try:
-        return kind(**{name: _frozen(value) for name, value in values.items()})
+        return kind(**{name: _freeze(value) for name, value in values.items()})
     except TypeError as error:
         raise XrcoreError(f"{where}: {str(error).partition('() ')[2] or error}") from None
 
 
-def _frozen(value: Any) -> Any:
+def _freeze(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""Where a result comes from: commit, seed, machine, minutes."""
+"""Provenance of a result: commit, seed, machine, minutes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def origin(root: Path, *, seed: int, minutes: float, **more: Any) -> dict[str, A
     minutes : float
         That it took.
     **more : object
-        To be told besides.
+        Further entries of the description.
 
     Returns
     -------
@@ -47,7 +47,7 @@ def origin(root: Path, *, seed: int, minutes: float, **more: Any) -> dict[str, A
 
 
 def write(path: Path, record: dict[str, Any]) -> None:
-    """Write a description as JSON, whole or not at all.
+    """Write a description as JSON, atomically.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Report: what a notebook reads, and where its table and figure go."""
+"""The results that a notebook reads, and the files that its table and figure are written to."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Report:
         Returns
         -------
         DataFrame
-            A row a case.
+            One row per case.
         """
         return pd.read_csv(self._existing(study, ".csv"), dtype=_NUMBERS)
 
@@ -115,7 +115,7 @@ class Report:
 
     @cached_property
     def smoke(self) -> bool:
-        """Whether the numbers mean nothing."""
+        """Whether the profile only checks that everything runs; its numbers mean nothing."""
         return self.paths.profile == "smoke"
 
     def keep_table(self, table: pd.DataFrame, suffix: str = "") -> pd.DataFrame:

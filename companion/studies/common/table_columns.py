@@ -1,4 +1,4 @@
-"""What the tables share: columns of errors by group, and the paper's numbers beside ours. Columns ending in _paper are the paper's."""
+"""Shared helpers for tables: columns of errors by group beside the paper's, whose names end in _paper."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def in_columns(cases: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     Parameters
     ----------
     cases : DataFrame
-        A row a case.
+        One row per case.
     by : sequence of str
         Columns that name the groups.
 
     Returns
     -------
     DataFrame
-        A row a group: mean and population standard deviation of mTRE, mPD [mm] and each number's absolute error [deg, mm] over the cases
-        with an answer, and the success rate [%], for which no answer is a failure.
+        One row per group: mean and population standard deviation of mTRE, mPD [mm] and each number's absolute error [deg, mm] over
+        the cases with an answer, and the success rate [%], for which no answer is a failure.
     """
     rows: dict[Any, dict[str, float]] = {}
     for key, group in cases.groupby(list(by), sort=False):
@@ -56,14 +56,14 @@ def success_and_error(cases: pd.DataFrame, by: str) -> pd.DataFrame:
     Parameters
     ----------
     cases : DataFrame
-        A row a case.
+        One row per case.
     by : str
         The column that names the groups.
 
     Returns
     -------
     DataFrame
-        A row a group; see `companion.experiments.summary`.
+        One row per group; see `companion.experiments.summary`.
     """
     found = summary(cases, [by]).set_index(by)
     return found.rename(columns={old: new for new, old in {**_MTRE, **SUCCESS_COLUMNS}.items()})[
@@ -107,13 +107,13 @@ def of_paper(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Those columns, under the names of ours.
+        Those columns, under the names without `_paper`.
     """
     return table.filter(regex="_paper$").rename(columns=lambda name: name.removesuffix("_paper"))
 
 
 def beside(table: pd.DataFrame) -> pd.DataFrame:
-    """Put the paper's row above ours, where it has one.
+    """Put the paper's row above the measured one, where it has one.
 
     Parameters
     ----------
@@ -131,12 +131,12 @@ def beside(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def typical(cases: pd.DataFrame, method: str, count: int = 1) -> list[int]:
-    """Choose cases to show by a method's mTRE and not by their looks.
+    """Choose cases to show by a method's mTRE.
 
     Parameters
     ----------
     cases : DataFrame
-        A row a case.
+        One row per case.
     method : str
         Whose errors count.
     count : int

@@ -1,4 +1,4 @@
-"""Tables as a notebook shows them: rounded, the same on every machine."""
+"""Format tables for notebooks: rounded texts, the same on every machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Make a training of the plan, or find its model."""
+"""Run a training of the plan, or load its model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from xrcore.geometry import PAPER_CARM
 
 
 def make(plan: Plan, paths: Paths, name: str) -> PoseRegressor:
-    """Train, going on from a checkpoint where there is one.
+    """Train, continuing from a checkpoint where there is one.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What the paper reports (Zhang et al., MICCAI 2023), a CSV a table."""
+"""What the paper reports (Zhang et al., MICCAI 2023), one CSV per table."""
 
 from __future__ import annotations
 

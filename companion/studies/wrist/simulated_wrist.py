@@ -1,4 +1,4 @@
-"""A made-up wrist in the layout of the real one, with poses that are known: for tests, and for a profile without data."""
+"""A simulated wrist in the files of the real one, with known poses: for tests, and for a profile without data."""
 
 from __future__ import annotations
 

@@ -59,11 +59,11 @@ def run(
 
     Each method's answer to a case is, of its seeds' ends within REACH, the one most similar to its own images. Rows, in order:
 
-    kind "answer": a row a bone, frame and method with `similarity` (gradient ZNCC in its own views), NCC, SSIM and CSS in camera 1 and in
-        camera 2 over the bone's region, how many `seeds` ended within 1 mm and 1 degree of it (`repeats`), and the median distance
+    kind "answer": one row per bone, frame and method with `similarity` (gradient ZNCC in its own views), NCC, SSIM and CSS in camera 1 and
+        in camera 2 over the bone's region, how many `seeds` ended within 1 mm and 1 degree of it (`repeats`), and the median distance
         and angle of all seeds' ends from it (`spread_mm`, `spread_deg`).
-    kind "disagreement": a row a bone, frame and pair of methods. `distance_mm`: mean distance of landmarks on the bone. `angle_deg`: the
-        angle between, `shaft_deg` of it about the bone's long axis and `tilt_deg` the rest. The mean displacement of the landmarks is the
+    kind "disagreement": one row per bone, frame and pair of methods. `distance_mm`: mean distance of landmarks on the bone. `angle_deg`:
+        the angle between, `shaft_deg` of it about the bone's long axis and `tilt_deg` the rest. The mean displacement of the landmarks is the
         sum of three parts, along camera 1's depth, along camera 2's, and along the direction square to both: `depth_1_mm`, `depth_2_mm`,
         `out_of_depth_mm`. `across_1_mm`, `across_2_mm`: what is square to one camera's depth, which is what that camera sees well;
         of interest where that camera alone is compared with both.
@@ -109,7 +109,7 @@ def run(
             row["repeats"] = sum(d < 1 and a < 1 for d, a in away)
             row["spread_mm"], row["spread_deg"] = (float(np.median(x)) for x in zip(*away, strict=True))
             for c, view in views.items():
-                fixed, moving, region = compared(view, volume, best.rig_from_ct)
+                fixed, moving, region = comparison_region(view, volume, best.rig_from_ct)
                 row |= {f"{name}_{c}": value for name, value in _likeness(fixed, moving, region).items()}
                 key = f"{bone}_{frame}_{method.replace(' ', '')}_view{c}"
                 images |= {f"{key}_xray": fixed.numpy(), f"{key}_drr": moving.numpy(), f"{key}_region": region.numpy()}
@@ -131,7 +131,7 @@ def run(
 
 
 def start(case: tuple[str, int], volume: Volume, seed: int | None = None) -> Float[Tensor, "4 4"]:
-    """Place a bone where the operator says.
+    """Return the pose of a bone that the operator gave.
 
     Parameters
     ----------
@@ -193,7 +193,7 @@ def disagreement(a: Float[Tensor, "4 4"], b: Float[Tensor, "4 4"], volume: Volum
     return out | dict(zip(("depth_1_mm", "depth_2_mm", "out_of_depth_mm"), parts, strict=True))
 
 
-def compared(
+def comparison_region(
     view: View, volume: Volume, rig_from_ct: Float[Tensor, "4 4"]
 ) -> tuple[Float[Tensor, "H W"], Float[Tensor, "H W"], Bool[Tensor, "H W"]]:
     """Cut out what is compared of an X-ray, and render the bone there.

@@ -1,4 +1,4 @@
-"""Whose CTs the experiments use, and where they lie."""
+"""The patients of the experiments and the files of their CTs."""
 
 from __future__ import annotations
 
