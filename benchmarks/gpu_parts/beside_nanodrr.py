@@ -1,7 +1,7 @@
 """Compare xrcore's kernel with nanodrr's fused Triton kernel: one material, the same rays, as many samples per ray, calls interleaved.
 
-nanodrr's samples are trilinear (8 reads) and evenly spaced between a ray's ends in the grid; xrcore's are bilinear (4 reads), one per slice,
-without the slices in air.
+nanodrr's samples are trilinear (8 reads) and evenly spaced between a ray's ends in the grid; xrcore's are bilinear (4 reads), one per
+slice, without the slices in air.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from gpu_parts.scene import Scene
 
 from xrcore.ct.volume import Volume
 from xrcore.geometry.presets import PAPER_CARM
-from xrcore.learning.training import Step, TrainingSettings, train, training_steps
+from xrcore.learning.training import TrainingSettings, TrainingStep, train, training_steps
 from xrcore.learning.training.schedule import Schedule
 from xrcore.learning.training.stream import DrrStream
 
@@ -43,7 +43,7 @@ class Steps:
         self.training = training_steps(volume, PAPER_CARM, settings.changed(validation=1), device=clock.device)
         self.whole: list[float] = []
         self.rendering: list[float] = []
-        self.last: Step | None = None
+        self.last: TrainingStep | None = None
 
     def step(self) -> None:
         """Run one step with the GPU idle before and after it; the first also prepares the training."""

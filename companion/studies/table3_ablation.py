@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from companion.experiments import prediction, refinement, registration, run
 from companion.studies.common.base import Study
 from companion.studies.common.figure_parts import draw_interval, draw_paper, name_rows, paper_key
-from companion.studies.common.intervals import by_seed_and_case, difference, estimate, verdict
+from companion.studies.common.intervals import by_seed_and_case, conclusion, difference, estimate
 from companion.studies.common.paths import Paths
 from companion.studies.common.plan import INCREMENTAL, LABELS, VARIANTS, Plan
 from companion.studies.common.table_columns import in_columns, in_order
@@ -130,7 +130,7 @@ def steps(cases: pd.DataFrame) -> pd.DataFrame:
             "seeds": change.seeds,
             "seeds_helped": int((both.mean(axis=1) < 0).sum()),
             "poses": change.poses,
-            "verdict": verdict(change),
+            "verdict": conclusion(change),
             "difference_paper": paper[after] - paper[before] if known else np.nan,
             "percent_paper": 100 * (paper[after] / paper[before] - 1) if known else np.nan,
         }

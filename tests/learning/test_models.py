@@ -28,7 +28,7 @@ from xrcore._util.errors import XrcoreError
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
 from xrcore.learning.methods import method_named
-from xrcore.learning.methods.normalisation import standardised
+from xrcore.learning.methods.normalisation import normalise
 from xrcore.learning.models import PoseRegressor
 from xrcore.learning.models.identity import CtIdentity
 from xrcore.learning.models.resampling import check_geometry, resample_xray
@@ -71,7 +71,7 @@ def test_standardised_inside_the_mask():
     image = 3 + 2 * torch.rand(2, 16, 20, generator=torch.Generator().manual_seed(0))
     mask = torch.zeros(2, 16, 20, dtype=torch.bool)
     mask[0, 2:12, 3:18], mask[1, :, 5:9] = True, True
-    seen = standardised(image, mask, "standard")
+    seen = normalise(image, mask, "standard")
     assert seen.shape == (2, 1, 16, 20)
     for i in range(2):
         inside = seen[i, 0][mask[i]]
@@ -79,29 +79,29 @@ def test_standardised_inside_the_mask():
         assert float(inside.var(correction=0)) == pytest.approx(1, abs=1e-4)
         assert not seen[i, 0][~mask[i]].any()
     # neither gain, offset nor what lies outside the mask counts
-    assert_close(standardised(torch.where(mask, 40 * image - 100, 1e6), mask, "standard"), seen, rtol=1e-3, atol=1e-4)
+    assert_close(normalise(torch.where(mask, 40 * image - 100, 1e6), mask, "standard"), seen, rtol=1e-3, atol=1e-4)
 
 
 def test_standardised_is_clipped_and_bears_flat_and_empty_images():
     image = torch.zeros(1, 30, 30)
     image[0, 3, 3] = 1e3
     everywhere = torch.ones(1, 30, 30, dtype=torch.bool)
-    assert float(standardised(image, everywhere, "standard").max()) == 5.0
+    assert float(normalise(image, everywhere, "standard").max()) == 5.0
     for normalisation in ("standard", "min-max"):
-        assert torch.isfinite(standardised(torch.full((1, 8, 8), 2.0), everywhere[:, :8, :8], normalisation)).all()
-    assert not standardised(image, ~everywhere, "standard").any()
+        assert torch.isfinite(normalise(torch.full((1, 8, 8), 2.0), everywhere[:, :8, :8], normalisation)).all()
+    assert not normalise(image, ~everywhere, "standard").any()
 
 
 def test_min_max_is_the_papers_bone_dark():
     image = torch.linspace(2, 6, 48).reshape(1, 6, 8)
     mask = torch.ones(1, 6, 8, dtype=torch.bool)
     mask[0, 0] = False
-    seen = standardised(image, mask, "min-max")[0, 0]
+    seen = normalise(image, mask, "min-max")[0, 0]
     assert float(seen[1, 0]) == pytest.approx(1.0)  # the least attenuation
     assert float(seen[-1, -1]) == pytest.approx(0.0)
     assert (seen[1:].flatten().diff() < 0).all()
     assert not seen[0].any()
-    assert_close(standardised(5 * image + 3, mask, "min-max")[0, 0], seen)
+    assert_close(normalise(5 * image + 3, mask, "min-max")[0, 0], seen)
 
 
 def test_an_xray_of_more_pixels_is_averaged():

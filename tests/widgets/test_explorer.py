@@ -13,13 +13,14 @@ from xrcore.widgets import PoseExplorer, PoseState
 from xrcore.widgets.canvas import Canvas
 from xrcore.widgets.choices import BEAMS
 from xrcore.widgets.explorer import STANDARD_VIEWS
-from xrcore.widgets.gestures import turned
+from xrcore.widgets.gestures import turn_pose
 
 
 def test_views_are_what_a_radiographer_calls_so():
     isocenter = volume().isocenter
     sources = {
-        name: turned(Pose.zero(), **view).world_from_camera(CARM, isocenter)[0, :3, 3] - isocenter for name, view in STANDARD_VIEWS.items()
+        name: turn_pose(Pose.zero(), **view).world_from_camera(CARM, isocenter)[0, :3, 3] - isocenter
+        for name, view in STANDARD_VIEWS.items()
     }
     left, back, head = torch.eye(3, dtype=torch.float64)
     reach = CARM.source_to_isocenter

@@ -13,7 +13,7 @@ import xrcore as xr
 from xrcore import CArm, Pose
 from xrcore.widgets import PoseState
 from xrcore.widgets.canvas import Canvas
-from xrcore.widgets.gestures import PoseGestures, shifted, turned
+from xrcore.widgets.gestures import PoseGestures, shift_pose, turn_pose
 
 TILTED = Pose(rx=12.0, ry=-35.0, rz=8.0)
 
@@ -43,14 +43,14 @@ def beside(*way: float) -> Any:
 @pytest.mark.parametrize("way", [(0.1, 0.0), (0.0, -0.07), (-0.06, 0.05)])
 def test_a_shift_moves_the_isocentre_with_the_hand(pose: Pose, carm: CArm, way: tuple[float, float]):
     isocenter = volume().isocenter[None]
-    moved = (at(shifted(pose, carm, *way), isocenter, carm) - at(pose, isocenter, carm))[0] / carm.shape[1]
+    moved = (at(shift_pose(pose, carm, *way), isocenter, carm) - at(pose, isocenter, carm))[0] / carm.shape[1]
     torch.testing.assert_close(moved, torch.tensor([way[1], way[0]], dtype=torch.float64), atol=1e-3, rtol=0)
 
 
 def test_a_shift_moves_oblong_pixels_with_the_hand():
     carm = replace(CARM, shape=(64, 128), pixel_spacing=(6.75, 3.375))
     isocenter = volume().isocenter[None]
-    row, col = (at(shifted(Pose.zero(), carm, 0.1, 0.05), isocenter, carm) - at(Pose.zero(), isocenter, carm))[0] / 128
+    row, col = (at(shift_pose(Pose.zero(), carm, 0.1, 0.05), isocenter, carm) - at(Pose.zero(), isocenter, carm))[0] / 128
     assert float(col) == pytest.approx(0.1, abs=1e-3)
     assert float(row) == pytest.approx(0.05, abs=1e-3)
 
@@ -64,14 +64,14 @@ def test_a_shift_moves_the_picture_with_the_hand():
     thing = xr.Volume(density=plate, materials=("bone",), world_from_voxel=matrix)
     before = xr.render(thing, CARM, Pose.zero())[0]
     for right, down in ((5, 0), (0, 4), (-3, -6)):
-        after = xr.render(thing, CARM, shifted(Pose.zero(), CARM, right / 64, down / 64))[0]
+        after = xr.render(thing, CARM, shift_pose(Pose.zero(), CARM, right / 64, down / 64))[0]
         same = torch.roll(before, (down, right), (0, 1))[10:-10, 10:-10]
         assert float((after[10:-10, 10:-10] - same).abs().max()) < 0.02 * float(before.max())
         assert float((after - before).abs().max()) > 0.5 * float(before.max())
 
 
 def test_a_shift_turns_nothing():
-    before, after = (p.world_from_camera(CARM, volume().isocenter)[0, :3, :3] for p in (POSE, shifted(POSE, CARM, 0.2, -0.1)))
+    before, after = (p.world_from_camera(CARM, volume().isocenter)[0, :3, :3] for p in (POSE, shift_pose(POSE, CARM, 0.2, -0.1)))
     torch.testing.assert_close(after, before, atol=1e-9, rtol=0)
 
 
@@ -164,17 +164,17 @@ def test_one_drag_follows_another():
     page(press=1, dx=0.1)
     page(press=2, dx=0.05, dy=0.02)
     last = page(press=2, dx=0.03, dy=0.01)
-    assert close(last, shifted(shifted(TILTED, CARM, 0.1, 0.0), CARM, 0.03, 0.01))
+    assert close(last, shift_pose(shift_pose(TILTED, CARM, 0.1, 0.0), CARM, 0.03, 0.01))
 
 
 def test_a_drag_after_keys_begins_where_they_led():
     page = Page()
     page(press=1, dx=0.1)
     keyed = page(press=1, dx=0.1, keys={"]": 5})
-    assert close(page(press=2, dx=0.04, keys={"]": 5}), shifted(keyed, CARM, 0.04, 0.0))
+    assert close(page(press=2, dx=0.04, keys={"]": 5}), shift_pose(keyed, CARM, 0.04, 0.0))
     page = Page()
     keyed = page(keys={"]": 5})
-    assert close(page(press=1, dx=0.04, keys={"]": 5}), shifted(keyed, CARM, 0.04, 0.0))
+    assert close(page(press=1, dx=0.04, keys={"]": 5}), shift_pose(keyed, CARM, 0.04, 0.0))
 
 
 def test_the_wheel_during_a_drag_is_not_undone_by_it():
@@ -190,22 +190,22 @@ def test_keys_and_then_a_drag_under_one_press():
     page(press=1, wheel=0)
     page(press=1, keys={"]": 1})
     keyed = page(press=1, keys={"]": 3})
-    assert close(keyed, turned(TILTED, rz=-3.0))
-    assert close(page(press=1, dx=0.1, keys={"]": 3}), shifted(keyed, CARM, 0.1, 0.0))
+    assert close(keyed, turn_pose(TILTED, rz=-3.0))
+    assert close(page(press=1, dx=0.1, keys={"]": 3}), shift_pose(keyed, CARM, 0.1, 0.0))
 
 
 def test_a_drag_back_to_where_it_began_undoes_itself():
     page = Page()
     page(press=1, dx=0.1, dy=0.1)
     assert close(page(press=1), TILTED)
-    assert close(page(press=1, dx=0.1), shifted(TILTED, CARM, 0.1, 0.0))
+    assert close(page(press=1, dx=0.1), shift_pose(TILTED, CARM, 0.1, 0.0))
 
 
 def test_a_drag_takes_up_the_pose_that_something_else_set():
     page = Page()
     page(press=1, dx=0.1)
     page.state.pose = Pose(ry=20.0)
-    assert close(page(press=2, dx=0.1), shifted(Pose(ry=20.0), CARM, 0.1, 0.0))
+    assert close(page(press=2, dx=0.1), shift_pose(Pose(ry=20.0), CARM, 0.1, 0.0))
 
 
 def test_home_goes_home_once():
@@ -214,7 +214,7 @@ def test_home_goes_home_once():
     assert page(press=1, dx=0.1, keys={"Home": 1}) == Pose.zero()
     assert page.homes == 1
     assert close(page(press=1, dx=0.1, keys={"Home": 1, "]": 1}), Pose(rz=-1.0))
-    assert close(page(press=2, dx=0.1, keys={"Home": 1, "]": 1}), shifted(Pose(rz=-1.0), CARM, 0.1, 0.0))
+    assert close(page(press=2, dx=0.1, keys={"Home": 1, "]": 1}), shift_pose(Pose(rz=-1.0), CARM, 0.1, 0.0))
     assert page.homes == 1
     assert page(press=2, dx=0.1, keys={"Home": 2, "]": 1}) == Pose.zero()
 
@@ -224,5 +224,5 @@ def test_unknown_keys_do_nothing():
 
 
 def test_turned_adds_by_name():
-    assert turned(POSE, rx=1.0, tz=-2.0) == Pose(POSE.numbers + torch.tensor([1.0, 0, 0, 0, 0, -2.0], dtype=torch.float64))
-    assert turned(POSE) == POSE
+    assert turn_pose(POSE, rx=1.0, tz=-2.0) == Pose(POSE.numbers + torch.tensor([1.0, 0, 0, 0, 0, -2.0], dtype=torch.float64))
+    assert turn_pose(POSE) == POSE

@@ -11,7 +11,7 @@ from support.small_pelvis import POSE, drr, volume
 
 from xrcore import Pose, Registration
 from xrcore.widgets import Session
-from xrcore.widgets.html_tables import difference_table, pose_table, verdict
+from xrcore.widgets.html_tables import difference_table, pose_table, verdict_html
 
 
 def outcome(**changes: Any) -> Registration:
@@ -31,22 +31,22 @@ def outcome(**changes: Any) -> Registration:
 
 
 def test_a_verdict_says_what_it_is():
-    assert verdict(None) == ""
-    assert ">not trusted<" in verdict(outcome())
-    text = verdict(outcome(trusted=True))
+    assert verdict_html(None) == ""
+    assert ">not trusted<" in verdict_html(outcome())
+    text = verdict_html(outcome(trusted=True))
     assert ">trusted<" in text
     for fact in ("zncc 0.9123", "1.25 s", "42 images", "step below tolerance"):
         assert fact in text
     assert "<details>" in text
-    assert "<details>" not in verdict(outcome(covariance=None))
+    assert "<details>" not in verdict_html(outcome(covariance=None))
     unseen = torch.diag(torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0, torch.inf], dtype=torch.float64))
     for covariance in (torch.zeros(6, 6, dtype=torch.float64), unseen):
-        assert "nan" not in verdict(outcome(covariance=covariance))
+        assert "nan" not in verdict_html(outcome(covariance=covariance))
 
 
 def test_correlations_are_within_one():
     half = torch.randn(6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    text = verdict(outcome(covariance=half @ half.T))
+    text = verdict_html(outcome(covariance=half @ half.T))
     cells = [float(cell.split("<")[0]) for cell in text.split(')">')[1:]]
     table = np.array(cells).reshape(6, 6)
     np.testing.assert_allclose(np.diag(table), 1.0)
@@ -60,7 +60,7 @@ def test_correlations_are_within_one():
 )
 def test_a_verdict_shows_words_as_words(field: str):
     evil = "<script>alert('&')</script>"
-    text = verdict(outcome(**{field: (evil,) if field in ("reasons", "notes") else evil}))
+    text = verdict_html(outcome(**{field: (evil,) if field in ("reasons", "notes") else evil}))
     assert "<script" not in text
     assert "&lt;script&gt;" in text
 

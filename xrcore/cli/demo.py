@@ -43,7 +43,7 @@ def demo(
     import xrcore
     from xrcore._util.atomic import atomic_folder, check_writable
     from xrcore._util.hashes import fingerprint
-    from xrcore.cli.text import line, program, verdict
+    from xrcore.cli.text import line, program, verdict_lines
     from xrcore.ct import volume_from_hu
     from xrcore.geometry import Pose
     from xrcore.phantom import pelvis, pelvis_hu
@@ -82,7 +82,7 @@ def demo(
         line("X-ray", f"{rows} x {cols} pixels, {settings.kilovolts:g} kV, simulated on a {_XRAY_SPACING:g} mm grid"),
         "",
         *_comparison(result, truth, volume, carm),
-        *verdict(result),
+        *verdict_lines(result),
         line("", f"besides: {around} s"),
         "",
         line("written", f"{out}/: " + ", ".join((*FILES, "ct.nii.gz", "xray.dcm"))),

@@ -61,7 +61,7 @@ def register(
     from xrcore._util.devices import named_device
     from xrcore._util.hashes import fingerprint
     from xrcore.beam import Beam
-    from xrcore.cli.text import line, pose_table, verdict
+    from xrcore.cli.text import line, pose_table, verdict_lines
     from xrcore.learning.models import PoseRegressor
     from xrcore.registration.files import FILES, read_pose, write_registration
     from xrcore.registration.pipeline import register as find
@@ -99,6 +99,6 @@ def register(
     }
     write_registration(out, result, volume, beam, inputs=inputs, options=options)
     rows = [("pose", result.pose.numbers[0].tolist()), ("std. dev.", result.standard_deviation)]
-    print("\n".join([*pose_table(rows), "", *verdict(result), line("written", ", ".join(str(out / name) for name in FILES))]))
+    print("\n".join([*pose_table(rows), "", *verdict_lines(result), line("written", ", ".join(str(out / name) for name in FILES))]))
     if not result.trusted:
         raise typer.Exit(3)

@@ -29,7 +29,7 @@ def pose_table(rows: Iterable[tuple[str, Sequence[float] | None]]) -> list[str]:
     return lines + [line(label, "".join(f"{value:10.2f}" for value in row)) for label, row in rows if row is not None]
 
 
-def verdict(result: Registration) -> list[str]:
+def verdict_lines(result: Registration) -> list[str]:
     """Similarity, trust and time."""
     stages = ", ".join(f"{name} {seconds:.2f}" for name, seconds in result.stages.items())
     trust = "trusted" if result.trusted else "NOT trusted: " + "; ".join(result.reasons)

@@ -28,7 +28,7 @@ _require = partial(require, "TrainingSettings")
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
-    """Say how a model is trained. Every choice the paper leaves open is a field; its default is the laptop's.
+    """Settings of a training. Every choice the paper leaves open is a field; its default is the laptop's.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class TrainingSettings:
     ema : float
         Decay a step of the averaged weights that are validated and saved, 0 for none.
     precision : str
-        Of the network: "float32", "bfloat16", or "auto", bfloat16 where the processor multiplies in it.
+        Of the network: "float32", "bfloat16", or "auto", bfloat16 where the CPU multiplies in it.
     coarse_pixels : int, optional
         Side of the images that the training begins with [pixels], a multiple of 32 below the architecture's; all weights are carried over.
         None: images of full size from the first step on.

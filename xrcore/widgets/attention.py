@@ -1,4 +1,4 @@
-"""AttentionViewer: what a trained network says of an X-ray, where it looks, and how far refinement has to go from there."""
+"""AttentionViewer: a trained network's prediction and attention for an X-ray, and the refinement from it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from xrcore.geometry import Pose
 from xrcore.learning.models import PoseRegressor
 from xrcore.widgets.attention_state import AttentionState
 from xrcore.widgets.debounce import DebouncedDrawing
-from xrcore.widgets.html_tables import difference_table, verdict
+from xrcore.widgets.html_tables import difference_table, verdict_html
 from xrcore.widgets.panel import Panel
 from xrcore.widgets.session import Session
 from xrcore.widgets.sliders import PoseSliders
@@ -160,7 +160,7 @@ class AttentionViewer(Panel):
         self._results.children = (ipw.VBox([ipw.HBox([self.seed, self.protocol]), self.sliders]), *self._results.children)
 
     def _follow(self, change: Any) -> None:
-        """The session has another X-ray, CT or beam."""
+        """Follow the session to another X-ray, CT or beam."""
         session, state = change["owner"], self.state
         state.volume, state.beam = session.volume, session.beam
         state.look_at(session.xray, session.truth)
@@ -183,7 +183,7 @@ class AttentionViewer(Panel):
         self._update()
 
     def _compute(self, draft: bool) -> None:
-        """Whatever is missing; a draft does without refinement, which follows when the input rests."""
+        """Compute what is missing; a draft omits the refinement, which follows when the input rests."""
         state = self.state
         with self.errors_shown():
             if state.xray is None and self.source is not None:
@@ -253,7 +253,7 @@ class AttentionViewer(Panel):
         state = self.state
         poses = {"truth": state.truth, "network": state.prediction, "refined": state.refined.pose if state.refined else None}
         self.table.value = difference_table({name: pose for name, pose in poses.items() if pose is not None})
-        self.outcome.value = verdict(state.refined)
+        self.outcome.value = verdict_html(state.refined)
 
     def _show_panel(self, name: str, remark: str, picture: NDArray | None) -> None:
         self._pictures[name] = (remark, picture)

@@ -1,4 +1,4 @@
-"""The state of an AttentionViewer: an X-ray, the network's prediction and attention, the refinement. No widget in it."""
+"""State of an AttentionViewer: X-ray, prediction, attention, refinement. Holds data only; usable without a notebook."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ACQUIRED = Acquisition(oversample=1)
 
 
 class AttentionState(HasTraits):
-    """A model, an X-ray, and what the model makes of it: traitlets' traits, to `observe`.
+    """A model, an X-ray, the model's prediction and the refinement: traitlets' traits, to `observe`.
 
     Attributes
     ----------
@@ -114,7 +114,7 @@ class AttentionState(HasTraits):
         self.refined = register(self._xray(), self.volume, self.model, beam=self.beam)
 
     def drr(self, pose: Pose) -> Float[Tensor, "H W"]:
-        """Render what the X-ray would look like.
+        """Render the DRR.
 
         Parameters
         ----------
@@ -160,7 +160,7 @@ class AttentionState(HasTraits):
 
 
 def _maps(weights: Float[Tensor, "heads N N"]) -> Float[ndarray, "heads h w"]:
-    """How much each place is looked at: the mean over all that look."""
+    """Attention that each position receives: the mean over all queries."""
     share = weights.mean(1).cpu()
     side = round(share.shape[1] ** 0.5)
     maps: ndarray = share.reshape(-1, side, side).double().numpy()

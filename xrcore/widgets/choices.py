@@ -22,7 +22,7 @@ BEAMS: dict[str, Beam] = {
 
 
 class PatientDropdown(Observer, ipw.Dropdown):
-    """Choose a state's patient; the list shows who is there when others choose. panel: where it shows that a CT cannot be read."""
+    """Choose a state's patient; follows changes made elsewhere. panel: shows an error where a CT cannot be read."""
 
     def __init__(self, state: PoseState, panel: Panel, patients: Mapping[str, VolumeSource], **kwargs: Any) -> None:
         self._state, self._panel, self._patients = state, panel, dict(patients)

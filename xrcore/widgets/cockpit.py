@@ -21,7 +21,7 @@ from xrcore.widgets.choices import BeamDropdown
 from xrcore.widgets.comparison import Comparison
 from xrcore.widgets.debounce import DebouncedDrawing
 from xrcore.widgets.gestures import PoseGestures
-from xrcore.widgets.html_tables import pose_table, verdict
+from xrcore.widgets.html_tables import pose_table, verdict_html
 from xrcore.widgets.input_forms import InputForms
 from xrcore.widgets.panel import Panel
 from xrcore.widgets.session import Session
@@ -144,7 +144,7 @@ class RegistrationCockpit(Panel):
             await self.session.run()
 
     def back(self) -> None:
-        """Go back to where the last registration started."""
+        """Return to the start of the last registration."""
         if not self.session.running:
             self.session.pose = self.session.start
 
@@ -178,14 +178,14 @@ class RegistrationCockpit(Panel):
         self.stop_button.disabled = not busy
         self.save_button.disabled = session.result is None
         self.stage.value = f'<span style="color:#666">{escape(session.stage)}</span>' if session.stage else ""
-        self.outcome.value = verdict(session.result)
+        self.outcome.value = verdict_html(session.result)
         with self.errors_shown():
             self.table.value = pose_table(session)
         if not busy:
             self._update_curve()
 
     def _update_curve(self, _: Any = None) -> None:
-        """The curve and its slider follow the history; while it grows quickly, not at every step."""
+        """Update the curve and its slider from the history; not at every step while it grows quickly."""
         session = self.session
         if session.running and time.perf_counter() - self._drawn < _CURVE:
             return
@@ -227,6 +227,6 @@ class RegistrationCockpit(Panel):
 
 
 def _levels(method: str, similarity: str) -> list[str]:
-    """What each level of a method's refinements compares."""
+    """Similarity of each level of a method's refinement."""
     levels = [level for settings in refinements(method) for level in settings.levels]
     return [f"{level.similarity if similarity == 'auto' else similarity}, {level.pixels}" for level in levels]

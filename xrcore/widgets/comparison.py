@@ -1,4 +1,4 @@
-"""Compare X-ray and DRR in one canvas, in the way that is chosen."""
+"""Compare X-ray and DRR in one canvas, by a chosen kind of picture."""
 
 from __future__ import annotations
 

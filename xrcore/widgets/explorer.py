@@ -20,7 +20,7 @@ from xrcore.widgets.canvas import Canvas
 from xrcore.widgets.choices import BeamDropdown, PatientDropdown
 from xrcore.widgets.copy_button import CopyButton
 from xrcore.widgets.debounce import DebouncedDrawing
-from xrcore.widgets.gestures import HINT, PoseGestures, turned
+from xrcore.widgets.gestures import HINT, PoseGestures, turn_pose
 from xrcore.widgets.panel import Panel
 from xrcore.widgets.sliders import PoseSliders
 from xrcore.widgets.state import PoseState
@@ -116,7 +116,7 @@ class PoseExplorer(Panel):
         """
         if view not in STANDARD_VIEWS:
             raise XrcoreError(f"PoseExplorer: there is no view {view!r}; choose one of {', '.join(STANDARD_VIEWS)}")
-        self.state.pose = turned(Pose.zero(), **STANDARD_VIEWS[view])
+        self.state.pose = turn_pose(Pose.zero(), **STANDARD_VIEWS[view])
 
     def reset(self) -> None:
         """Go back to the pose that the explorer began with."""

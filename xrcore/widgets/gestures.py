@@ -35,7 +35,7 @@ _SHIFTS = {"ArrowLeft": (-1, 0), "ArrowRight": (1, 0), "ArrowUp": (0, -1), "Arro
 _KEY_SHIFT = 0.005  # of the image's width, about a millimetre at the isocentre
 
 
-def shifted(pose: Pose, carm: CArm, dx: float, dy: float) -> Pose:
+def shift_pose(pose: Pose, carm: CArm, dx: float, dy: float) -> Pose:
     """Move a pose so that its picture moves, exact in the plane of the isocentre: the camera moves the other way, along its own axes.
 
     Parameters
@@ -58,7 +58,7 @@ def shifted(pose: Pose, carm: CArm, dx: float, dy: float) -> Pose:
     return pose.moved(twist, carm)
 
 
-def turned(pose: Pose, **change: float) -> Pose:
+def turn_pose(pose: Pose, **change: float) -> Pose:
     """Add to the numbers of a pose by name, as sliders do.
 
     Parameters
@@ -115,7 +115,7 @@ class PoseGestures(Observer):
         ):
             pose = self._dragged(gesture)
         dragged = pose
-        pose = turned(pose, tz=-_NOTCH * (gesture["wheel"] - self._wheel))
+        pose = turn_pose(pose, tz=-_NOTCH * (gesture["wheel"] - self._wheel))
         self._wheel = gesture["wheel"]
         for name, count in gesture["keys"].items():
             times = count - self._keys.get(name, 0)
@@ -128,23 +128,23 @@ class PoseGestures(Observer):
                 return
             if name in _SHIFTS:
                 dx, dy = (_KEY_SHIFT * times * step for step in _SHIFTS[name])
-                pose = shifted(pose, state.carm, dx, dy)
+                pose = shift_pose(pose, state.carm, dx, dy)
             else:
-                pose = turned(pose, **{number: times * by for number, by in _KEYS.get(name, {}).items()})
+                pose = turn_pose(pose, **{number: times * by for number, by in _KEYS.get(name, {}).items()})
         self._keys = dict(gesture["keys"])
         if pose != dragged:  # the drag goes on from there
             self._drag_pose, self._drag_from = pose, (gesture["dx"], gesture["dy"])
         state.pose = pose
 
     def _interrupted(self, _: Any) -> None:
-        """A drag does not go on after a computation has moved the pose."""
+        """End a drag when a computation has moved the pose."""
         self._ended = self._press
 
     def _dragged(self, gesture: dict[str, Any]) -> Pose:
-        """From where the drag began, so that no message that was skipped on the way is missed."""
+        """Move the pose by the whole drag so far, so that skipped messages do not matter."""
         dx, dy = gesture["dx"] - self._drag_from[0], gesture["dy"] - self._drag_from[1]
         if gesture["turn"]:
-            return turned(self._drag_pose, ry=_TURN * dx, rx=-_TURN * dy)
+            return turn_pose(self._drag_pose, ry=_TURN * dx, rx=-_TURN * dy)
         if gesture["roll"]:
-            return turned(self._drag_pose, rz=-_TURN * dx)
-        return shifted(self._drag_pose, self._state.carm, dx, dy)
+            return turn_pose(self._drag_pose, rz=-_TURN * dx)
+        return shift_pose(self._drag_pose, self._state.carm, dx, dy)

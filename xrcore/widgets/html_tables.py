@@ -59,8 +59,8 @@ def pose_table(session: Session) -> str:
     return f'<table class="xr-poses">{"".join(lines)}</table>'
 
 
-def verdict(result: Registration | None) -> str:
-    """Write whether a result is trusted, why, how long it took, and how the six numbers depend on each other.
+def verdict_html(result: Registration | None) -> str:
+    """Write whether a result is trusted, why, its time, and the correlations of the six numbers.
 
     Parameters
     ----------

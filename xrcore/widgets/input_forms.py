@@ -69,7 +69,7 @@ class InputForms(Observer, ipw.Accordion):
         super().close()
 
     def _task(self, name: str, act: Callable[[], None]) -> Callable[[Any], None]:
-        """A callback that says what it does, does it, and then says what there is."""
+        """Return a callback that shows a message, runs the action, and then describes the session."""
 
         def run() -> None:
             self._panel.show_message(f"{name} ...")

@@ -1,4 +1,4 @@
-"""The state of a LandscapeViewer: an X-ray, a CT, a pose, choices, and profiles of similarities. No widget in it."""
+"""State of a LandscapeViewer: X-ray, CT, pose, choices, similarity profiles. Holds data only; usable without a notebook."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class LandscapeState(HasTraits):
         self.plane = self._plane(xray, volume, self.center if self.profiles is None else self.profiles.center)
 
     def descend(self) -> ConvergenceBasin:
-        """Find from where along the lines descents on the selected similarity come back.
+        """Find the starts on the six lines from which a refinement by the selected similarity returns to the pose.
 
         Returns
         -------
@@ -111,7 +111,7 @@ class LandscapeState(HasTraits):
         return found
 
     def forget(self) -> None:
-        """Drop what was found, which belongs to another X-ray, CT or beam."""
+        """Drop the results, which belong to another X-ray, CT or beam."""
         with self.hold_trait_notifications():
             self.profiles, self.plane, self.returns = None, None, {}
 

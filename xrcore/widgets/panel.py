@@ -61,7 +61,7 @@ class Panel(Observer, ipw.VBox):
 
     @contextmanager
     def errors_shown(self) -> Iterator[None]:
-        """Show errors of the block in the page: raised from a callback, they would only reach a log that nobody reads.
+        """Show errors of the block in the page, since those of callbacks only reach the log.
 
         What is not meant for the user is shown too, and raised, since it is a defect.
 
@@ -98,7 +98,7 @@ class Panel(Observer, ipw.VBox):
         return callback
 
     def snapshot(self) -> bytes | None:
-        """Draw what there is to see now, for pages without a kernel.
+        """Draw the current state, for pages without a kernel.
 
         Returns
         -------

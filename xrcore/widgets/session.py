@@ -1,4 +1,4 @@
-"""Session: the state of one registration. No widget in it; scripts may use it as well."""
+"""Session: the state of one registration. Holds data only; usable without a notebook."""
 
 from __future__ import annotations
 
@@ -262,7 +262,7 @@ class Session(PoseState):
         return self.result
 
     def _registering(self) -> Iterator[float]:
-        """Work, in pieces; yields how long each may be looked at [s]."""
+        """Register in steps; yields for how long the page may handle events [s]."""
         xray, volume, beam = self.xray, self.volume, self.beam
         if xray is None:
             raise XrcoreError("there is no X-ray yet; simulate one, or read one from a file")
@@ -313,7 +313,7 @@ class Session(PoseState):
         self._stopping = True
 
     def describe(self) -> str:
-        """Say what is to be registered.
+        """Describe what is to be registered.
 
         Returns
         -------
@@ -347,7 +347,7 @@ class Session(PoseState):
         return tuple(float(measure(pose, self.truth, points, self.carm, self.volume.isocenter)) for measure in (mtre, mpd))  # type: ignore[return-value]
 
     def save(self, folder: str | os.PathLike[str]) -> list[Path]:
-        """Write what `xrcore register` writes, whole or not at all.
+        """Write what `xrcore register` writes, atomically.
 
         Parameters
         ----------
@@ -386,7 +386,7 @@ class Session(PoseState):
                 self.history, self.pose = tuple(history), history[-1].pose
 
     def _take(self, xray: Xray, truth: Pose | None = None) -> None:
-        """An X-ray brings its geometry, and if it knows it, its pose."""
+        """Take an X-ray with its geometry and, where it has one, its pose."""
         self._forget()
         self.notes = xray.notes
         with self.hold_trait_notifications():
@@ -413,7 +413,7 @@ class Session(PoseState):
 
 
 def _named(path: str | os.PathLike[str] | None, what: str) -> Path:
-    """A path as people type it; nothing at all would be the folder that the kernel works in."""
+    """The path that was typed; an empty one is refused, as it would mean the current folder."""
     text = str(path or "").strip().strip("\"'")
     if not text:
         raise XrcoreError(f"name the file of the {what}")

@@ -17,7 +17,7 @@ from xrcore.widgets.volume_sources import SPACING, GivenVolume, VolumeSource
 
 
 class _SixNumbers(TraitType[Any, Any]):
-    """Six finite numbers, checked as they are set: what is refused is never held, not even while notifications are."""
+    """Six finite numbers, checked before they are set, even while notifications are held."""
 
     def validate(self, obj: Any, value: Any) -> tuple[float, ...]:
         try:

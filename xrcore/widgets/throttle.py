@@ -1,4 +1,4 @@
-"""Throttle updates to the rate at which the page really draws."""
+"""Throttle updates to the rate at which the page draws."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a widget's volumes come from: a CT file, the built-in phantom, or a volume that is already there."""
+"""Sources of a widget's volumes: a CT file, the built-in phantom, or a given volume."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SPACING = 2.0  # [mm], of the volumes that a widget asks for
 
 @runtime_checkable
 class VolumeSource(Protocol):
-    """What can give the CT of one patient at a voxel size; anything with this method will do."""
+    """Interface: gives the CT of one patient at a voxel size."""
 
     def volume(self, spacing: float) -> Volume:
         """Give the patient's volume.
@@ -40,7 +40,7 @@ class VolumeSource(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class GivenVolume:
-    """A volume that has the voxels it has, whatever spacing is asked for."""
+    """A given volume, returned whatever spacing is asked for."""
 
     given: Volume
 

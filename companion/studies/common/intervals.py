@@ -114,7 +114,7 @@ def difference(before: pd.DataFrame, after: pd.DataFrame, confidence: float = 0.
     return estimate((after - before).dropna(axis=0, how="all"), confidence)
 
 
-def verdict(change: Estimate) -> str:
+def conclusion(change: Estimate) -> str:
     """Say what a change of an error means.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Method: what the training loop and a trained model ask of a way of learning a pose."""
+"""Method: the interface of a pose estimation method to the training loop and to trained models."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm
 from xrcore.learning.methods.batch import Batch
-from xrcore.learning.methods.normalisation import standardised
+from xrcore.learning.methods.normalisation import normalise
 from xrcore.learning.settings import TrainingSettings
 
 
@@ -35,7 +35,7 @@ class Prediction:
 
 
 class Stream(Protocol):
-    """Simulated X-rays of one patient, by the number of a set and the index in it; `training.stream.DrrStream` is one."""
+    """Interface of simulated X-rays of one patient, indexed by set and number; `training.stream.DrrStream` is one."""
 
     volume: Volume
     carm: CArm
@@ -48,7 +48,7 @@ class Stream(Protocol):
 
 
 class Method(ABC):
-    """A way of learning a pose: one file a method.
+    """A pose estimation method; one file per method.
 
     All state that a trained model needs lives in the network, as parameters and buffers.
 
@@ -95,7 +95,7 @@ class Method(ABC):
 
     @abstractmethod
     def predict(self, network: nn.Module, batch: Batch, *, attention: bool = False) -> Prediction:
-        """Predict poses from images and masks; `batch.numbers` is not looked at.
+        """Predict poses from images and masks; `batch.numbers` is not used.
 
         Parameters
         ----------
@@ -113,7 +113,7 @@ class Method(ABC):
         """
 
     def prepare(self, network: nn.Module, stream: Stream) -> None:
-        """Do what is due before the first step; nothing by default.
+        """Prepare before the first step; nothing by default.
 
         Parameters
         ----------
@@ -125,7 +125,7 @@ class Method(ABC):
         del network, stream
 
     def between(self, step: int, network: nn.Module, averaged: nn.Module, stream: Stream) -> None:
-        """Do what is due before a step; nothing by default. What it changes in buffers goes into checkpoints.
+        """Hook before each step; nothing by default. Changed buffers go into checkpoints.
 
         Parameters
         ----------
@@ -139,7 +139,7 @@ class Method(ABC):
         del step, network, averaged, stream
 
     def finish(self, averaged: nn.Module, stream: Stream) -> None:
-        """Do what is due after the last step; nothing by default.
+        """Complete after the last step; nothing by default.
 
         Parameters
         ----------
@@ -151,7 +151,7 @@ class Method(ABC):
         del averaged, stream
 
     def inputs(self, batch: Batch) -> Float[Tensor, "B 1 H W"]:
-        """Standardise the images as the network takes them.
+        """Normalise the images for the network.
 
         Parameters
         ----------
@@ -163,4 +163,4 @@ class Method(ABC):
         Float[Tensor, "B 1 H W"]
             Zero outside the masks.
         """
-        return standardised(batch.images, batch.masks, self.settings.architecture.normalisation)
+        return normalise(batch.images, batch.masks, self.settings.architecture.normalisation)

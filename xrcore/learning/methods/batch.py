@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Batch:
-    """Images with what a loss may ask of them.
+    """Images with what a loss may need.
 
     Parameters
     ----------

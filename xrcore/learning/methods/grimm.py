@@ -1,4 +1,4 @@
-"""Grimm et al., TMI 2021: patient-specific landmarks, found by a network and weighted by what its errors are at such a pose."""
+"""Grimm et al., TMI 2021: patient-specific landmarks, found by a network and weighted by its errors at similar poses."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _OCCLUSION = (0.1, 0.4)  # sides, as shares of the image's
 
 
 class LandmarkNetwork(UNet):
-    """The U-Net with all it takes to make a pose of its heat maps.
+    """The U-Net, and the geometry that turns its heat maps into a pose.
 
     Its buffers are in double precision, since world coordinates in half precision would be off by tenths of a mm.
 
@@ -65,7 +65,7 @@ class LandmarkNetwork(UNet):
             self.register_buffer(name, value.double())
 
     def place(self, carm: CArm, isocenter: Tensor) -> None:
-        """Keep the geometry.
+        """Store the geometry.
 
         Parameters
         ----------
@@ -140,7 +140,7 @@ class LandmarkNetwork(UNet):
 
 
 class Grimm(Method):
-    """A declared reimplementation: the abstract is followed, and what it leaves open is chosen here.
+    """A reimplementation from the abstract; what that leaves open is chosen here.
 
     Landmarks are chosen on the bone, not annotated; half of the training is spent on these, half on those triangulated from its detections.
 
@@ -228,7 +228,7 @@ class Grimm(Method):
 
 
 def _plain(network: nn.Module) -> LandmarkNetwork:
-    """The network itself, where a team of processes shares it."""
+    """The network without the wrapper of distributed training."""
     inner = network.module if isinstance(network, DistributedDataParallel) else network
     assert isinstance(inner, LandmarkNetwork)
     return inner
@@ -256,7 +256,7 @@ def shown(pixels: Float[Tensor, "B L 2"], masks: Bool[Tensor, "B H W"]) -> Bool[
 
 
 def inverted(images: Float[Tensor, "B 1 H W"], masks: Bool[Tensor, "B H W"], normalisation: str) -> Float[Tensor, "B 1 H W"]:
-    """Turn a fifth of a network's inputs to negatives, drawn from torch's generator.
+    """Invert the grey values of a fifth of a network's inputs, drawn from torch's generator.
 
     Parameters
     ----------
@@ -265,7 +265,7 @@ def inverted(images: Float[Tensor, "B 1 H W"], masks: Bool[Tensor, "B H W"], nor
     masks : Bool[Tensor, "B H W"]
         True inside the field of view.
     normalisation : str
-        By which they were standardised.
+        By which they were normalised.
 
     Returns
     -------

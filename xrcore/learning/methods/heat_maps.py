@@ -71,5 +71,5 @@ def peaks(logits: Float[Tensor, "B L h w"]) -> tuple[Float[Tensor, "B L 2"], Flo
 
 
 def _centres(size: int, like: Tensor) -> Tensor:
-    """Of cells, in pixels of the input, whose centres are at integers."""
+    """Centres of the cells, in pixels of the input."""
     return STRIDE * torch.arange(size, dtype=torch.float32, device=like.device) + (STRIDE - 1) / 2

@@ -1,4 +1,4 @@
-"""Landmarks: chosen on the bone, and placed where a detector sees them."""
+"""Landmarks: choose points on the bone, and triangulate them from detections in several views."""
 
 from __future__ import annotations
 

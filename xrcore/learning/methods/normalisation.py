@@ -9,7 +9,7 @@ from torch import Tensor
 _CLIP = 5.0  # standard deviations
 
 
-def standardised(images: Float[Tensor, "B H W"], masks: Bool[Tensor, "B H W"], normalisation: str) -> Float[Tensor, "B 1 H W"]:
+def normalise(images: Float[Tensor, "B H W"], masks: Bool[Tensor, "B H W"], normalisation: str) -> Float[Tensor, "B 1 H W"]:
     """Normalise images within their masks.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Perspective-n-point: the poses of points seen at pixels, batched, from the zero pose on."""
+"""Perspective-n-point: poses from points and the pixels they are detected at, batched, started at the zero pose."""
 
 from __future__ import annotations
 

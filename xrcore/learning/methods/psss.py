@@ -1,4 +1,4 @@
-"""Zhang et al., MICCAI 2023: regression with a regularised autoencoder and attention."""
+"""PSSS, patient-specific self-supervised (Zhang et al., MICCAI 2023): regression with a regularised autoencoder and attention."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Salehi et al., TMI 2018: a ResNet, trained on squares, then on the geodesic distance of rotations."""
+"""Salehi et al., TMI 2018: a ResNet trained on squared error, then on the geodesic distance of rotations."""
 
 from __future__ import annotations
 

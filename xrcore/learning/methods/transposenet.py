@@ -1,4 +1,4 @@
-"""The paper's parts read otherwise: regression by a TransPoseNet-like network, from whose work the released loss descends."""
+"""Another reading of the paper's parts: regression by a TransPoseNet-like network, the work that the released loss comes from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trained models: a network, and what it was trained for."""
+"""Trained models: a network with the CT and geometry it was trained for."""
 
 from xrcore.learning.models.regressor import PoseRegressor
 

@@ -1,4 +1,4 @@
-"""CtIdentity: tell whether a CT is the one that a model was trained for."""
+"""CtIdentity: recognise the CT that a model was trained for."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class CtIdentity:
         )
 
     def differs(self, other: CtIdentity) -> str | None:
-        """Say what tells two CTs apart.
+        """Describe how two CTs differ.
 
         Parameters
         ----------
@@ -155,7 +155,7 @@ def _mass(volume: Volume) -> Float[Tensor, "8 8 8"]:
 
 
 def _center(mass: tuple[float, ...]) -> Float[Tensor, "3"]:
-    """Of the nodes' mass, from the isocentre along (x, y, z) [mm]."""
+    """Centre of the nodes' mass, from the isocentre along (x, y, z) [mm]."""
     nodes = torch.tensor(mass, dtype=torch.float64).reshape(_GRID, _GRID, _GRID)
     where = (torch.arange(_GRID, dtype=torch.float64) - (_GRID - 1) / 2) * _BLOCK
     sums = (nodes.sum((1, 2)), nodes.sum((0, 2)), nodes.sum((0, 1)))

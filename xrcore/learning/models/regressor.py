@@ -1,4 +1,4 @@
-"""PoseRegressor: a trained network with all it needs to predict, to be kept, and to refuse what it was not trained for."""
+"""PoseRegressor: a trained network with its geometry, saved and loaded, that rejects inputs it was not trained for."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ class PoseRegressor:
         return numbers, prediction.attention
 
     def save(self, folder: str | os.PathLike[str], *, half: bool = True) -> None:
-        """Write model.json and its weights into `folder`, whole or not at all.
+        """Write model.json and its weights into `folder`, atomically.
 
         Parameters
         ----------
@@ -207,7 +207,7 @@ class PoseRegressor:
 
     @staticmethod
     def exists(folder: str | os.PathLike[str]) -> bool:
-        """Say whether `folder` claims to hold a model.
+        """Return whether `folder` has the files of a model.
 
         Parameters
         ----------
@@ -290,7 +290,7 @@ def to_half(values: Tensor) -> Tensor:
 
 
 def _is_usable(training: Any) -> bool:
-    """Whether what a file says of the training can be used: a spread of six lengths, if any."""
+    """Whether a file's training record is valid: a spread of six lengths, if any."""
     if not isinstance(training, dict):
         return False
     spread = training.get("spread")

@@ -1,4 +1,4 @@
-"""Tensors on disk: safetensors beside JSON that carries their hash. Reading runs no code that a file brings."""
+"""Tensors on disk: safetensors beside JSON that carries their hash. Reading never executes code from a file."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def read_tensors(folder: Path, record: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def _digest(record: Mapping[str, Any]) -> str:
-    """Of a record without the tensors' name, as it reads back from JSON."""
+    """Hash of a record without the tensors' name, as it reads back from JSON."""
     text = json.dumps({k: v for k, v in record.items() if k != "tensors"}, sort_keys=True)
     return hashlib.sha256(json.dumps(json.loads(text), sort_keys=True).encode()).hexdigest()
 
@@ -197,7 +197,7 @@ def load_tensors(module: torch.nn.Module, tensors: Mapping[str, Tensor], where: 
 
 
 def _no_constant(name: str) -> None:
-    """NaN and Infinity, which `write_pair` never writes."""
+    """Reject NaN and Infinity, which `write_pair` never writes."""
     raise ValueError(name)
 
 

@@ -1,4 +1,4 @@
-"""Architecture: the paper's network as switches, and every choice it leaves open as a named field."""
+"""Architecture: configuration flags of the paper's network, and every choice it leaves open as a named field."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ class _DepthwiseFunction(torch.autograd.Function):
 
 
 def _input_gradient(grad: Tensor, weight: Tensor, stride: int, shape: torch.Size) -> Tensor:
-    """Zeros between the gradients undo the stride; then the same convolution with the kernel turned round."""
+    """Zeros between the gradients undo the stride; then the same convolution with the kernel rotated by 180 degrees."""
     kernel = weight.shape[-1]
     rows, cols = shape[-2:]
     spread = torch.zeros(

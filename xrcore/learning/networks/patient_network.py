@@ -16,7 +16,7 @@ from xrcore.learning.networks.blocks import Decoder, Encoder, TokenAttention, re
 
 @dataclass(frozen=True)
 class Output:
-    """What a regression network says about a batch.
+    """Output of a regression network for a batch.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class PatientNetwork(nn.Module):
         Parameters
         ----------
         images : Float[Tensor, "B 1 H W"]
-            As `methods.normalisation.standardised` makes them; H = W, a multiple of 32.
+            As `methods.normalisation.normalise` makes them; H = W, a multiple of 32.
         attention : bool
             Keep the attention weights.
 

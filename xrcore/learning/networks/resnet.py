@@ -40,7 +40,7 @@ class PreActivationBlock(nn.Module):
 class SalehiNetwork(nn.Module):
     """Image -> ResNet-18 -> global average -> rotation vector, pi tanh, and translation.
 
-    The authors regress rotations alone; the translation's three outputs are ours.
+    The authors regress rotations alone; the translation's three outputs are an addition of this project.
 
     References
     ----------

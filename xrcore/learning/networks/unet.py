@@ -17,7 +17,7 @@ STRIDE = 2  # input pixels to a cell of a heat map
 class UNet(nn.Module):
     """Image -> one map of logits per landmark, at half the image's resolution, from features down to stride 32.
 
-    BatchNorm, SiLU and the first step to stride 2 are ours.
+    BatchNorm, SiLU and the first step to stride 2 are choices of this project.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Checkpoints: all of a training's state, in a form that survives a kill at any moment."""
+"""Checkpoints: all of a training's state, written so that an interrupted write cannot corrupt it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _OPTIMISER = "optimiser."
 
 @dataclass
 class State:
-    """What changes while a network is trained.
+    """The changing state of a training.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def write_checkpoint(folder: Path, state: State, settings: TrainingSettings, car
 
 
 def read_checkpoint(folder: Path, state: State, settings: TrainingSettings, carm: CArm, ct: CtIdentity) -> None:
-    """Put the state of a checkpoint back.
+    """Restore the state of a checkpoint.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def read_checkpoint(folder: Path, state: State, settings: TrainingSettings, carm
 
 
 def exists(folder: Path) -> bool:
-    """Say whether there is a checkpoint.
+    """Return whether there is a checkpoint.
 
     Parameters
     ----------

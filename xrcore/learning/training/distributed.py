@@ -1,4 +1,4 @@
-"""Several processes under torchrun: which one this is, and a network whose gradients are shared."""
+"""Distributed training under torchrun: the rank of this process, and a network whose gradients are averaged."""
 
 from __future__ import annotations
 

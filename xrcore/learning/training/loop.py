@@ -1,4 +1,4 @@
-"""The training loop: from a CT and a C-arm to a model that predicts the pose of an X-ray it has never seen."""
+"""The training loop: from a CT and a C-arm to a model that predicts the pose of an X-ray."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ _LOG_EVERY = 25  # steps
 
 
 @dataclass(frozen=True)
-class Step:
-    """A step of a training, just done.
+class TrainingStep:
+    """A completed step of a training.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def train(
     Raises
     ------
     XrcoreError
-        For a CT that cannot be learnt from, a checkpoint of another training, a loss that is no longer finite, a full disk.
+        For a CT that is not suitable, a checkpoint of another training, a loss that is no longer finite, a full disk.
 
     References
     ----------
@@ -166,7 +166,7 @@ def training_steps(
     start: PoseRegressor | None = None,
     device: torch.device = torch.device("cpu"),  # noqa: B008
     progress: bool = False,
-) -> Generator[Step, None, PoseRegressor]:
+) -> Generator[TrainingStep, None, PoseRegressor]:
     """Train as `train` does, step by step: yields after each step and returns the model.
 
     A training that is left before its end can be gone on with from its last checkpoint. While it runs, torch's random numbers are its own.
@@ -192,7 +192,7 @@ def training_steps(
 
     Yields
     ------
-    Step
+    TrainingStep
         Each step, just done.
 
     Returns
@@ -206,7 +206,7 @@ def training_steps(
         As `train`.
     """
     with on(device), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), team(device) as crew:
-        # what is learnt from
+        # the training images
         size = settings.batch
         require("train", "batch", size, size % crew.size == 0, f"a multiple of the {crew.size} processes")
         method = method_named(settings.method)(settings)
@@ -262,11 +262,11 @@ def training_steps(
                 # validation, at the end of a stage too
                 last = state.step == settings.steps
                 measured: Errors | None = None
-                learnt: Errors | None = None
+                on_train: Errors | None = None
                 if crew.is_main and (_due(state.step, settings.validate_every, size) or state.step == schedule.stage(step).last):
                     measured = evaluator.errors(averaged, validation)
                     if samples := schedule.seen(step, settings.validation):
-                        learnt = evaluator.errors(averaged, evaluator.rendered(stream, samples))
+                        on_train = evaluator.errors(averaged, evaluator.rendered(stream, samples))
                     shown = {"mTRE": measured.mtre}
 
                 # log and checkpoint
@@ -274,12 +274,12 @@ def training_steps(
                     # not always _LOG_EVERY steps: a validation has a row of its own, and a resumed training starts between two
                     means = {name: value / summed for name, value in sums.items()}
                     share = batches.rendering.seconds / max(state.seconds - before, 1e-9)
-                    log.row(_row(state, size, schedule.learning_rate(step), share, means, measured, learnt))
+                    log.row(_row(state, size, schedule.learning_rate(step), share, means, measured, on_train))
                     sums, summed = {}, 0
                 log.advance(size, loss=loss, **shown)
                 if crew.is_main and folder is not None and _due(state.step, settings.checkpoint_every, size) and not last:
                     checkpoint.write_checkpoint(folder, state, settings, carm, ct)
-                yield Step(state.step, state.step * size, network, loss, parts, portions.pieces(batches.size), measured, learnt)
+                yield TrainingStep(state.step, state.step * size, network, loss, parts, portions.pieces(batches.size), measured, on_train)
         finally:
             log.close()
             batches.close()
@@ -333,11 +333,11 @@ def _gradients(
         return {name: share * float(v) for name, v in ({"loss": loss.detach()} | parts).items()}
 
     if crew.size == 1:
-        learnt = portions.run(batches.size, learn, begin)
+        pieces = portions.run(batches.size, learn, begin)
     else:  # the others wait for this one's gradients, so that it cannot begin again
         begin()
-        learnt = [learn(slice(0, batches.size))]
-    return {name: sum(part[name] for part in learnt) for name in learnt[0]}
+        pieces = [learn(slice(0, batches.size))]
+    return {name: sum(part[name] for part in pieces) for name in pieces[0]}
 
 
 def _begin(
@@ -352,7 +352,7 @@ def _begin(
     ct: CtIdentity,
     crew: Team,
 ) -> None:
-    """Take the state from a checkpoint, the weights from another model, or what the method prepares."""
+    """Start from a checkpoint, from another model's weights, or from the method's own preparation."""
     there = folder is not None and checkpoint.exists(folder)
     if there and not resume and crew.is_main:
         raise XrcoreError(f"{folder}: holds the checkpoint of a training; go on with --resume, or choose another folder")
@@ -370,7 +370,7 @@ def _begin(
 
 
 def _copy_weights(start: PoseRegressor, network: nn.Module, settings: TrainingSettings, ct: CtIdentity) -> dict[str, Any]:
-    """Copy a model's weights; returns what of it the new model shall remember."""
+    """Copy a model's weights; returns the record of it for the new model."""
     mine, theirs = ({"method": s.method, **asdict(s.architecture)} for s in (settings, start.settings))
     differing = [name for name in mine if mine[name] != theirs[name]]
     if differing:
@@ -382,7 +382,7 @@ def _copy_weights(start: PoseRegressor, network: nn.Module, settings: TrainingSe
 
 
 def _finished(folder: Path, settings: TrainingSettings, carm: CArm, volume: Volume, resume: bool) -> PoseRegressor | None:
-    """The model in `folder` if this very training made it; raises XrcoreError rather than write over a model."""
+    """The model in `folder` if it is of this training; raises XrcoreError rather than overwrite another model."""
     if checkpoint.exists(folder) or not PoseRegressor.exists(folder):
         return None
     if not resume:
@@ -399,7 +399,7 @@ def _due(step: int, every: int, batch: int) -> bool:
 
 
 def _row(
-    state: State, batch: int, rate: float, share: float, means: dict[str, float], measured: Errors | None, learnt: Errors | None
+    state: State, batch: int, rate: float, share: float, means: dict[str, float], measured: Errors | None, on_train: Errors | None
 ) -> dict[str, Any]:
     row = {
         "images": state.step * batch,
@@ -409,7 +409,7 @@ def _row(
         "loss": means["loss"],
         "parts": {k: v for k, v in means.items() if k != "loss"},
     }
-    for name, errors in (("validation", measured), ("training", learnt)):
+    for name, errors in (("validation", measured), ("training", on_train)):
         if errors is not None:
             row |= {f"{name}_mtre_mm": errors.mtre, f"{name}_success": errors.success}
     return row

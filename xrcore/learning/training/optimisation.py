@@ -1,4 +1,4 @@
-"""How weights change: the optimiser, the averaged weights, and the precision of the arithmetic."""
+"""The optimiser, the averaged weights, and the precision of the arithmetic."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from xrcore.learning.settings import TrainingSettings
 
 
 def half_precision(precision: str, device: torch.device) -> bool:
-    """Say whether the network computes in bfloat16: if told so, or by itself where the processor multiplies in it.
+    """Return whether the network computes in bfloat16: if set, or under "auto" where the CPU multiplies in it.
 
     Parameters
     ----------
@@ -77,5 +77,5 @@ def average(network: nn.Module, averaged: nn.Module, decay: float) -> None:
     for mine, new in zip(averaged.buffers(), network.buffers(), strict=True):
         for some, one in zip(kinds.setdefault(mine.dtype, ([], [])), (mine, new), strict=True):
             some.append(one)
-    for ours, theirs in kinds.values():  # a launch for all of a kind
-        torch._foreach_copy_(ours, theirs)
+    for targets, sources in kinds.values():  # one launch for each kind
+        torch._foreach_copy_(targets, sources)

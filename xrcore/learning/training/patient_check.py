@@ -1,4 +1,4 @@
-"""Check that a CT can be learnt from, before the first hour of training."""
+"""Check before a training that a CT is suitable for it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def check_patient(volume: Volume, stream: DrrStream) -> None:
     Raises
     ------
     XrcoreError
-        If it cannot be learnt from.
+        If it is not suitable.
     """
     if not torch.isfinite(volume.density).all():
         raise XrcoreError("train: the CT holds NaN or infinite densities; clean it")

@@ -1,4 +1,4 @@
-"""Prefetch: the batches of a training, the next one made while the network learns from the last."""
+"""Prefetch: render the next batch of a training while the network trains on the current one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from xrcore.learning.training.stream import DrawnBatch, DrrStream
 
 
 class Batches:
-    """This process' share of each step's batch.
+    """This process' part of each step's batch.
 
     With ahead="thread" a thread renders the next batch beside the step. With ahead="queue", for a GPU, a thread draws it, and its
     rendering is put in the GPU's queue behind the step.
@@ -82,7 +82,7 @@ class Batches:
         return batch
 
     def draw_next(self, step: int, part: slice) -> None:
-        """With ahead="queue", draw the next batch in a thread: before the backward pass, which is busy outside Python.
+        """With ahead="queue", draw the next batch in a thread: before the backward pass, which runs outside Python.
 
         Parameters
         ----------
@@ -95,7 +95,7 @@ class Batches:
             self._drawn = step + 1, self._worker.submit(self._draw, step + 1, part)
 
     def render_next(self) -> None:
-        """With ahead="queue", render what `draw_next` drew: a GPU queues it while it is still learning."""
+        """With ahead="queue", render what `draw_next` drew: a GPU queues it behind the current step."""
         if self._drawn is not None:
             (step, drawn), self._drawn = self._drawn, None
             ready: Future[Batch] = Future()

@@ -1,4 +1,4 @@
-"""Schedule: which DRR comes when, how large, and how fast to learn from it."""
+"""Schedule of a training: the DRRs of each step, their size, and the learning rate."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _STAGES = 4
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of the budget.
+    """A stage of incremental learning: a part of the images.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ class Schedule:
         return [(stage.number, int(self._shuffled(stage, n // stage.size)[n % stage.size])) for n in range(first, first + batch)]
 
     def seen(self, step: int, count: int) -> list[tuple[int, int]]:
-        """Return some of the DRRs that a step's stage learns by heart, evenly spread over its set.
+        """Return some of the training images that a step's stage reuses, evenly spread over its set.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""DrrStream: simulated X-rays of one patient, each decided by its number, whoever renders it and whenever."""
+"""DrrStream: simulated X-rays of one patient. Each image is determined by its index, independent of process or order."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _FOR_SETTINGS, _FOR_NOISE, _FOR_TOOL = 0, 1, 2  # streams of random numbers of o
 
 @dataclass(frozen=True)
 class DrawnBatch:
-    """What the images of a batch are to show, before they are rendered.
+    """Poses and acquisitions of a batch, before it is rendered.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class DrrStream:
     """Simulated X-rays of one patient, rendered when asked for, on the volume's device, which they do not leave.
 
     The same (set, index) is the same pose for one seed. With domain randomisation its acquisition differs by its `turn`, such as the
-    step it is asked for in. On a GPU the acquisitions are the processor's with other noise.
+    step it is asked for in. On a GPU the acquisitions are those of the CPU with other noise.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ class DrrStream:
         return np.random.default_rng((self.settings.seed, self.purpose, number, index)).uniform(-self.limits, self.limits)
 
     def draw(self, samples: Sequence[tuple[int, int]], turns: Sequence[int] | None = None) -> DrawnBatch:
-        """Draw what samples are to show, before anything is rendered. Safe in another thread, and needs no GPU.
+        """Draw poses and acquisitions of samples, without rendering. Safe in another thread, and needs no GPU.
 
         Parameters
         ----------
@@ -182,7 +182,7 @@ class DrrStream:
         def expose_one(i: int) -> None:
             for_noise, for_tool = (np.random.default_rng((*keys[i], n)) for n in (_FOR_NOISE, _FOR_TOOL))
             if settings[i].tool > 0:
-                intensity[i] *= _shadow(rod(self.carm, settings[i].tool, for_tool), settings[i].beam)
+                intensity[i] *= _steel_transmission(rod(self.carm, settings[i].tool, for_tool), settings[i].beam)
             image, seen = expose(intensity[i], self.carm, settings[i], for_noise)
             images[i], masks[i] = torch.from_numpy(image.astype(np.float32)), torch.from_numpy(seen)
 
@@ -192,7 +192,7 @@ class DrrStream:
 
 
 def in_one_batch(device: torch.device) -> bool:
-    """Say whether acquisitions are made for all images at once: on a GPU; the processor makes one a thread, which keeps it in its cache.
+    """Return whether acquisitions are simulated for all images at once, as on a GPU; a CPU simulates one per thread, to fit its cache.
 
     Parameters
     ----------
@@ -207,7 +207,7 @@ def in_one_batch(device: torch.device) -> bool:
     return device.type != "cpu"
 
 
-def _shadow(steel: NDArray[np.float64], beam: Beam) -> NDArray[np.float64]:
+def _steel_transmission(steel: NDArray[np.float64], beam: Beam) -> NDArray[np.float64]:
     """Share of the intensity that passes an area density of steel; what the patient already hardened is not accounted for."""
     passed = np.ones_like(steel)
     hit = steel > 0

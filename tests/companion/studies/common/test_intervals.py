@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import t as student
 from support.results import made_up
 
-from companion.studies.common.intervals import by_seed_and_case, difference, estimate, verdict
+from companion.studies.common.intervals import by_seed_and_case, conclusion, difference, estimate
 from xrcore import XrcoreError
 
 
@@ -65,7 +65,7 @@ def test_a_difference_is_paired_and_leaves_out_what_one_side_lacks():
 @pytest.mark.parametrize(("shift", "says"), [(-1.0, "helps"), (1.0, "hurts"), (0.0, "not decided")])
 def test_verdicts(shift, says):
     noise = np.random.default_rng(2).normal(0, 1, (3, 100))
-    assert verdict(estimate(grid(noise - noise.mean() + shift))) == says
+    assert conclusion(estimate(grid(noise - noise.mean() + shift))) == says
 
 
 def test_a_case_that_is_there_twice_is_refused():
