@@ -65,8 +65,8 @@ def run(
     kind "disagreement": one row per bone, frame and pair of methods. `distance_mm`: mean distance of landmarks on the bone. `angle_deg`:
         the angle between, `shaft_deg` of it about the bone's long axis and `tilt_deg` the rest. The mean displacement of the landmarks is
         the sum of three parts, along camera 1's depth, along camera 2's, and along the direction square to both: `depth_1_mm`,
-        `depth_2_mm`, `out_of_depth_mm`. `across_1_mm`, `across_2_mm`: what is square to one camera's depth, which is what that camera sees well;
-        of interest where that camera alone is compared with both.
+        `depth_2_mm`, `out_of_depth_mm`. `across_1_mm`, `across_2_mm`: what is square to one camera's depth, which that camera sees
+        well; of interest where that camera alone is compared with both.
 
     Parameters
     ----------
