@@ -18,7 +18,7 @@ from xrcore._util.errors import XrcoreError
 from xrcore.geometry import CArm, camera_rays
 from xrcore.simulation import Acquisition, detector, tool
 from xrcore.simulation.batch import blur, expose_batch, exposure, fused, noise, random_numbers, rods
-from xrcore.simulation.exposure import expose
+from xrcore.simulation.detector import expose
 
 CARM = CArm(source_to_detector=1200.0, source_to_isocenter=800.0, shape=(48, 40), pixel_spacing=(5.0, 4.0))
 SQUARE = CArm(source_to_detector=1200.0, source_to_isocenter=800.0, shape=(128, 128), pixel_spacing=2.0)

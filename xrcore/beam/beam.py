@@ -96,7 +96,7 @@ class Beam:
             lists.append(as_tensor("Beam.from_spectrum", name, values, "a sequence of numbers").ravel().tolist())
         if len(lists[0]) != len(lists[1]):
             raise XrcoreError(f"Beam.from_spectrum: {len(lists[0])} energies but {len(lists[1])} values of fluence")
-        return _of_spectrum(tuple(zip(*lists, strict=True)), metal)
+        return cls(metal=metal, spectrum=tuple(zip(*lists, strict=True)))
 
     @classmethod
     def monochromatic(cls, energy: float, *, metal: str = "titanium") -> Beam:
@@ -115,12 +115,12 @@ class Beam:
             With this energy.
         """
         require("Beam.monochromatic", "energy", energy, is_number(energy), "a number of keV")
-        return _of_spectrum(((energy, 1.0),), metal)
+        return cls(metal=metal, spectrum=((energy, 1.0),))
 
     @property
     def fluence(self) -> Float[Tensor, " E"]:
         """Share of photons at each energy, p(E); sums to 1."""
-        return torch.from_numpy(_spectrum(self)[1].copy())
+        return torch.from_numpy(_spectrum(self)[1])
 
     @property
     def energies(self) -> Float[Tensor, " E"]:
@@ -151,7 +151,7 @@ class Beam:
         Float[Tensor, "M E"]
             Mass attenuation coefficients [cm2/g], float64.
         """
-        return torch.from_numpy(_attenuation(self, _names(materials)))
+        return torch.from_numpy(_columns(self, _names(materials)).copy())
 
     def image(self, area_density: Float[Tensor, "*B M"], materials: Sequence[str]) -> Float[Tensor, "*B"]:
         """Turn area densities into an attenuation image, exact over all energies.
@@ -230,11 +230,6 @@ def _checked(spectrum: Sequence[Sequence[float]]) -> tuple[tuple[float, float], 
     return pairs
 
 
-def _of_spectrum(pairs: tuple[tuple[float, float], ...], metal: str) -> Beam:
-    pairs = _checked(pairs)
-    return Beam(kilovolts=pairs[-1][0], metal=metal, spectrum=pairs)
-
-
 def _spectrum(beam: Beam) -> tuple[np.ndarray, np.ndarray]:
     if beam.spectrum is not None:
         energies, fluence = np.array(beam.spectrum).T
@@ -260,13 +255,9 @@ def _columns(beam: Beam, materials: tuple[str, ...]) -> np.ndarray:
     return np.stack([mass_attenuation(name, energies) for name in names])
 
 
-def _attenuation(beam: Beam, materials: tuple[str, ...]) -> np.ndarray:
-    return _columns(beam, materials).copy()
-
-
 @lru_cache
 def _compressed(beam: Beam, materials: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-    weights, attenuation = _weights(beam), _attenuation(beam, materials)
+    weights, attenuation = _weights(beam), _columns(beam, materials)
     weights, attenuation = weights[weights > 0], attenuation[:, weights > 0]
     if len(weights) <= 4:
         return weights, np.ascontiguousarray(attenuation.T)

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xrcore.cli.options import default_carm
-
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -45,7 +43,7 @@ def demo(
     from xrcore._util.hashes import fingerprint
     from xrcore.cli.text import line, program, verdict_lines
     from xrcore.ct import volume_from_hu
-    from xrcore.geometry import Pose
+    from xrcore.geometry import PAPER_CARM, Pose
     from xrcore.phantom import pelvis, pelvis_hu
     from xrcore.registration.files import FILES, write_registration
     from xrcore.registration.pipeline import register
@@ -54,7 +52,7 @@ def demo(
     from xrcore.xray import write_xray
 
     check_writable(out)
-    carm, settings = default_carm(), Acquisition()
+    carm, settings = PAPER_CARM, Acquisition()
     print(f"xrcore {xrcore.__version__} demo: a pelvis made from seed {seed}{', with a hip replacement' if implant else ''}\n")
     seconds: dict[str, float] = {}
     with timed(seconds, "patient"):

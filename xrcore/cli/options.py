@@ -26,38 +26,27 @@ Device = Annotated[str, typer.Option(help="auto (a GPU where there is one), cpu,
 Series = Annotated[str | None, typer.Option(help="UID or description, if the folder holds several CT series.", show_default=False)]
 
 
-def load_ct(
-    path: Path,
-    spacing: float,
-    background: float | None = None,
-    labels: Path | None = None,
-    keep: str | None = None,
-    series: str | None = None,
-) -> Volume:
+def load_ct(path: Path, spacing: float, background: float | None, labels: Path | None, keep: str | None, series: str | None) -> Volume:
     """Read a CT, and tell what there is to note about the file."""
     from xrcore.ct import read_ct
 
     if keep is not None and labels is None:
         raise XrcoreError("--keep chooses values of a label map; give it by --labels")
-    volume = read_ct(path, spacing, background=background, labels=labels, keep=_values(keep), series=series)
+    try:
+        values = None if keep is None else [int(value) for value in keep.split(",")]
+    except ValueError:
+        raise XrcoreError(f"--keep: expected whole numbers such as 1,2,5, got {keep!r}") from None
+    volume = read_ct(path, spacing, background=background, labels=labels, keep=values, series=series)
     tell(volume.notes)
     return volume
 
 
-def _values(keep: str | None) -> list[int] | None:
-    if keep is None:
-        return None
-    try:
-        return [int(value) for value in keep.split(",")]
-    except ValueError:
-        raise XrcoreError(f"--keep: expected whole numbers such as 1,2,5, got {keep!r}") from None
+def load_carm(path: Path | None) -> CArm:
+    """The geometry of a carm.yaml; by default the mobile C-arm of the paper, 256 x 256 pixels on a detector of 432 mm."""
+    from xrcore.geometry import PAPER_CARM
+    from xrcore.xray import read_carm
 
-
-def default_carm() -> CArm:
-    """The mobile C-arm of the paper: 256 x 256 pixels on a detector of 432 mm."""
-    from xrcore.geometry.presets import PAPER_CARM
-
-    return PAPER_CARM
+    return PAPER_CARM if path is None else read_carm(path)
 
 
 def tell(notes: tuple[str, ...]) -> None:

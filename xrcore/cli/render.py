@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from xrcore._util.errors import XrcoreError
-from xrcore.cli.options import Background, Ct, Keep, Kilovolts, Labels, Series, Spacing, default_carm, load_ct
+from xrcore.cli.options import Background, Ct, Keep, Kilovolts, Labels, Series, Spacing, load_carm, load_ct
 
 _SUFFIXES = (".png", ".tif", ".tiff", ".dcm")
 
@@ -41,13 +41,13 @@ def render(
     from xrcore.beam import Beam
     from xrcore.registration.files import read_pose
     from xrcore.renderer import render as draw
-    from xrcore.xray import read_carm, write_carm, write_xray
+    from xrcore.xray import write_carm, write_xray
 
     if out.is_dir():
         raise XrcoreError(f"{out}: a folder of this name is in the way")
     check_writable(out.parent)
     beam = Beam(kilovolts=kilovolts)
-    geometry = default_carm() if carm is None else read_carm(carm)
+    geometry = load_carm(carm)
     volume = load_ct(ct, spacing, background, labels, keep, series)
     view = read_pose(pose, geometry, volume.isocenter)
     image = draw(volume, geometry, view, beam)[0]

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from xrcore._util.errors import XrcoreError
-from xrcore.cli.options import Background, Ct, Device, Keep, Labels, Series, default_carm, load_ct
-
-if TYPE_CHECKING:
-    from xrcore.learning.training import TrainingSettings
+from xrcore.cli.options import Background, Ct, Device, Keep, Labels, Series, load_carm, load_ct
 
 Profile = Annotated[str, typer.Option(help="smoke (seconds, learns little), laptop (half an hour) or paper (256 pixels, for a GPU).")]
 Rotation = Annotated[str | None, typer.Option(metavar="RX,RY,RZ", help="Half-widths of the poses [deg].", show_default="15,15,10")]
@@ -61,38 +58,28 @@ def train(
     from xrcore._util.devices import named_device
     from xrcore.learning import train as learn
     from xrcore.learning.models import PoseRegressor
+    from xrcore.learning.training import profile as named
     from xrcore.renderer import place
-    from xrcore.xray import read_carm
 
     check_writable(out)
     named_device(device)  # which complains before anything is read
-    changes: dict[str, Any] = {"seed": seed}
-    if rotation is not None:
-        changes["rotation"] = _three("--rotation", rotation)
-    if translation is not None:
-        changes["translation"] = _three("--translation", translation)
-    if protocol:
-        if protocol not in ("acquired", "paper"):
-            raise XrcoreError(f"--protocol must be acquired or paper, got {protocol!r}")
-        changes["acquired"] = protocol == "acquired"
-    if scheme:
-        changes["scheme"] = scheme
-    if images is not None:
-        changes["images"] = images
-    config = _settings(profile, method, changes | dict(_pair(text) for text in settings))
-    geometry = default_carm() if carm is None else read_carm(carm)
+    if protocol not in ("", "acquired", "paper"):
+        raise XrcoreError(f"--protocol must be acquired or paper, got {protocol!r}")
+    given: dict[str, Any] = {
+        "seed": seed,
+        "images": images,
+        "scheme": scheme or None,
+        "acquired": {"acquired": True, "paper": False}.get(protocol),
+    }
+    given |= {"rotation": _three("--rotation", rotation), "translation": _three("--translation", translation)}
+    changes = {name: value for name, value in given.items() if value is not None} | dict(_pair(text) for text in settings)
+    config = named(profile, method).changed(**changes)
+    geometry = load_carm(carm)
     volume = load_ct(ct, config.spacing, background, labels, keep, series)
     first = None if start is None else PoseRegressor.load(start)
     where = place(volume, device, "training", spacing=config.spacing, always_log=True).device
     model = learn(volume, geometry, config, out=out, resume=resume, start=first, device=where, progress=True)
     _report(out, model)
-
-
-def _settings(profile: str, method: str, changes: dict[str, Any]) -> TrainingSettings:
-    """The profile, then what the method's authors do, then what the user says."""
-    from xrcore.learning.training import profile as named
-
-    return named(profile, method).changed(**changes)
 
 
 def _pair(text: str) -> tuple[str, Any]:
@@ -112,7 +99,9 @@ def _pair(text: str) -> tuple[str, Any]:
     return name, parsed
 
 
-def _three(option: str, text: str) -> tuple[float, ...]:
+def _three(option: str, text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
     try:
         values = tuple(float(v) for v in text.split(","))
     except ValueError:
@@ -135,8 +124,7 @@ def _report(out: Path, model: Any) -> None:
     got, a = model.training["validation"], model.settings.architecture
     seen, minutes = model.training["images"], model.training["seconds"] / 60
     print(line("trained", f"{model.settings.method}, {a.pixels} x {a.pixels} pixels, {seen} images in {minutes:.1f} min"))
-    print(
-        line("validation", f"mTRE {got['mtre']} mm, median {got['median']} mm, below 10 mm in {got['success']} % of {got['images']} unseen")
-    )
+    errors = f"mTRE {got['mtre']} mm, median {got['median']} mm"
+    print(line("validation", f"{errors}, below 10 mm in {got['success']} % of {got['images']} unseen"))
     print(line("written", f"{out}/: model.json and its weights, log.csv, training.png"))
     print(line("try next", f"{program()} register CT XRAY --initial {out} --out result"))

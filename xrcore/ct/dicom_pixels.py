@@ -21,17 +21,7 @@ from xrcore._util.suppress_stderr import suppress_library_output
 
 MOST_PIXELS = 2**28
 COMPRESSED_AT_MOST = 5000  # pixels a byte; a smaller file does not hold what its header says
-_PIXEL_TAGS = (
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "NumberOfFrames",
-    "Rows",
-    "Columns",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-)
+_PIXEL_TAGS = (0x02, 0x04, 0x08, 0x10, 0x11, 0x100, 0x101, 0x102, 0x103)  # of group 0028: from SamplesPerPixel to PixelRepresentation
 
 
 def is_dicom(path: Path) -> bool:
@@ -155,10 +145,7 @@ def _decompressed(dataset: Dataset, path: Path, shape: tuple[int, int, int]) -> 
 
 def _by_gdcm(dataset: Dataset, frames: int) -> Shaped[ndarray, "*shape"]:
     """GDCM gets a fresh file of nothing but pixels: it allocates what a damaged length says, up to 4 GB, and else would rescale too."""
-    clean = Dataset()
-    for keyword in _PIXEL_TAGS:
-        if keyword in dataset:
-            setattr(clean, keyword, dataset.get(keyword))
+    clean = Dataset({element.tag: element for element in dataset.group_dataset(0x0028) if element.tag.element in _PIXEL_TAGS})
     clean.SOPClassUID, clean.SOPInstanceUID = pydicom.uid.XRayAngiographicImageStorage, pydicom.uid.UID("1.2")
     clean.PixelData = encapsulate(list(generate_frames(dataset.PixelData, number_of_frames=frames)))
     clean.file_meta = FileMetaDataset()

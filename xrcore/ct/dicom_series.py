@@ -16,18 +16,8 @@ from xrcore.ct.dicom_pixels import is_dicom, number, numbers, pixels, read_datas
 from xrcore.ct.image_files import MOST_VOXELS
 
 MOST_FILES = 20_000
-_TAGS = (
-    "SeriesInstanceUID",
-    "SeriesDescription",
-    "Modality",
-    "ImageType",
-    "Rows",
-    "Columns",
-    "NumberOfFrames",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "PixelSpacing",
-)
+_PLACE = {"position": ("ImagePositionPatient", 3), "orientation": ("ImageOrientationPatient", 6), "pixel_spacing": ("PixelSpacing", 2)}
+_TAGS = ("SeriesInstanceUID", "SeriesDescription", "Modality", "ImageType", "Rows", "Columns", "NumberOfFrames")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +31,9 @@ class Slice:
     localizer: bool
     shape: tuple[int, int]
     frames: int
-    position: tuple[float, ...] | None
-    orientation: tuple[float, ...] | None
-    pixel_spacing: tuple[float, ...] | None
+    position: list[float] | None
+    orientation: list[float] | None
+    pixel_spacing: list[float] | None
 
 
 def read_series(path: Path, series: str | None = None) -> tuple[Float32[ndarray, "D H W"], Float64[ndarray, "4 4"]]:
@@ -95,9 +85,7 @@ def _index(folder: Path) -> list[Slice]:
 
 
 def _header(path: Path) -> Slice:
-    dataset = read_dataset(path, _TAGS)
-    vectors = [numbers(dataset, k, n, path) for k, n in (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6), ("PixelSpacing", 2))]
-    position, orientation, pixel_spacing = (None if v is None else tuple(v) for v in vectors)
+    dataset = read_dataset(path, (*_TAGS, *(keyword for keyword, _ in _PLACE.values())))
     return Slice(
         path=path,
         uid=text(dataset, "SeriesInstanceUID"),
@@ -106,9 +94,7 @@ def _header(path: Path) -> Slice:
         localizer="LOCALIZER" in text(dataset, "ImageType").upper(),
         shape=(int(number(dataset, "Rows", path) or 0), int(number(dataset, "Columns", path) or 0)),
         frames=int(number(dataset, "NumberOfFrames", path) or 1),
-        position=position,
-        orientation=orientation,
-        pixel_spacing=pixel_spacing,
+        **{name: numbers(dataset, keyword, count, path) for name, (keyword, count) in _PLACE.items()},
     )
 
 
@@ -148,11 +134,7 @@ def _order(slices: list[Slice], path: Path) -> tuple[list[Slice], Float64[ndarra
         raise XrcoreError(f"{path}: a multi-frame (enhanced) CT is not read; convert it to NIfTI or to one file a slice")
     if len(slices) == 1:
         raise XrcoreError(f"{path}: the series has one slice; a CT needs at least two")
-    for keyword, name in (
-        ("ImagePositionPatient", "position"),
-        ("ImageOrientationPatient", "orientation"),
-        ("PixelSpacing", "pixel_spacing"),
-    ):
+    for name, (keyword, _) in _PLACE.items():
         without = next((s for s in slices if getattr(s, name) is None), None)
         if without is not None:
             raise XrcoreError(f"{without.path}: no {tag(keyword)}, so its place is unknown")

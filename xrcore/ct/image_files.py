@@ -30,20 +30,9 @@ DEFLATE_AT_MOST = 1040  # zlib cannot shrink further, so a smaller file does not
 SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 
 _NIFTI_TYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
-_META_TYPES = {
-    "MET_CHAR": "i1",
-    "MET_UCHAR": "u1",
-    "MET_SHORT": "i2",
-    "MET_USHORT": "u2",
-    "MET_INT": "i4",
-    "MET_UINT": "u4",
-    "MET_LONG": "i4",
-    "MET_ULONG": "u4",
-    "MET_LONG_LONG": "i8",
-    "MET_ULONG_LONG": "u8",
-    "MET_FLOAT": "f4",
-    "MET_DOUBLE": "f8",
-}
+_META_UNSIGNED = {"MET_UCHAR": "u1", "MET_USHORT": "u2", "MET_UINT": "u4", "MET_ULONG": "u4", "MET_ULONG_LONG": "u8"}
+_META_SIGNED = {"MET_CHAR": "i1", "MET_SHORT": "i2", "MET_INT": "i4", "MET_LONG": "i4", "MET_LONG_LONG": "i8"}
+_META_TYPES = {**_META_UNSIGNED, **_META_SIGNED, "MET_FLOAT": "f4", "MET_DOUBLE": "f8"}
 
 
 def read_image(path: str | os.PathLike[str]) -> tuple[Shaped[ndarray, "D H W"], Float64[ndarray, "4 4"]]:
@@ -96,11 +85,15 @@ def geometry(image: sitk.Image | sitk.ImageFileReader) -> Float64[ndarray, "4 4"
 
 
 @contextmanager
-def _itk(path: Path) -> Iterator[None]:
-    """Turn ITK's multi-line errors into one line, and keep its warnings off the terminal."""
+def _itk(path: Path, format: str) -> Iterator[sitk.ImageFileReader]:
+    """ITK's reader, past the header; its multi-line errors become one line, its warnings stay off the terminal."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.SetImageIO(format)
     try:
         with suppress_library_output():
-            yield
+            reader.ReadImageInformation()
+            yield reader
     except RuntimeError as error:
         if "orthonormal" in str(error):
             raise XrcoreError(f"{path}: its voxel axes are not perpendicular (sheared); resample it to a straight grid first") from None
@@ -149,11 +142,7 @@ def _read_nifti(path: Path) -> tuple[Shaped[ndarray, "D H W"], Float64[ndarray, 
         raise XrcoreError(f"{path}: damaged or truncated: its compressed data end early or fail their checksum") from None
     if len(rest) < wanted:
         raise _truncated(path, len(rest) - layout.offset, layout.bytes)
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.SetImageIO("NiftiImageIO")
-    with _itk(path):
-        reader.ReadImageInformation()
+    with _itk(path, "NiftiImageIO") as reader:
         matrix = geometry(reader)
     voxels = np.frombuffer(rest, dtype=layout.dtype, count=math.prod(layout.shape), offset=layout.offset).reshape(layout.shape)
     if layout.scaled:
@@ -311,11 +300,7 @@ def _read_nrrd(path: Path) -> tuple[Shaped[ndarray, "D H W"], Float64[ndarray, "
         size = (path.parent / entry).stat().st_size
     if "spacings" not in fields and "spacedirections" not in fields:
         raise XrcoreError(f"{path}: the header has no voxel size (spacings or space directions)")
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.SetImageIO("NrrdImageIO")
-    with _itk(path):
-        reader.ReadImageInformation()
+    with _itk(path, "NrrdImageIO") as reader:
         shape = _shape(path, list(reader.GetSize()), reader.GetNumberOfComponents())
         matrix = geometry(reader)
         wanted = math.prod(shape)

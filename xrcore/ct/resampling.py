@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
 from numpy import ndarray
-from scipy.linalg import solve_banded
-from scipy.ndimage import affine_transform
+from scipy.ndimage import affine_transform, map_coordinates
 
 _BLOCK = 64
 
@@ -33,22 +32,8 @@ def isotropic_grid(
 
 
 def spline_matrix(count: int, positions: Float64[ndarray, "*n"]) -> Float64[ndarray, "n count"]:
-    """Rows that interpolate `count` samples at `positions` [samples] by a cubic B-spline, mirrored at the ends.
-
-    Source: Unser, *Splines: a perfect fit for signal and image processing* (1999): solve for the spline's
-    coefficients, then weigh the four nearest by the B-spline.
-    """
-    base = np.floor(positions).astype(int)
-    f = positions - base
-    weights = np.stack([(1 - f) ** 3, 4 - 6 * f**2 + 3 * f**3, 4 - 6 * (1 - f) ** 2 + 3 * (1 - f) ** 3, f**3], 1) / 6
-    columns = np.abs(base[:, None] + np.arange(-1, 3))
-    columns = np.where(columns > count - 1, 2 * (count - 1) - columns, columns)
-    b_spline = np.zeros((len(positions), count))
-    np.add.at(b_spline, (np.arange(len(positions))[:, None], np.abs(columns)), weights)
-    # samples = C coefficients, C tridiagonal (1, 4, 1) / 6; the mirror doubles its first and last off-diagonal
-    transposed = np.array([[1.0], [4.0], [1.0]]) / 6 * np.ones((3, count))
-    transposed[0, -1] = transposed[2, 0] = 2 / 6
-    return solve_banded((1, 1), transposed, b_spline.T).T
+    """Rows that interpolate `count` samples at `positions` [samples] by a cubic B-spline, mirrored at the ends."""
+    return np.stack([map_coordinates(sample, [positions], order=3, mode="mirror") for sample in np.eye(count)], 1)
 
 
 def resample_spline(values: Float32[ndarray, "d h w"], shape: Sequence[int], ratios: Sequence[float]) -> Float32[ndarray, "D H W"]:

@@ -48,15 +48,14 @@ def convergence_figure(
     figure = new_figure(height, width=width, padding=0.04)
     rows = 1 if errors is None else 2
     panels = list(figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0])
-    steps = np.arange(len(history))
-    level_of = np.array([step.level for step in history], dtype=int)
-    starts = [0, *(np.flatnonzero(np.diff(level_of)) + 1), len(history)] if len(history) else [0]
     if not len(history):
-        panels[0].set_axis_off()
         panels[0].text(0.5, 0.5, "nothing registered yet", ha="center", va="center", color=MUTED, fontsize=10)
-        for axes in panels[1:]:
+        for axes in panels:
             axes.set_axis_off()
         return figure
+    steps = np.arange(len(history))
+    level_of = np.array([step.level for step in history], dtype=int)
+    starts = [0, *(np.flatnonzero(np.diff(level_of)) + 1), len(history)]
     curves = [("similarity", [step.similarity for step in history], BLUE)]
     if errors is not None:
         curves.append(("mTRE [mm]", list(errors), ORANGE))
@@ -80,15 +79,8 @@ def convergence_figure(
             axes.set_ylim(middle - half, middle + half)
             for first in starts[:-1]:
                 if (level := int(level_of[first])) < len(levels):
-                    axes.annotate(
-                        levels[level],
-                        (first - 0.4, 0.04),
-                        xycoords=("data", "axes fraction"),
-                        fontsize=7,
-                        color=MUTED,
-                        rotation=90,
-                        va="bottom",
-                    )
+                    place = axes.get_xaxis_transform()
+                    axes.text(first - 0.4, 0.04, levels[level], transform=place, fontsize=7, color=MUTED, rotation=90, va="bottom")
         if title != "similarity" and len(values) and min(values) > 0:
             log_scale(axes, "y")
     panels[-1].set_xlabel("round of images", fontsize=9, color=MUTED)

@@ -37,7 +37,7 @@ _BAR = (-0.17, -0.07)  # the strip of descents, below the lowest value
 
 def colour(name: str) -> str:
     """Colour of a similarity, the same in every figure."""
-    return _look(name)[0]
+    return _look(name, False)["color"]
 
 
 def unit(name: str) -> str:
@@ -82,16 +82,8 @@ def profiles_figure(profiles: Profiles, selected: str, *, returns: ConvergenceBa
         axes.axvspan(left, right, ymin=_SHADE_FROM, color=colour(selected), alpha=_SHADE, linewidth=0)
         axes.axvline(0, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1.5)
         for similarity in order:
-            line, dashes = _look(similarity)
             bold = similarity == selected
-            axes.plot(
-                profiles.offsets[axis],
-                scaled[similarity][axis],
-                color=line,
-                linestyle=dashes,
-                linewidth=2.6 if bold else 1.3,
-                alpha=1.0 if bold else 0.75,
-            )
+            axes.plot(profiles.offsets[axis], scaled[similarity][axis], alpha=1.0 if bold else 0.75, **_look(similarity, bold))
         axes.plot(optimum[axis], 1.05, marker="v", color=colour(selected), markersize=6, clip_on=False)
         if returns is not None:
             _strip(axes, returns, axis)
@@ -151,8 +143,9 @@ def plane_figure(plane: Plane, selected: str, *, width: float = WIDTH / 2) -> Fi
     return figure
 
 
-def _look(name: str) -> tuple[str, Any]:
-    return _LOOKS.get(name, (DARK, ":"))
+def _look(name: str, bold: bool) -> dict[str, Any]:
+    line, dashes = _LOOKS.get(name, (DARK, ":"))
+    return {"color": line, "linestyle": dashes, "linewidth": 2.6 if bold else 1.3}
 
 
 def _signed(value: float, _: Any = None) -> str:
@@ -169,23 +162,14 @@ def _strip(axes: Axes, returns: ConvergenceBasin, axis: int) -> None:
     offsets, back = returns.offsets[axis], returns.reached[axis]
     step = offsets[1] - offsets[0]
     bottom, top = _BAR
-    axes.bar(
-        offsets,
-        top - bottom,
-        0.86 * step,
-        bottom,
-        color=[colour(returns.similarity) if b else "white" for b in back],
-        edgecolor=[colour(returns.similarity) if b else PALE for b in back],
-        linewidth=0.7,
-    )
+    ours = colour(returns.similarity)
+    fill, edge = ([ours if b else other for b in back] for other in ("white", PALE))
+    axes.bar(offsets, top - bottom, 0.86 * step, bottom, color=fill, edgecolor=edge, linewidth=0.7)
 
 
 def _explain(figure: Figure, order: list[str], selected: str, returns: ConvergenceBasin | None) -> None:
     names = [name for name in SIMILARITIES if name in order] + [name for name in order if name not in SIMILARITIES]
-    handles: list[Any] = []
-    for name in names:
-        line, dashes = _look(name)
-        handles.append(Line2D([], [], color=line, linestyle=dashes, linewidth=2.6 if name == selected else 1.3, label=name))
+    handles = [Line2D([], [], label=name, **_look(name, name == selected)) for name in names]
     figure.legend(handles=handles, frameon=False, ncols=len(handles), loc="lower center", bbox_to_anchor=(0.5, 0.07), fontsize=10)
     marks: list[Any] = [
         Patch(facecolor=colour(selected), alpha=2 * _SHADE, label="falls without a rise"),

@@ -125,16 +125,5 @@ def _say(figure: Figure, base: float, result: Any) -> None:
 def _after(figure: Figure, text: Text, more: str, *, fontsize: float, color: str) -> None:
     """Write on where a text ends, whose width is known only when it is drawn."""
     baseline = 0.2 * (float(text.get_fontsize()) - fontsize)  # larger letters reach further below theirs
-    figure.add_artist(
-        Annotation(
-            more,
-            xy=(1, 0),
-            xycoords=text,
-            xytext=(8, baseline),
-            textcoords="offset points",
-            va="bottom",
-            fontsize=fontsize,
-            color=color,
-            annotation_clip=False,
-        )
-    )
+    place: dict[str, Any] = {"xycoords": text, "xytext": (8, baseline), "textcoords": "offset points"}
+    figure.add_artist(Annotation(more, (1, 0), **place, va="bottom", fontsize=fontsize, color=color))

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from xrcore._util.errors import XrcoreError
-from xrcore.figures.style import BLUE, DARK, GREEN, MUTED, ORANGE, PURPLE, new_figure, style_axes
+from xrcore.figures.style import BLUE, DARK, GREEN, MUTED, ORANGE, PURPLE, log_scale, new_figure, style_axes
 
 _PARTS = (ORANGE, GREEN, PURPLE, "#E69F00")
 Curve = list[tuple[int, float]]
@@ -64,28 +64,21 @@ def training_figure(folder: str | os.PathLike[str]) -> Figure:
 def _loss(axes: Axes, total: Curve, parts: dict[str, Curve]) -> None:
     _style(axes, "Loss", f"now {total[-1][1]:.3g}")
     # broad and pale, since one part may be nearly all of it
-    axes.plot(
-        *zip(*total, strict=True), color=BLUE, alpha=0.35 if len(parts) > 1 else 1, linewidth=5 if len(parts) > 1 else 1.8, label="total"
-    )
+    alpha, linewidth = (0.35, 5) if len(parts) > 1 else (1, 1.8)
+    axes.plot(*zip(*total, strict=True), color=BLUE, alpha=alpha, linewidth=linewidth, label="total")
     if len(parts) > 1:
         for (name, curve), colour in zip(parts.items(), _PARTS, strict=False):
             axes.plot(*zip(*curve, strict=True), color=colour, linewidth=1.4, label=name)
         axes.legend(frameon=False, fontsize=9, labelcolor=DARK, ncols=len(parts) + 1, loc="best")
     if all(value > 0 for curve in (total, *parts.values()) for _, value in curve):
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        log_scale(axes, "y")
 
 
 def _panel(axes: Axes, title: str, curve: Curve, *, best: Callable[..., float] | None = None, beside: Curve | None = None) -> None:
     """A curve from zero up; with `best` (min or max) its points are marked and the best of them is told. beside: on what was trained on."""
-    remark = ""
-    if best is not None:
-        remark = "not measured yet"
-        if curve:
-            reached = best(value for _, value in curve)
-            remark = f"now {curve[-1][1]:.3g}, best {reached:.3g}"
+    remark = "not measured yet" if best and not curve else ""
+    if best and curve:
+        remark = f"now {curve[-1][1]:.3g}, best {best(value for _, value in curve):.3g}"
     _style(axes, title, remark)
     if curve:
         axes.plot(*zip(*curve, strict=True), color=BLUE, linewidth=1.8, marker="o" if best else "", markersize=4, clip_on=best is None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import roma
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -70,9 +71,7 @@ def invert(a_from_b: Float[Tensor, "*b 4 4"]) -> Float[Tensor, "*b 4 4"]:
 
 
 def exp(twist: Float[Tensor, "*b 6"]) -> Float[Tensor, "*b 4 4"]:
-    """Make the rigid transforms of twists by the closed form of SE(3).
-
-    Below 1e-4 rad the coefficients use their series, where the closed form would cancel.
+    """Make the rigid transforms of twists: the exponential map of SE(3).
 
     Parameters
     ----------
@@ -88,16 +87,8 @@ def exp(twist: Float[Tensor, "*b 6"]) -> Float[Tensor, "*b 4 4"]:
     ----------
     Murray, Li, Sastry, *A Mathematical Introduction to Robotic Manipulation*, 1994, eq. 2.36.
     """
-    v, w = twist[..., :3], twist[..., 3:]
-    square = (w * w).sum(-1)
-    small = square < 1e-8
-    safe = torch.where(small, torch.ones_like(square), square)
-    angle = safe.sqrt()
-    b = torch.where(small, 0.5 - square / 24, (1 - torch.cos(angle)) / safe)
-    c = torch.where(small, 1 / 6 - square / 120, (angle - torch.sin(angle)) / (safe * angle))
-    k = skew(w)
-    left_jacobian = torch.eye(3, dtype=twist.dtype, device=twist.device) + b[..., None, None] * k + c[..., None, None] * (k @ k)
-    return rigid(roma.rotvec_to_rotmat(w), (left_jacobian @ v.unsqueeze(-1)).squeeze(-1))
+    velocity = torch.cat([skew(twist[..., 3:]), twist[..., :3, None]], -1)
+    return torch.linalg.matrix_exp(F.pad(velocity, (0, 0, 0, 1)))
 
 
 def apply(a_from_b: Float[Tensor, "*#b 4 4"], points: Float[Tensor, "*#b n 3"]) -> Float[Tensor, "*#b n 3"]:

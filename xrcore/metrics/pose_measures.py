@@ -106,8 +106,7 @@ def pose_error(pose: Pose, truth: Pose) -> Float[Tensor, "B 6"]:
     >>> xr.metrics.pose_error(xr.Pose(ry=179, tx=3), xr.Pose(ry=-179)).tolist()
     [[0.0, 2.0, 0.0, 3.0, 0.0, 0.0]]
     """
-    a, b = _numbers("pose_error", pose, "pose"), _numbers("pose_error", truth, "truth")
-    _same_batch("pose_error", a, b)
+    a, b = _numbers("pose_error", pose, truth)
     difference = a - b
     angles = torch.remainder(difference[:, :3] + 180, 360) - 180
     return torch.cat([angles, difference[:, 3:]], 1).abs()
@@ -153,19 +152,15 @@ def _in_camera(
     center = as_tensor(caller, "isocenter", isocenter, "one point of 3 numbers in mm")
     if center.shape != (3,):
         raise XrcoreError(f"{caller}: isocenter must be one point of 3 numbers in mm, got shape {tuple(center.shape)}")
-    a, b = _numbers(caller, pose, "pose"), _numbers(caller, truth, "truth")
-    _same_batch(caller, a, b)
-    frames = (Pose(n).camera_from_world(carm, center) for n in (a, b))
+    frames = (Pose(n).camera_from_world(carm, center) for n in _numbers(caller, pose, truth))
     estimated, true = (rigid.apply(frame, points) for frame in frames)
     return estimated, true
 
 
-def _numbers(caller: str, pose: Pose, name: str) -> Float[Tensor, "B 6"]:
-    if not isinstance(pose, Pose):
-        raise XrcoreError(f"{caller}: {name} must be a Pose, got {type(pose).__name__}; wrap six numbers as Pose([...])")
-    return pose.numbers.detach().double().cpu()
-
-
-def _same_batch(caller: str, pose: Float[Tensor, "B 6"], truth: Float[Tensor, "C 6"]) -> None:
+def _numbers(caller: str, pose: Pose, truth: Pose) -> tuple[Float[Tensor, "B 6"], Float[Tensor, "C 6"]]:
+    for name, given in (("pose", pose), ("truth", truth)):
+        if not isinstance(given, Pose):
+            raise XrcoreError(f"{caller}: {name} must be a Pose, got {type(given).__name__}; wrap six numbers as Pose([...])")
     if len(pose) != len(truth) and 1 not in (len(pose), len(truth)):
         raise XrcoreError(f"{caller}: pose holds {len(pose)} poses but truth holds {len(truth)}; give as many, or one")
+    return pose.numbers.detach().double().cpu(), truth.numbers.detach().double().cpu()

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from xrcore.phantom.shapes import Array, Box, Field, sample
+from xrcore.phantom.shapes import Array, Box, Field, box_between, interpolate, sample
 
 AIR = -1000.0
 Value = float | Callable[[Array], Array]  # constant, or a function of height z [mm]
@@ -35,8 +35,7 @@ class Canvas:
 
     def box(self, field: Field) -> Box:
         """The part of the canvas that a field covers."""
-        ranges = [slice(*np.searchsorted(axis, (known[0], known[-1])).tolist()) for axis, known in zip(self.axes, field.axes, strict=True)]
-        return ranges[2], ranges[1], ranges[0]
+        return box_between(self.axes, [axis[0] for axis in field.axes], [axis[-1] for axis in field.axes])
 
     def targets(self, box: Box) -> list[NDArray]:
         z, y, x = box
@@ -52,14 +51,7 @@ class Canvas:
         for axis, wanted in enumerate(reversed(axes)):
             position = np.asarray(wanted, float) / step
             index = np.floor(position).astype(int)
-            shape = [1, 1, 1]
-            shape[axis] = -1
-            fraction = (position - index).astype(np.float32).reshape(shape)
-            low, high = np.take(tile, index % _TILE, axis=axis), np.take(tile, (index + 1) % _TILE, axis=axis)
-            high -= low
-            high *= fraction
-            high += low
-            tile = high
+            tile = interpolate(tile, axis, index % _TILE, (index + 1) % _TILE, position - index)
         return tile
 
     def paint(self, field: Field, value: Value, *, shell: Value | None = None, thickness: Value = 0.0, texture: float = 0.0) -> None:

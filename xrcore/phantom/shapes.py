@@ -6,8 +6,7 @@ the model: grids of any spacing sample the same field by trilinear interpolation
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +14,8 @@ from scipy.interpolate import CubicSpline
 
 Array = NDArray[np.float32]
 Box = tuple[slice, slice, slice]
+
+WHOLE = (slice(None), slice(None), slice(None))
 
 FAR = 30.0  # distances are only needed near the surface [mm]
 MARGIN = 9.0  # how far around a shape its distance is evaluated [mm]
@@ -51,53 +52,35 @@ class Field:
 
     def box(self, low: ArrayLike, high: ArrayLike) -> Box:
         """The part of the lattice between two corners."""
-        ranges = [
-            slice(*np.searchsorted(axis, (a, b)).tolist())
-            for axis, a, b in zip(self.axes, np.asarray(low, dtype=float), np.asarray(high, dtype=float), strict=True)
-        ]
-        return ranges[2], ranges[1], ranges[0]
+        return box_between(self.axes, np.asarray(low, float), np.asarray(high, float))
 
-    def coordinates(self, box: Box | None = None) -> tuple[Array, Array, Array]:
+    def coordinates(self, box: Box = WHOLE) -> tuple[Array, Array, Array]:
         """x, y, z [mm] of the lattice points, ready to broadcast."""
-        z, y, x = box if box is not None else (slice(None),) * 3
+        z, y, x = box
         return self.axes[0][x][None, None, :], self.axes[1][y][None, :, None], self.axes[2][z][:, None, None]
 
-    def join(self, distance: Array, blend: float = 0.0, box: Box | None = None) -> None:
+    def join(self, distance: Array, blend: float = 0.0, box: Box = WHOLE) -> None:
         """Union with a distance given on a box."""
-        box = box if box is not None else (slice(None),) * 3
         self.distance[box] = smooth_min(self.distance[box], distance, blend)
 
-    def cut(self, distance: Array, blend: float = 0.0, box: Box | None = None) -> None:
+    def cut(self, distance: Array, blend: float = 0.0, box: Box = WHOLE) -> None:
         """Take away what is inside a distance given on a box."""
-        box = box if box is not None else (slice(None),) * 3
         self.distance[box] = smooth_max(self.distance[box], -distance, blend)
 
     def curve(self, nodes: ArrayLike, blend: float = 0.0, *, step: float = 12.0, cut: bool = False) -> None:
         """A curve of varying thickness through nodes (n, 4): x, y, z and radius [mm]."""
         nodes = _refined(np.asarray(nodes, float), step)
-        box = self._around(nodes)
-        distance = np.full(self.distance[box].shape, FAR, np.float32)
-        for a, b in pairwise(nodes):
-            part = self._around(np.stack([a, b]))
-            local = tuple(slice(p.start - q.start, p.stop - q.start) for p, q in zip(part, box, strict=True))
-            if distance[local].size:
-                np.minimum(distance[local], self._cone(a, b, part), out=distance[local])
+        distance, box = self._union(np.stack([nodes[:-1], nodes[1:]], 1), self._cone)
         (self.cut if cut else self.join)(distance, blend, box)
 
     def plate(self, grid: ArrayLike, blend: float = 0.0, *, step: float = 12.0) -> None:
         """A curved plate through a grid of points (rows, cols, 4): its mid-surface x, y, z and half its thickness [mm]."""
         nodes = np.asarray(grid, float)
         nodes = np.swapaxes(_refined(np.swapaxes(_refined(nodes, step), 0, 1), step), 0, 1)
-        box = self._around(nodes.reshape(-1, 4))
-        distance = np.full(self.distance[box].shape, FAR, np.float32)
         corners = [nodes[:-1, :-1], nodes[1:, :-1], nodes[:-1, 1:], nodes[1:, 1:]]
         flat = [corner.reshape(-1, 4) for corner in corners]
         triangles = [np.stack([flat[0], flat[1], flat[2]], 1), np.stack([flat[3], flat[2], flat[1]], 1)]
-        for triangle in np.concatenate(triangles):
-            part = self._around(triangle)
-            local = tuple(slice(p.start - q.start, p.stop - q.start) for p, q in zip(part, box, strict=True))
-            if distance[local].size:
-                np.minimum(distance[local], self._triangle(triangle, part), out=distance[local])
+        distance, box = self._union(np.concatenate(triangles), self._triangle)
         self.join(distance, blend, box)
 
     def ball(self, center: ArrayLike, radii: ArrayLike, blend: float = 0.0, *, cut: bool = False) -> None:
@@ -106,7 +89,7 @@ class Field:
         box = self.box(center - radii - MARGIN, center + radii + MARGIN)
         (self.cut if cut else self.join)(self.ellipsoid(center, radii, box), blend, box)
 
-    def ellipsoid(self, center: ArrayLike, radii: ArrayLike, box: Box | None = None) -> Array:
+    def ellipsoid(self, center: ArrayLike, radii: ArrayLike, box: Box = WHOLE) -> Array:
         """Distance to an ellipsoid along the axes."""
         center, radii = np.asarray(center, float), np.broadcast_to(np.asarray(radii, float), 3)
         parts = [(p - np.float32(c)) / np.float32(r) for p, c, r in zip(self.coordinates(box), center, radii, strict=True)]
@@ -114,7 +97,7 @@ class Field:
         slope = np.sqrt(sum((p / np.float32(r)) ** 2 for p, r in zip(parts, radii, strict=True))) + np.float32(1e-6)
         return (value * (value - 1) / slope).astype(np.float32)
 
-    def linear(self, normal: ArrayLike, point: ArrayLike, box: Box | None = None) -> Array:
+    def linear(self, normal: ArrayLike, point: ArrayLike, box: Box = WHOLE) -> Array:
         """normal . (p - point)."""
         n, c = np.asarray(normal, np.float32), np.asarray(point, np.float32)
         x, y, z = self.coordinates(box)
@@ -124,7 +107,19 @@ class Field:
         reach = nodes[:, 3:] + MARGIN
         return self.box((nodes[:, :3] - reach).min(0), (nodes[:, :3] + reach).max(0))
 
-    def _cone(self, a: NDArray, b: NDArray, box: Box) -> Array:
+    def _union(self, parts: NDArray, distance_to: Callable[[NDArray, Box], Array]) -> tuple[Array, Box]:
+        """Distance to the nearest of many parts, each (n, 4) nodes, and the box around all."""
+        box = self._around(parts.reshape(-1, 4))
+        distance = np.full(self.distance[box].shape, FAR, np.float32)
+        for part in parts:
+            around = self._around(part)
+            local = tuple(slice(p.start - q.start, p.stop - q.start) for p, q in zip(around, box, strict=True))
+            if distance[local].size:
+                np.minimum(distance[local], distance_to(part, around), out=distance[local])
+        return distance, box
+
+    def _cone(self, ends: NDArray, box: Box) -> Array:
+        a, b = ends
         along = b[:3] - a[:3]
         length2 = max(float(along @ along), 1e-9)
         x, y, z = self.coordinates(box)
@@ -176,13 +171,22 @@ def sample(values: Array, axes: Sequence[Array], targets: Sequence[NDArray]) -> 
         step = known[1] - known[0]
         position = np.clip((np.asarray(wanted) - known[0]) / step, 0, len(known) - 1)
         index = np.minimum(position.astype(int), len(known) - 2)
-        shape = [1, 1, 1]
-        shape[axis] = -1
-        fraction = (position - index).astype(np.float32).reshape(shape)
-        low = np.take(values, index, axis=axis)
-        high = np.take(values, index + 1, axis=axis)
-        high -= low
-        high *= fraction
-        high += low
-        values = high
+        values = interpolate(values, axis, index, index + 1, position - index)
     return values
+
+
+def interpolate(values: Array, axis: int, below: NDArray, above: NDArray, share: NDArray) -> Array:
+    """Linear interpolation along one axis of three, between the values at two indices, by the share of the second."""
+    shape = [1, 1, 1]
+    shape[axis] = -1
+    low, high = np.take(values, below, axis=axis), np.take(values, above, axis=axis)
+    high -= low
+    high *= share.astype(np.float32).reshape(shape)
+    high += low
+    return high
+
+
+def box_between(axes: Sequence[NDArray], low: NDArray | Sequence[float], high: NDArray | Sequence[float]) -> Box:
+    """The part of a lattice, whose (x, y, z) coordinates are `axes`, between two corners."""
+    x, y, z = (slice(*np.searchsorted(axis, ends).tolist()) for axis, *ends in zip(axes, low, high, strict=True))
+    return z, y, x

@@ -14,7 +14,7 @@ from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
 from xrcore.simulation.acquisition import Acquisition
-from xrcore.simulation.exposure import expose
+from xrcore.simulation.detector import expose
 from xrcore.simulation.integrator import area_density
 from xrcore.simulation.tool import rod
 from xrcore.xray.image import Xray

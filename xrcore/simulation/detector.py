@@ -17,6 +17,15 @@ SIGMA_PER_FWHM = 1 / math.sqrt(8 * math.log(2))
 SHADOW = math.exp(-0.1)  # share of the intensity below which a pixel is behind the patient
 
 
+def expose(
+    primary: Float[NDArray, "H W"], carm: CArm, settings: Acquisition, generator: np.random.Generator
+) -> tuple[Float[NDArray, "H W"], Bool[NDArray, "H W"]]:
+    """Grey values and the field of view, for the share of intensity that passed: scatter, blur, noise, grey levels, in this order."""
+    intensity = blurred(with_scatter(primary, carm, settings), carm, settings)
+    seen = field_of_view(carm, settings)
+    return displayed(counted(intensity, settings, generator), seen, settings), seen
+
+
 def with_scatter(primary: Float[NDArray, "H W"], carm: CArm, settings: Acquisition) -> Float[NDArray, "H W"]:
     """Primary plus scattered intensity.
 

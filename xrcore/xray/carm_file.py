@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,6 @@ from xrcore._util.errors import XrcoreError, require
 from xrcore.ct.image_files import check_file, checked_path
 from xrcore.geometry import CArm
 
-GEOMETRY_KEYS = ("source_to_detector", "source_to_isocenter", "shape", "pixel_spacing", "principal_point", "K")
 IMAGE_KEYS = ("pixel_values", "invert", "mask")
 PIXEL_VALUES = ("attenuation", "intensity")
 LARGEST_FILE = 16_384  # [bytes]
@@ -98,26 +98,13 @@ def load_carm_file(path: str | os.PathLike[str]) -> CarmFile:
     """A carm.yaml with each key checked, not yet whether there are enough of them."""
     path = checked_path("read_carm", path)
     content = _parse(path)
-    known = (*GEOMETRY_KEYS, *IMAGE_KEYS)
+    known = (*_GEOMETRY, *IMAGE_KEYS)
     for key in content:
         if key not in known:
             close = difflib.get_close_matches(str(key)[:60], known, n=1, cutoff=0.5)
             hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
             raise XrcoreError(f"{path}: unknown key {str(key)[:60]!r}; {hint}")
-    geometry: dict[str, Any] = {}
-    for key in ("source_to_detector", "source_to_isocenter"):
-        if key in content:
-            geometry[key] = _number(content[key], key, path)
-    for key in ("shape", "pixel_spacing", "principal_point"):
-        if key in content:
-            geometry[key] = _numbers(content[key], key, path)
-    if "K" in content:
-        rows = content["K"]
-        if not isinstance(rows, list) or len(rows) != 3 or not all(isinstance(r, list) and len(r) == 3 for r in rows):
-            raise XrcoreError(f"{path}: K must be three rows of three numbers")
-        geometry["K"] = [[_number(v, "K", path) for v in row] for row in rows]
-        if geometry["K"][2][2] == 0:
-            raise XrcoreError(f"{path}: K must be [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]")
+    geometry = {key: read(content[key], key, path) for key, read in _GEOMETRY.items() if key in content}
     pixel_values, invert, mask = content.get("pixel_values"), content.get("invert", False), content.get("mask", "auto")
     if pixel_values is not None and pixel_values not in PIXEL_VALUES:
         raise XrcoreError(f"{path}: pixel_values must be {' or '.join(PIXEL_VALUES)}, got {_short(pixel_values)}")
@@ -190,12 +177,29 @@ def _number(value: Any, key: str, path: Path) -> float:
     return number
 
 
-def _numbers(value: Any, key: str, path: Path) -> Any:
-    if key == "pixel_spacing" and not isinstance(value, list):
-        return _number(value, key, path)
+def _spacing(value: Any, key: str, path: Path) -> Any:
+    return _pair(value, key, path) if isinstance(value, list) else _number(value, key, path)
+
+
+def _pair(value: Any, key: str, path: Path) -> tuple[float, ...]:
     if not isinstance(value, list) or len(value) != 2:
         raise XrcoreError(f"{path}: {key} must be [row, col], got {_short(value)}")
     return tuple(_number(v, key, path) for v in value)
+
+
+def _matrix(rows: Any, key: str, path: Path) -> list[list[float]]:
+    if not isinstance(rows, list) or len(rows) != 3 or not all(isinstance(r, list) and len(r) == 3 for r in rows):
+        raise XrcoreError(f"{path}: {key} must be three rows of three numbers")
+    matrix = [[_number(v, key, path) for v in row] for row in rows]
+    if matrix[2][2] == 0:
+        raise XrcoreError(f"{path}: {key} must be [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]")
+    return matrix
+
+
+# how each key of the geometry is read
+_Reader = Callable[[Any, str, Path], Any]
+_GEOMETRY: dict[str, _Reader] = {"source_to_detector": _number, "source_to_isocenter": _number, "shape": _pair, "pixel_spacing": _spacing}
+_GEOMETRY |= {"principal_point": _pair, "K": _matrix}
 
 
 def _short(value: Any) -> str:

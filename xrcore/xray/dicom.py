@@ -51,30 +51,25 @@ def read_dicom(path: Path, frame: int | None = None) -> DicomXray:
     notes = list(frame_notes(frame, len(frames)))
     values = rescaled(frames[frame or 0], data, path)
 
-    geometry: dict[str, Any] = {}
-    for key in ("source_to_detector", "source_to_isocenter"):
-        if (length := number(data, TAGS[key], path)) is not None:
-            geometry[key] = length
-    loose = False
-    spacing = numbers(data, TAGS["pixel_spacing"], 2, path)
-    if spacing is None and (spacing := numbers(data, "PixelSpacing", 2, path)) is not None:
-        loose = True
-    if spacing is not None:
-        geometry["pixel_spacing"] = tuple(spacing)
+    on_detector = numbers(data, TAGS["pixel_spacing"], 2, path)
+    spacing = on_detector or numbers(data, "PixelSpacing", 2, path)
+    geometry: dict[str, Any] = {key: number(data, TAGS[key], path) for key in ("source_to_detector", "source_to_isocenter")}
+    geometry = {key: value for key, value in (geometry | {"pixel_spacing": spacing}).items() if value is not None}
     primary, secondary = (number(data, f"Positioner{which}Angle", path) for which in ("Primary", "Secondary"))
-    if (view := stored_view(data, path)) is not None:
-        geometry = {key: value for key, value in view.carm.to_dict().items() if key != "shape"}
+    carm, pose, mask = stored_view(data, path)
+    if carm is not None:
+        geometry = {key: value for key, value in carm.to_dict().items() if key != "shape"}
     letters = data.get("PatientOrientation")
     words = [str(v) for v in letters] if isinstance(letters, MultiValue) else []
     return DicomXray(
         values=values,
         pixel_values=_meaning(data, path, notes),
         geometry=geometry,
-        loose_spacing=loose and view is None,
+        loose_spacing=on_detector is None and spacing is not None and carm is None,
         angles=None if primary is None and secondary is None else (primary or 0.0, secondary or 0.0),
         orientation=(words[0], words[1]) if len(words) == 2 else ("", ""),
-        pose=None if view is None else view.pose,
-        mask=None if view is None else view.mask,
+        pose=pose,
+        mask=mask,
         notes=tuple(notes),
     )
 

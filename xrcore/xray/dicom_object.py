@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from jaxtyping import Bool, Float32
 from numpy import ndarray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, XRayAngiographicImageStorage, generate_uid
+from pydicom.valuerep import format_number_as_ds
 
 from xrcore._util.errors import XrcoreError
 from xrcore.geometry import CArm, Pose
@@ -19,15 +19,6 @@ from xrcore.geometry import CArm, Pose
 _GROUP, _CREATOR = 0x0019, "XRCORE VIEW"
 _LENGTHS, _POINT, _POSE, _MASK = 0x01, 0x02, 0x03, 0x04
 _LPS = "RLAPFH"  # DICOM's letters for -x, +x, -y, +y, -z, +z
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoredView:
-    """What xrcore's private block holds."""
-
-    carm: CArm
-    pose: Pose | None
-    mask: Bool[ndarray, "H W"] | None
 
 
 def axis_letter(direction: Any) -> str:
@@ -63,26 +54,26 @@ def xray_dataset(image: Float32[ndarray, "H W"], carm: CArm, pose: Pose | None, 
     data.Modality, data.Manufacturer, data.ImageType = "XA", "xrcore", ["DERIVED", "PRIMARY", "SINGLE PLANE"]
     data.InstanceNumber, data.RadiationSetting, data.PositionerMotion = 1, "GR", "STATIC"
 
-    data.DistanceSourceToDetector = _decimal(carm.source_to_detector)
-    data.DistanceSourceToPatient = _decimal(carm.source_to_isocenter)
-    data.EstimatedRadiographicMagnificationFactor = _decimal(carm.magnification)
-    data.ImagerPixelSpacing = [_decimal(s) for s in carm.spacing]
+    data.DistanceSourceToDetector = format_number_as_ds(carm.source_to_detector)
+    data.DistanceSourceToPatient = format_number_as_ds(carm.source_to_isocenter)
+    data.EstimatedRadiographicMagnificationFactor = format_number_as_ds(carm.magnification)
+    data.ImagerPixelSpacing = [format_number_as_ds(s) for s in carm.spacing]
     if pose is not None:
         rx, ry = pose.numbers[0, :2].tolist()
-        data.PositionerPrimaryAngle, data.PositionerSecondaryAngle = _decimal(ry), _decimal(rx)
+        data.PositionerPrimaryAngle, data.PositionerSecondaryAngle = format_number_as_ds(ry), format_number_as_ds(rx)
         axes = pose.world_from_camera(carm, pose.numbers.new_zeros(3))[0, :3, :2]
         data.PatientOrientation = [axis_letter(axes[:, 0]), axis_letter(axes[:, 1])]
 
     # the decimal strings are what a reader scales with, so they are also what the pixels are rounded with
     low, high = float(image.min()), float(image.max())
-    slope, intercept = _decimal((high - low) / 65535 or 1.0), _decimal(low)
+    slope, intercept = format_number_as_ds((high - low) / 65535 or 1.0), format_number_as_ds(low)
     stored = np.clip(np.round((image.astype(np.float64) - float(intercept)) / float(slope)), 0, 65535)
     data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
     data.Rows, data.Columns = image.shape
     data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 16, 15, 0
     data.PixelIntensityRelationship, data.PixelIntensityRelationshipSign = "LOG", -1
     data.RescaleSlope, data.RescaleIntercept, data.RescaleType = slope, intercept, "US"
-    data.WindowCenter, data.WindowWidth = _decimal((low + high) / 2), _decimal(high - low or 1.0)
+    data.WindowCenter, data.WindowWidth = format_number_as_ds((low + high) / 2), format_number_as_ds(high - low or 1.0)
     data.PixelData = stored.astype("<u2").tobytes()
     _add_view(data, carm, pose, mask)
 
@@ -103,23 +94,18 @@ def _add_view(data: Dataset, carm: CArm, pose: Pose | None, mask: Bool[ndarray, 
         block.add_new(_MASK, "OB", packed + b"\0" * (len(packed) % 2))
 
 
-def stored_view(data: Dataset, path: Path) -> StoredView | None:
-    """The private block of a file that `write_xray` made, else None. Raises XrcoreError if it is damaged."""
+def stored_view(data: Dataset, path: Path) -> tuple[CArm | None, Pose | None, Bool[ndarray, "H W"] | None]:
+    """What the private block of a file that `write_xray` made holds; nothing of others. Raises XrcoreError if it is damaged."""
     try:
         block = data.private_block(_GROUP, _CREATOR)
     except KeyError:
-        return None
+        return None, None, None
     shape = (int(data.Rows), int(data.Columns))
     try:
         found = {offset: block[offset].value for offset in (_LENGTHS, _POINT, _POSE, _MASK) if offset in block}
-        sdd, sid, row, col = _doubles(found[_LENGTHS])
-        carm = CArm(
-            source_to_detector=sdd,
-            source_to_isocenter=sid,
-            shape=shape,
-            pixel_spacing=(row, col),
-            principal_point=tuple(_doubles(found[_POINT])),  # type: ignore[arg-type]
-        )
+        (sdd, sid, *spacing), point = _doubles(found[_LENGTHS]), _doubles(found[_POINT])
+        geometry: dict[str, Any] = {"pixel_spacing": spacing, "principal_point": point}
+        carm = CArm(source_to_detector=sdd, source_to_isocenter=sid, shape=shape, **geometry)
         pose = Pose(_doubles(found[_POSE])) if _POSE in found else None
         mask = None
         if _MASK in found:
@@ -128,17 +114,9 @@ def stored_view(data: Dataset, path: Path) -> StoredView | None:
     except (KeyError, TypeError, ValueError) as error:
         reason = f" ({error})" if isinstance(error, XrcoreError) else ""
         raise XrcoreError(f"{path}: xrcore's private block is damaged{reason}; give the geometry in a carm.yaml") from None
-    return StoredView(carm=carm, pose=pose, mask=mask)
+    return carm, pose, mask
 
 
 def _doubles(value: Any) -> list[float]:
     # a tool that rewrites the file with implicit types leaves the bytes
     return np.frombuffer(value, dtype="<f8").tolist() if isinstance(value, bytes) else [float(v) for v in value]
-
-
-def _decimal(value: float) -> str:
-    """A decimal string of DICOM: at most 16 characters."""
-    for digits in range(15, 5, -1):
-        if len(written := f"{value:.{digits}g}") <= 16:
-            return written
-    return f"{value:.5g}"

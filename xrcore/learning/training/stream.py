@@ -23,7 +23,7 @@ from xrcore.learning.settings import TrainingSettings
 from xrcore.renderer import render
 from xrcore.simulation.acquisition import Acquisition
 from xrcore.simulation.batch import expose_batch, with_rods
-from xrcore.simulation.exposure import expose
+from xrcore.simulation.detector import expose
 from xrcore.simulation.tool import rod
 
 TRAINING, VALIDATION = 0, 1

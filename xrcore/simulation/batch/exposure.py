@@ -25,7 +25,7 @@ from xrcore.simulation.batch.noise import detected
 def expose_batch(
     intensity: Float[Tensor, "B H W"], carm: CArm, settings: Sequence[Acquisition], seeds: Sequence[int]
 ) -> tuple[Float[Tensor, "B H W"], Bool[Tensor, "B H W"]]:
-    """Make grey values and fields of view as `exposure.expose` does of one image: scatter, blur, noise, grey levels, in this order.
+    """Make grey values and fields of view as `detector.expose` does of one image: scatter, blur, noise, grey levels, in this order.
 
     Parameters
     ----------
