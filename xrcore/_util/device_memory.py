@@ -53,10 +53,9 @@ class Portions:
             except OUT_OF_MEMORY:
                 if pieces >= most:
                     at_once = -(-count // pieces)
-                    images = "one image" if at_once == 1 else f"{at_once} images"
-                    raise XrcoreError(
-                        f"{self.work}: the GPU's memory does not suffice even for {images} at a time; --device cpu, or a coarser spacing"
-                    ) from None
+                    least = "one image" if at_once == 1 else f"{at_once} images"
+                    advice = "--device cpu, or a coarser spacing"
+                    raise XrcoreError(f"{self.work}: the GPU's memory does not suffice even for {least} at a time; {advice}") from None
             # outside the handler, whose traceback still holds what was allocated
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()

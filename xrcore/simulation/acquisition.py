@@ -112,12 +112,8 @@ class Acquisition:
             _check(name, getattr(self, name), getattr(self, name) > 0, "positive")
         _check("photons", self.photons, self.photons is None or (is_number(self.photons) and self.photons >= 10), "at least 10, or None")
         _check("bits", self.bits, self.bits is None or (is_whole(self.bits) and 8 <= self.bits <= 16), "8 to 16, or None")
-        _check(
-            "mask",
-            self.mask,
-            self.mask is None or (isinstance(self.mask, str) and self.mask in MASKS),
-            f"{', '.join(map(repr, MASKS))} or None",
-        )
+        known = self.mask is None or (isinstance(self.mask, str) and self.mask in MASKS)
+        _check("mask", self.mask, known, f"{', '.join(map(repr, MASKS))} or None")
         _check("mask_fraction", self.mask_fraction, 0.1 <= self.mask_fraction <= 1.5, "within 0.1 to 1.5")
         _check("oversample", self.oversample, is_whole(self.oversample) and 1 <= self.oversample <= 8, "a whole number, 1 to 8")
         _check("text", self.text, isinstance(self.text, str), "a string")
@@ -147,17 +143,8 @@ class Acquisition:
         Acquisition
             The settings.
         """
-        perfect: dict[str, Any] = {
-            "monochromatic": 60.0,
-            "photons": None,
-            "scatter": 0.0,
-            "blur": 0.0,
-            "bits": None,
-            "mask": None,
-            "oversample": 1,
-        }
-        if "kilovolts" in changes:
-            perfect["monochromatic"] = None
+        perfect: dict[str, Any] = {"photons": None, "scatter": 0.0, "blur": 0.0, "bits": None, "mask": None, "oversample": 1}
+        perfect["monochromatic"] = None if "kilovolts" in changes else 60.0
         return cls(**_known(perfect | changes))
 
     @classmethod
