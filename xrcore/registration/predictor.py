@@ -24,12 +24,10 @@ class Predictor(Protocol):
     @property
     def spread(self) -> tuple[float, ...] | None:
         """95th percentiles of the errors of its six numbers [deg, mm], or None if unknown."""
-        ...
 
     @property
     def ranges(self) -> tuple[float, ...]:
         """Half-widths that it was trained for [deg, mm]."""
-        ...
 
     def check(self, carm: CArm | None = None, volume: Volume | None = None) -> None:
         """Refuse what the model was not made for.
@@ -46,7 +44,6 @@ class Predictor(Protocol):
         XrcoreError
             If the model was made for another geometry or CT.
         """
-        ...
 
     def predict(self, xray: Xray) -> Pose:
         """Predict where an X-ray was taken from.
@@ -61,4 +58,3 @@ class Predictor(Protocol):
         Pose
             One.
         """
-        ...

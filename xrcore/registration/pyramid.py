@@ -62,12 +62,7 @@ class Pyramid(ABC):
                 for _ in range(1 if self.rounds is None else self.rounds[level]):
                     problem = self.problem(level, pose)
                     descent = yield from descend(
-                        problem,
-                        pose,
-                        iterations=iterations,
-                        tolerance=tolerance,
-                        level=self._first_level + level,
-                        report=self._report,
+                        problem, pose, iterations=iterations, tolerance=tolerance, level=self._first_level + level, report=self._report
                     )
                     pose = descent.pose
                 descents.append(descent)

@@ -24,11 +24,7 @@ BACKENDS = ("auto", "reference", "cpu", "cuda")
 
 
 def render(
-    volume: Volume,
-    carm: CArm,
-    pose: Pose | Float[Tensor, "*B 6"],
-    beam: Beam | Sequence[Beam] | None = None,
-    backend: str = "auto",
+    volume: Volume, carm: CArm, pose: Pose | Float[Tensor, "*B 6"], beam: Beam | Sequence[Beam] | None = None, backend: str = "auto"
 ) -> Float[Tensor, "B H W"]:
     """Render digitally reconstructed radiographs.
 
@@ -89,11 +85,7 @@ def render(
 
 
 def render_with_jacobian(
-    volume: Volume,
-    carm: CArm,
-    pose: Pose | Float[Tensor, "*B 6"],
-    beam: Beam | Sequence[Beam] | None = None,
-    backend: str = "auto",
+    volume: Volume, carm: CArm, pose: Pose | Float[Tensor, "*B 6"], beam: Beam | Sequence[Beam] | None = None, backend: str = "auto"
 ) -> tuple[Float[Tensor, "B H W"], Float[Tensor, "B H W 6"]]:
     """Render images with their whole pose Jacobian.
 

@@ -85,7 +85,6 @@ class Fitted(Protocol):
         Float[Tensor, "B"]
             Higher is better; differentiable in `moving`. A constant image has value 0 and gradient 0.
         """
-        ...
 
     def normal_equations(self, moving: Float[Tensor, "B H W"], jacobian: Float[Tensor, "B H W 6"]) -> NormalEquations:
         """Value, gradient and Gauss-Newton Hessian.
@@ -107,28 +106,6 @@ class Fitted(Protocol):
         XrcoreError
             Where no residual exists.
         """
-        ...
-
-    def residual(
-        self, moving: Float[Tensor, "B H W"], jacobian: Float[Tensor, "B H W 6"]
-    ) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N 6"]]:
-        """The explicit, slow form of `normal_equations`.
-
-        Parameters
-        ----------
-        moving : Float[Tensor, "B H W"]
-            DRRs.
-        jacobian : Float[Tensor, "B H W 6"]
-            Their derivative by the pose.
-
-        Returns
-        -------
-        r : Float[Tensor, "B N"]
-            With |r|^2 / 2 = 1 - value.
-        derivative : Float[Tensor, "B N 6"]
-            Exact.
-        """
-        ...
 
 
 class MovableFit(Fitted):
@@ -173,7 +150,6 @@ class Similarity(Protocol):
         Fitted
             What judges moving images.
         """
-        ...
 
 
 def fit_for(device: torch.device, similarity: Similarity, fixed: Float[Tensor, "H W"], mask: Bool[Tensor, "H W"]) -> Fitted:

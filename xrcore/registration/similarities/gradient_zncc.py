@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from xrcore._util.errors import XrcoreError, is_number, require
-from xrcore.registration.similarities.standardised import StandardisedFit
+from xrcore.registration.similarities.standardised import Layout, StandardisedFit
 
 OPERATORS = ("sobel", "central")
 
 
-class _Gradients:
+class _Gradients(Layout):
     """Two groups: the gradient along columns and along rows, where the whole stencil lies in the image."""
 
     def __init__(self, operator: str, sigma: float) -> None:
@@ -47,12 +47,6 @@ class _Gradients:
         outside = (~mask).float()[None, None]
         inside = F.max_pool2d(outside, 2 * self._radius + 3, stride=1).flatten() == 0
         return inside.expand(2, -1)
-
-    def pool(self, sums: Tensor) -> Tensor:
-        return sums
-
-    def gather(self, cells: Tensor) -> Tensor:
-        return cells
 
 
 @dataclass(frozen=True, kw_only=True)

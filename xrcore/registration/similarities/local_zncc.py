@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
 from xrcore._util.errors import XrcoreError, is_number, is_whole, require
-from xrcore.registration.similarities.standardised import StandardisedFit
+from xrcore.registration.similarities.standardised import Layout, StandardisedFit
 
 
-class _Patches:
+class _Patches(Layout):
     """A group a patch. Overlapping patches are 2 x 2 cells of half their side, so that sums over cells serve every patch."""
 
     def __init__(self, shape: tuple[int, int], patch: int, overlap: bool) -> None:
@@ -33,19 +32,12 @@ class _Patches:
     def arrange_mask(self, mask: Bool[Tensor, "H W"]) -> Bool[Tensor, "C P"]:
         return self.arrange(mask.unsqueeze(0)).squeeze(0)
 
-    def _corners(self, cells: Tensor) -> list[Tensor]:
-        grid = cells.unflatten(1, self._grid)
-        return [x.flatten(1, 2) for y in (grid[:, :-1], grid[:, 1:]) for x in (y[:, :, :-1], y[:, :, 1:])]
-
     def pool(self, sums: Tensor) -> Tensor:
         if not self._overlap:
             return sums
         grid = sums.unflatten(1, self._grid)
         grid = grid[:, 1:] + grid[:, :-1]
         return (grid[:, :, 1:] + grid[:, :, :-1]).flatten(1, 2)
-
-    def gather(self, cells: Tensor) -> Tensor:
-        return torch.cat(self._corners(cells), 2) if self._overlap else cells
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -113,9 +113,3 @@ class ParzenFit(MovableFit):
     def normal_equations(self, moving: Float[Tensor, "B H W"], jacobian: Float[Tensor, "B H W 6"]) -> NormalEquations:
         """Raises XrcoreError: mutual information is no sum of squares."""
         raise XrcoreError(f"{self.name} has no least-squares residual; choose a similarity of the ZNCC family or a method without one")
-
-    def residual(
-        self, moving: Float[Tensor, "B H W"], jacobian: Float[Tensor, "B H W 6"]
-    ) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N 6"]]:
-        """Raises XrcoreError: mutual information is no sum of squares."""
-        raise XrcoreError(f"{self.name} has no least-squares residual; choose a similarity of the ZNCC family or a method without one")

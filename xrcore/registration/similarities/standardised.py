@@ -17,9 +17,9 @@ All that Gauss-Newton needs are sums over pixels of J, m J, f J and J J^T, so th
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 import torch
 from jaxtyping import Bool, Float
@@ -29,24 +29,20 @@ from xrcore._util.errors import XrcoreError
 from xrcore.registration.similarities.base import MovableFit, NormalEquations, check_moving, flat_tolerance, masked_fixed
 
 
-class Layout(Protocol):
+class Layout(ABC):
     """How pixels form groups. Cells partition the pixels; a group is one cell or, where groups overlap, several."""
 
+    @abstractmethod
     def arrange(self, image: Tensor) -> Tensor:
         """Linear map of images (B, H, W, ...) to pixels in cells (B, C, P, ...)."""
-        ...
 
+    @abstractmethod
     def arrange_mask(self, mask: Bool[Tensor, "H W"]) -> Bool[Tensor, "C P"]:
         """Which pixels in cells depend on pixels inside the mask only."""
-        ...
 
     def pool(self, sums: Tensor) -> Tensor:
-        """Sums over cells (B, C, ...) to sums over groups (B, G, ...)."""
-        ...
-
-    def gather(self, cells: Tensor) -> Tensor:
-        """Pixels in cells (B, C, P, ...) to pixels in groups (B, G, Q, ...)."""
-        ...
+        """Sums over cells (B, C, ...) to sums over groups (B, G, ...); the same where each cell is a group."""
+        return sums
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,46 +190,6 @@ class StandardisedFit(MovableFit):
         if self.variance_floor > 0:
             hessian += scale.sum(1, keepdim=True) * (d_root.mT @ d_root)
         return NormalEquations(correlation @ self.weight, gradient, hessian, self.effective_count)
-
-    def residual(
-        self, moving: Float[Tensor, "B H W"], jacobian: Float[Tensor, "B H W 6"]
-    ) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N 6"]]:
-        """Group after group, a row a pixel (zero outside the mask) and then one for the floor's pixel (zero without a floor).
-
-        A flat moving group, which cannot be standardised, contributes sqrt(2 w) u_f, so that |r|^2 / 2 = 1 - value there too.
-        """
-        check_moving(self.name, self.shape, moving, jacobian)
-        gather, dtype = self.layout.gather, moving.dtype
-        inside = (torch.ones_like(self.fixed) if self.inside is None else self.inside).to(dtype).unsqueeze(0)  # (1, C, P)
-        cells, columns = self.layout.arrange(moving), self.layout.arrange(jacobian)
-        image = (cells - (cells * inside).sum((1, 2), keepdim=True) / self._total) * inside
-        root_floor = (self.variance_floor * (image**2).sum((1, 2)) / self._total).sqrt()  # (B,)
-        d_root = self.variance_floor / self._total * (image.unsqueeze(-1) * columns).sum((1, 2))
-        d_root = d_root / torch.where(root_floor > 0, root_floor, 1.0)[:, None]  # (B, 6)
-
-        count = self._count.to(dtype)[:, None]  # (G, 1)
-        inside = gather(inside)
-        inside6 = inside.unsqueeze(-1)
-
-        def extended(pixels: Tensor, last: Tensor) -> Tensor:
-            return torch.cat([pixels, last.expand(*pixels.shape[:2], *last.shape[2:]).unsqueeze(2)], 2)
-
-        m, j, f = gather(cells), gather(columns), gather(self.fixed.to(dtype).unsqueeze(0))
-        m = (m - (m * inside).sum(2, keepdim=True) / count) * inside
-        j = (j - (j * inside6).sum(2, keepdim=True) / count.unsqueeze(-1)) * inside6
-        f = (f - self._fixed_mean.to(dtype)[:, None]) * inside * self.fixed_scale.to(dtype)[:, None] / count.sqrt()
-        m = extended(m, count.sqrt().T * root_floor[:, None])  # (B, G, Q + 1)
-        j = extended(j, count.sqrt() * d_root[:, None])
-        f = extended(f, self.fixed_extra.to(dtype)[None])
-
-        varied = self._moments(moving).varied.unsqueeze(-1)
-        length = torch.where(varied, m.norm(dim=2, keepdim=True), 1.0)
-        u = m / length
-        d_u = (j - u.unsqueeze(-1) * (u.unsqueeze(-1) * j).sum(2, keepdim=True)) / length.unsqueeze(-1)
-        weight = self.weight.to(dtype).sqrt()[:, None]
-        r = weight * torch.where(varied, f - u, 2**0.5 * f)
-        d_r = -weight.unsqueeze(-1) * torch.where(varied.unsqueeze(-1), d_u, 0.0)
-        return r.flatten(1), d_r.flatten(1, 2)
 
 
 def _gram(columns: Float[Tensor, "*batch P 6"]) -> Float[Tensor, "*batch 6 6"]:

@@ -8,10 +8,10 @@ from typing import ClassVar
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from xrcore.registration.similarities.standardised import StandardisedFit
+from xrcore.registration.similarities.standardised import Layout, StandardisedFit
 
 
-class _WholeImage:
+class _WholeImage(Layout):
     """One group: the image."""
 
     def arrange(self, image: Tensor) -> Tensor:
@@ -19,12 +19,6 @@ class _WholeImage:
 
     def arrange_mask(self, mask: Bool[Tensor, "H W"]) -> Bool[Tensor, "1 P"]:
         return mask.flatten().unsqueeze(0)
-
-    def pool(self, sums: Tensor) -> Tensor:
-        return sums
-
-    def gather(self, cells: Tensor) -> Tensor:
-        return cells
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,22 +26,18 @@ class LeastSquaresProblem(Protocol):
     @property
     def carm(self) -> CArm:
         """Of the poses."""
-        ...
 
     @property
     def volume(self) -> Volume:
         """What is rendered."""
-        ...
 
     evaluations: int
 
     def value(self, pose: Pose) -> Float[Tensor, " B"]:
         """Similarity of each pose; higher is better."""
-        ...
 
     def normal_equations(self, pose: Pose) -> NormalEquations:
         """Of each pose, by its six numbers."""
-        ...
 
 
 @dataclass(frozen=True)

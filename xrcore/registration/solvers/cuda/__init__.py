@@ -49,14 +49,7 @@ def descend(problem: Problem, start: Pose, *, iterations: int, tolerance: float,
 
 
 def iterate(
-    problem: Problem,
-    start: Pose,
-    basis: Float[Tensor, "6 6"],
-    *,
-    iterations: int,
-    tolerance: float,
-    level: int,
-    report: bool,
+    problem: Problem, start: Pose, basis: Float[Tensor, "6 6"], *, iterations: int, tolerance: float, level: int, report: bool
 ) -> Events[tuple[Float[Tensor, "B s"], Float[Tensor, "n B 14"], float]]:
     """Queue a level's iterations, of variables whose camera-frame twists are the columns of `basis`.
 
