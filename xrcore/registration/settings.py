@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from xrcore._util.errors import is_number, is_whole, require
 from xrcore.registration.similarities import similarity as named_similarity
 from xrcore.registration.similarities.base import Similarity
+
+# What the parameters of a level or of a solver on one level must be.
+_CHECKS: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
+    (("pixels",), lambda v: is_whole(v) and v >= 8, "a whole number, at least 8"),
+    (("spacing",), lambda v: is_number(v) and v > 0, "positive, in mm"),
+    (("rotation_step", "translation_step", "loss_target", "tolerance"), lambda v: is_number(v) and v > 0, "positive"),
+    (("step_halving",), lambda v: is_whole(v) and v >= 1, "a whole number, at least 1"),
+    (("seed",), lambda v: is_whole(v) and v >= 0, "a whole number, not negative"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +41,10 @@ class Resolution:
     spacing: float
 
     def __post_init__(self) -> None:
-        name = type(self).__name__
-        require(name, "pixels", self.pixels, is_whole(self.pixels) and self.pixels >= 8, "a whole number, at least 8")
-        require(name, "spacing", self.spacing, is_number(self.spacing) and self.spacing > 0, "positive, in mm")
+        for names, holds, what in _CHECKS:
+            for name in names:
+                if hasattr(self, name):
+                    require(type(self).__name__, name, getattr(self, name), holds(getattr(self, name)), what)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from xrcore.registration.similarities.parzen import ParzenFit, check_options
+from xrcore.registration.similarities.parzen import ParzenFit, ParzenOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class MutualInformation:
+class MutualInformation(ParzenOptions):
     """Mutual information [nats]: how well one image's grey values predict the other's, by whatever relation.
 
     Parameters
@@ -38,13 +38,6 @@ class MutualInformation:
     """
 
     name: ClassVar[str] = "mutual-information"
-    least_squares: ClassVar[bool] = False
-    bins: int = 32
-    window: str = "cubic"
-    normalised: bool = False
-
-    def __post_init__(self) -> None:
-        check_options(self.name, self.bins, self.window)
 
     def fit(self, fixed: Float[Tensor, "H W"], mask: Bool[Tensor, "H W"]) -> ParzenFit:
         """Bin the fixed image's pixels inside the mask.
@@ -66,5 +59,4 @@ class MutualInformation:
         XrcoreError
             If nothing of the fixed image can be compared.
         """
-        one = torch.zeros(fixed.shape, dtype=torch.long)
-        return ParzenFit(self.name, fixed, mask, one, bins=self.bins, window=self.window, normalised=self.normalised, weighted=False)
+        return ParzenFit(self, fixed, mask, torch.zeros(fixed.shape, dtype=torch.long), weighted=False)

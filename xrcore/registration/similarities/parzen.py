@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -12,10 +15,19 @@ from xrcore.registration.similarities.base import MovableFit, NormalEquations, c
 WINDOWS = {"linear": 1, "cubic": 3}  # B-spline orders
 
 
-def check_options(name: str, bins: int, window: str) -> None:
-    """Raise XrcoreError unless histograms can be built with these options."""
-    require(name, "window", window, window in WINDOWS, f"one of {', '.join(WINDOWS)}")
-    require(name, "bins", bins, is_whole(bins) and 5 <= bins <= 1024, "between 5 and 1024")
+@dataclass(frozen=True, kw_only=True)
+class ParzenOptions:
+    """What similarities by mutual information share: bins, window, normalised as in `MutualInformation`."""
+
+    name: ClassVar[str]
+    least_squares: ClassVar[bool] = False
+    bins: int = 32
+    window: str = "cubic"
+    normalised: bool = False
+
+    def __post_init__(self) -> None:
+        require(self.name, "window", self.window, self.window in WINDOWS, f"one of {', '.join(WINDOWS)}")
+        require(self.name, "bins", self.bins, is_whole(self.bins) and 5 <= self.bins <= 1024, "between 5 and 1024")
 
 
 def _plogp(p: Tensor) -> Tensor:
@@ -32,26 +44,18 @@ class ParzenFit(MovableFit):
     gain and offset do not matter.
 
     region: (H, W), the number of each pixel's region. weighted: weigh regions by the fixed image's entropy in them; otherwise equally.
-    normalised: mutual information / joint entropy, in [0, 1], instead of nats; Studholme's normalised mutual information less 1.
+    options.normalised: mutual information / joint entropy, in [0, 1], instead of nats; Studholme's normalised mutual information less 1.
     """
 
     def __init__(
-        self,
-        name: str,
-        fixed: Float[Tensor, "H W"],
-        mask: Bool[Tensor, "H W"],
-        region: Int[Tensor, "H W"],
-        *,
-        bins: int,
-        window: str,
-        normalised: bool,
-        weighted: bool,
+        self, options: ParzenOptions, fixed: Float[Tensor, "H W"], mask: Bool[Tensor, "H W"], region: Int[Tensor, "H W"], *, weighted: bool
     ) -> None:
+        name, bins = options.name, options.bins
         fixed = masked_fixed(name, fixed, mask)
         if not bool(mask.any()):
             raise XrcoreError(f"{name}: the mask leaves no pixel")
         self.name, self.shape = name, fixed.shape
-        self._bins, self._order, self._normalised = bins, WINDOWS[window], normalised
+        self._bins, self._order, self._normalised = bins, WINDOWS[options.window], options.normalised
         self._pixels = None if bool(mask.all()) else mask.flatten().nonzero().squeeze(1)
         seen, region = fixed[mask].double(), region.to(fixed.device)[mask]
         low, high = seen.min(), seen.max()

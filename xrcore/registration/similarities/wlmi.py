@@ -10,11 +10,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from xrcore._util.errors import is_whole, require
-from xrcore.registration.similarities.parzen import ParzenFit, check_options
+from xrcore.registration.similarities.parzen import ParzenFit, ParzenOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class WLMI:
+class WLMI(ParzenOptions):
     """Weighted local mutual information [nats]: sum_k w_k MI_k / sum_k w_k over square patches, w_k the fixed patch's entropy.
 
     Bins span the whole image's grey values, so that patches with little contrast have little entropy and little weight.
@@ -42,14 +42,11 @@ class WLMI:
     """
 
     name: ClassVar[str] = "wlmi"
-    least_squares: ClassVar[bool] = False
     patch: int = 32
     bins: int = 16
-    window: str = "cubic"
-    normalised: bool = False
 
     def __post_init__(self) -> None:
-        check_options(self.name, self.bins, self.window)
+        super().__post_init__()
         require(self.name, "patch", self.patch, is_whole(self.patch) and self.patch >= 4, "4 pixels or more")
 
     def fit(self, fixed: Float[Tensor, "H W"], mask: Bool[Tensor, "H W"]) -> ParzenFit:
@@ -75,4 +72,4 @@ class WLMI:
         rows, columns = fixed.shape[0], fixed.shape[-1]
         across = -(-columns // self.patch)
         region = (torch.arange(rows) // self.patch)[:, None] * across + torch.arange(columns) // self.patch
-        return ParzenFit(self.name, fixed, mask, region, bins=self.bins, window=self.window, normalised=self.normalised, weighted=True)
+        return ParzenFit(self, fixed, mask, region, weighted=True)

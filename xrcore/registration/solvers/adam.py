@@ -60,10 +60,6 @@ class Adam(SingleLevelSettings):
     iterations: int = 100
     step_halving: int = 20
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._require_counts("step_halving")
-
     def search(self, problem: Problem, start: Pose, level: int = 0) -> Events[Outcome]:
         objective = Objective(problem, start, self, level)
         numbers = objective.start.numbers.clone()

@@ -10,7 +10,6 @@ import torch
 from jaxtyping import Float
 from numpy import ndarray
 
-from xrcore._util.errors import is_whole, require
 from xrcore._util.logs import logger
 from xrcore.geometry import Pose
 from xrcore.registration.events import Events, StopReason
@@ -62,11 +61,6 @@ class CMAES(SingleLevelSettings):
     iterations: int = 150
     tolerance: float = 0.05
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._require_positive("tolerance")
-        require("CMAES", "seed", self.seed, is_whole(self.seed) and self.seed >= 0, "a whole number, not negative")
 
     def search(self, problem: Problem, start: Pose, level: int = 0) -> Events[Outcome]:
         import cma  # takes seconds to import

@@ -59,10 +59,6 @@ class LBFGS(SingleLevelSettings):
     iterations: int = 100
     tolerance: float = 0.05
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._require_positive("tolerance")
-
     def search(self, problem: Problem, start: Pose, level: int = 0) -> Events[Outcome]:
         objective = Objective(problem, start, self, level)
         x = torch.zeros(1, 6, dtype=torch.float64, requires_grad=True)

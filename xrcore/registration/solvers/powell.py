@@ -64,10 +64,6 @@ class Powell(SingleLevelSettings):
     iterations: int = 20
     tolerance: float = 0.05
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._require_positive("tolerance")
-
     def search(self, problem: Problem, start: Pose, level: int = 0) -> Events[Outcome]:
         objective = Objective(problem, start, self, level)
         left = self.iterations * _EVALUATIONS

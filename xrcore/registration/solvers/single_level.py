@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Self
 
-from xrcore._util.errors import is_number, is_whole, require
+from xrcore._util.errors import is_whole, require
 from xrcore.geometry import Pose
 from xrcore.registration.events import Events
 from xrcore.registration.problem import Problem
@@ -46,8 +46,8 @@ class SingleLevelSettings(SimilarityLevel, RefinementSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require_positive("rotation_step", "translation_step", "loss_target")
-        self._require_counts("iterations")
+        iterations = is_whole(self.iterations) and self.iterations >= 1
+        require(type(self).__name__, "iterations", self.iterations, iterations, "a whole number, at least 1")
 
     @property
     def levels(self) -> tuple[SingleLevelSettings]:  # type: ignore[override]
@@ -102,13 +102,3 @@ class SingleLevelSettings(SimilarityLevel, RefinementSettings):
             If `start` is not one pose.
         """
         raise NotImplementedError
-
-    def _require_positive(self, *names: str) -> None:
-        for name in names:
-            value = getattr(self, name)
-            require(type(self).__name__, name, value, is_number(value) and value > 0, "positive")
-
-    def _require_counts(self, *names: str) -> None:
-        for name in names:
-            value = getattr(self, name)
-            require(type(self).__name__, name, value, is_whole(value) and value >= 1, "a whole number, at least 1")
