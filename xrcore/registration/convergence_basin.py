@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from numpy import ndarray
-from torch import Tensor
 
 from xrcore._util.errors import is_number, require
 from xrcore.beam import Beam
@@ -20,7 +19,7 @@ from xrcore.registration.events import WorkClock, finish, working
 from xrcore.registration.presets import COARSE_SEARCH
 from xrcore.registration.pyramid import XrayPyramid
 from xrcore.registration.refinement import check_images
-from xrcore.registration.search import corners
+from xrcore.registration.search import corners, leaders
 from xrcore.registration.similarity_profiles import REACH, check_lines, evenly
 from xrcore.registration.solvers.descent import Descent
 from xrcore.registration.solvers.gauss_newton import GaussNewton
@@ -146,7 +145,7 @@ def measure_convergence_basin(
         nonlocal follows
         order = descent.order()
         places = apply(descent.pose[order].camera_from_world(xray.carm, volume.isocenter), points)
-        leader = _leaders(places, _SAME * settings.levels[level].spacing)
+        leader = leaders(places, _SAME * settings.levels[level].spacing)
         kept, group = leader.unique(return_inverse=True)
         follows = torch.empty_like(order).index_copy(0, order, group)[follows]
         return descent.pose[order[kept]]
@@ -155,17 +154,6 @@ def measure_convergence_basin(
     ended, there = (apply(p.camera_from_world(xray.carm, volume.isocenter), points) for p in (course.poses[follows], target))
     distance = (ended - there).norm(dim=-1).mean(-1).reshape(6, samples).numpy()
     return ConvergenceBasin(center.detach(), target.detach(), similarity, offsets, distance, near, pyramid.evaluations)
-
-
-def _leaders(places: Float[Tensor, "B n 3"], distance: float) -> Tensor:
-    """For each, the index of the first whose points lie within `distance` [mm] of its own on average and that leads itself."""
-    leader = torch.full((len(places),), -1)
-    for i in range(len(places)):
-        if leader[i] < 0:
-            close = (places - places[i]).norm(dim=-1).mean(-1) < distance
-            leader[close & (leader < 0)] = i
-            leader[i] = i
-    return leader
 
 
 def _unbroken(offsets: Float[ndarray, "N"], back: Bool[ndarray, "N"]) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -94,7 +94,11 @@ def register(
     True
     """
     require("register", "watch", watch, watch is None or callable(watch), "a function that takes a Step")
-    return finish(_started(xray, volume, initial, method, similarity, beam, search, retries, device, report=watch is not None), watch)
+    report = watch is not None
+    steps = register_steps(
+        xray, volume, initial, method, similarity=similarity, beam=beam, search=search, retries=retries, device=device, report=report
+    )
+    return finish(steps, watch)
 
 
 def register_steps(
@@ -108,6 +112,7 @@ def register_steps(
     search: SearchBox | None = None,
     retries: int = RETRIES,
     device: str | torch.device | None = None,
+    report: bool = True,
 ) -> Events[Registration]:
     """`register` as a generator: it yields while it works, and returns the result.
 
@@ -120,6 +125,8 @@ def register_steps(
         As for `register`.
     similarity, beam, search, retries, device : str or Similarity, Beam, SearchBox, int, str
         As for `register`.
+    report : bool
+        Whether steps are wanted; without, a GPU is not waited for after each iteration.
 
     Yields
     ------
@@ -136,23 +143,6 @@ def register_steps(
     XrcoreError
         As `register`.
     """
-    return _started(xray, volume, initial, method, similarity, beam, search, retries, device, report=True)
-
-
-def _started(
-    xray: Xray,
-    volume: Volume,
-    initial: Pose | Predictor | None,
-    method: Method,
-    similarity: str | Similarity | None,
-    beam: Beam | None,
-    search: SearchBox | None,
-    retries: int,
-    device: str | torch.device | None,
-    *,
-    report: bool,
-) -> Events[Registration]:
-    """Check the arguments, and begin."""
     check_images("register", xray, volume, beam)
     known = initial is None or isinstance(initial, (Pose, Predictor))
     require("register", "initial", initial, known, "a Pose, or a model that predicts one (spread, ranges, check, predict)")
@@ -162,24 +152,32 @@ def _started(
     if similarity is not None:
         settings = tuple(one.with_similarity(similarity) for one in settings)
     clock = WorkClock()
-    beam = Beam() if beam is None else beam
-    return working(_registration(xray, volume, initial, settings, beam, search, retries, device, report, clock), clock)
+    task = _Task(xray, volume, settings, Beam() if beam is None else beam, report)
+    return working(_registration(task, initial, search, retries, device, clock), clock)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is registered, and how."""
+
+    xray: Xray
+    volume: Volume
+    settings: tuple[RefinementSettings, ...]
+    beam: Beam
+    report: bool
 
 
 def _registration(
-    xray: Xray,
-    volume: Volume,
+    task: _Task,
     initial: Pose | Predictor | None,
-    settings: tuple[RefinementSettings, ...],
-    beam: Beam,
     search: SearchBox | None,
     retries: int,
     device: str | torch.device | None,
-    report: bool,
     clock: WorkClock,
 ) -> Events[Registration]:
     if device is not None:
-        volume = place(volume, device, "registering", spacing=settings[-1].levels[-1].spacing)
+        task = replace(task, volume=place(task.volume, device, "registering", spacing=task.settings[-1].levels[-1].spacing))
+    xray, volume = task.xray, task.volume
     stages: dict[str, float] = {}
     if initial is None or isinstance(initial, Pose):
         start = _start(initial, xray)
@@ -197,12 +195,12 @@ def _registration(
     for attempt, (center, box) in enumerate(plans[: retries + 1]):
         yield stage("searching" if attempt == 0 else f"not sure yet: searching {box.candidates} starts")
         began = clock()
-        result = yield from _attempt(xray, volume, center, box, settings, beam, alone=attempt == 0, report=report)
+        result = yield from _attempt(task, center, box, alone=attempt == 0)
         evaluations += result.evaluations
         stages["search and refine"] += clock() - began
         yield stage("verifying")
         began = clock()
-        evidence, drr = gather_evidence(result.xray, volume, result.pose, beam)
+        evidence, drr = gather_evidence(result.xray, volume, result.pose, task.beam)
         reasons = failed_checks(evidence)
         result = replace(result, trusted=not reasons, reasons=reasons, evidence=evidence, drr=drr)
         stages["verify"] += clock() - began
@@ -212,16 +210,10 @@ def _registration(
             break
     assert best is not None
     notes = xray.notes + (("the X-ray was inverted (bone dark) and was turned over",) if best.inverted else ())
-    return replace(
-        best,
-        initial=start,
-        seconds=clock(),
-        evaluations=evaluations,
-        notes=notes,
-        stages=stages,
-        attempts=attempt + 1,
-        device=str(volume.device),
+    best = replace(
+        best, initial=start, evaluations=evaluations, notes=notes, stages=stages, attempts=attempt + 1, device=str(volume.device)
     )
+    return replace(best, seconds=clock())
 
 
 def _start(initial: Pose | None, xray: Xray) -> Pose:
@@ -231,23 +223,14 @@ def _start(initial: Pose | None, xray: Xray) -> Pose:
     return Pose(start.numbers.detach().double())
 
 
-def _attempt(
-    xray: Xray,
-    volume: Volume,
-    start: Pose,
-    box: SearchBox,
-    settings: tuple[RefinementSettings, ...],
-    beam: Beam,
-    *,
-    alone: bool,
-    report: bool,
-) -> Events[Registration]:
+def _attempt(task: _Task, start: Pose, box: SearchBox, *, alone: bool) -> Events[Registration]:
     """Search and refine once; methods other than gauss-newton refine alone, or else from where a coarse search ends."""
+    volume, settings, beam, report = task.volume, task.settings, task.beam, task.report
     first = settings[0]
     if alone and not isinstance(first, GaussNewton):
-        return (yield from refinement(xray, volume, start, settings, beam, report))
+        return (yield from refinement(task.xray, volume, start, settings, beam, report))
     searched, after = (first, settings[1:]) if isinstance(first, GaussNewton) else (COARSE_SEARCH, settings)
-    found = yield from search_box(xray, volume, start, box, searched, beam, report=report)
+    found = yield from search_box(task.xray, volume, start, box, searched, beam, report=report)
     if not after:
         return found
     result = yield from refinement(found.xray, volume, found.pose, after, beam, report)

@@ -15,7 +15,6 @@ from xrcore.registration.problem import Problem
 from xrcore.registration.pyramid import XrayPyramid
 from xrcore.registration.result import Registration
 from xrcore.registration.settings import RefinementSettings
-from xrcore.registration.similarities import similarity as named_similarity
 from xrcore.registration.solvers.gauss_newton import GaussNewton
 from xrcore.registration.solvers.single_level import SingleLevelSettings
 from xrcore.xray.image import Xray
@@ -72,11 +71,11 @@ def refine(
     True
     """
     require("refine", "watch", watch, watch is None or callable(watch), "a function that takes a Step")
-    return finish(_started(xray, volume, start, method, beam, report=watch is not None), watch)
+    return finish(refine_steps(xray, volume, start, method, beam, report=watch is not None), watch)
 
 
 def refine_steps(
-    xray: Xray, volume: Volume, start: Pose, method: Method = "gauss-newton", beam: Beam | None = None
+    xray: Xray, volume: Volume, start: Pose, method: Method = "gauss-newton", beam: Beam | None = None, *, report: bool = True
 ) -> Events[Registration]:
     """`refine` as a generator: it yields while it works, and returns the result.
 
@@ -87,6 +86,8 @@ def refine_steps(
     ----------
     xray, volume, start, method, beam : Xray, Volume, Pose, str or RefinementSettings, Beam
         As for `refine`.
+    report : bool
+        Whether steps are wanted; without, a GPU is not waited for after each iteration.
 
     Yields
     ------
@@ -103,10 +104,6 @@ def refine_steps(
     XrcoreError
         As `refine`, at once.
     """
-    return _started(xray, volume, start, method, beam, report=True)
-
-
-def _started(xray: Xray, volume: Volume, start: Pose, method: Method, beam: Beam | None, *, report: bool) -> Events[Registration]:
     check_images("refine", xray, volume, beam)
     require("refine", "start", start, isinstance(start, Pose), "a Pose")
     require("refine", "start", start, len(start) == 1, "one pose; refine several one by one")
@@ -137,14 +134,7 @@ def refinement(
             outcome = yield from settings.search(problem, pose, level)
             evaluations += problem.evaluations
         pose, history, level = outcome.pose, history + outcome.history, level + len(settings.levels)
-    return Registration.of(
-        replace(outcome, history=history),
-        initial=initial,
-        method=settings.method,
-        similarity_name=named_similarity(settings.levels[-1].similarity).name,
-        evaluations=evaluations,
-        xray=xray,
-    )
+    return Registration.of(replace(outcome, history=history), settings, initial=initial, evaluations=evaluations, xray=xray)
 
 
 def check_images(caller: str, xray: object, volume: object, beam: object) -> None:

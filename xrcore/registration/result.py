@@ -11,6 +11,8 @@ from torch import Tensor
 from xrcore.geometry import Pose
 from xrcore.geometry.pose import NAMES
 from xrcore.registration.events import Step, StopReason
+from xrcore.registration.settings import RefinementSettings
+from xrcore.registration.similarities import similarity as named_similarity
 from xrcore.registration.solvers.outcome import Outcome
 from xrcore.xray.image import Xray
 
@@ -107,22 +109,25 @@ class Registration:
     drr: Float[Tensor, "h w"] | None = field(default=None, compare=False)
 
     @classmethod
-    def of(cls, outcome: Outcome, **known: Any) -> Registration:
+    def of(cls, outcome: Outcome, settings: RefinementSettings, **known: Any) -> Registration:
         """Of what a solver found.
 
         Parameters
         ----------
         outcome : Outcome
             Pose, similarity, covariance, stop reason and history.
+        settings : RefinementSettings
+            What it was found with last.
         **known : Any
-            The other parameters of the class, `initial`, `method`, `similarity_name`, `evaluations` and `xray` among them.
+            The other parameters of the class, `initial`, `evaluations` and `xray` among them.
 
         Returns
         -------
         Registration
             Neither timed nor judged.
         """
-        return cls(**vars(outcome), **known)
+        name = named_similarity(settings.levels[-1].similarity).name
+        return cls(**vars(outcome), method=settings.method, similarity_name=name, **known)
 
     @property
     def standard_deviation(self) -> tuple[float, ...] | None:

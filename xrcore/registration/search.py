@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from xrcore._util.errors import XrcoreError, is_number, is_whole, require
@@ -21,7 +21,6 @@ from xrcore.registration.events import Events
 from xrcore.registration.problem import Problem
 from xrcore.registration.pyramid import XrayPyramid
 from xrcore.registration.result import Registration
-from xrcore.registration.similarities import similarity as named_similarity
 from xrcore.registration.solvers.descent import Descent
 from xrcore.registration.solvers.gauss_newton import GaussNewton
 from xrcore.xray.image import Xray
@@ -143,22 +142,18 @@ def search_box(
     landmarks = corners(volume)
 
     def survivors(level: int, descent: Descent) -> Pose:
-        distinct = _distinct(descent.pose[descent.order()], coarse, landmarks, _SAME * settings.levels[level].spacing)
-        return distinct[: _SURVIVORS[min(level + 1, len(_SURVIVORS) - 1)]]
+        poses = descent.pose[descent.order()]
+        places = apply(poses.camera_from_world(coarse.carm, volume.isocenter), landmarks)
+        distinct = leaders(places, _SAME * settings.levels[level].spacing).unique()
+        return poses[distinct[: _SURVIVORS[min(level + 1, len(_SURVIVORS) - 1)]]]
 
     history = course.history
     if len(settings.levels) > 1:
         course = yield from pyramid.descend(survivors(0, course.descent), pyramid.levels[1:], survivors)
         history += course.history
-    return Registration.of(
-        course.descent.outcome(int(course.descent.order()[0]), history),
-        initial=start,
-        method=settings.method,
-        similarity_name=named_similarity(settings.levels[-1].similarity).name,
-        evaluations=evaluations + pyramid.evaluations,
-        xray=pyramid.xray,
-        inverted=inverted,
-    )
+    outcome = course.descent.outcome(int(course.descent.order()[0]), history)
+    evaluations += pyramid.evaluations
+    return Registration.of(outcome, settings, initial=start, evaluations=evaluations, xray=pyramid.xray, inverted=inverted)
 
 
 def corners(volume: Volume) -> Float[Tensor, "8 3"]:
@@ -180,14 +175,14 @@ def corners(volume: Volume) -> Float[Tensor, "8 3"]:
     return apply(volume.world_from_voxel, index)
 
 
-def _distinct(poses: Pose, problem: Problem, landmarks: Tensor, distance: float) -> Pose:
-    """Drop poses that move the landmarks less than `distance` [mm] away from a better one's."""
-    moved = apply(poses.camera_from_world(problem.carm, problem.volume.isocenter), landmarks)
-    kept: list[int] = []
-    for i in range(len(poses)):
-        if all(float((moved[i] - moved[j]).norm(dim=-1).mean()) > distance for j in kept):
-            kept.append(i)
-    return poses[torch.tensor(kept)]
+def leaders(places: Float[Tensor, "B n 3"], distance: float) -> Int[Tensor, " B"]:
+    """For each, the index of the first whose points lie within `distance` [mm] of its own on average and that leads itself."""
+    leader = torch.full((len(places),), -1)
+    for i in range(len(places)):
+        if leader[i] < 0:
+            leader[((places - places[i]).norm(dim=-1).mean(-1) < distance) & (leader < 0)] = i
+            leader[i] = i  # also where its points are not finite
+    return leader
 
 
 def _reject_empty_view(problem: Problem, value: Float[Tensor, " B"]) -> None:
