@@ -21,14 +21,14 @@ class WLMI(ParzenOptions):
 
     Parameters
     ----------
-    patch : int
-        Side of the patches [pixels], which do not overlap; those mostly outside the mask do not count.
     bins : int
         As in `MutualInformation`; fewer, since a patch has fewer pixels.
     window : str
         As in `MutualInformation`.
     normalised : bool
         As in `MutualInformation`.
+    patch : int
+        Side of the patches [pixels], which do not overlap; those mostly outside the mask do not count.
 
     Raises
     ------
