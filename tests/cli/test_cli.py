@@ -99,6 +99,17 @@ def test_register_writes_what_it_found(run, case, tmp_path):
     assert "trusted" in done.out
 
 
+def test_what_there_is_to_note_about_a_ct_is_logged_once(run, tmp_path):
+    hu = sitk.Image(30, 30, 30, sitk.sitkInt16)
+    hu.SetSpacing((4.0, 4.0, 4.0))
+    hu[10:20, 10:20, 10:20] = 1200
+    sitk.WriteImage(hu, str(tmp_path / "bone.nrrd"))
+    done = run("render", tmp_path / "bone.nrrd", "--out", tmp_path / "ap.png", *FAST)
+    assert done.code == 0, done.err
+    assert done.err.count("there is no air") == 1
+    assert done.err.startswith("xrcore: note: ")
+
+
 def test_transform_takes_ct_points_to_where_the_xray_shows_them(run, case, tmp_path):
     """The .tfm, read by ITK, against the pinhole camera of the C-arm and a ball drawn into the CT."""
     hu = sitk.Image(60, 60, 60, sitk.sitkInt16) - 1000

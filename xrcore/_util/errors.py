@@ -18,10 +18,6 @@ class XrcoreError(ValueError):
         return [f"xrcore: error: {self}"]
 
 
-class XrcoreWarning(UserWarning):
-    """What a user may want to know about an input that is used all the same; results keep it in their `notes`."""
-
-
 def require(owner: str, name: str, value: object, holds: bool, what: str) -> None:
     """Check a parameter.
 

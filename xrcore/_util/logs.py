@@ -1,4 +1,4 @@
-"""Remarks while working: the logger "xrcore", which prints nothing unless a program asks for it."""
+"""Remarks while working: the logger "xrcore", of which only warnings are printed unless a program asks for more."""
 
 from __future__ import annotations
 

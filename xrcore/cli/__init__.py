@@ -6,13 +6,12 @@ import logging
 import os
 import signal
 import sys
-import warnings
 from types import FrameType
 from typing import NoReturn
 
 import typer
 
-from xrcore._util.errors import XrcoreError, XrcoreWarning
+from xrcore._util.errors import XrcoreError
 from xrcore._util.logs import logger
 from xrcore.cli.app import app
 
@@ -23,7 +22,6 @@ _UsageError: type[typer.BadParameter] = typer.BadParameter.__base__  # type: ign
 def main() -> NoReturn:
     """Run a command; whatever a user can mend ends in one line and no traceback."""
     signal.signal(signal.SIGTERM, _terminated)
-    warnings.simplefilter("ignore", XrcoreWarning)  # they are among the notes
     notes = logging.StreamHandler()
     notes.setFormatter(logging.Formatter("xrcore: note: %(message)s"))
     logger.addHandler(notes)

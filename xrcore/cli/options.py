@@ -27,7 +27,7 @@ Series = Annotated[str | None, typer.Option(help="UID or description, if the fol
 
 
 def load_ct(path: Path, spacing: float, background: float | None, labels: Path | None, keep: str | None, series: str | None) -> Volume:
-    """Read a CT, and tell what there is to note about the file."""
+    """Read a CT, as the options say."""
     from xrcore.ct import read_ct
 
     if keep is not None and labels is None:
@@ -36,9 +36,7 @@ def load_ct(path: Path, spacing: float, background: float | None, labels: Path |
         values = None if keep is None else [int(value) for value in keep.split(",")]
     except ValueError:
         raise XrcoreError(f"--keep: expected whole numbers such as 1,2,5, got {keep!r}") from None
-    volume = read_ct(path, spacing, background=background, labels=labels, keep=values, series=series)
-    tell(volume.notes)
-    return volume
+    return read_ct(path, spacing, background=background, labels=labels, keep=values, series=series)
 
 
 def load_carm(path: Path | None) -> CArm:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 
 import SimpleITK as sitk
 
-from xrcore._util.errors import XrcoreWarning
+from xrcore._util.logs import logger
 from xrcore.ct.dicom_pixels import is_dicom
 from xrcore.ct.dicom_series import read_series
 from xrcore.ct.hu import NO_AIR, HuImage, check_spacing, volume_from_hu
@@ -31,7 +30,7 @@ def read_ct(
 ) -> Volume:
     """Read a CT: NIfTI, NRRD, MetaImage, or a folder of DICOM slices.
 
-    Remarks that need no error are given by `warnings.warn` and kept in the volume's `notes`.
+    Remarks that need no error are logged as warnings and kept in the volume's `notes`.
 
     Parameters
     ----------
@@ -97,7 +96,7 @@ def read_ct(
         empty_below=empty_below,
     )
     for note in volume.notes:
-        warnings.warn(note, XrcoreWarning, stacklevel=2)
+        logger.warning(note)
     return volume
 
 
