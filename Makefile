@@ -66,7 +66,7 @@ bench: $(VENV)/.core
 	@$(BIN)/xrcore bench
 
 gpu: $(VENV)/.core
-	@$(BIN)/python -c 'import sys, torch; from xrcore._util.devices import no_gpu; sys.exit(None if torch.cuda.is_available() else "make gpu: " + no_gpu())'
+	@$(BIN)/python -c 'import sys, torch; from xrcore.utilities import no_gpu; sys.exit(None if torch.cuda.is_available() else "make gpu: " + no_gpu())'
 	@$(MAKE) --no-print-directory $(VENV)/.gpu
 	@$(BIN)/python -m pytest tests/*/test_*_cuda.py tests/util/test_devices.py tests/simulation/test_batch.py tests/benchmarks/test_gpu.py -rs; passed=$$?; \
 		$(BIN)/python benchmarks/gpu.py $(GPU) && $(BIN)/python benchmarks/gpu_precision.py && $(BIN)/python benchmarks/gpu_kernels.py && $(BIN)/python benchmarks/gpu_launches.py && \

@@ -9,12 +9,11 @@ paper: noise-free, from the registration's own renderer and volume (the inverse 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from common.patients import chosen
-from common.report import RESULTS, publish
+from common.report import RESULTS, out_path, publish
 
 from companion.experiments import TestSet, run, search, summary
 
@@ -42,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--poses", type=int, default=50)
     parser.add_argument("--patients", help="numbers, such as 1,6#; default all six")
-    parser.add_argument("--out", type=Path, default=RESULTS / "accuracy")
+    parser.add_argument("--out", type=out_path, default=RESULTS / "accuracy")
     args = parser.parse_args()
     sets = [TestSet(protocol, protocol=protocol, poses=args.poses) for protocol in ("acquired", "paper")]
     tables: list[pd.DataFrame] = []

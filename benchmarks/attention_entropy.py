@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from common.patients import chosen
-from common.report import RESULTS, publish
+from common.report import RESULTS, out_path, publish
 
 from xrcore import PoseRegressor, XrcoreError
 from xrcore.learning.training.stream import VALIDATION, DrrStream
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("models", nargs="+", type=Path)
     parser.add_argument("--patient", default="6#")
     parser.add_argument("--images", type=int, default=64)
-    parser.add_argument("--out", type=Path, default=RESULTS / "attention_entropy")
+    parser.add_argument("--out", type=out_path, default=RESULTS / "attention_entropy")
     args = parser.parse_args()
     (patient,) = chosen(args.patient)
     rows: list[dict[str, Any]] = []

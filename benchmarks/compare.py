@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 from common.patients import chosen
-from common.report import RESULTS, publish, say
+from common.report import RESULTS, out_path, publish, say
 
 TASKS = ("render", "render_with_jacobian", "render, forward and backward", "register", "refine", "register_views", "train, 8 steps")
 SHORT = 5  # repeats in a round, of tasks of less than 0.2 s
@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--patients", default="1,3,6#", help="numbers; '' for none")
     parser.add_argument("--poses", type=int, default=20)
-    parser.add_argument("--out", type=Path, default=RESULTS / "compare")
+    parser.add_argument("--out", type=out_path, default=RESULTS / "compare")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="xrcore-compare-") as folder:
         shared = Path(folder)

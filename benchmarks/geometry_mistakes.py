@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from common.report import out_path
 from scipy.optimize import least_squares
 from torch import Tensor
 
@@ -249,7 +250,7 @@ TABLES: dict[str, Callable[[], Table]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", help=f"some of {','.join(TABLES)}; default all")
-    parser.add_argument("--out", type=Path, default=Path("results/geometry_mistakes.json"))
+    parser.add_argument("--out", type=out_path, default=Path("results/geometry_mistakes.json"))
     args = parser.parse_args()
     kept = json.loads(args.out.read_text(encoding="utf-8")) if args.out.exists() else {}
     for name in args.only.split(",") if args.only else TABLES:

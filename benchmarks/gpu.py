@@ -26,7 +26,7 @@ GPU = torch.cuda.is_available()
 if "--dry" in sys.argv or not GPU:
     os.environ.setdefault("TRITON_INTERPRET", "1")  # before the kernels are imported
 
-from common.report import MACHINE, RESULTS, publish, say
+from common.report import MACHINE, RESULTS, out_path, publish, say
 from common.rows import Figure, Row, as_table, missing
 from gpu_parts import beside_nanodrr, registration, rendering, training
 from gpu_parts.clock import Clock, CudaClock
@@ -102,7 +102,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dry", action="store_true")
     parser.add_argument("--paper", action="store_true", help="train the paper's profile, too")
-    parser.add_argument("--out", type=Path, help="default results/gpu, and nowhere for a dry run")
+    parser.add_argument("--out", type=out_path, help="default results/gpu, and nowhere for a dry run")
     args = parser.parse_args()
     if GPU and not args.dry and os.environ.get("TRITON_INTERPRET") == "1":
         sys.exit("TRITON_INTERPRET=1 is set, so the kernels would not run on the GPU; unset it")

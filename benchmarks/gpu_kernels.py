@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from common.report import RESULTS, needs_triton, publish
+from common.report import RESULTS, needs_triton, out_path, publish
 
 needs_triton()
 
@@ -122,7 +122,7 @@ def a_sample(listing: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--architecture", type=int, nargs="+", default=[80, 90], help="compute capability, without its dot")
-    parser.add_argument("--out", type=Path, help="default results/gpu_kernels, and nowhere for other architectures")
+    parser.add_argument("--out", type=out_path, help="default results/gpu_kernels, and nowhere for other architectures")
     args = parser.parse_args()
     out = args.out or (RESULTS / "gpu_kernels" if args.architecture == [80, 90] else None)
     rows = []

@@ -13,11 +13,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from common.report import RESULTS, needs_triton, publish
+from common.report import RESULTS, needs_triton, out_path, publish
 
 needs_triton()
 
@@ -25,7 +24,6 @@ from common import scenes
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from xrcore._util.delayed_flag import DelayedFlag
 from xrcore.beam import Beam
 from xrcore.geometry import Pose
 from xrcore.registration.events import finish
@@ -69,12 +67,12 @@ def queued(problem: Problem, starts: int, iterations: int) -> tuple[int, int]:
     """Number of kernel launches and torch operations of a level's iterations."""
     unlaunched, operations = Unlaunched(), _Operations()
 
-    def asked(flag: DelayedFlag, flags: Tensor) -> bool:
+    def asked(flag: cuda.DelayedFlag, flags: Tensor) -> bool:
         operations.count += 2  # flags that do not lie side by side are gathered, then copied
         return False
 
     with ExitStack() as stack:
-        stack.enter_context(patch.object(DelayedFlag, "all", asked))
+        stack.enter_context(patch.object(cuda.DelayedFlag, "all", asked))
         for module, name in _KERNELS:
             stack.enter_context(patch.object(module, name, unlaunched))
         stack.enter_context(operations)
@@ -115,7 +113,7 @@ def table() -> list[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=RESULTS / "gpu_launches")
+    parser.add_argument("--out", type=out_path, default=RESULTS / "gpu_launches")
     publish(parser.parse_args().out, table())
 
 

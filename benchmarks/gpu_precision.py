@@ -14,7 +14,6 @@ import argparse
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,7 +24,7 @@ if not GPU:
     os.environ.setdefault("TRITON_INTERPRET", "1")  # before the kernels are imported
 
 from common import scenes
-from common.report import RESULTS, needs_triton, publish
+from common.report import RESULTS, needs_triton, out_path, publish
 
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
@@ -96,7 +95,7 @@ def _short(value: Tensor) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=RESULTS / "gpu_precision")
+    parser.add_argument("--out", type=out_path, default=RESULTS / "gpu_precision")
     out = parser.parse_args().out
     needs_triton()
     table = precision([*SIZES, (256, 256)] if GPU else SIZES, torch.device("cuda" if GPU else "cpu"))

@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 from common.patients import CARM, chosen
-from common.report import RESULTS, publish
+from common.report import RESULTS, out_path, publish
 
 import xrcore as xr
 from companion import experiments as ex
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--poses", type=int, default=200)
     parser.add_argument("--patients", default="1,6#")
     parser.add_argument("--models", type=Path, default=Path("models"))
-    parser.add_argument("--out", type=Path, default=RESULTS / "network")
+    parser.add_argument("--out", type=out_path, default=RESULTS / "network")
     args = parser.parse_args()
     sets = [ex.TestSet(name, protocol=name, poses=args.poses, seed=SEED) for name in ("paper", "acquired")]
     scratch = args.out.parent / "scratch" / (args.out.name + ".csv")

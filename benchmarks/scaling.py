@@ -8,17 +8,17 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import torch
 from common import scenes
-from common.report import MACHINE, RESULTS, publish, say
+from common.report import MACHINE, RESULTS, out_path, publish, say
 from common.timing import Timing, interleaved
 from matplotlib.figure import Figure
 
 import xrcore as xr
 from xrcore import utilities
+from xrcore.figures import save_figure
 
 Sweep = dict[int, dict[str, Timing]]
 DRAWS: dict[str, Callable[..., Any]] = {"image": xr.render, "image and Jacobian": xr.render_with_jacobian}
@@ -123,15 +123,15 @@ def figure(table: list[dict[str, Any]], title: str) -> Figure:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="smaller sizes and fewer repeats")
-    parser.add_argument("--out", type=Path, default=RESULTS / "scaling")
-    parser.add_argument("--figure", type=Path, default=RESULTS.parent / "figures" / "scaling.png")
+    parser.add_argument("--out", type=out_path, default=RESULTS / "scaling")
+    parser.add_argument("--figure", type=out_path, default=RESULTS.parent / "figures" / "scaling.png")
     args = parser.parse_args()
     side = 128 if args.quick else 256
     table = as_table(sweeps(quick=args.quick))
     publish(args.out, table)
     title = f"{side} x {side} pixels, {side}³ voxels, one image, all threads where not varied; {MACHINE['cpu']}, {MACHINE['cores']} cores"
     args.figure.parent.mkdir(parents=True, exist_ok=True)
-    figure(table, title).savefig(args.figure)
+    save_figure(figure(table, title), args.figure)
 
 
 if __name__ == "__main__":

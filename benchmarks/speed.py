@@ -12,12 +12,11 @@ import argparse
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from common import memory, scenes
-from common.report import MACHINE, RESULTS, publish, say
+from common.report import MACHINE, RESULTS, out_path, publish, say
 from common.rows import Figure, Row, as_table, milliseconds
 from common.timing import interleaved
 from peers import nanodrr, rtk
@@ -118,7 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", action="store_true", help="RTK and nanodrr, too")
     parser.add_argument("--quick", action="store_true", help="smaller sizes and fewer repeats")
-    parser.add_argument("--out", type=Path, default=RESULTS / "speed", help="OUT.json and OUT.csv; default results/speed")
+    parser.add_argument("--out", type=out_path, default=RESULTS / "speed", help="OUT.json and OUT.csv; default results/speed")
     parser.add_argument("--no-files", action="store_true", help="print only")
     args = parser.parse_args()
     print(utilities.machine_text(MACHINE))

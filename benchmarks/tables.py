@@ -14,6 +14,8 @@ from typing import Any
 
 import pandas as pd
 
+from xrcore.utilities import atomic_file
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
 PROFILE = "laptop"  # whose tables of the paper are shown
@@ -345,7 +347,8 @@ def main() -> None:
     for page in pages():
         text = page.read_text(encoding="utf-8")
         if (new := filled(text)) != text:
-            page.write_text(new, encoding="utf-8")
+            with atomic_file(page) as temporary:
+                temporary.write_text(new, encoding="utf-8")
             print(page.relative_to(ROOT))
 
 

@@ -17,13 +17,12 @@ import argparse
 import statistics
 import time
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import torch
 from common.patients import CARM, chosen
-from common.report import RESULTS, publish
+from common.report import RESULTS, out_path, publish
 
 from xrcore import TrainingSettings, Volume
 from xrcore.learning import profile
@@ -96,7 +95,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--patient", default="6#")
     parser.add_argument("--only", default="", help="words of the options to measure, beside the profile itself")
-    parser.add_argument("--out", type=Path, default=RESULTS / "throughput")
+    parser.add_argument("--out", type=out_path, default=RESULTS / "throughput")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     (patient,) = chosen(args.patient)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 from common.patients import CARM, chosen
-from common.report import RESULTS, publish
+from common.report import RESULTS, out_path, publish
 
 from xrcore import train
 from xrcore.learning import profile
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--patient", default="6#")
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--only", choices=("speed", "schemes"), help="default both")
-    parser.add_argument("--out", type=Path, default=RESULTS / "training_options")
+    parser.add_argument("--out", type=out_path, default=RESULTS / "training_options")
     args = parser.parse_args()
     (patient,) = chosen(args.patient)
     base = profile("laptop").changed(acquired=False, images=args.images, validation=256)

@@ -9,12 +9,11 @@ other patient: the full registration, retries included, of an X-ray of the next 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import numpy as np
 import torch
 from common.patients import CARM, PATIENTS, chosen
-from common.report import RESULTS, publish
+from common.report import RESULTS, out_path, publish
 
 import xrcore as xr
 from xrcore.registration.refinement import refine
@@ -69,7 +68,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=12)
     parser.add_argument("--patients")
-    parser.add_argument("--out", type=Path, default=RESULTS / "trust")
+    parser.add_argument("--out", type=out_path, default=RESULTS / "trust")
     args = parser.parse_args()
     rows = []
     for patient in chosen(args.patients):

@@ -11,12 +11,11 @@ from __future__ import annotations
 import argparse
 import math
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from common.patients import PATIENTS
-from common.report import RESULTS, publish
+from common.report import RESULTS, out_path, publish
 from common.scenes import one_material
 from peers import rtk
 from torch import Tensor
@@ -160,7 +159,7 @@ def split(poses: Pose) -> list[Pose]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=RESULTS / "truth")
+    parser.add_argument("--out", type=out_path, default=RESULTS / "truth")
     out = parser.parse_args().out
     publish(out.with_name(f"{out.name}_closed_forms"), closed_forms(), digits=9, note="largest error of the largest value")
     rows = [{"CT": f"{patient.number} {patient.name}"} | real_ct(patient) for patient in PATIENTS if present(patient)]

@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 from common.patients import chosen
-from common.report import RESULTS, publish
+from common.report import RESULTS, out_path, publish
 
 import xrcore as xr
 from companion import experiments as ex
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--poses", type=int, default=60)
     parser.add_argument("--patient", default="6#")
     parser.add_argument("--models", type=Path, default=Path("models"))
-    parser.add_argument("--out", type=Path, default=RESULTS / "wide_ranges")
+    parser.add_argument("--out", type=out_path, default=RESULTS / "wide_ranges")
     args = parser.parse_args()
     (patient,) = chosen(args.patient)
     model = xr.PoseRegressor.load(args.models / f"{patient.name}-wide")

@@ -6,6 +6,7 @@ import lazy_loader
 
 if TYPE_CHECKING:
     from xrcore._util.atomic import atomic_file, atomic_folder, check_writable  # noqa: F401
+    from xrcore._util.devices import no_gpu, triton_installed  # noqa: F401
     from xrcore._util.errors import require  # noqa: F401
     from xrcore._util.hashes import file_sha256, fingerprint  # noqa: F401
     from xrcore._util.machine import available_cores, describe_machine, gpu_text, machine_text, package_versions  # noqa: F401
@@ -15,6 +16,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     "xrcore._util",
     submod_attrs={
         "atomic": ["atomic_file", "atomic_folder", "check_writable"],
+        "devices": ["no_gpu", "triton_installed"],
         "errors": ["require"],
         "hashes": ["file_sha256", "fingerprint"],
         "machine": ["available_cores", "describe_machine", "gpu_text", "machine_text", "package_versions"],

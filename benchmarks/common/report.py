@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import sys
@@ -9,11 +10,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from xrcore._util.devices import triton_installed
-from xrcore.utilities import describe_machine
+from xrcore import XrcoreError
+from xrcore.utilities import atomic_file, check_writable, describe_machine, triton_installed
 
 RESULTS = Path(__file__).parents[2] / "results"
 MACHINE = describe_machine()  # when a script starts, so that its load is that of other programs
+
+
+def out_path(text: str) -> Path:
+    """Type of an option such as --out: a path in a folder that can be written to, which is checked before anything is measured."""
+    path = Path(text)
+    try:
+        check_writable(path.parent)
+    except XrcoreError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return path
 
 
 def publish(
@@ -37,12 +48,13 @@ def publish(
         return
     rows = rows or table
     out.parent.mkdir(parents=True, exist_ok=True)
-    with open(out.with_suffix(".csv"), "w", newline="", encoding="utf-8") as file:
+    with atomic_file(out.with_suffix(".csv")) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows({k: round(v, digits) if isinstance(v, float) else v for k, v in row.items()} for row in rows)
     kept = {"machine": MACHINE} | ({"note": note} if note else {}) | {"table": table}
-    out.with_suffix(".json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    with atomic_file(out.with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
 def say(text: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 import scaling
@@ -14,6 +16,8 @@ from common import report, scenes
 from torch.testing import assert_close
 
 from xrcore import utilities
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 def test_quick_run_measures_and_writes(tmp_path, capsys, monkeypatch):
@@ -63,6 +67,34 @@ def test_figures_come_with_their_machine(tmp_path, capsys):
     assert kept["machine"]["packages"]["torch"] in utilities.machine_text(kept["machine"])
     assert (kept["note"], kept["table"]) == ("a note", [{"what": "image", "ms": None}])
     assert (tmp_path / "found.csv").read_text() == "ms\n1.23\n2.0\n"
+
+
+def test_figures_that_cannot_be_written_leave_the_old_ones(tmp_path):
+    class Unprintable:
+        def __str__(self) -> str:
+            raise ZeroDivisionError
+
+    report.publish(tmp_path / "found", [{"ms": 1.0}])
+    before = {path: path.read_text() for path in tmp_path.iterdir()}
+    with pytest.raises(ZeroDivisionError):
+        report.publish(tmp_path / "found", [{"ms": 2.0}], rows=[{"ms": 2.0}, {"ms": Unprintable()}])
+    assert {path: path.read_text() for path in tmp_path.iterdir()} == before
+
+
+SCRIPTS = [path for path in sorted(BENCHMARKS.glob("*.py")) if '"--out"' in path.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_a_folder_that_cannot_be_written_is_found_out_first(script, tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").write_text("")
+    if "\nneeds_triton()" in script.read_text(encoding="utf-8"):
+        pytest.importorskip("triton", reason="needs the gpu extra")
+    needed = {"compare": ["."], "attention_entropy": ["."]}.get(script.stem, [])
+    monkeypatch.setattr(sys, "argv", [script.name, *needed, "--out", str(tmp_path / "file" / "found")])
+    with pytest.raises(SystemExit) as stopped:
+        import_module(script.stem).main()
+    assert stopped.value.code == 2
+    assert "this is a file, not a folder" in capsys.readouterr().err
 
 
 def test_a_busy_machine_is_said():

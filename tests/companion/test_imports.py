@@ -45,6 +45,13 @@ def test_only_public_names_of_xrcore_are_imported(path):
     assert [f"from {module} import {name}" for module, name in imports(path) if not is_public(module, name)] == []
 
 
+def test_benchmarks_import_no_private_module_of_xrcore():
+    """They take kernels and solvers apart, but what serves all comes from xrcore.utilities."""
+    found = [(path.name, module) for path in sorted((ROOT / "benchmarks").rglob("*.py")) for module, _ in imports(path)]
+    assert [pair for pair in found if "._" in pair[1]] == []
+    assert "xrcore._" not in (ROOT / "Makefile").read_text(encoding="utf-8")
+
+
 def test_the_rule_tells_apart():
     assert is_public("xrcore", "render")
     assert is_public("xrcore.metrics", "mtre")

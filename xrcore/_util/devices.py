@@ -22,7 +22,13 @@ AUTO = "auto"
 
 
 def triton_installed() -> bool:
-    """Whether the GPU renderer's compiler is there; torch's CUDA builds for Linux bring it."""
+    """Check for the GPU renderer's compiler, which torch's CUDA builds for Linux bring.
+
+    Returns
+    -------
+    bool
+        Whether Triton is installed.
+    """
     return importlib.util.find_spec("triton") is not None
 
 
@@ -81,7 +87,13 @@ def named_device(name: str | torch.device, work: str = "", *, always_log: bool =
 
 
 def no_gpu() -> str:
-    """Why torch sees no GPU."""
+    """Explain why torch sees no GPU; only where it sees none.
+
+    Returns
+    -------
+    str
+        A few words for a message.
+    """
     if torch.version.cuda is None:
         return "this PyTorch is a build without CUDA"
     return "torch sees no GPU: is one there, and its driver?"

@@ -15,7 +15,7 @@ FORMATS = (".png", ".pdf")
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: float | None = None) -> Path:
-    """Write a PNG or PDF, whole or not at all; the file depends on the figure alone, no date is written.
+    """Write a PNG or PDF, atomically; the file depends on the figure alone, no date is written.
 
     Parameters
     ----------
@@ -42,7 +42,8 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: float | No
         raise XrcoreError(f"save_figure: {path.name} must end in {' or '.join(FORMATS)}")
     if not path.parent.is_dir():
         raise XrcoreError(f"save_figure: the folder {path.parent} does not exist; create it first")
-    metadata = {"CreationDate": None} if suffix == ".pdf" else {}
+    # neither dates nor versions, so that the same figure is the same file
+    metadata = {"CreationDate": None, "Producer": None, "Creator": None} if suffix == ".pdf" else {"Software": None}
     FigureCanvasAgg(figure)
     with atomic_file(path) as temporary:
         figure.savefig(temporary, dpi="figure" if dpi is None else dpi, format=suffix[1:], metadata=metadata)

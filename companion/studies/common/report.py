@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 
 from companion.studies.common.paths import Paths
 from xrcore import XrcoreError
+from xrcore.figures import save_figure
+from xrcore.utilities import atomic_file
 
 _NUMBERS = {"patient": str}
 _DIGITS = 5  # of a table that is kept
@@ -136,7 +138,8 @@ class Report:
         folder = self.paths.results / "tables" if self.keep else self.paths.build / "tables"
         path = folder / f"{self.name}{suffix}.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
-        table.round(_DIGITS).to_csv(path, lineterminator="\n")
+        with atomic_file(path) as temporary:
+            table.round(_DIGITS).to_csv(temporary, lineterminator="\n")
         return table
 
     def keep_figure(self, figure: Figure, suffix: str = "") -> Figure:
@@ -156,9 +159,8 @@ class Report:
         """
         path = (self.paths.figures if self.keep else self.paths.build / "figures") / f"{self.name}{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        # no dates, so that the same figure is the same file
-        figure.savefig(path.with_suffix(".png"), dpi=160, metadata={"Software": None})
-        figure.savefig(path.with_suffix(".pdf"), metadata={"CreationDate": None, "Producer": None, "Creator": None})
+        save_figure(figure, path.with_suffix(".png"), dpi=160)
+        save_figure(figure, path.with_suffix(".pdf"))
         return figure
 
     def _existing(self, study: str, suffix: str) -> Path:

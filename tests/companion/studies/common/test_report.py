@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 import xrcore as xr
 from companion.studies.common.paths import Paths
@@ -41,6 +42,29 @@ def test_results_of_the_laptop_are_in_the_repository_with_where_they_come_from()
         assert len(origin["commit"]) == 40
         assert not origin["uncommitted"]
         assert {"seed", "machine", "minutes"} <= origin.keys()
+
+
+def test_a_table_or_figure_that_cannot_be_written_leaves_the_old_one(tmp_path):
+    class Unprintable:
+        def __str__(self) -> str:
+            raise ZeroDivisionError
+
+    class Undrawable(Line2D):
+        def draw(self, renderer: object) -> None:
+            raise ZeroDivisionError
+
+    shutil.copytree(ROOT / "workflow", tmp_path / "workflow")
+    report = Report("mine", "laptop", root=tmp_path)
+    report.keep_table(pd.DataFrame({"a": [1.0]}))
+    report.keep_figure(Figure())
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(ZeroDivisionError):
+        report.keep_table(pd.DataFrame({"a": [Unprintable()]}))
+    figure = Figure()
+    figure.add_artist(Undrawable([0, 1], [0, 1]))
+    with pytest.raises(ZeroDivisionError):
+        report.keep_figure(figure)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize("keep", [False, True])
