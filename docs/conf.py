@@ -189,6 +189,13 @@ def write_all(app: Sphinx, config: object) -> None:
         make()
 
 
+def point_to_built_notebooks(app: Sphinx, name: str, source: list[str]) -> None:
+    """Links to notebooks/ of the repository, which work where the pages are read as files, lead to the executed copies."""
+    if name in ("paper", "results") or name.startswith("guides/"):
+        source[0] = source[0].replace("](../notebooks/", "](notebooks/").replace("](../../notebooks/", "](../notebooks/")
+
+
 def setup(app: Sphinx) -> None:
+    app.connect("source-read", point_to_built_notebooks)
     app.connect("config-inited", write_all)
     app.connect("autodoc-process-docstring", escape_marks, priority=100)  # before numpydoc

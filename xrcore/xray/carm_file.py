@@ -130,7 +130,7 @@ def build_carm(geometry: dict[str, Any], shape: tuple[int, int] | None, where: s
     shape = shape or own
     matrix = geometry.pop("K", None)
     needed = ["source_to_isocenter", *([] if matrix else ["source_to_detector", "pixel_spacing"])]
-    missing = [k for k in needed if k not in geometry] + (["shape"] if shape is None else [])
+    missing = [k for k in needed if k not in geometry] + (["shape (rows, columns), for want of an image"] if shape is None else [])
     if missing:
         named = ", ".join(f"{k} (DICOM {tags[k]})" if k in tags else k for k in missing)
         raise XrcoreError(f"{where}: the geometry lacks {named}; give it in a carm.yaml")
