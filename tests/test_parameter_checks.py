@@ -29,11 +29,12 @@ from xrcore import (
     simulate,
     train,
     write_carm,
+    write_xray,
 )
 from xrcore.beam import mass_attenuation
 from xrcore.ct import HuImage, volume_from_hu
 from xrcore.phantom import pelvis
-from xrcore.registration import View
+from xrcore.registration import View, profiles
 from xrcore.simulation import area_density
 
 CARM = CArm(source_to_detector=1259.65, source_to_isocenter=742.5, shape=(24, 32), pixel_spacing=1.6875)
@@ -169,7 +170,14 @@ CHECKS: list[tuple[str, Callable[[Any], Any], tuple[Any, ...]]] = [
     ("simulate: pose", lambda v: simulate(volume(), CARM, v), (None, [0.0] * 6)),
     ("simulate: seed", lambda v: simulate(volume(), CARM, Pose(), seed=v), NOT_A_SEED),
     ("simulate: settings", lambda v: simulate(volume(), CARM, Pose(), settings=v), ("acquired", {})),
-    ("simulate: expected one pose", lambda v: simulate(volume(), CARM, v), (Pose.zero(2),)),
+    ("simulate: pose must be one Pose", lambda v: simulate(volume(), CARM, v), (Pose.zero(2),)),
+    ("area_density: pose", lambda v: area_density(volume(), CARM, v), (None, [0.0] * 6, Pose.zero(2))),
+    ("write_xray: pose", lambda v: write_xray("absent.dcm", IMAGE, CARM, v), ([0.0] * 6, Pose.zero(2))),
+    ("profiles: center", lambda v: profiles(xray(), volume(), v), (None, Pose.zero(2))),
+    ("register: initial must be one Pose", lambda v: register(xray(), volume(), v), (Pose.zero(2),)),
+    ("register: method", lambda v: register(xray(), volume(), method=v), (None, 3, (), ("adam",))),
+    ("register: unknown method", lambda v: register(xray(), volume(), method=v), ("adams",)),
+    ("refine: method", lambda v: refine(xray(), volume(), Pose(), v), (None, 3)),
     ("area_density: step", lambda v: area_density(volume(), CARM, Pose(), step=v), NOT_A_LENGTH),
     ("register: watch", lambda v: register(xray(), volume(), watch=v), (3, "print")),
     ("refine: watch", lambda v: refine(xray(), volume(), Pose(), watch=v), (3,)),

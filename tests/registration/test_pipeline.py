@@ -159,7 +159,7 @@ def test_other_methods_are_retried_from_a_coarse_search(xray, volume):
         ({"method": "newton"}, "unknown method"),
         ({"similarity": "cosine"}, "cosine"),
         ({"similarity": "mutual-information"}, "residual"),
-        ({"initial": xr.Pose.zero(2)}, "one initial pose"),
+        ({"initial": xr.Pose.zero(2)}, "initial must be one Pose"),
         ({"initial": [0] * 6}, "initial must be a Pose, or a model"),
         ({"retries": -1}, "retries must be a whole number, not negative"),
         ({"retries": 0.5}, "retries"),

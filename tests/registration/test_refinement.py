@@ -225,7 +225,7 @@ def test_gauss_newton_refuses_similarities_without_residual(similarity, xray, vo
 
 @every_method
 def test_refuses_several_starts(method, xray, volume):
-    with pytest.raises(XrcoreError, match="refine: start must be one pose; refine several one by one"):
+    with pytest.raises(XrcoreError, match="refine: start must be one Pose, got a batch of"):
         refine(xray, volume, Pose.zero(2), tuned(method), BEAM)
 
 
@@ -241,7 +241,7 @@ def test_refuses_unknown_names(xray, volume):
     [
         ({"xray": 3}, "xray must be an Xray"),
         ({"volume": None}, "volume must be a Volume"),
-        ({"start": [0.0] * 6}, "start must be a Pose"),
+        ({"start": [0.0] * 6}, "start must be one Pose"),
         ({"method": 3}, "method must be gauss-newton, .* or a tuple of settings"),
         ({"method": ()}, "method must be"),
         ({"method": ("adam",)}, "method must be"),

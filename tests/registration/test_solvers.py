@@ -273,5 +273,5 @@ def test_steps_come_while_it_works(method):
 
 @every_search
 def test_refuses_several_starts(method):
-    with pytest.raises(XrcoreError, match=f"{method}: expected one start, got a batch of 2"):
+    with pytest.raises(XrcoreError, match=f"{method}: start must be one Pose, got a batch of 2"):
         finish(tuned(method).search(Bowl(), Pose.zero(2)))

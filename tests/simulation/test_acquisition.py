@@ -213,7 +213,7 @@ def test_text_is_burnt_in_as_bright_as_the_file_goes():
 
 
 def test_a_batch_of_poses_is_refused():
-    with pytest.raises(XrcoreError, match="simulate: expected one pose, got a batch of 2"):
+    with pytest.raises(XrcoreError, match="simulate: pose must be one Pose, got a batch of 2"):
         simulate(patient(), CARM, Pose.zero(2))
 
 

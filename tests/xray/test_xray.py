@@ -166,7 +166,7 @@ def test_written_files_are_whole_and_readable_by_others(tmp_path):
         ("x.jpg", picture(), CARM, None, ".dcm, .tif or .png"),
         ("x.dcm", picture(), None, None, "carm="),
         ("x.dcm", picture((8, 8)), CARM, None, "has shape"),
-        ("x.dcm", picture(), CARM, Pose.zero(2), "one pose"),
+        ("x.dcm", picture(), CARM, Pose.zero(2), "must be one Pose"),
         ("x.png", torch.zeros(2, 8, 8), None, None, "one image"),
         ("x.png", torch.full((8, 8), math.nan), None, None, "NaN"),
     ],

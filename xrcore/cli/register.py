@@ -79,7 +79,7 @@ def register(
     if initial is not None:
         start = PoseRegressor.load(initial) if Path(initial).is_dir() else read_pose(initial, image.carm, volume.isocenter)
     wanted = None if similarity == "auto" else similarity
-    settings = refinements(method)
+    settings = refinements(method, "register")
     there = place(volume, device, "registering", spacing=settings[-1].levels[-1].spacing, always_log=True)
     result = find(image, there, initial=start, method=settings, similarity=wanted, beam=beam)
     tell(tuple(note for note in result.notes if note not in (*image.notes, *volume.notes)))

@@ -359,8 +359,7 @@ class Pose:
         XrcoreError
             If these are several poses.
         """
-        if len(self) != 1:
-            raise XrcoreError(f"Pose.to_dict: expected one pose, got a batch of {len(self)}")
+        require_one_pose("Pose.to_dict", "pose", self)
         return dict(zip(NAMES, self.numbers[0].tolist(), strict=True))
 
     def __repr__(self) -> str:
@@ -373,6 +372,13 @@ class Pose:
         return isinstance(other, Pose) and torch.equal(self.numbers, other.numbers)
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def require_one_pose(owner: str, name: str, pose: object) -> None:
+    """Raise XrcoreError, naming it, for a parameter that is not one Pose."""
+    require(owner, name, pose, isinstance(pose, Pose), "one Pose")
+    if isinstance(pose, Pose) and len(pose) != 1:
+        raise XrcoreError(f"{owner}: {name} must be one Pose, got a batch of {len(pose)}")
 
 
 def _inner(carm: CArm) -> Float[Tensor, "4 4"]:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from xrcore._util.errors import XrcoreError, is_whole, require
+from xrcore._util.errors import is_whole, require
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
+from xrcore.geometry.pose import require_one_pose
 from xrcore.registration.events import Events, Step, WorkClock, finish, stage, working
 from xrcore.registration.predictor import Predictor
 from xrcore.registration.presets import COARSE_SEARCH, Method, refinements
@@ -148,7 +149,7 @@ def register_steps(
     require("register", "initial", initial, known, "a Pose, or a model that predicts one (spread, ranges, check, predict)")
     require("register", "search", search, search is None or isinstance(search, SearchBox), "a SearchBox")
     require("register", "retries", retries, is_whole(retries) and retries >= 0, "a whole number, not negative")
-    settings = refinements(method)
+    settings = refinements(method, "register")
     if similarity is not None:
         settings = tuple(one.with_similarity(similarity) for one in settings)
     clock = WorkClock()
@@ -218,8 +219,7 @@ def _registration(
 
 def _start(initial: Pose | None, xray: Xray) -> Pose:
     start = initial if initial is not None else xray.pose if xray.pose is not None else Pose.zero()
-    if len(start) != 1:
-        raise XrcoreError(f"register: expected one initial pose, got a batch of {len(start)}")
+    require_one_pose("register", "initial", start)
     return Pose(start.numbers.detach().double())
 
 

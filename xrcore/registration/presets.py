@@ -33,13 +33,15 @@ PRESETS: dict[str, tuple[RefinementSettings, ...]] = {
 COARSE_SEARCH = GaussNewton(levels=PYRAMID[:2])  # enough to bring a start within reach of any method
 
 
-def refinements(method: Method) -> tuple[RefinementSettings, ...]:
+def refinements(method: Method, caller: str = "refinements") -> tuple[RefinementSettings, ...]:
     """Resolve what is given as a method.
 
     Parameters
     ----------
     method : str, RefinementSettings or tuple of RefinementSettings
         A name of `PRESETS`, such as "gauss-newton" or "paper-as-released"; settings; or several that follow each other.
+    caller : str
+        What a message calls the function that takes it.
 
     Returns
     -------
@@ -53,9 +55,9 @@ def refinements(method: Method) -> tuple[RefinementSettings, ...]:
     """
     if isinstance(method, str):
         if method not in PRESETS:
-            raise XrcoreError(f"unknown method {method!r}; choose from {', '.join(PRESETS)}")
+            raise XrcoreError(f"{caller}: unknown method {method!r}; choose from {', '.join(PRESETS)}")
         return PRESETS[method]
     several = (method,) if isinstance(method, RefinementSettings) else method
     known = isinstance(several, tuple) and len(several) > 0 and all(isinstance(one, RefinementSettings) for one in several)
-    require("refinement", "method", method, known, f"{', '.join(PRESETS)}, settings such as GaussNewton(), or a tuple of settings")
+    require(caller, "method", method, known, f"{', '.join(PRESETS)}, settings such as GaussNewton(), or a tuple of settings")
     return several

@@ -9,6 +9,7 @@ from xrcore._util.errors import require
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
+from xrcore.geometry.pose import require_one_pose
 from xrcore.registration.events import Events, Step, WorkClock, finish, working
 from xrcore.registration.presets import Method, refinements
 from xrcore.registration.problem import Problem
@@ -105,10 +106,10 @@ def refine_steps(
         As `refine`, at once.
     """
     check_images("refine", xray, volume, beam)
-    require("refine", "start", start, isinstance(start, Pose), "a Pose")
-    require("refine", "start", start, len(start) == 1, "one pose; refine several one by one")
+    require_one_pose("refine", "start", start)
     clock = WorkClock()
-    return working(_timed(refinement(xray, volume, start, refinements(method), Beam() if beam is None else beam, report), clock), clock)
+    settings = refinements(method, "refine")
+    return working(_timed(refinement(xray, volume, start, settings, Beam() if beam is None else beam, report), clock), clock)
 
 
 def _timed(events: Events[Registration], clock: WorkClock) -> Events[Registration]:

@@ -20,7 +20,7 @@ from xrcore._util.threads import single_torch_thread
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
-from xrcore.geometry.pose import NAMES
+from xrcore.geometry.pose import NAMES, require_one_pose
 from xrcore.registration.problem import shrink
 from xrcore.registration.settings import Resolution
 from xrcore.registration.similarities import SIMILARITIES
@@ -330,8 +330,7 @@ def evenly(samples: int) -> Float[ndarray, "N"]:
 
 def check_lines(caller: str, center: Pose, reach: Sequence[float], samples: int, count: int) -> tuple[float, ...]:
     """The reaches as numbers; raise XrcoreError for lines that cannot be drawn."""
-    if len(center) != 1:
-        raise XrcoreError(f"{caller}: expected one pose, got a batch of {len(center)}")
+    require_one_pose(caller, "center", center)
     lengths = tuple(float(r) for r in reach)
     if len(lengths) != count or not all(0 < r < math.inf for r in lengths):
         raise XrcoreError(f"{caller}: reach must be {count} positive half-widths, in deg and mm, got {reach!r}")

@@ -9,10 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xrcore._util.errors import XrcoreError, is_whole, require
+from xrcore._util.errors import is_whole, require
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
+from xrcore.geometry.pose import require_one_pose
 from xrcore.simulation.acquisition import Acquisition
 from xrcore.simulation.detector import expose
 from xrcore.simulation.integrator import area_density
@@ -52,11 +53,9 @@ def simulate(volume: Volume, carm: CArm, pose: Pose, *, settings: Acquisition | 
     settings = Acquisition() if settings is None else settings
     require("simulate", "volume", volume, isinstance(volume, Volume), "a Volume, such as read_ct gives")
     require("simulate", "carm", carm, isinstance(carm, CArm), "a CArm")
-    require("simulate", "pose", pose, isinstance(pose, Pose), "a Pose")
+    require_one_pose("simulate", "pose", pose)
     require("simulate", "settings", settings, isinstance(settings, Acquisition), "an Acquisition")
     require("simulate", "seed", seed, is_whole(seed) and seed >= 0, "a whole number, 0 or more")
-    if len(pose) != 1:
-        raise XrcoreError(f"simulate: expected one pose, got a batch of {len(pose)}")
     # separate streams, so that adding a tool leaves the noise as it was
     for_noise, for_tool = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
     rows, cols = carm.shape

@@ -15,6 +15,7 @@ from torch import Tensor
 from xrcore._util.errors import XrcoreError, is_number, require
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose, camera_rays
+from xrcore.geometry.pose import require_one_pose
 
 _CHUNK = 2048  # rays a task
 _BLOCK = 8  # voxels along the side of a block that is skipped when empty
@@ -57,8 +58,7 @@ def area_density(volume: Volume, carm: CArm, pose: Pose, *, step: float = 1.0) -
         If there is not one pose, or the step is not positive.
     """
     require("area_density", "step", step, is_number(step) and step > 0, "a positive length in mm")
-    if len(pose) != 1:
-        raise XrcoreError(f"area_density: expected one pose, got a batch of {len(pose)}")
+    require_one_pose("area_density", "pose", pose)
     world_from_camera = pose.world_from_camera(carm, volume.isocenter)[0].detach()
     voxel_from_camera = (volume.voxel_from_world @ world_from_camera).numpy()
     rays = camera_rays(carm).reshape(-1, 3)

@@ -11,7 +11,7 @@ from xrcore._util.errors import XrcoreError, is_number, require
 from xrcore.beam import Beam
 from xrcore.ct import Volume
 from xrcore.geometry import CArm, Pose
-from xrcore.geometry.pose import NAMES
+from xrcore.geometry.pose import NAMES, require_one_pose
 from xrcore.geometry.presets import PAPER_CARM
 from xrcore.widgets.volume_sources import SPACING, GivenVolume, VolumeSource
 
@@ -120,7 +120,7 @@ class PoseState(HasTraits):
 
     @pose.setter
     def pose(self, pose: Pose) -> None:
-        require(type(self).__name__, "pose", pose, isinstance(pose, Pose) and len(pose) == 1, "one Pose")
+        require_one_pose(type(self).__name__, "pose", pose)
         self.numbers = tuple(pose.numbers.detach()[0].double().tolist())
 
     def set(self, **numbers: float) -> None:

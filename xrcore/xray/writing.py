@@ -16,6 +16,7 @@ from xrcore._util.atomic import atomic_file
 from xrcore._util.errors import XrcoreError
 from xrcore.ct.image_files import checked_path
 from xrcore.geometry import CArm, Pose
+from xrcore.geometry.pose import require_one_pose
 from xrcore.xray.dicom_object import xray_dataset
 from xrcore.xray.image import Xray
 
@@ -62,8 +63,8 @@ def write_xray(
             raise XrcoreError(f"{path}: DICOM holds the geometry too; give carm=")
         if carm.shape != values.shape:
             raise XrcoreError(f"{path}: the image is {values.shape} but its CArm has shape {carm.shape}")
-        if pose is not None and len(pose) != 1:
-            raise XrcoreError(f"{path}: expected one pose, got {len(pose)}")
+        if pose is not None:
+            require_one_pose("write_xray", "pose", pose)
         dataset = xray_dataset(values, carm, pose, mask)
         with atomic_file(path) as temporary:
             dataset.save_as(temporary, enforce_file_format=True)

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xrcore._util.errors import XrcoreError
 from xrcore.geometry import Pose
+from xrcore.geometry.pose import require_one_pose
 from xrcore.registration.events import Step, StopReason
 from xrcore.registration.problem import Problem
 from xrcore.registration.solvers.outcome import Outcome, covariance_of
@@ -32,8 +32,7 @@ class Objective:
     """
 
     def __init__(self, problem: Problem, start: Pose, settings: SingleLevelSettings, level: int) -> None:
-        if len(start) != 1:
-            raise XrcoreError(f"{settings.method}: expected one start, got a batch of {len(start)}; refine them one by one")
+        require_one_pose(settings.method, "start", start)
         self._problem, self._level = problem, level
         self.start = Pose(start.numbers.detach().cpu().double())
         self.scale = torch.tensor([settings.rotation_step] * 3 + [settings.translation_step] * 3, dtype=torch.float64)
