@@ -31,8 +31,8 @@ from xrcore.registration.solvers.cuda import step_kernel as refinement
 from xrcore.renderer import cuda
 from xrcore.renderer.cuda import kernel
 from xrcore.renderer.packing import BLOCK
-from xrcore.simulation.batch import fused
-from xrcore.simulation.batch import kernel as acquisition
+from xrcore.simulation.batch import kernels as acquisition
+from xrcore.simulation.batch import launches
 
 TOOLS = Path(nvidia.__file__).parent / "bin"
 POINTERS = {"words": "*i32", "occupied": "*u8", "scale": "*fp64", "beams": "*i32"}
@@ -79,16 +79,16 @@ def refinement_groups(architecture: int, floored: bool) -> bytes:
 
 
 def acquisition_noise(architecture: int) -> bytes:
-    """Machine code of `xrcore.simulation.batch.kernel.detect`."""
+    """Machine code of `xrcore.simulation.batch.kernels.detect`."""
     types = dict.fromkeys(acquisition.detect.arg_names, "*fp32") | {"seeds": "*i64", "pixels": "i32", "blocks": "i32"}
-    return compiled(acquisition.detect, types, {"LANES": fused.LANES}, fused.WARPS, architecture)
+    return compiled(acquisition.detect, types, {"LANES": launches.LANES}, launches.WARPS, architecture)
 
 
 def acquisition_rods(architecture: int) -> bytes:
-    """Machine code of `xrcore.simulation.batch.kernel.shade`."""
+    """Machine code of `xrcore.simulation.batch.kernels.shade`."""
     types = dict.fromkeys(acquisition.shade.arg_names, "i32")
     types |= {"images": "*fp32", "chosen": "*i64", "rods": "*fp64", "spectra": "*fp32", "lines": "*fp64"}
-    return compiled(acquisition.shade, types, {"LANES": fused.LANES}, fused.WARPS, architecture)
+    return compiled(acquisition.shade, types, {"LANES": launches.LANES}, launches.WARPS, architecture)
 
 
 def compiled(function: triton.JITFunction, types: dict[str, str], constants: dict[str, Any], warps: int, architecture: int) -> bytes:

@@ -23,7 +23,7 @@ from xrcore.learning.training import stream as streams
 from xrcore.learning.training.stream import Batch, DrrStream
 from xrcore.renderer import render
 from xrcore.simulation import Acquisition
-from xrcore.simulation.batch import fused, rods
+from xrcore.simulation.batch import launches, rods
 
 SQUARE = CArm(source_to_detector=1200.0, source_to_isocenter=800.0, shape=(128, 128), pixel_spacing=2.0)
 SETTINGS = TrainingSettings(acquired=True, spacing=8.0).changed(pixels=64)
@@ -175,18 +175,18 @@ def pretended_gpu(source: DrrStream, monkeypatch: pytest.MonkeyPatch) -> Iterato
         yield there, gpu, waiting
 
 
-@pytest.mark.parametrize(("acquired", "kernels"), [(True, False), pytest.param(True, True, marks=needs_triton), (False, False)])
-def test_a_batch_on_a_gpu_stays_there_and_is_not_waited_for(source, monkeypatch, acquired, kernels):
+@pytest.mark.parametrize(("acquired", "in_kernels"), [(True, False), pytest.param(True, True, marks=needs_triton), (False, False)])
+def test_a_batch_on_a_gpu_stays_there_and_is_not_waited_for(source, monkeypatch, acquired, in_kernels):
     launched = []
-    if kernels:  # not launched, only called
-        from xrcore.simulation.batch import kernel
+    if in_kernels:  # not launched, only called
+        from xrcore.simulation.batch import kernels
 
-        monkeypatch.setattr(fused, "on", lambda device: nullcontext())
-        monkeypatch.setattr(fused, "kernel_obstacle", lambda device: "")
+        monkeypatch.setattr(launches, "on", lambda device: nullcontext())
+        monkeypatch.setattr(launches, "kernel_obstacle", lambda device: "")
         for name in ("detect", "shade"):
-            monkeypatch.setattr(kernel, name, {(n,): lambda *_, name=name, **__: launched.append(name) for n in range(10_000)})
+            monkeypatch.setattr(kernels, name, {(n,): lambda *_, name=name, **__: launched.append(name) for n in range(10_000)})
     else:
-        monkeypatch.setattr(fused, "kernel_obstacle", lambda device: "none runs there")
+        monkeypatch.setattr(launches, "kernel_obstacle", lambda device: "none runs there")
     generator = torch.Generator().manual_seed(5)
     settings = [Acquisition.random(generator) for _ in range(24)]
     assert any(s.tool for s in settings)
@@ -205,7 +205,7 @@ def test_a_batch_on_a_gpu_stays_there_and_is_not_waited_for(source, monkeypatch,
         moved = batch.to(gpu)
         assert moved.images is batch.images
     assert waiting.uploads == waiting.pinned >= (8 if acquired else 1)
-    assert launched == (["shade", "detect"] if kernels else [])
+    assert launched == (["shade", "detect"] if in_kernels else [])
 
 
 @pytest.mark.parametrize(

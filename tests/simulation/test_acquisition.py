@@ -15,9 +15,9 @@ from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose, camera_rays
 from xrcore.renderer.reference import render
-from xrcore.simulation import Acquisition, area_density, detector, simulate
+from xrcore.simulation import Acquisition, area_density, detector, noise, simulate
 from xrcore.simulation.acquired_xray import transmitted
-from xrcore.simulation.tool import chords
+from xrcore.simulation.rod import chords
 
 CARM = CArm(source_to_detector=1200.0, source_to_isocenter=800.0, shape=(48, 40), pixel_spacing=4.0)
 OBLIQUE = Pose([12.0, -9.0, 25.0, 8.0, -5.0, 30.0])
@@ -112,7 +112,7 @@ def test_same_seed_same_image_and_the_truth_stays_out():
 def test_quantum_noise_is_one_over_the_photons_counted():
     settings = Acquisition(photons=20_000.0, electronic_noise=30.0)
     counts = 0.1 * 20_000
-    noisy = detector.counted(np.full((200, 200), 0.1), settings, np.random.default_rng(0))
+    noisy = noise.count_photons(np.full((200, 200), 0.1), settings, np.random.default_rng(0))
     assert noisy.mean() == pytest.approx(-math.log(0.1), abs=2e-3)
     assert noisy.var() == pytest.approx(1 / counts + (30 / counts) ** 2, rel=0.05)
 
@@ -120,9 +120,9 @@ def test_quantum_noise_is_one_over_the_photons_counted():
 def test_a_thick_patient_starves_the_detector_unless_the_exposure_is_raised():
     thick = np.full((100, 100), 1e-5)
     fixed = Acquisition(photons=20_000.0, exposure_control=0.0, electronic_noise=0.0)
-    assert detector.counted(thick, fixed, np.random.default_rng(0)).max() == pytest.approx(math.log(20_000))
+    assert noise.count_photons(thick, fixed, np.random.default_rng(0)).max() == pytest.approx(math.log(20_000))
     controlled = Acquisition(photons=20_000.0, exposure_control=400.0, electronic_noise=0.0)
-    image = detector.counted(thick, controlled, np.random.default_rng(0))
+    image = noise.count_photons(thick, controlled, np.random.default_rng(0))
     assert image.mean() == pytest.approx(-math.log(1e-5), abs=5e-3)
     assert image.var() == pytest.approx(1 / 400, rel=0.1)
 
@@ -142,7 +142,7 @@ def test_scatter_has_the_ratio_asked_for():
 def test_blur_has_the_width_asked_for():
     edge = np.zeros((48, 40))
     edge[24, 20] = 1.0
-    spread = detector.blurred(edge, CARM, Acquisition(blur=24.0))
+    spread = detector.blur(edge, CARM, Acquisition(blur=24.0))
     assert spread.sum() == pytest.approx(1.0, abs=1e-3)
     assert spread[24, 23] / spread[24, 20] == pytest.approx(0.5, abs=1e-3)  # 3 pixels of 4 mm: half the width
 
@@ -172,11 +172,11 @@ def test_gamma_bends_and_gain_and_offset_scale():
 
 def test_masks_cover_what_they_say():
     square = CARM.resized((200, 200))
-    circle = detector.field_of_view(square, Acquisition(mask="circle", mask_fraction=0.8))
+    circle = detector.exposed_field(square, Acquisition(mask="circle", mask_fraction=0.8))
     assert circle.mean() == pytest.approx(math.pi / 4 * 0.8**2, rel=0.01)
-    rectangle = detector.field_of_view(square, Acquisition(mask="rectangle", mask_fraction=0.5))
+    rectangle = detector.exposed_field(square, Acquisition(mask="rectangle", mask_fraction=0.5))
     assert rectangle.mean() == pytest.approx(0.25, rel=0.01)
-    assert detector.field_of_view(square, Acquisition(mask=None)).all()
+    assert detector.exposed_field(square, Acquisition(mask=None)).all()
     xray = simulate(patient(), CARM, OBLIQUE)
     assert len(xray.image[~xray.mask].unique()) == 1
 

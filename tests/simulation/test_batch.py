@@ -1,4 +1,4 @@
-"""Acquisitions of a batch in torch: the numpy code as their twin, and closed forms for the noise."""
+"""Acquisitions of a batch in torch: against the numpy code, and closed forms for the noise."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from torch.testing import assert_close
 from xrcore._util import devices
 from xrcore._util.errors import XrcoreError
 from xrcore.geometry import CArm, camera_rays
-from xrcore.simulation import Acquisition, detector, tool
-from xrcore.simulation.batch import blur, expose_batch, exposure, fused, noise, random_numbers, rods
+from xrcore.simulation import Acquisition, detector, rod
+from xrcore.simulation.batch import blur, expose_batch, exposure, launches, noise, random_numbers, rods
 from xrcore.simulation.detector import expose
+from xrcore.simulation.noise import count_photons
 
 CARM = CArm(source_to_detector=1200.0, source_to_isocenter=800.0, shape=(48, 40), pixel_spacing=(5.0, 4.0))
 SQUARE = CArm(source_to_detector=1200.0, source_to_isocenter=800.0, shape=(128, 128), pixel_spacing=2.0)
@@ -142,11 +143,11 @@ def test_scatter_is_numpys():
 @pytest.mark.parametrize("carm", [CARM, SQUARE, CARM.cropped(0, 0, (31, 32))], ids=lambda c: str(c.shape))
 def test_fields_of_view_are_numpys(carm):
     settings = [Acquisition(mask=m, mask_fraction=f) for m in ("circle", "rectangle", None) for f in (0.3, 0.75, 0.8123, 1.0, 1.3)]
-    expected = np.stack([detector.field_of_view(carm, s) for s in settings])
-    assert (exposure.fields_of_view(carm, settings, torch.device("cpu")).numpy() == expected).all()
+    expected = np.stack([detector.exposed_field(carm, s) for s in settings])
+    assert (exposure.exposed_fields(carm, settings, torch.device("cpu")).numpy() == expected).all()
     for s, seen in zip(settings, expected, strict=True):
         touched = [np.flatnonzero(seen.any(axis)) for axis in (1, 0)]
-        assert detector.inside(carm, s) == tuple((v[0], len(v)) for v in touched)
+        assert detector.exposed_spans(carm, s) == tuple((v[0], len(v)) for v in touched)
 
 
 @pytest.mark.parametrize("text", ["", "R"])
@@ -156,16 +157,16 @@ def test_grey_values_are_numpys(text):
     ]
     attenuation = -bodies(SQUARE, 16).log()
     attenuation[3] = 1.5  # nothing to see
-    seen = torch.from_numpy(np.stack([detector.field_of_view(SQUARE, s) for s in settings]))
-    expected = np.stack([detector.displayed(a, m, s) for a, m, s in zip(attenuation.numpy(), seen.numpy(), settings, strict=True)])
-    found = exposure.displayed(attenuation, seen, SQUARE, settings)
+    seen = torch.from_numpy(np.stack([detector.exposed_field(SQUARE, s) for s in settings]))
+    expected = np.stack([detector.display(a, m, s) for a, m, s in zip(attenuation.numpy(), seen.numpy(), settings, strict=True)])
+    found = exposure.display(attenuation, seen, SQUARE, settings)
     assert_close(found, torch.from_numpy(expected), rtol=0, atol=1e-12)
 
 
 def test_without_noise_the_counts_are_the_intensity():
     intensity = bodies(CARM, 2)
     intensity[0, 0, 0] = 0.0
-    assert_close(exposure.counted(intensity, [Acquisition(photons=None)] * 2, [0, 0]), -intensity.clamp_min(1e-30).log())
+    assert_close(exposure.count_photons(intensity, [Acquisition(photons=None)] * 2, [0, 0]), -intensity.clamp_min(1e-30).log())
 
 
 @pytest.mark.parametrize("among", [0, 1, 6, 7])
@@ -187,7 +188,7 @@ def test_rods_are_numpys():
     expected = intensity.clone()
     for i, s in enumerate(settings):
         if s.tool > 0:
-            steel = torch.from_numpy(tool.rod(SQUARE, s.tool, np.random.default_rng(seeds[i])))
+            steel = torch.from_numpy(rod.rod_area_density(SQUARE, s.tool, np.random.default_rng(seeds[i])))
             expected[i] *= torch.exp(-s.beam.image(steel[..., None], ("iron",)))
     found = rods.with_rods(intensity, SQUARE, settings, seeds)
     assert_close(found, expected, rtol=1e-9, atol=0)
@@ -204,7 +205,7 @@ def test_chords_do_not_mind_where_the_rays_come_from():
     found = rods.chords(camera_rays(off_centre), tips, axes, length, radius)
     rays = camera_rays(off_centre).numpy()
     for i in range(2):
-        expected = tool.chords(rays, tips[i].numpy(), axes[i].numpy(), float(length[i]), float(radius[i]))
+        expected = rod.chords(rays, tips[i].numpy(), axes[i].numpy(), float(length[i]), float(radius[i]))
         assert expected.max() > 0
         assert_close(found[i], torch.from_numpy(expected), rtol=1e-6, atol=1e-6)
 
@@ -223,8 +224,8 @@ def test_the_kernels_noise_is_torchs(shape):
     electronic = torch.tensor([s.electronic_noise for s in settings])[:, None, None]
     seeds = [0, 1, 2**64 - 1, 2**32 + 5]
     intensity = torch.logspace(-6, 0, shape[0])[:, None].expand(4, *shape).contiguous()  # from starved to bright
-    expected = noise.detected(intensity, photons, electronic, seeds)
-    found = fused.detected(intensity.to(WHERE), photons.to(WHERE), electronic.to(WHERE), seeds).cpu()
+    expected = noise.detect(intensity, photons, electronic, seeds)
+    found = launches.detect(intensity.to(WHERE), photons.to(WHERE), electronic.to(WHERE), seeds).cpu()
     assert_close(found[1], -intensity[1].log())
     # rounding decides about a photon here and there
     other = (found - expected).abs() > 1e-5
@@ -238,8 +239,8 @@ def test_the_kernels_poisson_numbers_are_torchs():
     # where a term more or less of the expansion shows most
     means = torch.linspace(0.5, 40, 400)[None, :, None].expand(1, 400, 50) / 100
     photons, none = torch.full((1, 1, 1), 100.0), torch.zeros(1, 1, 1)
-    expected = noise.detected(means, photons, none, [7])
-    found = fused.detected(means.to(WHERE), photons.to(WHERE), none.to(WHERE), [7]).cpu()
+    expected = noise.detect(means, photons, none, [7])
+    found = launches.detect(means.to(WHERE), photons.to(WHERE), none.to(WHERE), [7]).cpu()
     assert int(((found - expected).abs() > 1e-4).sum()) <= 2  # of 20,000
 
 
@@ -247,8 +248,8 @@ def test_the_kernels_poisson_numbers_are_torchs():
 def test_the_kernels_normal_deviates_are_torchs():
     # no quanta: what is counted is the electronics' noise, where it is more than a photon
     dark, none = torch.zeros(1, 101, 100), torch.full((1, 1, 1), 1000.0)
-    expected = noise.detected(dark, none, 1000 * none, [3])
-    assert_close(fused.detected(dark.to(WHERE), none.to(WHERE), 1000 * none.to(WHERE), [3]).cpu(), expected, atol=2e-5, rtol=0)
+    expected = noise.detect(dark, none, 1000 * none, [3])
+    assert_close(launches.detect(dark.to(WHERE), none.to(WHERE), 1000 * none.to(WHERE), [3]).cpu(), expected, atol=2e-5, rtol=0)
     z = torch.exp(-expected[expected < -1e-3]).double() / 1000  # the upper half of a normal distribution
     assert stats.kstest(z.numpy(), stats.halfnorm.cdf).pvalue > 1e-3
 
@@ -261,7 +262,7 @@ def test_the_kernels_rods_are_torchs(carm, monkeypatch):
     seeds, intensity = [(8, i) for i in range(4)], bodies(carm, 4).float()
     expected = rods.with_rods(intensity, carm, settings, seeds)
     with monkeypatch.context() as patch:
-        patch.setattr(fused, "serves", lambda images: True)
+        patch.setattr(launches, "serves", lambda images: True)
         found = rods.with_rods(intensity.to(WHERE), carm, settings, seeds).cpu()
     assert_close(found, expected, rtol=2e-5, atol=0)
     assert torch.equal(found[0], intensity[0])
@@ -272,20 +273,20 @@ def test_the_kernels_rods_are_torchs(carm, monkeypatch):
     length = rods.chords(camera_rays(carm), *torch.from_numpy(lies).split([3, 3, 1, 1], 1)[:2],
                          torch.tensor([[[20.0]]]).double(), torch.tensor([[[9.0]]]).double())  # fmt: skip
     across = intensity[1:2].mT.contiguous().mT
-    found = fused.shaded(across.to(WHERE), carm, [0], lies, spectra).cpu()
+    found = launches.shade(across.to(WHERE), carm, [0], lies, spectra).cpu()
     assert_close(found, across * rods._transmitted(length.float(), spectra), rtol=2e-5, atol=0)
     assert 0 < float((length > 0).double().mean()) < 0.2
 
 
 def test_the_kernels_serve_single_precision_on_a_gpu(monkeypatch):
-    assert not fused.serves(torch.empty(0))
+    assert not launches.serves(torch.empty(0))
     with FakeTensorMode():
         single, double = (torch.empty(1, dtype=dtype, device="cuda") for dtype in (torch.float32, torch.float64))
-    monkeypatch.setattr(fused, "kernel_obstacle", lambda device: "")
-    assert fused.serves(single)
-    assert not fused.serves(double)
-    monkeypatch.setattr(fused, "kernel_obstacle", lambda device: "none runs there")
-    assert not fused.serves(single)
+    monkeypatch.setattr(launches, "kernel_obstacle", lambda device: "")
+    assert launches.serves(single)
+    assert not launches.serves(double)
+    monkeypatch.setattr(launches, "kernel_obstacle", lambda device: "none runs there")
+    assert not launches.serves(single)
 
 
 # all steps
@@ -329,7 +330,7 @@ def test_quantum_noise_is_one_over_the_photons_counted():
     settings = Acquisition(**PLAIN | {"photons": 20_000.0, "electronic_noise": 30.0, "exposure_control": 0.0})
     counts = 0.1 * 20_000
     intensity = torch.full((2, 200, 200), 0.1)
-    noisy = exposure.counted(intensity, [settings, replace(settings, electronic_noise=0.0)], [4, 5]).double()
+    noisy = exposure.count_photons(intensity, [settings, replace(settings, electronic_noise=0.0)], [4, 5]).double()
     assert noisy.mean((1, 2)).tolist() == pytest.approx([-math.log(0.1)] * 2, abs=1e-3)
     assert float(noisy[0].var()) == pytest.approx(1 / counts + (30 / counts) ** 2, rel=0.03)
     assert float(noisy[1].var()) == pytest.approx(1 / counts, rel=0.03)
@@ -344,7 +345,7 @@ def test_exposure_is_raised_for_a_thick_patient_only():
     thick[3, :40], thick[3, 40:] = 1e-2, 0.95  # the patient is where less than nine tenths pass
     fixed = Acquisition(photons=20_000.0, exposure_control=0.0, electronic_noise=0.0)
     controlled = replace(fixed, exposure_control=400.0)
-    images = exposure.counted(thick, [fixed, controlled, controlled, controlled], [1, 2, 3, 4]).double()
+    images = exposure.count_photons(thick, [fixed, controlled, controlled, controlled], [1, 2, 3, 4]).double()
     assert float(images[0].max()) == pytest.approx(math.log(20_000))
     assert float(images[1].mean()) == pytest.approx(-math.log(1e-5), abs=5e-3)
     assert images[1:3].var((1, 2)).tolist() == pytest.approx([1 / 400, 1 / 10_000], rel=0.05)
@@ -355,8 +356,8 @@ def test_noise_has_numpys_moments_at_every_brightness():
     # rows from starved to bright, the same in every column
     levels = torch.logspace(-4.5, 0, 30).double()[:, None].expand(30, 4000)
     settings = Acquisition(photons=20_000.0, exposure_control=300.0, electronic_noise=4.0)
-    found = exposure.counted(levels[None], [settings], [77])[0]
-    expected = torch.from_numpy(detector.counted(levels.numpy(), settings, np.random.default_rng(0)))
+    found = exposure.count_photons(levels[None], [settings], [77])[0]
+    expected = torch.from_numpy(count_photons(levels.numpy(), settings, np.random.default_rng(0)))
     spread = expected.std(1) / math.sqrt(4000)
     assert float(((found.mean(1) - expected.mean(1)) / spread).abs().max()) < 6
     assert_close(found.std(1), expected.std(1), rtol=0.08, atol=0)

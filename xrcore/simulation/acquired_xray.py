@@ -17,7 +17,7 @@ from xrcore.geometry.pose import require_one_pose
 from xrcore.simulation.acquisition import Acquisition
 from xrcore.simulation.detector import expose
 from xrcore.simulation.integrator import area_density
-from xrcore.simulation.tool import rod
+from xrcore.simulation.rod import rod_area_density
 from xrcore.xray.image import Xray
 
 _CHUNK = 1024  # rays whose spectra are summed at once, to stay in the cache
@@ -63,7 +63,7 @@ def simulate(volume: Volume, carm: CArm, pose: Pose, *, settings: Acquisition | 
     fine = carm.resized((rows * n, cols * n))
     area, materials = area_density(volume, fine, pose, step=settings.step), volume.materials
     if settings.tool > 0:
-        steel = torch.from_numpy(rod(fine, settings.tool, for_tool)).to(area)
+        steel = torch.from_numpy(rod_area_density(fine, settings.tool, for_tool)).to(area)
         area, materials = torch.cat([area, steel[..., None]], -1), (*materials, "iron")
     intensity = transmitted(area, materials, settings.beam).double().numpy()
     primary = intensity.reshape(rows, n, cols, n).mean((1, 3))

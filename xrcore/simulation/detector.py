@@ -1,4 +1,4 @@
-"""From the intensity that leaves the patient to the grey values of a file."""
+"""Expose one image: from the intensity behind the patient to the grey values of the file."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from scipy.ndimage import gaussian_filter
 
 from xrcore.geometry import CArm
 from xrcore.simulation.acquisition import Acquisition
+from xrcore.simulation.noise import SHADOW, count_photons
 
 SIGMA_PER_FWHM = 1 / math.sqrt(8 * math.log(2))
-SHADOW = math.exp(-0.1)  # share of the intensity below which a pixel is behind the patient
 
 
 def expose(
     primary: Float[NDArray, "H W"], carm: CArm, settings: Acquisition, generator: np.random.Generator
 ) -> tuple[Float[NDArray, "H W"], Bool[NDArray, "H W"]]:
     """Grey values and the field of view, for the share of intensity that passed: scatter, blur, noise, grey levels, in this order."""
-    intensity = blurred(with_scatter(primary, carm, settings), carm, settings)
-    seen = field_of_view(carm, settings)
-    return displayed(counted(intensity, settings, generator), seen, settings), seen
+    intensity = blur(with_scatter(primary, carm, settings), carm, settings)
+    seen = exposed_field(carm, settings)
+    return display(count_photons(intensity, settings, generator), seen, settings), seen
 
 
 def with_scatter(primary: Float[NDArray, "H W"], carm: CArm, settings: Acquisition) -> Float[NDArray, "H W"]:
@@ -35,33 +35,23 @@ def with_scatter(primary: Float[NDArray, "H W"], carm: CArm, settings: Acquisiti
     shadow = primary < SHADOW
     if settings.scatter == 0 or not shadow.any():
         return primary
-    shape = _blurred(-primary * np.log(np.maximum(primary, 1e-30)), carm, settings.scatter_width)
+    shape = _gaussian(-primary * np.log(np.maximum(primary, 1e-30)), carm, settings.scatter_width)
     return primary + shape * (settings.scatter / float(np.median(shape[shadow] / primary[shadow])))
 
 
-def blurred(intensity: Float[NDArray, "H W"], carm: CArm, settings: Acquisition) -> Float[NDArray, "H W"]:
+def blur(intensity: Float[NDArray, "H W"], carm: CArm, settings: Acquisition) -> Float[NDArray, "H W"]:
     """Intensity blurred by focal spot and detector."""
-    return _blurred(intensity, carm, settings.blur) if settings.blur > 0 else intensity
+    return _gaussian(intensity, carm, settings.blur) if settings.blur > 0 else intensity
 
 
-def counted(intensity: Float[NDArray, "H W"], settings: Acquisition, generator: np.random.Generator) -> Float[NDArray, "H W"]:
-    """Attenuation image -log(I / I0) of the photons counted; a starved pixel reads one photon."""
-    if settings.photons is None:
-        return -np.log(np.maximum(intensity, 1e-30))
-    shadow = intensity[intensity < SHADOW]
-    photons = max(settings.photons, settings.exposure_control / float(np.median(shadow)) if shadow.size else 0.0)
-    counts = generator.poisson(intensity * photons) + generator.normal(0.0, settings.electronic_noise, intensity.shape)
-    return -np.log(np.maximum(counts, 1.0) / photons)
-
-
-def field_of_view(carm: CArm, settings: Acquisition) -> Bool[NDArray, "H W"]:
+def exposed_field(carm: CArm, settings: Acquisition) -> Bool[NDArray, "H W"]:
     """True where the detector is exposed."""
     y, x = (np.abs(np.arange(n) - (n - 1) / 2) for n in carm.shape)
-    radius, half_rows, half_cols = reaches(carm, settings)
+    radius, half_rows, half_cols = field_extents(carm, settings)
     return (np.hypot(y[:, None], x) <= radius) & (y[:, None] <= half_rows) & (x <= half_cols)
 
 
-def reaches(carm: CArm, settings: Acquisition) -> tuple[float, float, float]:
+def field_extents(carm: CArm, settings: Acquisition) -> tuple[float, float, float]:
     """How far from its centre the field goes [pixels]: in any direction, along the rows' index, along the columns'."""
     rows, cols = carm.shape
     share = settings.mask_fraction
@@ -72,9 +62,9 @@ def reaches(carm: CArm, settings: Acquisition) -> tuple[float, float, float]:
     return math.inf, math.inf, math.inf
 
 
-def inside(carm: CArm, settings: Acquisition) -> tuple[tuple[int, int], tuple[int, int]]:
+def exposed_spans(carm: CArm, settings: Acquisition) -> tuple[tuple[int, int], tuple[int, int]]:
     """The rows and the columns that the field touches, each as (first, how many)."""
-    radius, *halves = reaches(carm, settings)
+    radius, *halves = field_extents(carm, settings)
     spans = []
     for n, other, half in zip(carm.shape, reversed(carm.shape), halves, strict=True):
         nearest = 0.5 - other % 2 / 2  # distance from the centre of the pixel that is nearest to it
@@ -84,7 +74,7 @@ def inside(carm: CArm, settings: Acquisition) -> tuple[tuple[int, int], tuple[in
     return spans[0], spans[1]
 
 
-def displayed(attenuation: Float[NDArray, "H W"], seen: Bool[NDArray, "H W"], settings: Acquisition) -> Float[NDArray, "H W"]:
+def display(attenuation: Float[NDArray, "H W"], seen: Bool[NDArray, "H W"], settings: Acquisition) -> Float[NDArray, "H W"]:
     """Grey values of the file: gamma, burnt-in text, polarity and quantisation within the range seen; then gain and offset.
 
     Outside the field the file holds its darkest grey.
@@ -106,7 +96,7 @@ def displayed(attenuation: Float[NDArray, "H W"], seen: Bool[NDArray, "H W"], se
     return settings.gain * (low + span * grey) + settings.offset
 
 
-def _blurred(image: Float[NDArray, "H W"], carm: CArm, width: float) -> Float[NDArray, "H W"]:
+def _gaussian(image: Float[NDArray, "H W"], carm: CArm, width: float) -> Float[NDArray, "H W"]:
     """Gaussian of full width `width` [mm] at half maximum; beyond its edge the image goes on as it ends."""
     return gaussian_filter(image, [width * SIGMA_PER_FWHM / s for s in carm.spacing], mode="nearest")
 

@@ -24,7 +24,7 @@ from xrcore.renderer import render
 from xrcore.simulation.acquisition import Acquisition
 from xrcore.simulation.batch import expose_batch, with_rods
 from xrcore.simulation.detector import expose
-from xrcore.simulation.tool import rod
+from xrcore.simulation.rod import rod_area_density
 
 TRAINING, VALIDATION = 0, 1
 _FOR_SETTINGS, _FOR_NOISE, _FOR_TOOL = 0, 1, 2  # streams of random numbers of one acquisition
@@ -182,7 +182,7 @@ class DrrStream:
         def expose_one(i: int) -> None:
             for_noise, for_tool = (np.random.default_rng((*keys[i], n)) for n in (_FOR_NOISE, _FOR_TOOL))
             if settings[i].tool > 0:
-                intensity[i] *= _steel_transmission(rod(self.carm, settings[i].tool, for_tool), settings[i].beam)
+                intensity[i] *= _steel_transmission(rod_area_density(self.carm, settings[i].tool, for_tool), settings[i].beam)
             image, seen = expose(intensity[i], self.carm, settings[i], for_noise)
             images[i], masks[i] = torch.from_numpy(image.astype(np.float32)), torch.from_numpy(seen)
 

@@ -1,7 +1,7 @@
-"""The steps of an acquisition for many images at once, in plain torch on whatever device they are: the twin of `simulation.detector`.
+"""The steps of an acquisition for many images at once, in torch on any device: the batched version of `simulation.detector.expose`.
 
-Nothing here waits for the device: what the host decides goes there as small tables, and nothing comes back. Without noise the images are
-those of the numpy code up to rounding; noise has a generator of its own, and the same one on every device.
+Nothing here synchronises with the device: the CPU's decisions are transferred as small tables, and nothing is read back. Without
+noise the images are those of the numpy code up to rounding; noise has a generator of its own, and the same one on every device.
 """
 
 from xrcore.simulation.batch.exposure import expose_batch

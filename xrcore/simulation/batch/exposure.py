@@ -1,4 +1,4 @@
-"""`expose_batch`: from the intensity behind the patient to what the files hold, for a batch of images."""
+"""Expose a batch of images: from the intensity behind the patient to the grey values of the files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from xrcore.geometry import CArm
 from xrcore.simulation import detector
 from xrcore.simulation.acquisition import Acquisition
 from xrcore.simulation.batch.blur import blurred
-from xrcore.simulation.batch.noise import detected
+from xrcore.simulation.batch.noise import detect
+from xrcore.simulation.noise import SHADOW
 
 
 def expose_batch(
@@ -52,13 +53,13 @@ def expose_batch(
     """
     if not len(intensity) == len(settings) == len(seeds):
         raise XrcoreError(
-            f"expose_batch: {len(intensity)} images, {len(settings)} settings and {len(seeds)} seeds; give one of each an image"
+            f"expose_batch: {len(intensity)} images, {len(settings)} settings and {len(seeds)} seeds; give one of each per image"
         )
     if tuple(intensity.shape[1:]) != carm.shape:
         raise XrcoreError(f"expose_batch: images of {tuple(intensity.shape[1:])} pixels, but the detector has {carm.shape}")
     total = blurred(with_scatter(intensity, carm, settings), carm, [s.blur for s in settings])
-    seen = fields_of_view(carm, settings, intensity.device)
-    return displayed(counted(total, settings, seeds), seen, carm, settings).float(), seen
+    seen = exposed_fields(carm, settings, intensity.device)
+    return display(count_photons(total, settings, seeds), seen, carm, settings).float(), seen
 
 
 def with_scatter(primary: Float[Tensor, "B H W"], carm: CArm, settings: Sequence[Acquisition]) -> Float[Tensor, "B H W"]:
@@ -68,32 +69,34 @@ def with_scatter(primary: Float[Tensor, "B H W"], carm: CArm, settings: Sequence
     shapes = blurred(-primary * primary.clamp_min(1e-30).log(), carm, [s.scatter_width for s in settings])
     (scatter,) = _columns([(s.scatter,) for s in settings], primary)
     # without a shadow the median is infinite, and nothing is scattered
-    return primary + shapes * (scatter / _median(shapes / primary, primary < detector.SHADOW))
+    return primary + shapes * (scatter / _median(shapes / primary, primary < SHADOW))
 
 
-def counted(intensity: Float[Tensor, "B H W"], settings: Sequence[Acquisition], seeds: Sequence[int]) -> Float[Tensor, "B H W"]:
-    """Attenuation images of the photons counted; see `detector.counted`."""
+def count_photons(intensity: Float[Tensor, "B H W"], settings: Sequence[Acquisition], seeds: Sequence[int]) -> Float[Tensor, "B H W"]:
+    """Attenuation images of the photons counted; see `noise.count_photons`."""
     if not any(s.photons for s in settings):
         return -intensity.clamp_min(1e-30).log()
     fewest, control, electronic = _columns(
         [(s.photons or 0.0, s.exposure_control if s.photons else 0.0, s.electronic_noise) for s in settings], intensity
     )
-    photons = torch.maximum(fewest, control / _median(intensity, intensity < detector.SHADOW))
-    return detected(intensity, photons, electronic, seeds)
+    photons = torch.maximum(fewest, control / _median(intensity, intensity < SHADOW))
+    return detect(intensity, photons, electronic, seeds)
 
 
-def fields_of_view(carm: CArm, settings: Sequence[Acquisition], device: torch.device) -> Bool[Tensor, "B H W"]:
-    """True where each detector is exposed; see `detector.field_of_view`."""
-    radius, half_rows, half_cols = on_device(np.array([detector.reaches(carm, s) for s in settings]).T, device)[..., None, None].unbind(0)
+def exposed_fields(carm: CArm, settings: Sequence[Acquisition], device: torch.device) -> Bool[Tensor, "B H W"]:
+    """True where each detector is exposed; see `detector.exposed_field`."""
+    radius, half_rows, half_cols = on_device(np.array([detector.field_extents(carm, s) for s in settings]).T, device)[
+        ..., None, None
+    ].unbind(0)
     y, x = (torch.arange(n, dtype=torch.float64, device=device) - (n - 1) / 2 for n in carm.shape)
     y = y[:, None]
     return ((y**2 + x**2) <= radius**2) & (y.abs() <= half_rows) & (x.abs() <= half_cols)
 
 
-def displayed(
+def display(
     attenuation: Float[Tensor, "B H W"], seen: Bool[Tensor, "B H W"], carm: CArm, settings: Sequence[Acquisition]
 ) -> Float[Tensor, "B H W"]:
-    """Grey values of the files; see `detector.displayed`."""
+    """Grey values of the files; see `detector.display`."""
     gamma, gain, offset, inverted, levels = _columns(
         [(s.gamma, s.gain, s.offset, s.inverted, 0 if s.bits is None else 2**s.bits - 1) for s in settings], attenuation
     )
@@ -112,7 +115,7 @@ def displayed(
 
 
 def _columns(rows: Sequence[Sequence[float]], like: Tensor) -> tuple[Float[Tensor, "B 1 1"], ...]:
-    """Numbers of each image, a row an image, as a tensor a column: one upload for all."""
+    """Numbers with one row per image, as one tensor per column, transferred at once."""
     table = np.array(rows, dtype=np.float64).T[..., None, None]
     return on_device(table, like.device).to(like.dtype).unbind(0)
 
@@ -131,7 +134,7 @@ def _ink(carm: CArm, settings: Sequence[Acquisition], like: Tensor) -> Float[Ten
 
     Only the box that holds it goes to the device, and the same text in the same field is drawn once.
     """
-    drawn = {i: _drawn(s.text, carm.shape, *detector.inside(carm, s)) for i, s in enumerate(settings) if s.text}
+    drawn = {i: _text_box(s.text, carm.shape, *detector.exposed_spans(carm, s)) for i, s in enumerate(settings) if s.text}
     boxes = np.array([box for _, box in drawn.values()])
     top, left = (int(v) for v in boxes[:, :2].min(0))
     bottom, right = (int(v) for v in boxes[:, 2:].max(0))
@@ -144,7 +147,7 @@ def _ink(carm: CArm, settings: Sequence[Acquisition], like: Tensor) -> Float[Ten
 
 
 @lru_cache(maxsize=512)
-def _drawn(
+def _text_box(
     text: str, shape: tuple[int, int], rows: tuple[int, int], cols: tuple[int, int]
 ) -> tuple[NDArray[np.uint8], tuple[int, int, int, int]]:
     """The text's page and the box (top, left, bottom, right) outside of which it is blank."""

@@ -14,9 +14,9 @@ from torch import Tensor
 from xrcore._util.devices import on_device
 from xrcore.beam import Beam
 from xrcore.geometry import CArm, camera_rays
-from xrcore.simulation import tool
+from xrcore.simulation import rod
 from xrcore.simulation.acquisition import Acquisition
-from xrcore.simulation.batch import fused
+from xrcore.simulation.batch import launches
 
 _ENERGIES = 16  # summed at once: all of them would need as many images
 
@@ -35,7 +35,7 @@ def with_rods(
     settings : Sequence of Acquisition
         Of each image.
     seeds : Sequence of sequence of int
-        Of each image; a rod lies where `simulation.tool.rod` puts it for `numpy.random.default_rng(seed)`.
+        Of each image; a rod lies where `simulation.rod.rod_area_density` puts it for `numpy.random.default_rng(seed)`.
 
     Returns
     -------
@@ -45,12 +45,12 @@ def with_rods(
     chosen = [i for i, s in enumerate(settings) if s.tool > 0]
     if not chosen:
         return intensity
-    placed = [tool.placed(carm, np.random.default_rng(seeds[i])) for i in chosen]
-    lengths = [(length, settings[i].tool / 2) for (_, _, length), i in zip(placed, chosen, strict=True)]
-    lies = np.stack([np.concatenate([tip, axis, more]) for (tip, axis, _), more in zip(placed, lengths, strict=True)])
+    places = [rod.place_rod(carm, np.random.default_rng(seeds[i])) for i in chosen]
+    lengths = [(length, settings[i].tool / 2) for (_, _, length), i in zip(places, chosen, strict=True)]
+    lies = np.stack([np.concatenate([tip, axis, more]) for (tip, axis, _), more in zip(places, lengths, strict=True)])
     spectra = _spectra([settings[i] for i in chosen])
-    if fused.serves(intensity):
-        return fused.shaded(intensity, carm, chosen, lies, spectra)
+    if launches.serves(intensity):
+        return launches.shade(intensity, carm, chosen, lies, spectra)
     # float64: a tenth of a micrometre matters where a ray grazes the rod, and its tip is far from the source
     tips, axes, length, radius = on_device(lies, intensity.device).split([3, 3, 1, 1], 1)
     inside = chords(camera_rays(carm, device=intensity.device), tips, axes, length[..., None], radius[..., None])
@@ -66,7 +66,7 @@ def chords(
     length: Float[Tensor, "n 1 1"],
     radius: Float[Tensor, "n 1 1"],
 ) -> Float[Tensor, "n H W"]:
-    """Length [mm] of each ray from the origin inside each rod; the twin of `simulation.tool.chords`."""
+    """Length [mm] of each ray from the origin inside each rod; the batched version of `simulation.rod.chords`."""
     tips, axes = (v[:, None, None] for v in (tips, axes))
     u = (rays / torch.linalg.vector_norm(rays, dim=-1, keepdim=True))[None]
     cross = torch.linalg.cross(*torch.broadcast_tensors(u, axes))
@@ -97,4 +97,4 @@ def _spectra(settings: Sequence[Acquisition]) -> Float[NDArray, "2 n E"]:
 
 @lru_cache
 def _spectrum(beam: Beam) -> Float[NDArray, "2 E"]:
-    return np.stack([beam.weights.numpy(), tool.STEEL / 10 * beam.attenuation(("iron",)).numpy()[0]])
+    return np.stack([beam.weights.numpy(), rod.STEEL / 10 * beam.attenuation(("iron",)).numpy()[0]])

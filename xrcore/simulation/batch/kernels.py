@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-"""Noise and rods for a batch of images, in Triton. `noise` and `rods` do the same in some 400 torch operations, each a launch."""
+"""Noise and rods for a batch of images, in Triton. `noise` and `rods` do the same in some 400 launches of torch operations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A rod in the beam."""
+"""A steel rod in the beam, such as an instrument."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from xrcore.geometry import CArm, camera_rays
 STEEL = 7.9  # [g/cm3]
 
 
-def rod(carm: CArm, diameter: float, generator: np.random.Generator) -> Float[NDArray, "H W"]:
+def rod_area_density(carm: CArm, diameter: float, generator: np.random.Generator) -> Float[NDArray, "H W"]:
     """Area density [g/cm2] of a steel rod that ends near the isocentre and comes in from outside the field.
 
     diameter: [mm]. Its tip, direction and tilt are drawn from `generator`.
     """
-    tip, axis, length = placed(carm, generator)
+    tip, axis, length = place_rod(carm, generator)
     return STEEL / 10 * chords(camera_rays(carm).numpy(), tip, axis, length, diameter / 2)
 
 
-def placed(carm: CArm, generator: np.random.Generator) -> tuple[Float[NDArray, "3"], Float[NDArray, "3"], float]:
+def place_rod(carm: CArm, generator: np.random.Generator) -> tuple[Float[NDArray, "3"], Float[NDArray, "3"], float]:
     """Tip [mm], direction and length [mm] of a rod in the camera's frame."""
     # half the field's smaller side, at the isocentre's depth
     reach = min(n * s for n, s in zip(carm.shape, carm.spacing, strict=True)) / 2 / carm.magnification

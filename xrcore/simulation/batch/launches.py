@@ -1,4 +1,4 @@
-"""The kernels' launches: noise and rods on a GPU, one launch each."""
+"""Launch the kernels of noise and rods on a GPU."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ WARPS = 4
 
 
 def serves(images: Tensor) -> bool:
-    """Whether the kernels are for these: float32 on a GPU, where kernels run."""
+    """Whether the kernels apply to these images: float32 on a GPU with Triton."""
     return images.device.type == "cuda" and images.dtype == torch.float32 and not kernel_obstacle(images.device)
 
 
-def detected(
+def detect(
     intensity: Float[Tensor, "B H W"], photons: Float[Tensor, "B 1 1"], electronic: Float[Tensor, "B 1 1"], seeds: Sequence[int]
 ) -> Float[Tensor, "B H W"]:
-    """`noise.detected`, float32."""
-    from xrcore.simulation.batch import kernel
+    """As `noise.detect`, by the kernel, float32."""
+    from xrcore.simulation.batch import kernels
 
     intensity = intensity.contiguous()
     out = torch.empty_like(intensity)
@@ -34,17 +34,20 @@ def detected(
     pixels = intensity[0].numel()
     blocks = -(-pixels // LANES)
     with on(intensity.device):
-        kernel.detect[(len(intensity) * blocks,)](
+        kernels.detect[(len(intensity) * blocks,)](
             intensity, photons.contiguous(), electronic.contiguous(), keys, out, pixels, blocks, LANES=LANES, num_warps=WARPS
         )
     return out
 
 
-def shaded(
+def shade(
     intensity: Float[Tensor, "B H W"], carm: CArm, chosen: Sequence[int], lies: Float[NDArray, "n 8"], spectra: Float[NDArray, "2 n E"]
 ) -> Float[Tensor, "B H W"]:
-    """The intensities behind rods, float32. lies: of the rod in each chosen image. spectra: weights, and attenuation by length [1/mm]."""
-    from xrcore.simulation.batch import kernel
+    """The intensities behind rods, float32.
+
+    lies: tip, axis, length and radius of the rod in each chosen image. spectra: weights, and attenuation by length [1/mm].
+    """
+    from xrcore.simulation.batch import kernels
 
     images, device = intensity.clone(memory_format=torch.contiguous_format), intensity.device
     rows, cols = carm.shape
@@ -52,7 +55,7 @@ def shaded(
     lines = np.array([-col * steps[1], steps[1], -row * steps[0], steps[0]])
     blocks = -(-rows * cols // LANES)
     with on(device):
-        kernel.shade[(len(chosen) * blocks,)](
+        kernels.shade[(len(chosen) * blocks,)](
             images,
             on_device(np.array(chosen, dtype=np.int64), device),
             on_device(lies, device),

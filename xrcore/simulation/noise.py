@@ -1,0 +1,23 @@
+"""Quantum and electronic noise of an exposure."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+
+from xrcore.simulation.acquisition import Acquisition
+
+SHADOW = math.exp(-0.1)  # transmitted share below which a pixel counts as behind the patient
+
+
+def count_photons(intensity: Float[NDArray, "H W"], settings: Acquisition, generator: np.random.Generator) -> Float[NDArray, "H W"]:
+    """Attenuation image -log(I / I0) of the photons counted; counts are clamped to at least 1."""
+    if settings.photons is None:
+        return -np.log(np.maximum(intensity, 1e-30))
+    shadow = intensity[intensity < SHADOW]
+    photons = max(settings.photons, settings.exposure_control / float(np.median(shadow)) if shadow.size else 0.0)
+    counts = generator.poisson(intensity * photons) + generator.normal(0.0, settings.electronic_noise, intensity.shape)
+    return -np.log(np.maximum(counts, 1.0) / photons)
