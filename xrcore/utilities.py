@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from xrcore._util.errors import require  # noqa: F401
     from xrcore._util.hashes import file_sha256, fingerprint  # noqa: F401
     from xrcore._util.machine import available_cores, describe_machine, gpu_text, machine_text, package_versions  # noqa: F401
+    from xrcore._util.text_files import read_bytes, read_json, read_yaml  # noqa: F401
     from xrcore._util.threads import single_torch_thread  # noqa: F401
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
@@ -20,6 +21,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "errors": ["require"],
         "hashes": ["file_sha256", "fingerprint"],
         "machine": ["available_cores", "describe_machine", "gpu_text", "machine_text", "package_versions"],
+        "text_files": ["read_bytes", "read_json", "read_yaml"],
         "threads": ["single_torch_thread"],
     },
 )

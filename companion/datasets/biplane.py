@@ -21,6 +21,7 @@ from torch import Tensor
 
 from xrcore import CArm, Volume, Xray, XrcoreError
 from xrcore.geometry import rigid
+from xrcore.utilities import read_bytes
 
 CAMERAS = (1, 2)
 BONES = {"radius": "rad", "ulna": "uln"}
@@ -253,9 +254,7 @@ def read_bone(path: str | os.PathLike[str], *, mirrored: bool = False, voxel: tu
 
 def _blocks(path: Path) -> dict[str, Float[ndarray, "r c"]]:
     try:
-        lines = [line.strip() for line in path.read_text(encoding="ascii").splitlines()]
-    except OSError as error:
-        raise XrcoreError(f"{path}: cannot be read ({error.strerror})") from None
+        lines = [line.strip() for line in read_bytes(path, 100_000).decode("ascii").splitlines()]
     except UnicodeDecodeError:
         raise XrcoreError(f"{path}: not a text file; a calibration of a camera is expected") from None
     lines = [line for line in lines if line]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from xrcore import XrcoreError
-from xrcore.utilities import atomic_file
+from xrcore.utilities import atomic_file, read_json
 
 FILE = "data.lock.json"
 
@@ -51,12 +52,12 @@ def read_records(folder: Path) -> dict[str, Record]:
         If the file is damaged.
     """
     path = folder / FILE
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return {name: _record(value) for name, value in content["entries"].items()}
-    except FileNotFoundError:
+    if not os.path.exists(path):
         return {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    try:
+        content = read_json(path, 100_000_000)
+        return {name: _record(value) for name, value in content["entries"].items()}
+    except (XrcoreError, KeyError, TypeError, ValueError, AttributeError):
         raise XrcoreError(f"{path}: the record of fetched data is damaged; delete it to trust what a new fetch gives") from None
 
 

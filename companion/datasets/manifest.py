@@ -11,14 +11,16 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
-
 from xrcore import XrcoreError
+from xrcore.utilities import read_yaml
 
 KINDS = ("file", "series", "archive")
 ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar")
+# names of the data folder's own files: hidden ones, the record of hashes, and what is collected of a transfer
+_OWN = re.compile(r"(^|/)\.|^data\.lock\.json(/|$)|\.part(\.json)?$|(^|/)tmp[^/]*$|(^|/)unpacked$", re.IGNORECASE)
 _DIGITS = {"sha256": 64, "md5": 32}
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+_MOST_BYTES = 10**15  # of a file
 _COMMON = {"kind", "path", "shows", "stands_for", "licence", "citation"}
 _OPTIONAL = {"patient"}
 _OF_ONE = {"url", "bytes", "hash", "verified", "hash_from"}
@@ -169,17 +171,12 @@ def load_manifest(path: str | os.PathLike[str] | None = None) -> Manifest:
         One line naming the file, the entry and the key that makes no sense.
     """
     path = manifest_path() if path is None else Path(path)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise XrcoreError(f"{path}: the manifest cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise XrcoreError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    content = read_yaml(path)
     if not isinstance(content, dict) or set(content) != {"format", "entries"} or content["format"] != 1:
         raise XrcoreError(f"{path}: expected the keys format: 1 and entries")
     if not isinstance(content["entries"], dict) or not content["entries"]:
         raise XrcoreError(f"{path}: entries must map names to data sets")
-    entries = tuple(_entry(f"{path}: {name}", name, value) for name, value in content["entries"].items())
+    entries = tuple(_entry(f"{path}: {str(name)[:60]}", name, value) for name, value in content["entries"].items())
     _check_apart(path, entries)
     return Manifest(entries, path)
 
@@ -197,7 +194,7 @@ def _check_apart(path: Path, entries: tuple[Entry, ...]) -> None:
 
 def _entry(where: str, name: object, value: object) -> Entry:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise XrcoreError(f"{where}: a name is lower-case letters, digits and hyphens")
+        raise XrcoreError(f"{where}: a name is up to 64 lower-case letters, digits and hyphens")
     if not isinstance(value, dict) or value.get("kind") not in KINDS:
         raise XrcoreError(f"{where}: kind must be {', '.join(KINDS)}")
     kind = value["kind"]
@@ -217,7 +214,7 @@ def _entry(where: str, name: object, value: object) -> Entry:
     else:
         archive = _text(where, "file", value["file"])
         if "/" in _relative(where, "file", archive) or not archive.endswith(ARCHIVES):
-            raise XrcoreError(f"{where}: file must be the archive's own name, ending in {', '.join(ARCHIVES)}; got {archive!r}")
+            raise XrcoreError(f"{where}: file must be the archive's own name, ending in {', '.join(ARCHIVES)}; got {_short(archive)}")
         files = (_single(where, f"{path}/{archive}", value),)
         patterns = tuple(value["members"]) if isinstance(value["members"], list) else ()
         if not patterns or not all(isinstance(pattern, str) and pattern for pattern in patterns):
@@ -228,12 +225,12 @@ def _entry(where: str, name: object, value: object) -> Entry:
 
 def _single(where: str, path: str, value: Mapping[str, Any]) -> RemoteFile:
     size, known, verified = value.get("bytes"), value.get("hash"), value.get("verified", True)
-    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size <= 0):
-        raise XrcoreError(f"{where}: bytes must be a positive whole number, got {size!r}")
+    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or not 0 < size < _MOST_BYTES):
+        raise XrcoreError(f"{where}: bytes must be a positive whole number below 10**15, got {_short(size)}")
     if known is not None:
         known = _hash(where, known)
     if not isinstance(verified, bool):
-        raise XrcoreError(f"{where}: verified must be true or false, got {verified!r}")
+        raise XrcoreError(f"{where}: verified must be true or false, got {_short(verified)}")
     if verified and (size is None or known is None or not known.startswith("sha256:")):
         raise XrcoreError(f"{where}: what has no bytes or no sha256 is not verified; say verified: false")
     if not verified and known is not None and "hash_from" not in value:
@@ -247,33 +244,40 @@ def _series(where: str, path: str, base: str, text: str) -> tuple[RemoteFile, ..
     files = []
     for number, line in enumerate(filter(None, map(str.strip, text.splitlines())), 1):
         words = line.split()
-        if len(words) not in (3, 4) or not words[1].isdecimal() or int(words[1]) == 0:
-            raise XrcoreError(f"{where}: line {number} of files must be SHA256 BYTES NAME [ADDRESS], got {line!r}")
+        if len(words) not in (3, 4) or not re.fullmatch(r"[1-9][0-9]{0,14}", words[1]):
+            raise XrcoreError(f"{where}: line {number} of files must be SHA256 BYTES NAME [ADDRESS], got {_short(line)}")
         name = words[2]
         if "/" in _relative(where, "files", name):
-            raise XrcoreError(f"{where}: a series is one folder, so {name!r} must be a plain name")
+            raise XrcoreError(f"{where}: a series is one folder, so {_short(name)} must be a plain name")
         files.append(RemoteFile(f"{path}/{name}", base + words[-1], int(words[1]), _hash(where, f"sha256:{words[0]}")))
     if not files or len({file.path for file in files}) < len(files):
         raise XrcoreError(f"{where}: files must name each file once")
     return tuple(files)
 
 
+def _short(value: object) -> str:
+    """A value in a message: its repr, cut where it is long."""
+    return repr(value) if len(repr(value)) <= 100 else f"{repr(value)[:97]}..."
+
+
 def _text(where: str, key: str, value: object) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise XrcoreError(f"{where}: {key} must be text, got {value!r}")
+        raise XrcoreError(f"{where}: {key} must be text, got {_short(value)}")
     return value.strip()
 
 
 def _hash(where: str, value: object) -> str:
     algorithm, _, digits = value.partition(":") if isinstance(value, str) else ("", "", "")
     if not re.fullmatch(f"[0-9a-f]{{{_DIGITS.get(algorithm, 1)}}}", digits) or algorithm not in _DIGITS:
-        raise XrcoreError(f"{where}: hash must be sha256: and 64, or md5: and 32 lower-case hexadecimal digits, got {value!r}")
+        raise XrcoreError(f"{where}: hash must be sha256: and 64, or md5: and 32 lower-case hexadecimal digits, got {_short(value)}")
     return f"{algorithm}:{digits}"
 
 
 def _relative(where: str, key: str, value: str) -> str:
     if not safe_path(value):
-        raise XrcoreError(f"{where}: {key} must be a plain relative path, got {value!r}")
+        raise XrcoreError(f"{where}: {key} must be a plain relative path, got {_short(value)}")
+    if _OWN.search(value):
+        raise XrcoreError(f"{where}: {key} must not be a name that the data folder keeps for itself, got {_short(value)}")
     return value
 
 
@@ -292,14 +296,20 @@ def safe_path(value: str) -> bool:
     """
     parts = value.split("/")
     odd = any(part in ("", ".", "..") or part != part.strip() or part.endswith(".") for part in parts)
-    return not odd and not re.search(r"[\\:\x00-\x1f]", value)
+    if odd or re.search(r"[\\:\x00-\x1f\ud800-\udfff]", value):
+        return False
+    return max(len(part.encode()) for part in parts) < 256 and len(value.encode()) < 2048
 
 
 def _address(where: str, key: str, value: object, *, hashed: bool) -> str:
     text = _text(where, key, value)
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", text):
-        raise XrcoreError(f"{where}: {key} must be an http or https address, got {text!r}")
+    try:
+        parts = urlsplit(text)
+        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # such as a port that is no number
+        known = False
+    if not known or re.search(r"[^!-~]", text) or len(text) > 2048:
+        raise XrcoreError(f"{where}: {key} must be an http or https address, got {_short(text)}")
     if not hashed and unprotected(text):
         raise XrcoreError(f"{where}: {key} is http, which anybody on the way can change: give an https address, or a sha256")
     return text

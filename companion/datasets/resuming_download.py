@@ -16,6 +16,7 @@ import urllib3
 
 from companion.datasets.manifest import unprotected
 from xrcore import XrcoreError
+from xrcore.utilities import read_json
 
 _CHUNK = 1 << 16
 _FINAL = {401: "wants a password", 403: "refuses to hand it out", 410: "no longer has it", 451: "may not hand it out"}
@@ -156,9 +157,9 @@ class ResumingDownloader:
     def _known(self, url: str) -> dict[str, Any] | None:
         """What is recorded of the file that `part` is the beginning of; None where nothing is, or it is another file."""
         try:
-            known = json.loads(self._note.read_text(encoding="utf-8"))
+            known = read_json(self._note)
             same = known["url"] == url and {"is", "total"} <= set(known)
-        except (OSError, ValueError, KeyError, TypeError):
+        except (XrcoreError, KeyError, TypeError):
             return None
         return known if same else None
 
@@ -168,7 +169,7 @@ class ResumingDownloader:
         if status in _FINAL:
             raise XrcoreError(f"{response.url}: the server {_FINAL[status]} (HTTP {status}); fetch the file by hand into a local mirror")
         if status == 206 and known is not None:
-            span = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", response.headers.get("Content-Range", ""))
+            span = re.fullmatch(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", response.headers.get("Content-Range", ""))
             total = int(span[3]) if span and span[3] != "*" else None
             changed = total is not None and known["total"] not in (None, total)
             now = _validator(response)
@@ -184,7 +185,7 @@ class ResumingDownloader:
         if status != 200:
             raise _Broken(f"the server answered HTTP {status}")
         length = response.headers.get("Content-Length", "")
-        return int(length) if length.isdecimal() and "Content-Encoding" not in response.headers else None
+        return int(length) if re.fullmatch(r"[0-9]{1,18}", length) and "Content-Encoding" not in response.headers else None
 
     def _receive(self, response: requests.Response, mode: str) -> None:
         have = self._have() if mode == "ab" else 0

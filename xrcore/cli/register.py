@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -77,7 +78,7 @@ def register(
     volume = load_ct(ct, spacing, background, labels, keep, series)
     start: Pose | PoseRegressor | None = None
     if initial is not None:
-        start = PoseRegressor.load(initial) if Path(initial).is_dir() else read_pose(initial, image.carm, volume.isocenter)
+        start = PoseRegressor.load(initial) if os.path.isdir(initial) else read_pose(initial, image.carm, volume.isocenter)
     wanted = None if similarity == "auto" else similarity
     settings = refinements(method, "register")
     there = place(volume, device, "registering", spacing=settings[-1].levels[-1].spacing, always_log=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -83,20 +82,15 @@ def train(
 
 
 def _pair(text: str) -> tuple[str, Any]:
-    import yaml
+    from xrcore._util.text_files import parse_yaml
 
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise XrcoreError(f"--set: expected FIELD=VALUE, got {text!r}")
     try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError:
+        return name, parse_yaml(value)
+    except XrcoreError:
         raise XrcoreError(f"--set: {value!r} is not a value (of {name})") from None
-    if isinstance(parsed, str):
-        # YAML takes 1e-3 for a word
-        with suppress(ValueError):
-            parsed = float(parsed)
-    return name, parsed
 
 
 def _three(option: str, text: str | None) -> tuple[float, ...] | None:

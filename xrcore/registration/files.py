@@ -16,8 +16,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xrcore._util.atomic import atomic_folder
-from xrcore._util.errors import XrcoreError
+from xrcore._util.conversion import as_numbers
+from xrcore._util.errors import XrcoreError, is_number, shown
 from xrcore._util.machine import package_versions
+from xrcore._util.text_files import read_json
 from xrcore.beam import Beam
 from xrcore.ct import Volume
 from xrcore.geometry import CArm, Pose
@@ -27,7 +29,7 @@ from xrcore.registration.result import Registration
 
 FILES = ("registration.json", "camera_from_ct.tfm", "overlay.png")
 _DEPENDENCIES = ("numba", "numpy", "SimpleITK", "torch")
-_LARGEST_FILE = 10_000_000  # bytes, of a pose file
+_LARGEST_FILE = 1_000_000  # bytes, of a pose file
 
 
 def write_registration(
@@ -207,18 +209,11 @@ def read_pose(text: str, carm: CArm, isocenter: Float[Tensor, "3"]) -> Pose:
         Saying what is missing.
     """
     if re.fullmatch(r"[\s\d.,eE+-]*,[\s\d.,eE+-]*", text):
-        return _six(text.split(","), f"pose {text!r}")
+        return _six([_number(value) for value in text.split(",")], f"pose {shown(text)}")
     path = Path(text)
-    try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise XrcoreError(f"{path}: {path.stat().st_size} bytes are too many for a pose")
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise XrcoreError(f"pose {text!r} is neither six numbers rx,ry,rz,tx,ty,tz nor an existing JSON file or model folder") from None
-    except OSError as error:
-        raise XrcoreError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, RecursionError):
-        raise XrcoreError(f"{path}: not a JSON file") from None
+    if not os.path.exists(path):
+        raise XrcoreError(f"pose {shown(text)} is neither six numbers rx,ry,rz,tx,ty,tz nor an existing JSON file or model folder")
+    content = read_json(path, _LARGEST_FILE)
     if isinstance(content, list):
         return _six(content, str(path))
     if not isinstance(content, dict):
@@ -226,31 +221,43 @@ def read_pose(text: str, carm: CArm, isocenter: Float[Tensor, "3"]) -> Pose:
     numbers = content.get("pose", content)
     if isinstance(numbers, dict) and set(NAMES) <= numbers.keys():
         numbers = [numbers[name] for name in NAMES]
-    if isinstance(numbers, list) and not (_elsewhere(content, carm, isocenter) and "camera_from_world" in content):
+    elsewhere = isinstance(numbers, list) and _elsewhere(content, carm, isocenter, path)
+    if isinstance(numbers, list) and not elsewhere:
         return _six(numbers, str(path))
     if "camera_from_world" in content:
         return _of_matrix(content["camera_from_world"], carm, isocenter, path)
+    if elsewhere:
+        raise XrcoreError(f"{path}: its pose counts from another isocentre or distance, and it holds no camera_from_world to carry it over")
     raise XrcoreError(f"{path}: holds no pose; expected {', '.join(NAMES)} or camera_from_world")
 
 
-def _elsewhere(content: dict[str, Any], carm: CArm, isocenter: Float[Tensor, "3"]) -> bool:
+def _elsewhere(content: dict[str, Any], carm: CArm, isocenter: Float[Tensor, "3"], path: Path) -> bool:
     """Whether the file's six numbers count from another isocentre or another distance."""
-    try:
-        there = torch.tensor(content["isocenter"], dtype=torch.float64)
-        distance = float(content["carm"]["source_to_isocenter"])
-        return bool((there - isocenter).abs().max() > 1e-3 or abs(distance - carm.source_to_isocenter) > 1e-3)
-    except (KeyError, TypeError, ValueError, RuntimeError):
+    if not {"isocenter", "carm"} <= content.keys():
         return False
+    there = as_numbers(content["isocenter"], 3)
+    distance = content["carm"].get("source_to_isocenter") if isinstance(content["carm"], dict) else None
+    if there is None or not is_number(distance):
+        raise XrcoreError(f"{path}: isocenter must be three numbers and carm hold source_to_isocenter; the file is damaged")
+    away = (torch.tensor(there, dtype=torch.float64) - isocenter).abs().max()
+    return bool(away > 1e-3 or abs(distance - carm.source_to_isocenter) > 1e-3)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def _six(values: Any, where: str) -> Pose:
+    numbers = as_numbers(values, 6)
+    if numbers is None:
+        raise XrcoreError(f"{where}: a pose is six finite numbers, {', '.join(NAMES)}")
     try:
-        numbers = [float(value) for value in values]
-    except (TypeError, ValueError):
-        raise XrcoreError(f"{where}: a pose is six numbers, {', '.join(NAMES)}") from None
-    if len(numbers) != 6 or not all(map(math.isfinite, numbers)):
-        raise XrcoreError(f"{where}: a pose is six finite numbers, {', '.join(NAMES)}; got {len(numbers)}")
-    return Pose(numbers)
+        return Pose(numbers)
+    except XrcoreError as error:
+        raise XrcoreError(f"{where}: {error}") from None
 
 
 def _of_matrix(rows: Any, carm: CArm, isocenter: Float[Tensor, "3"], path: Path) -> Pose:

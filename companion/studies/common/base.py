@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from abc import ABC, abstractmethod
 from dataclasses import asdict
@@ -17,7 +16,7 @@ from companion.studies.common.paths import Paths
 from companion.studies.common.plan import Plan
 from companion.studies.common.provenance import origin, write
 from xrcore import XrcoreError
-from xrcore.utilities import atomic_file, fingerprint
+from xrcore.utilities import atomic_file, fingerprint, read_json
 
 _DIGITS = 5  # of what is kept in results/
 _KEPT = ("commit", "uncommitted", "minutes")  # of each training and part
@@ -216,12 +215,12 @@ class Study(ABC):
             if not kept.with_suffix(".json").exists():
                 raise XrcoreError(f"{kept}.csv: not measured yet; `make reproduce PROFILE={plan.name}` does it")
             tables.append(pd.read_csv(kept.with_suffix(".csv"), dtype={"patient": str}))
-            records[part] = json.loads(kept.with_suffix(".json").read_text(encoding="utf-8"))
+            records[part] = read_json(kept.with_suffix(".json"))
         table = self.finish(plan, paths, pd.concat(tables, ignore_index=True))
         paths.results.mkdir(parents=True, exist_ok=True)
         _save(table.round(_DIGITS), paths.result(self.name))
         names = dict.fromkeys(name for part in self.parts(plan) for name in self.trainings(plan, part))
-        trained = {name: json.loads(paths.origin(name).read_text(encoding="utf-8")) for name in names}
+        trained = {name: read_json(paths.origin(name)) for name in names}
         spent = sum(record["minutes"] for record in records.values()) + (time.perf_counter() - began) / 60
         described = origin(
             paths.root,
@@ -244,7 +243,7 @@ class Study(ABC):
 def _minutes_before(growing: Path) -> float:
     """Minutes that an interrupted run recorded before."""
     file = growing.with_suffix(".minutes.json")
-    return float(json.loads(file.read_text())["minutes"]) if file.exists() and growing.exists() else 0.0
+    return float(read_json(file)["minutes"]) if file.exists() and growing.exists() else 0.0
 
 
 def save_images(path: Path, images: dict[str, Any]) -> None:

@@ -8,13 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from companion.experiments import PATIENTS, Patient, Phantom, Subject, TestSet
 from companion.experiments.ball import WithBall
 from companion.experiments.setup_digest import digest
 from xrcore import TrainingSettings, XrcoreError
 from xrcore.learning import profile
+from xrcore.utilities import read_yaml
 
 PROFILES = ("smoke", "laptop", "paper")
 _T = TypeVar("_T")
@@ -255,12 +254,7 @@ class Plan:
             Naming what is missing from the file or unknown in it.
         """
         path = Path(path)
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise XrcoreError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
-        except yaml.YAMLError as error:
-            raise XrcoreError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
+        values = read_yaml(path, 100_000)
         if not isinstance(values, dict):
             raise XrcoreError(f"{path}: expected names and values")
         kinds = {

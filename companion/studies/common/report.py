@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from matplotlib.figure import Figure
 from companion.studies.common.paths import Paths
 from xrcore import XrcoreError
 from xrcore.figures import save_figure
-from xrcore.utilities import atomic_file
+from xrcore.utilities import atomic_file, read_json
 
 _NUMBERS = {"patient": str}
 _DIGITS = 5  # of a table that is kept
@@ -90,7 +89,7 @@ class Report:
         dict
             Commit, seed, machine, minutes; see `provenance.origin`.
         """
-        record: dict[str, Any] = json.loads(self._existing(study, ".json").read_text(encoding="utf-8"))
+        record: dict[str, Any] = read_json(self._existing(study, ".json"))
         return record
 
     def origin_in_words(self, study: str) -> str:

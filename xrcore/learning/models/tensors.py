@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from xrcore._util import text_files
 from xrcore._util.atomic import atomic_file
-from xrcore._util.errors import XrcoreError
+from xrcore._util.errors import XrcoreError, shown
 
 _DESCRIPTION = "sha256 of the description"
-_LARGEST_JSON = 10_000_000  # bytes
+_LARGEST_TENSORS = 2_000_000_000  # bytes; the weights of the largest network that is described are 200 million
 _HEX = "[0-9a-f]" * 12  # pattern of the hash in a file's name
 
 
@@ -98,22 +100,13 @@ def read_json(path: Path, form: str) -> dict[str, Any]:
     XrcoreError
         If it is missing, broken or of another format.
     """
-    try:
-        if path.stat().st_size > _LARGEST_JSON:
-            raise XrcoreError(f"{path}: too large to be a model's description")
-        record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
-    except FileNotFoundError:
-        raise XrcoreError(f"{path}: not found; a model is a folder that `xrcore train` wrote") from None
-    except OSError as error:
-        raise XrcoreError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except XrcoreError:
-        raise
-    except (ValueError, RecursionError):
-        raise XrcoreError(f"{path}: not valid JSON; the file is damaged") from None
+    if not os.path.exists(path):
+        raise XrcoreError(f"{path}: not found; a model is a folder that `xrcore train` wrote")
+    record = text_files.read_json(path)
     if not isinstance(record, dict):
         raise XrcoreError(f"{path}: not a model's description")
     if record.get("format") != form:
-        raise XrcoreError(f"{path}: format {record.get('format')!r} is unknown; this version reads {form}")
+        raise XrcoreError(f"{path}: format {shown(record.get('format'))} is unknown; this version reads {form}")
     return record
 
 
@@ -142,19 +135,17 @@ def read_tensors(folder: Path, record: Mapping[str, Any]) -> dict[str, Tensor]:
         raise XrcoreError(f"{folder}: the description names no tensors; it is damaged")
     path = folder / named["file"]
     if path.parent != folder:
-        raise XrcoreError(f"{folder}: the description names tensors outside the folder ({named['file']!r})")
-    try:
-        content = path.read_bytes()
-    except (OSError, ValueError) as error:
-        raise XrcoreError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+        raise XrcoreError(f"{folder}: the description names tensors outside the folder ({shown(named['file'])})")
+    content = text_files.read_bytes(path, _LARGEST_TENSORS)
     if hashlib.sha256(content).hexdigest() != named["sha256"]:
         raise XrcoreError(f"{path}: its sha256 is not the one written beside it; the file is damaged or was exchanged")
     try:
         tensors = load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise XrcoreError(f"{path}: not a safetensors file ({error})") from None
-    if header.get("__metadata__", {}).get(_DESCRIPTION) != _digest(record):
+    except (SafetensorError, ValueError, KeyError, RecursionError) as error:
+        raise XrcoreError(f"{path}: not a safetensors file ({shown(str(error))})") from None
+    about = header.get("__metadata__")
+    if not isinstance(about, dict) or about.get(_DESCRIPTION) != _digest(record):
         raise XrcoreError(f"{folder}: the description was changed after it was written; the folder is damaged")
     return tensors
 
@@ -194,11 +185,6 @@ def load_tensors(module: torch.nn.Module, tensors: Mapping[str, Tensor], where: 
         if given.dtype.is_floating_point and not torch.isfinite(given).all():
             raise XrcoreError(f"{where}: tensor {name!r} holds NaN or infinite values")
     module.load_state_dict({name: tensors[name].to(value.dtype) for name, value in wanted.items()})
-
-
-def _no_constant(name: str) -> None:
-    """Reject NaN and Infinity, which `write_pair` never writes."""
-    raise ValueError(name)
 
 
 def _write(path: Path, content: bytes) -> None:

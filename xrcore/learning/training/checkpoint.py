@@ -136,12 +136,12 @@ def read_checkpoint(folder: Path, state: State, settings: TrainingSettings, carm
         if prefix == "network." or module is not state.network:
             load_tensors(module, part, str(path))
     inner: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        if name.startswith(_OPTIMISER):
-            index, key = name.removeprefix(_OPTIMISER).split(".", 1)
-            inner.setdefault(int(index), {})[key] = value
     groups = state.optimiser.state_dict()["param_groups"]
     try:
+        for name, value in tensors.items():
+            if name.startswith(_OPTIMISER):
+                index, key = name.removeprefix(_OPTIMISER).split(".", 1)
+                inner.setdefault(int(index), {})[key] = value
         state.optimiser.load_state_dict({"state": inner, "param_groups": groups})
     except (KeyError, RuntimeError, ValueError) as error:
         raise XrcoreError(f"{path}: the optimiser's state does not fit ({error})") from None
