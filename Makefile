@@ -4,7 +4,7 @@
 # make test-shapes the arrays of the core against the shapes in its annotations
 # make lint        style, types, which package imports which
 # make lab         the notebooks in JupyterLab
-# make explore     the explore notebook as a page of its own, without JupyterLab
+# make explore     the explore notebook as a page of its own, without JupyterLab; open the address it prints, whose token keeps others out
 # make reproduce   every table and figure of the paper; PROFILE=smoke (minutes), laptop (hours) or paper (a GPU)
 # make site        the executed notebooks, the guides and the API reference as a website, in site/
 # make bench       speed on this machine
@@ -51,7 +51,7 @@ lab: $(VENV)/.dev
 	@$(BIN)/jupyter lab notebooks
 
 explore: $(VENV)/.dev
-	@$(BIN)/voila notebooks/explore.ipynb
+	@$(BIN)/voila --token --no-browser notebooks/explore.ipynb
 
 reproduce: $(VENV)/.workflow
 	@$(BIN)/xrcore reproduce --profile $(PROFILE) -- $(SNAKEMAKE)

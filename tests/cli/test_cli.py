@@ -6,9 +6,11 @@ import errno
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -431,3 +433,72 @@ def test_an_untrusted_result_is_written_and_says_so(run, case, tmp_path):
     assert record["trusted"] is False
     assert record["reasons"]
     assert "NOT trusted" in done.out
+
+
+# ---- where the output goes
+
+
+def shell(line: str, **variables: str) -> Done:
+    """A command line of a shell, `xrcore` in it standing for this program; the exit code is that of its last command."""
+    program = f"{shlex.quote(sys.executable)} -c 'from xrcore.cli import main; main()'"
+    done = subprocess.run(["bash", "-c", line.replace("xrcore", program)], capture_output=True, env=os.environ | variables)
+    return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_full_output_is_one_line():
+    done = shell("xrcore --help > /dev/full")
+    assert done == (1, "", "xrcore: error: output cannot be written (No space left on device)\n")
+    assert shell("xrcore render none.nii --out a.png > /dev/full 2> /dev/full").code == 2
+
+
+def test_closed_output_changes_nothing_else(folder):
+    assert shell("xrcore --help >&-") == (0, "", "")
+    assert shell("xrcore --help <&- >&- 2>&-") == (0, "", "")
+    line = f"xrcore render {folder}/ct.nii.gz --spacing 16 --carm {folder}/carm.yaml --out {folder}/a.png"
+    assert shell(f"{line} <&- >&- 2>&-").code == 0
+    assert read_xray(folder / "a.png", folder / "a.carm.yaml").image.any()  # which no text was mixed into
+    assert shell("xrcore render none.nii --out a.png 2>&-").code == 2
+
+
+def test_output_that_lacks_characters_shows_them_as_escapes(folder):
+    (folder / "é\udcff").mkdir()
+    done = shell(
+        f"xrcore render {folder}/ct.nii.gz --spacing 16 --carm {folder}/carm.yaml --out {folder}/$'\\xc3\\xa9\\xff'/a.png",
+        PYTHONIOENCODING="ascii",
+        PYTHONUTF8="1",
+    )
+    assert (done.code, done.err) == (0, "")
+    assert r"\xe9\udcff/a.png: 96 x 96 pixels" in done.out
+
+
+# ---- absurd values
+
+
+@pytest.mark.parametrize("device", ["cuda:99999999999999999999", "cuda:999", "cuda:٣", "cuda:" + "9" * 5000, "cuda:-1"])
+def test_absurd_devices_are_one_line(folder, run, device):
+    done = run("register", folder / "ct.nii.gz", folder / "xray.dcm", "--out", folder / "out", "--device", device)
+    assert done.code == 2
+    assert done.err.count("\n") == 1
+    assert len(done.err) < 300
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(
+    "content", ["[" + "9" * 400 + ",0,0,0,0,0]", '{"pose": {}, "pose": [0,0,0,0,0,0]}', "[true,0,0,0,0,0]", "[1e308,0,0,0,0,0]"]
+)
+def test_poses_that_are_none_are_one_line(folder, run, content):
+    (folder / "pose.json").write_text(content)
+    done = run("render", folder / "ct.nii.gz", "--spacing", "16", "--pose", folder / "pose.json", "--out", folder / "a.png")
+    assert done.code == 2
+    assert done.err.count("\n") == 1
+    assert str(folder) in done.err
+    assert not (folder / "a.png").exists()
+
+
+def test_a_pipe_is_no_pose_and_a_long_name_no_file(folder, run):
+    os.mkfifo(folder / "pipe.json")
+    for pose, words in ((folder / "pipe.json", "not a file"), ("n" * 300, "neither six numbers")):
+        done = run("render", folder / "ct.nii.gz", "--spacing", "16", "--pose", pose, "--out", folder / "a.png")
+        assert done.code == 2
+        assert words in done.err

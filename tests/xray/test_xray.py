@@ -219,7 +219,7 @@ def test_carm_yaml_by_camera_matrix(tmp_path):
         ("source_to_isocenter: 1300", "must be smaller than"),
         ("pixel_spacing: -1", "positive"),
         ("- a\n- b", "not valid YAML|key: value"),
-        ("{", r"not valid YAML \(line"),
+        ("{", r"not valid YAML \(.*line 5\)"),
         ("a: !!python/object/apply:os.system ['true']", "not valid YAML"),
     ],
 )
@@ -234,17 +234,38 @@ def test_bad_carm_yaml_is_named(tmp_path, text, words):
 
 def test_carm_yaml_that_explodes_prints_little(tmp_path):
     levels = [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 20)]
+    merged = [f"- &x{i + 1}\n  <<: [*x{i}, *x{i}, *x{i}]" for i in range(39)]
     for text, words in {
-        "\n".join(["shape: &a0 [1, 1]", *levels, "K: *a19"]): "unknown key",
-        "\n".join(["shape: &a0 [1, 1]", "mask: &a1 [*a0, *a0]", "K: [*a1, *a1, *a1]"]): "K must be",
-        "mask: " + "[" * 8000: "brackets",
-        "mask:\n  " + "- " * 4000: "not valid YAML",
-        "# long\n" * 20_000: "too many",
+        "\n".join(["shape: &a0 [1, 1]", *levels, "K: *a19"]): "aliases are not read",
+        "\n".join(["- &x0", "  a: 1", *merged]): "aliases are not read",
+        "mask: " + "[" * 8000: "nested too deeply",
+        "mask:\n  " + "- " * 4000: "nested too deeply",
+        "mask: " + "x" * 8000: "no such file|cannot be|must be|lacks",
+        "# long\n" * 20_000: "too large",
     }.items():
         (tmp_path / "carm.yaml").write_text(text)
         with pytest.raises(XrcoreError, match=words) as error:
             read_carm(tmp_path / "carm.yaml")
         assert len(only_line(error)) < 500
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("source_to_detector: 1300\nsource_to_detector: 1200", "'source_to_detector' stands there twice, line 2"),
+        ("source_to_detector: 20:30", "source_to_detector must be a number, got '20:30'"),
+        ("shape: !!int _", "tags are not read"),
+        ("source_to_detector: 2024-12-01", "source_to_detector must be a number"),
+        ("source_to_detector: " + "9" * 400, "not valid YAML|must be a number"),
+        ("principal_point: [1e308, 0]", "principal_point must be a number"),
+        ("<<: {source_to_detector: 1200}", "unknown key '<<'"),
+    ],
+)
+def test_carm_yaml_that_would_be_misread_is_refused(tmp_path, text, words):
+    (tmp_path / "carm.yaml").write_text(text)
+    with pytest.raises(XrcoreError, match=words) as error:
+        read_carm(tmp_path / "carm.yaml")
+    assert "carm.yaml: " in only_line(error)
 
 
 def test_missing_geometry_is_named(tmp_path):

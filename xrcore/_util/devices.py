@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xrcore._util.device_memory import OUT_OF_MEMORY
-from xrcore._util.errors import XrcoreError
+from xrcore._util.errors import XrcoreError, shown
 from xrcore._util.logs import log_once
 
 AUTO = "auto"
@@ -73,8 +73,10 @@ def named_device(name: str | torch.device, work: str = "", *, always_log: bool =
         return device
     if not isinstance(name, str | torch.device):
         raise XrcoreError(f"device must be a name or a torch.device, got {name!r}")
-    if isinstance(name, str) and not re.fullmatch(r"cpu|cuda(:\d+)?", name):
-        raise XrcoreError(f"device {name!r}: not one of auto, cpu, cuda, cuda:0, cuda:1 and so on")
+    if isinstance(name, str) and not re.fullmatch(r"cpu|cuda(:[0-9]+)?", name):
+        raise XrcoreError(f"device {shown(name)}: not one of auto, cpu, cuda, cuda:0, cuda:1 and so on")
+    if isinstance(name, str) and len(name) > len("cuda:99"):  # more than torch can count to
+        raise XrcoreError(f"device {shown(name)}: not available here (there are not that many GPUs)")
     device = torch.device(name)
     if device.type == "cuda":
         if device.index is None and "LOCAL_RANK" in os.environ:

@@ -1,11 +1,13 @@
-"""The command line. Exit codes: 0 done (and trusted), 2 bad input, 3 registered but not trusted, 130 interrupted."""
+"""The command line. Exit codes: 0 done (and trusted), 1 output lost, 2 bad input, 3 registered but not trusted, 130 interrupted."""
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
@@ -22,6 +24,7 @@ _UsageError: type[typer.BadParameter] = typer.BadParameter.__base__  # type: ign
 def main() -> NoReturn:
     """Run a command; whatever a user can mend ends in one line and no traceback."""
     signal.signal(signal.SIGTERM, _terminated)
+    _prepare_output()
     notes = logging.StreamHandler()
     notes.setFormatter(logging.Formatter("xrcore: note: %(message)s"))
     logger.addHandler(notes)
@@ -35,12 +38,14 @@ def main() -> NoReturn:
         context = getattr(error, "ctx", None)
         help_of = context.command_path if context else "xrcore"
         code = _complain(f"{error.format_message().rstrip('.')} ({help_of} --help shows what it takes)")
-    except BrokenPipeError:
-        # the reader of our output left; what python would still flush must not fail again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader of our output left, as `head` does
         code = 1
     except OSError as error:
-        code = _complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        if error.filename:
+            code = _complain(f"{error.filename}: {error.strerror}")
+        else:
+            _complain(f"output cannot be written ({error.strerror or error})")
+            code = 1
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":  # torch's, of a GPU
             raise
@@ -51,12 +56,37 @@ def main() -> NoReturn:
         code = 130
     finally:
         logger.removeHandler(notes)
+        _give_up_output()
     sys.exit(code)
 
 
 def _complain(message: str) -> int:
-    print("xrcore: error:", " ".join(message.split()), file=sys.stderr)
+    with suppress(OSError):
+        print("xrcore: error:", " ".join(message.split()), file=sys.stderr)
     return 2
+
+
+def _prepare_output() -> None:
+    """Where a standard stream was closed nothing is shown; what its encoding lacks is shown as an escape."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:  # else the next file that is opened would be taken for it
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
+        elif isinstance(stream, io.TextIOWrapper) and number:
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _give_up_output() -> None:
+    """Where a stream takes no more, what Python would still write to it at its end must not fail again."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _terminated(number: int, frame: FrameType | None) -> NoReturn:

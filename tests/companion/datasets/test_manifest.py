@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 from pathlib import Path
 
@@ -36,7 +37,7 @@ ARCHIVE = {"kind": "archive", "path": "ct/z", **TEXTS, "file": "z.zip", "members
 
 def load(tmp_path: Path, content: object):
     path = tmp_path / "m.yaml"
-    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(json.loads(json.dumps(content))))  # without aliases
     return load_manifest(path)
 
 
@@ -105,6 +106,26 @@ def test_the_kinds(tmp_path):
         (FILE, {"hash": f"md5:{SHA[:32]}"}, "what has no bytes or no sha256 is not verified"),
         (FILE, {"verified": "no"}, "verified must be true or false"),
         (FILE, {"verified": False}, "hash_from must say who states"),
+        (FILE, {"bytes": 10**60}, "bytes must be a positive whole number"),
+        (FILE, {"bytes": 2**60}, "bytes must be a positive whole number"),
+        (FILE, {"url": "https://[::1/x"}, "url must be an http or https address"),
+        (FILE, {"url": "https://example.org:port/x"}, "url must be an http or https address"),
+        (FILE, {"url": "https://example.org:99999/x"}, "url must be an http or https address"),
+        (FILE, {"url": "https://example.org/\ud800"}, "url must be an http or https address"),
+        (FILE, {"url": "https://example.org/" + "x" * 5000}, "url must be an http or https address"),
+        (FILE, {"path": "ct/" + "x" * 256}, "path must be a plain relative path"),
+        (FILE, {"path": "ct/\udcff"}, "path must be a plain relative path"),
+        (FILE, {"path": "data.lock.json"}, "path must not be a name that the data folder keeps for itself"),
+        (FILE, {"path": "Data.Lock.JSON"}, "path must not be a name that the data folder keeps for itself"),
+        (FILE, {"path": "data.lock.json/x"}, "path must not be a name that the data folder keeps for itself"),
+        (FILE, {"path": ".downloads/y/z.part"}, "path must not be a name that the data folder keeps for itself"),
+        (FILE, {"path": "ct/.z"}, "path must not be a name that the data folder keeps for itself"),
+        (FILE, {"path": "ct/z.part"}, "path must not be a name that the data folder keeps for itself"),
+        (SERIES, {"path": ".downloads"}, "path must not be a name that the data folder keeps for itself"),
+        (SERIES, {"files": f"{SHA} 3 a.part.json"}, "files must not be a name that the data folder keeps for itself"),
+        (SERIES, {"files": f"{SHA} 3 tmp1"}, "files must not be a name that the data folder keeps for itself"),
+        (SERIES, {"files": f"{SHA} {'9' * 5000} a"}, "line 1 of files must be SHA256 BYTES NAME"),
+        (SERIES, {"files": f"{SHA} ³ a"}, "line 1 of files must be SHA256 BYTES NAME"),
         (SERIES, {"files": f"{SHA} 3"}, "line 1 of files must be SHA256 BYTES NAME"),
         (SERIES, {"files": f"{SHA} three a"}, "line 1 of files must be SHA256 BYTES NAME"),
         (SERIES, {"files": f"{SHA} 3 a\n{SHA} 3 a"}, "files must name each file once"),
@@ -132,13 +153,17 @@ def test_what_is_missing_is_named(tmp_path, key):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("a: [", "not YAML"),
+        ("a: [", "not valid YAML"),
         ("[]", "expected the keys format: 1 and entries"),
         ("format: 2\nentries: {}", "expected the keys"),
         ("format: 1\nentries: []", "entries must map names"),
-        ("!!python/object/apply:os.system ['true']", "not YAML"),
-        ({"format": 1, "entries": {"X y": FILE}}, "a name is lower-case letters"),
+        ("!!python/object/apply:os.system ['true']", "tags are not read"),
+        ({"format": 1, "entries": {"X y": FILE}}, "a name is up to 64 lower-case letters"),
         ({"format": 1, "entries": {"x": 3}}, "kind must be"),
+        ({"format": 1, "entries": {"x" * 65: FILE}}, "a name is up to 64"),
+        ("format: 1\nentries: {}\nentries: {}", "the key 'entries' stands there twice"),
+        ("format: 1\nentries: {a: &a {k: v}, b: {<<: [*a, *a]}}", "aliases are not read"),
+        ("format: 1\nentries: 2024-13-45", "entries must map names"),
         ({"format": 1, "entries": {"x": FILE, "y": FILE}}, "x would lie in the same place"),
         ({"format": 1, "entries": {"s": SERIES, "x": {**FILE, "path": "ct/s/e"}}}, "would lie in the same place"),
         ({"format": 1, "entries": {"s": {**SERIES, "patient": "1"}, "x": {**FILE, "patient": "1"}}}, "both patient 1"),
@@ -158,7 +183,7 @@ def test_http_will_do_where_a_sha256_tells_the_bytes(tmp_path):
 
 
 def test_a_missing_manifest_is_one_line(tmp_path):
-    with pytest.raises(XrcoreError, match="the manifest cannot be read"):
+    with pytest.raises(XrcoreError, match=r"none\.yaml: no such file"):
         load_manifest(tmp_path / "none.yaml")
 
 
