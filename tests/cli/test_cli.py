@@ -484,9 +484,7 @@ def test_absurd_devices_are_one_line(folder, run, device):
     assert "Traceback" not in done.err
 
 
-@pytest.mark.parametrize(
-    "content", ["[" + "9" * 400 + ",0,0,0,0,0]", '{"pose": {}, "pose": [0,0,0,0,0,0]}', "[true,0,0,0,0,0]", "[1e308,0,0,0,0,0]"]
-)
+@pytest.mark.parametrize("content", ["[" + "9" * 400 + ",0,0,0,0,0]", '{"pose": {}, "pose": [0,0,0,0,0,0]}', "[true,0,0,0,0,0]"])
 def test_poses_that_are_none_are_one_line(folder, run, content):
     (folder / "pose.json").write_text(content)
     done = run("render", folder / "ct.nii.gz", "--spacing", "16", "--pose", folder / "pose.json", "--out", folder / "a.png")
