@@ -12,7 +12,7 @@ from xrcore._util.errors import XrcoreError
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose, rigid
-from xrcore.registration.events import Step
+from xrcore.registration.events import Step, WorkClock, working
 from xrcore.registration.joint_problem import JointProblem, View
 from xrcore.registration.multi_view import register_views
 from xrcore.registration.problem import Problem
@@ -156,6 +156,16 @@ def test_torch_keeps_to_one_thread_and_steps_can_be_watched(body, views):
         torch.set_num_threads(before)
     assert seen
     assert result.seconds > 0
+
+
+def test_steps_of_one_descent_are_not_compared_with_those_of_another(body, views):
+    near = views[0].pose(TRUTH, body)
+    far = views[0].pose(moved((12.0, 0.0, 0.0), (8.0, 0.0, 0.0)), body)
+    levels = (ViewLevel(pixel=2.0, spacing=2.0, margin=8.0, iterations=1),)
+    pyramid = ViewPyramid(views, body, BEAM, ViewSettings(levels=levels))
+    *_, last = (event for event in working(pyramid.descend(Pose.cat([near, far])), WorkClock()) if isinstance(event, Step))
+    away, from_far = ((last.pose.numbers - pose.numbers).abs().max() for pose in (near, far))
+    assert from_far < away
 
 
 def test_nonsense_is_refused_in_one_line(body, views):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
-from xrcore.registration.events import Events, Step
+from xrcore.registration.events import Events, Step, stage
 from xrcore.registration.problem import Problem
 from xrcore.registration.solvers.descent import Descent, LeastSquaresProblem
 from xrcore.registration.solvers.gauss_newton import GaussNewton, descend
@@ -61,6 +61,8 @@ class Pyramid(ABC):
             for pose in (poses[i] for i in range(len(poses))) if self.separately else (poses,):
                 for _ in range(1 if self.rounds is None else self.rounds[level]):
                     problem = self.problem(level, pose)
+                    if self.rounds is not None:
+                        yield stage(f"level {level + 1}")  # another problem: its similarities do not compare with those before
                     descent = yield from descend(
                         problem, pose, iterations=iterations, tolerance=tolerance, level=self._first_level + level, report=self._report
                     )
