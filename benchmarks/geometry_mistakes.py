@@ -124,10 +124,10 @@ def flips() -> Table:
     for name, xray, patient in cases:
         a = ask(xray, patient)
         assert a.result.evidence is not None
-        note = ", turned over by itself" if a.result.inverted else ""
+        note = ", inversion recognised" if a.result.inverted else ""
         share = a.result.evidence.local / a.result.evidence.attainable
         rows.append((name, f"{a.whole:.1f}", f"{a.result.evidence.zncc:.2f}", f"{share:.2f}", a.verdict + note))
-    return ("what is turned over", "mTRE [mm]", "ZNCC", "share of the attainable local ZNCC", "verdict"), rows
+    return ("what is flipped", "mTRE [mm]", "ZNCC", "share of the attainable local ZNCC", "verdict"), rows
 
 
 def wrong_carm() -> Table:

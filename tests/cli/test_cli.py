@@ -27,7 +27,7 @@ from xrcore._util.errors import XrcoreError
 from xrcore._util.hashes import fingerprint
 from xrcore.geometry import CArm, Pose
 from xrcore.phantom import pelvis_hu
-from xrcore.registration.files import read_pose
+from xrcore.registration.registration_files import read_pose
 from xrcore.xray import read_xray, write_carm, write_xray
 
 CARM = CArm(source_to_detector=1259.65, source_to_isocenter=742.5, shape=(96, 96), pixel_spacing=4.5)

@@ -80,7 +80,7 @@ def test_threads_are_given_back(xray, volume):
 def test_inverted_xray_is_turned_over_and_noted(result, xray, volume):
     found = xr.register(replace(xray, image=10 - xray.image), volume)
     assert found.inverted
-    assert torch.equal(found.xray.image, xray.image - 10)  # turned over once, for all who look at it afterwards
+    assert torch.equal(found.xray.image, xray.image - 10)  # negated once, for every later use
     assert result.xray is xray
     assert any("inverted" in note for note in found.notes)
     assert found.trusted

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import xrcore as xr
-from xrcore.registration.files import to_json, to_record
+from xrcore.registration.registration_files import to_json, to_record
 from xrcore.registration.similarities.base import NormalEquations
 
 CARM = xr.CArm(source_to_detector=1259.65, source_to_isocenter=742.5, shape=(64, 64), pixel_spacing=6.75)

@@ -45,8 +45,8 @@ def demo(
     from xrcore.ct import volume_from_hu
     from xrcore.geometry import PAPER_CARM, Pose
     from xrcore.phantom import pelvis, pelvis_hu
-    from xrcore.registration.files import FILES, write_registration
     from xrcore.registration.pipeline import register
+    from xrcore.registration.registration_files import FILES, write_registration
     from xrcore.renderer import render_with_jacobian
     from xrcore.simulation import Acquisition, simulate
     from xrcore.xray import write_xray

@@ -64,9 +64,9 @@ def register(
     from xrcore.beam import Beam
     from xrcore.cli.text import line, pose_table, verdict_lines
     from xrcore.learning.models import PoseRegressor
-    from xrcore.registration.files import FILES, read_pose, write_registration
     from xrcore.registration.pipeline import register as find
     from xrcore.registration.presets import refinements
+    from xrcore.registration.registration_files import FILES, read_pose, write_registration
     from xrcore.renderer import place
     from xrcore.xray import read_xray
 

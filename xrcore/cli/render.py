@@ -39,7 +39,7 @@ def render(
         raise XrcoreError(f"{out}: --out must end in .png, .tif or .dcm")
     from xrcore._util.atomic import atomic_folder, check_writable
     from xrcore.beam import Beam
-    from xrcore.registration.files import read_pose
+    from xrcore.registration.registration_files import read_pose
     from xrcore.renderer import render as draw
     from xrcore.xray import write_carm, write_xray
 

@@ -109,7 +109,7 @@ def _report(out: Path, model: Any) -> None:
     import os
 
     from xrcore.cli.text import line, program
-    from xrcore.figures.files import save_figure
+    from xrcore.figures.figure_files import save_figure
     from xrcore.figures.training import training_figure
 
     if int(os.environ.get("RANK", "0")) > 0:

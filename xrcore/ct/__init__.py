@@ -1,6 +1,6 @@
 """CT file -> Volume."""
 
-from xrcore.ct.hu import HuImage, volume_from_hu
+from xrcore.ct.hu_image import HuImage, volume_from_hu
 from xrcore.ct.reading import read_ct, read_hu
 from xrcore.ct.volume import Volume
 

@@ -1,4 +1,4 @@
-"""DICOM datasets and their pixels, for CT slices and X-rays alike."""
+"""Read DICOM datasets and their pixels; also used for X-rays, by `xrcore.xray`."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from xrcore._util.logs import logger
 from xrcore.ct.dicom_pixels import is_dicom
 from xrcore.ct.dicom_series import read_series
-from xrcore.ct.hu import NO_AIR, HuImage, check_spacing, volume_from_hu
+from xrcore.ct.hu_image import NO_AIR, HuImage, check_spacing, volume_from_hu
 from xrcore.ct.image_files import check_file, checked_path, read_image
 from xrcore.ct.volume import Volume
 

@@ -13,7 +13,7 @@ from .convergence import convergence_figure as convergence_figure
 from .encoding import array_png as array_png
 from .encoding import figure_png as figure_png
 from .encoding import picture_html as picture_html
-from .files import save_figure as save_figure
+from .figure_files import save_figure as save_figure
 from .panels import edge_legend as edge_legend
 from .panels import panels_figure as panels_figure
 from .panels import show_picture as show_picture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from xrcore.registration.convergence_basin import ConvergenceBasin, measure_convergence_basin
 from xrcore.registration.events import Stage, Step, StopReason
-from xrcore.registration.files import read_pose, write_registration
 from xrcore.registration.joint_problem import JointProblem, View
 from xrcore.registration.multi_view import ViewsRegistration, register_views
 from xrcore.registration.pipeline import register, register_steps
@@ -12,6 +11,7 @@ from xrcore.registration.predictor import Predictor
 from xrcore.registration.presets import PRESETS, Method, refinements
 from xrcore.registration.problem import Problem, shrink
 from xrcore.registration.refinement import refine, refine_steps
+from xrcore.registration.registration_files import read_pose, write_registration
 from xrcore.registration.result import Evidence, Registration
 from xrcore.registration.search import SearchBox
 from xrcore.registration.settings import PYRAMID, Level, RefinementSettings, Resolution

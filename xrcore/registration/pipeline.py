@@ -50,7 +50,7 @@ def register(
     Parameters
     ----------
     xray : Xray
-        What to register; one with bone dark is recognised and turned over.
+        What to register; one with dark bone is recognised and its grey values are negated.
     volume : Volume
         The CT.
     initial : Pose or Predictor, optional
@@ -210,7 +210,7 @@ def _registration(
         if best.trusted:
             break
     assert best is not None
-    notes = xray.notes + (("the X-ray was inverted (bone dark) and was turned over",) if best.inverted else ())
+    notes = xray.notes + (("the X-ray was inverted (bone dark) and its grey values were negated",) if best.inverted else ())
     best = replace(
         best, initial=start, evaluations=evaluations, notes=notes, stages=stages, attempts=attempt + 1, device=str(volume.device)
     )

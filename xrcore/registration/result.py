@@ -68,7 +68,7 @@ class Registration:
     history : tuple of Step
         Each level's steps that were its best so far.
     inverted : bool
-        Whether the X-ray had bone dark and was turned over.
+        Whether the X-ray was inverted (bone dark) and its grey values were negated.
     attempts : int
         Searches made.
     evidence : Evidence or None

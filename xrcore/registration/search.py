@@ -118,7 +118,7 @@ def search_box(
     """Descend from the best of a box of starts, coarse to fine; a generator of steps.
 
     An X-ray with bone dark correlates negatively; if the descents from its negative end higher, the X-ray is taken as inverted,
-    and the result holds it turned over.
+    and the result holds it with negated grey values.
     Raises XrcoreError when no start brings the CT into the view.
     """
     pyramid = XrayPyramid(xray, volume, beam, settings, report=report)

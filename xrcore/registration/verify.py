@@ -24,7 +24,7 @@ from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
 from xrcore.geometry.rigid import apply
-from xrcore.registration.noise import attainable_local_zncc
+from xrcore.registration.attainable_similarity import attainable_local_zncc
 from xrcore.registration.problem import shrink
 from xrcore.registration.result import Evidence
 from xrcore.registration.search import corners

@@ -24,8 +24,8 @@ from xrcore.geometry import CArm, Pose
 from xrcore.geometry.presets import PAPER_CARM
 from xrcore.metrics import mpd, mtre
 from xrcore.registration.events import Stage, Step
-from xrcore.registration.files import FILES, write_registration
 from xrcore.registration.pipeline import register_steps
+from xrcore.registration.registration_files import FILES, write_registration
 from xrcore.registration.result import Registration
 from xrcore.simulation import Acquisition, simulate
 from xrcore.widgets.state import PoseState

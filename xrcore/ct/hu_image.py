@@ -1,4 +1,4 @@
-"""HU on a grid, and the Volume made of it."""
+"""HuImage: Hounsfield units on a grid in world space, and their conversion to a Volume."""
 
 from __future__ import annotations
 

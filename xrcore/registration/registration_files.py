@@ -1,4 +1,4 @@
-"""A registration on disk: registration.json, camera_from_ct.tfm, overlay.png; and a pose read back from such a file."""
+"""Write a registration as registration.json, camera_from_ct.tfm and overlay.png, and read a pose from a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How alike two images can be at best, given the noise of one."""
+"""Noise of an X-ray, and the similarity that it leaves attainable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write a figure to a file."""
+"""Write a figure to a PNG or PDF file."""
 
 from __future__ import annotations
 
