@@ -95,3 +95,9 @@ def test_importing_loads_nothing_heavy():
     code = "import sys, xrcore, xrcore.cli; print(*sys.modules)"
     loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
     assert not loaded & {"torch", "numba", "numpy", "SimpleITK", "matplotlib", "pydicom"}
+
+
+def test_measuring_needs_no_library_that_only_draws():
+    code = "import sys, companion.studies, companion.workflow.__main__; print(*sys.modules)"
+    loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+    assert not loaded & {"seaborn", "IPython", "ipywidgets", "anywidget"}

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
 from companion.datasets.store import Store
@@ -163,6 +162,8 @@ def disagreement_figure(between: pd.DataFrame, aims: Mapping[str, float]) -> Fig
     Figure
         Made without pyplot.
     """
+    import seaborn as sns  # here, because measuring does without it
+
     figure = style.new_figure(3.2)
     names = {
         "out_of_depth_mm": "across both\n[mm]",

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
 from companion.studies.common.figure_parts import PAPER, paper_key
@@ -69,6 +68,8 @@ def refinement_figure(images: Mapping[str, Any], case: int, cases: pd.DataFrame,
     Figure
         Made without pyplot.
     """
+    import seaborn as sns  # here, because measuring does without it
+
     figure = style.new_figure(6.6)
     parts: Any = figure.subfigures(2, 1, height_ratios=(1.35, 1))
     above, below = parts

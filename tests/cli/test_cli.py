@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 import torch
+import typer
 import yaml
 from commands import Done
 from PIL import Image
@@ -25,6 +27,7 @@ from PIL import Image
 import xrcore
 from xrcore._util.errors import XrcoreError
 from xrcore._util.hashes import fingerprint
+from xrcore.cli.app import add_commands
 from xrcore.geometry import CArm, Pose
 from xrcore.phantom import pelvis_hu
 from xrcore.registration.registration_files import read_pose
@@ -78,6 +81,15 @@ def test_version_and_help(run):
         assert done.code == 0
         assert "Example" in done.out
         assert f"xrcore {command}" in done.out.split("Examples:")[1]
+
+
+def test_a_command_that_cannot_be_loaded_leaves_the_others(caplog):
+    commands = typer.Typer()
+    broken = [EntryPoint("broken", "companion.absent:app", "xrcore.commands"), EntryPoint("bare", "companion:absent", "xrcore.commands")]
+    add_commands(commands, [*broken, EntryPoint("bench", "companion.cli.bench:bench", "xrcore.commands")])
+    assert [command.name for command in commands.registered_commands] == ["bench"]
+    assert [" ".join(line.split()[:2]) for line in caplog.messages] == ["xrcore bare", "xrcore broken"]
+    assert "No module named 'companion.absent'" in caplog.messages[1]
 
 
 def test_register_writes_what_it_found(run, case, tmp_path):

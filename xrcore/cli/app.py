@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
+from collections.abc import Iterable
+from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated
 
 import typer
 
 import xrcore
+from xrcore._util.logs import logger
 from xrcore.cli.demo import demo
 from xrcore.cli.register import register
 from xrcore.cli.render import render
@@ -22,12 +24,22 @@ app = typer.Typer(
 for command in (demo, register, render, train):
     app.command()(command)
 
-for entry_point in sorted(entry_points(group="xrcore.commands"), key=lambda entry: entry.name):
-    added = entry_point.load()
-    if isinstance(added, typer.Typer):
-        app.add_typer(added, name=entry_point.name)
-    else:
-        app.command(entry_point.name)(added)
+
+def add_commands(to: typer.Typer, installed: Iterable[EntryPoint]) -> None:
+    """Add the commands of other packages; one that cannot be imported is logged, and the others work."""
+    for entry_point in sorted(installed, key=lambda entry: entry.name):
+        try:
+            added = entry_point.load()
+        except (ImportError, AttributeError) as error:
+            logger.warning(f"xrcore {entry_point.name} is not there: {' '.join(str(error).split())}")
+            continue
+        if isinstance(added, typer.Typer):
+            to.add_typer(added, name=entry_point.name)
+        else:
+            to.command(entry_point.name)(added)
+
+
+add_commands(app, entry_points(group="xrcore.commands"))
 
 
 def _show_version(wanted: bool) -> None:

@@ -16,7 +16,7 @@ from xrcore._util.errors import XrcoreError, is_number, is_whole, require, shown
 from xrcore.ct.image_files import MOST_VOXELS, geometry, read_image
 from xrcore.ct.materials import HU_OF_AIR, densities
 from xrcore.ct.resampling import isotropic_grid, resample_labels, resample_spline
-from xrcore.ct.volume import Volume
+from xrcore.ct.volume import Volume, grid_matrix
 
 SHORTEST, LONGEST = 5.0, 3000.0  # [mm] sizes of a CT that are not a mistake of units
 LARGEST_HU = 1e5
@@ -52,19 +52,17 @@ class HuImage:
 
     def __post_init__(self) -> None:
         put = object.__setattr__
-        for name, kind in (("hu", np.float32), ("world_from_voxel", np.float64)):
-            try:
-                put(self, name, np.array(getattr(self, name), dtype=kind, order="C", copy=None if name == "hu" else True))
-            except (TypeError, ValueError):
-                raise XrcoreError(f"{self.name}: {name} must be an array of numbers, got {shown(getattr(self, name))}") from None
+        try:
+            put(self, "hu", np.array(self.hu, dtype=np.float32, order="C", copy=None))
+        except (TypeError, ValueError):
+            raise XrcoreError(f"{self.name}: hu must be an array of numbers, got {shown(self.hu)}") from None
         if self.hu.ndim != 3:
             raise XrcoreError(f"{self.name}: expected a 3D image (z, y, x), got {self.hu.ndim}D")
         if min(self.hu.shape) < 2:
             size = " x ".join(str(n) for n in reversed(self.hu.shape))
             raise XrcoreError(f"{self.name}: {size} voxels are a single slice, not a CT; give the whole series")
-        matrix = self.world_from_voxel
-        if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or abs(np.linalg.det(matrix[:3, :3])) < 1e-12:
-            raise XrcoreError(f"{self.name}: world_from_voxel must be a finite, invertible 4x4 matrix")
+        matrix = grid_matrix(self.name, self.world_from_voxel).numpy().copy()
+        put(self, "world_from_voxel", matrix)
         axes = matrix[:3, :3] / self.spacing
         if not np.allclose(axes.T @ axes, np.eye(3), atol=1e-3):
             raise XrcoreError(f"{self.name}: its voxel axes are not perpendicular (sheared); resample it to a straight grid first")

@@ -60,9 +60,7 @@ class Volume:
         put(self, "materials", tuple(self.materials))
         if len(self.materials) != shape[0]:
             raise XrcoreError(f"Volume: {shape[0]} densities but {len(self.materials)} materials {self.materials}")
-        matrix = as_tensor("Volume", "world_from_voxel", self.world_from_voxel, "a finite, invertible 4x4 matrix")
-        if matrix.shape != (4, 4) or not torch.isfinite(matrix).all() or torch.linalg.det(matrix[:3, :3]).abs() < 1e-9:
-            raise XrcoreError("Volume: world_from_voxel must be a finite, invertible 4x4 matrix")
+        matrix = grid_matrix("Volume", self.world_from_voxel)
         put(self, "world_from_voxel", matrix)
         if self.isocenter is None:
             size = torch.tensor(shape[:0:-1], dtype=torch.float64)
@@ -262,3 +260,12 @@ class Volume:
 def _version(tensor: Tensor) -> int:
     """How often a tensor was changed in place."""
     return 0 if tensor.is_inference() else tensor._version  # which tensors of inference mode do not count
+
+
+def grid_matrix(owner: str, world_from_voxel: object) -> Float[Tensor, "4 4"]:
+    """The matrix as float64; XrcoreError, naming it, unless it is one of a grid."""
+    what = "a finite, invertible 4x4 matrix"
+    matrix = as_tensor(owner, "world_from_voxel", world_from_voxel, what)
+    good = matrix.shape == (4, 4) and bool(torch.isfinite(matrix).all()) and float(torch.linalg.det(matrix[:3, :3]).abs()) >= 1e-12
+    require(owner, "world_from_voxel", matrix.tolist(), good, what)
+    return matrix

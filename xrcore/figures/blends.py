@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion, gaussian_filter
 from torch import Tensor
 
 from xrcore._util.errors import XrcoreError, is_whole, require
+from xrcore.metrics import standardised
 
 FIXED = np.array([1.0, 0.16, 0.12])  # red: the X-ray
 MOVING = np.array([0.08, 0.45, 1.0])  # blue: the DRR
@@ -209,8 +211,7 @@ def _edges(image: NDArray, inside: NDArray, smoothing: float | None = None) -> N
 
 
 def _standardised(image: NDArray, inside: NDArray) -> NDArray:
-    deviation = image[inside].std()
-    return (image - image[inside].mean()) / (deviation if deviation > 0 else 1.0)
+    return standardised(torch.from_numpy(image), torch.from_numpy(inside)).numpy()
 
 
 def _checked(caller: str, mask: Mask | None, **images: Image) -> tuple[list[NDArray], NDArray]:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xrcore._util.conversion import as_numbers, as_tensor
-from xrcore._util.errors import XrcoreError, is_number, require
+from xrcore._util.errors import XrcoreError, is_number, require, shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +126,7 @@ class CArm:
         owner = "CArm.from_intrinsics"
         k = as_tensor(owner, "K", K, "a finite 3x3 matrix")
         if k.shape != (3, 3) or not torch.isfinite(k).all() or k[2, 2] == 0:
-            raise XrcoreError(f"{owner}: K must be a finite 3x3 matrix [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], got shape {tuple(k.shape)}")
+            raise XrcoreError(f"{owner}: K must be a finite 3x3 matrix [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], got {shown(k.tolist())}")
         k = k / k[2, 2]
         fx, fy, skew = float(k[0, 0]), float(k[1, 1]), float(k[0, 1])
         if fx <= 0 or fy <= 0:

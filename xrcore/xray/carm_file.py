@@ -177,10 +177,7 @@ def _pair(value: Any, key: str, path: Path) -> tuple[float, ...]:
 def _matrix(rows: Any, key: str, path: Path) -> list[list[float]]:
     if not isinstance(rows, list) or len(rows) != 3 or not all(isinstance(r, list) and len(r) == 3 for r in rows):
         raise XrcoreError(f"{path}: {key} must be three rows of three numbers")
-    matrix = [[_number(v, key, path) for v in row] for row in rows]
-    if matrix[2][2] == 0:
-        raise XrcoreError(f"{path}: {key} must be [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]")
-    return matrix
+    return [[_number(v, key, path) for v in row] for row in rows]
 
 
 # how each key of the geometry is read
