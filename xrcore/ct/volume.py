@@ -11,12 +11,16 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from xrcore._util.bounds import LARGEST_LENGTH
 from xrcore._util.conversion import as_tensor
 from xrcore._util.device_memory import OUT_OF_MEMORY, NoRoomError
 from xrcore._util.devices import named_device
 from xrcore._util.errors import XrcoreError, is_number, is_whole, require
 
 T = TypeVar("T")
+
+
+_SMALLEST_VOXEL = 1e-6  # mm
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,6 +65,14 @@ class Volume:
         if len(self.materials) != shape[0]:
             raise XrcoreError(f"Volume: {shape[0]} densities but {len(self.materials)} materials {self.materials}")
         matrix = grid_matrix("Volume", self.world_from_voxel)
+        near = (matrix.abs() <= LARGEST_LENGTH).all() and matrix[:3, :3].norm(dim=0).min() >= _SMALLEST_VOXEL
+        require(
+            "Volume",
+            "world_from_voxel",
+            matrix.tolist(),
+            bool(near),
+            f"within {LARGEST_LENGTH:g} mm, of voxels above {_SMALLEST_VOXEL:g} mm",
+        )
         put(self, "world_from_voxel", matrix)
         if self.isocenter is None:
             size = torch.tensor(shape[:0:-1], dtype=torch.float64)
@@ -68,6 +80,8 @@ class Volume:
         else:
             point = as_tensor("Volume", "isocenter", self.isocenter, "one point of 3 numbers in mm")
             require("Volume", "isocenter", tuple(point.shape), point.numel() == 3, "one point of 3 numbers in mm")
+            near = (point.abs() <= LARGEST_LENGTH).all()
+            require("Volume", "isocenter", point.tolist(), bool(near), f"within {LARGEST_LENGTH:g} mm of the origin")
             put(self, "isocenter", point.reshape(3))
 
     @property

@@ -10,8 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from xrcore._util.bounds import LARGEST_LENGTH, LARGEST_SIDE, is_length
 from xrcore._util.conversion import as_numbers, as_tensor
 from xrcore._util.errors import XrcoreError, is_number, require, shown
+
+_FARTHEST = 1e6  # pixels from the detector's first one to the principal point
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,16 +62,17 @@ class CArm:
         put = object.__setattr__
         for name in ("source_to_detector", "source_to_isocenter"):
             value = getattr(self, name)
-            require("CArm", name, value, is_number(value) and value > 0, "a positive length in mm")
+            require("CArm", name, value, is_length(value) and value > 0, f"a positive length in mm, at most {LARGEST_LENGTH:g}")
             put(self, name, float(value))
         put(self, "shape", _shape("CArm", self.shape))
         spacing = (self.pixel_spacing,) * 2 if is_number(self.pixel_spacing) else as_numbers(self.pixel_spacing, 2)
-        positive = spacing is not None and min(spacing) > 0
+        positive = spacing is not None and min(spacing) > 0 and all(map(is_length, spacing))
         require("CArm", "pixel_spacing", self.pixel_spacing, positive, "a positive length in mm, one number or (row, col)")
         put(self, "pixel_spacing", tuple(map(float, spacing)) if spacing else None)
         centre = ((self.shape[0] - 1) / 2, (self.shape[1] - 1) / 2)
         point = centre if self.principal_point is None else as_numbers(self.principal_point, 2)
-        require("CArm", "principal_point", self.principal_point, point is not None, "two finite numbers (row, col), in pixels")
+        near = point is not None and max(map(abs, point)) <= _FARTHEST
+        require("CArm", "principal_point", self.principal_point, near, f"two finite numbers (row, col), in pixels, at most {_FARTHEST:g}")
         put(self, "principal_point", point)
         self._reject_unit_mistakes()
 
@@ -265,7 +269,7 @@ class CArm:
 def _shape(owner: str, shape: Any) -> tuple[int, int]:
     """(rows, cols) as integers."""
     sizes = as_numbers(shape, 2)
-    whole = sizes is not None and all(n == int(n) >= 1 for n in sizes)
-    require(owner, "shape", shape, whole, "two positive whole numbers (rows, cols)")
+    whole = sizes is not None and all(LARGEST_SIDE >= n == int(n) >= 1 for n in sizes)
+    require(owner, "shape", shape, whole, f"two positive whole numbers (rows, cols), at most {LARGEST_SIDE}")
     rows, cols = sizes or (0, 0)
     return int(rows), int(cols)

@@ -10,12 +10,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from xrcore._util.bounds import LARGEST_ANGLE, LARGEST_LENGTH, is_angle, is_length
 from xrcore._util.conversion import as_numbers, as_tensor
-from xrcore._util.errors import XrcoreError, is_number, is_whole, require, shown
+from xrcore._util.errors import XrcoreError, is_whole, require, shown
 from xrcore.geometry import rigid
 from xrcore.geometry.carm import CArm
 
 NAMES = ("rx", "ry", "rz", "tx", "ty", "tz")
+_BOUNDS = torch.tensor([LARGEST_ANGLE] * 3 + [LARGEST_LENGTH] * 3, dtype=torch.float64)
 
 # C-arm axes in LPS as columns: x = patient left, y = inferior, z = posterior.
 _WORLD_FROM_CARM_AXES = ((1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, -1.0, 0.0))
@@ -49,7 +51,7 @@ class Pose:
     Raises
     ------
     XrcoreError
-        If the numbers are not six each, not finite, or given both ways.
+        If the numbers are not six each, not finite, angles beyond 3600 deg or translations beyond 100 m, or given both ways.
 
     Examples
     --------
@@ -80,7 +82,7 @@ class Pose:
         named = dict(zip(NAMES, (rx, ry, rz, tx, ty, tz), strict=True))
         if numbers is None:
             for name, value in named.items():
-                require("Pose", name, value, is_number(value), "a finite number")
+                _require_in_bounds("Pose", name, value)
             numbers = torch.tensor([list(named.values())], dtype=torch.float64)
         elif any(named.values()):
             raise XrcoreError("Pose: give six numbers or names (rx, ..., tz), not both")
@@ -90,8 +92,12 @@ class Pose:
             raise XrcoreError(f"Pose: numbers must have shape (6,) or (B, 6), got {tuple(numbers.shape)}")
         if not numbers.dtype.is_floating_point:
             numbers = numbers.double()
-        if not torch.isfinite(numbers).all():
-            raise XrcoreError(f"Pose: numbers must be finite, got {shown(numbers.tolist())}")
+        if not within_bounds(numbers):
+            if not torch.isfinite(numbers).all():
+                raise XrcoreError(f"Pose: numbers must be finite, got {shown(numbers.tolist())}")
+            for row in numbers.reshape(-1, 6).tolist():
+                for name, value in zip(NAMES, row, strict=True):
+                    _require_in_bounds("Pose", name, value)
         self.numbers = numbers.reshape(-1, 6)
 
     @classmethod
@@ -142,7 +148,9 @@ class Pose:
         limits: list[float] = []
         for name, value in (("rotation", rotation), ("translation", translation)):
             three = as_numbers(value, 3)
-            require("Pose.random", name, value, three is not None, "three finite numbers")
+            fits, largest = (is_angle, LARGEST_ANGLE) if name == "rotation" else (is_length, LARGEST_LENGTH)
+            good = three is not None and all(map(fits, three))
+            require("Pose.random", name, value, good, f"three finite numbers, at most {largest:g}")
             limits += three or ()
         return cls((2 * torch.rand(batch, 6, dtype=torch.float64, generator=generator) - 1) * torch.tensor(limits, dtype=torch.float64))
 
@@ -381,6 +389,44 @@ def require_one_pose(owner: str, name: str, pose: object) -> None:
         raise XrcoreError(f"{owner}: {name} must be one Pose, got a batch of {len(pose)}")
 
 
+def within_bounds(numbers: Float[Tensor, "*B 6"]) -> bool:
+    """Say whether numbers make poses: finite, angles within 3600 deg and translations within 100 m.
+
+    Parameters
+    ----------
+    numbers : Float[Tensor, "*B 6"]
+        (rx, ry, rz, tx, ty, tz) [deg, mm].
+
+    Returns
+    -------
+    bool
+        Whether `Pose(numbers)` is one.
+    """
+    return bool((numbers.detach().double().abs() <= _BOUNDS.to(numbers.device)).all())
+
+
+def clamped(numbers: Float[Tensor, "*B 6"]) -> Pose:
+    """Make poses of numbers that may lie beyond the bounds, on which they then come to lie.
+
+    Parameters
+    ----------
+    numbers : Float[Tensor, "*B 6"]
+        (rx, ry, rz, tx, ty, tz) [deg, mm], finite.
+
+    Returns
+    -------
+    Pose
+        Within bounds.
+    """
+    return Pose(numbers.clamp(-_BOUNDS, _BOUNDS))
+
+
+def _require_in_bounds(owner: str, name: str, value: object) -> None:
+    angle = name[0] == "r"
+    what = f"a finite number, at most {LARGEST_ANGLE:g} deg" if angle else f"a finite number, at most {LARGEST_LENGTH:g} mm"
+    require(owner, name, value, is_angle(value) if angle else is_length(value), what)
+
+
 def _inner(carm: CArm) -> Float[Tensor, "4 4"]:
     inner = torch.eye(4, dtype=torch.float64)
     inner[2, 3] = -carm.source_to_isocenter
@@ -394,6 +440,8 @@ def _frames(carm: CArm, isocenter: Point) -> tuple[Tensor, Tensor]:
     point = as_tensor("Pose", "isocenter", isocenter, "one point of 3 numbers in mm")
     if point.shape != (3,):
         raise XrcoreError(f"Pose: isocenter must be one point of 3 numbers in mm, got shape {tuple(point.shape)}")
+    if not (point.abs() <= LARGEST_LENGTH).all():
+        raise XrcoreError(f"Pose: isocenter must lie within {LARGEST_LENGTH:g} mm of the origin, got {shown(point.tolist())}")
     outer[:3, 3] = point
     return outer, _inner(carm)
 

@@ -26,6 +26,7 @@ class StopReason(StrEnum):
     NO_PROGRESS = "no more progress"
     FLAT = "the similarity does not change with the pose: does the patient's image miss the detector?"
     NOT_FINITE = "the similarity is not finite"
+    OUT_OF_BOUNDS = "the search left the bounds of poses"
 
 
 @dataclass(frozen=True, kw_only=True)

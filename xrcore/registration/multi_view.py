@@ -143,6 +143,6 @@ def _registration(
         similarity=float(values.mean()),
         similarities=tuple(values.tolist()),
         covariance=covariance_of(normal, 0),
-        stop_reason=stop_reason_of(normal, 0, bool(course.descent.converged.all())),
+        stop_reason=stop_reason_of(normal, 0, bool(course.descent.converged.all()), bool(course.descent.left.any())),
         evaluations=pyramid.evaluations,
     )

@@ -12,10 +12,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from xrcore._util.errors import XrcoreError, is_number, is_whole, require
+from xrcore._util.bounds import LARGEST_ANGLE, LARGEST_LENGTH, is_angle, is_length
+from xrcore._util.errors import XrcoreError, is_whole, require
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
+from xrcore.geometry.pose import clamped
 from xrcore.geometry.rigid import apply
 from xrcore.registration.events import Events
 from xrcore.registration.problem import Problem
@@ -65,8 +67,9 @@ class SearchBox:
     def __post_init__(self) -> None:
         for name in ("rotation", "translation"):
             value = getattr(self, name)
-            three = isinstance(value, (tuple, list)) and len(value) == 3 and all(is_number(v) and v >= 0 for v in value)
-            require("SearchBox", name, value, three, "three half-widths, not negative")
+            fits, largest = (is_angle, LARGEST_ANGLE) if name == "rotation" else (is_length, LARGEST_LENGTH)
+            three = isinstance(value, (tuple, list)) and len(value) == 3 and all(fits(v) and v >= 0 for v in value)
+            require("SearchBox", name, value, three, f"three half-widths, not negative, at most {largest:g}")
             object.__setattr__(self, name, tuple(float(v) for v in value))
         require(
             "SearchBox", "candidates", self.candidates, is_whole(self.candidates) and self.candidates >= 1, "a whole number, at least 1"
@@ -88,7 +91,8 @@ class SearchBox:
         SearchBox
             With the next seed.
         """
-        rotation, translation = (tuple(v * factor for v in widths) for widths in (self.rotation, self.translation))
+        rotation = tuple(min(v * factor, LARGEST_ANGLE) for v in self.rotation)
+        translation = tuple(min(v * factor, LARGEST_LENGTH) for v in self.translation)
         return replace(self, rotation=rotation, translation=translation, candidates=candidates, seed=self.seed + 1)  # type: ignore[arg-type]
 
     def poses(self, start: Pose) -> Pose:
@@ -102,14 +106,14 @@ class SearchBox:
         Returns
         -------
         Pose
-            `candidates` of them.
+            `candidates` of them, those beyond the bounds of poses moved there.
         """
         numbers = start.numbers.detach().double()
         if self.candidates == 1:  # the engine refuses to draw nothing
             return Pose(numbers)
         draws = torch.quasirandom.SobolEngine(6, scramble=True, seed=self.seed).draw(self.candidates - 1).double()
         box = torch.tensor([*self.rotation, *self.translation], dtype=torch.float64)
-        return Pose.cat([Pose(numbers), Pose(numbers + (2 * draws - 1) * box)])
+        return Pose.cat([Pose(numbers), clamped(numbers + (2 * draws - 1) * box)])
 
 
 def search_box(

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float64, Int32, UInt8
 from torch import Tensor
 
+from xrcore._util.bounds import LARGEST_SIDE
 from xrcore._util.errors import XrcoreError
 from xrcore.ct.volume import Volume
 
@@ -64,7 +65,7 @@ def pack(volume: Volume) -> PackedVolume:
     Raises
     ------
     XrcoreError
-        For densities that are negative or not finite, and for a grid with more words than 31 bits can count.
+        For densities that are negative or not finite, and for a grid with more words than 31 bits can count or with a side beyond 16384.
     """
     return volume.derived("packed", lambda: _pack(volume))
 
@@ -81,7 +82,7 @@ def _pack(volume: Volume) -> PackedVolume:
     materials = density.shape[0]
     planes = (materials + 1) // 2
     shape = [n + PAD_LOW + PAD_HIGH for n in volume.shape]
-    if planes * math.prod(shape) >= 2**31:
+    if planes * math.prod(shape) >= 2**31 or max(shape) > LARGEST_SIDE:
         raise XrcoreError(f"Volume: {volume} is too large for the fast renderers; read it at a coarser spacing")
     top = density.amax(dim=(1, 2, 3)).double()
     if not bool(torch.isfinite(top).all()) or bool((density.amin(dim=(1, 2, 3)) < 0).any()):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import torch
 from jaxtyping import Float
 from scipy.ndimage import maximum_filter
 from torch import Tensor
 
+from xrcore._util.code_cache import cached_njit
 from xrcore._util.errors import XrcoreError, is_number, require
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose, camera_rays
@@ -99,7 +99,7 @@ def _grid(density: np.ndarray) -> _Grid | None:
     return _Grid(values.ravel(), values.shape[::-1], start, maximum_filter(blocks, 3))
 
 
-@numba.njit(nogil=True, fastmath=True, cache=True)
+@cached_njit(_BLOCK, nogil=True, fastmath=True)
 def _march(values, nx, ny, nz, occupied, origin, directions, step, out):  # type: ignore[no-untyped-def]
     """Sum of the samples along each ray; origin [voxels], directions [voxels per mm], both from the grid's first value."""
     high = (nx - 1.0, ny - 1.0, nz - 1.0)

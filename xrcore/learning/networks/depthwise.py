@@ -10,12 +10,13 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from xrcore._util.code_cache import cached_njit
 
 
 def replace_depthwise(network: nn.Module) -> nn.Module:
@@ -122,7 +123,7 @@ def _weight_gradient(grad: Tensor, x: Tensor, stride: int, weight: Tensor) -> Te
     return torch.from_numpy(sum(sums)).permute(2, 0, 1)[:, None].to(weight.dtype)  # type: ignore[arg-type]
 
 
-@numba.njit(nogil=True, fastmath={"contract", "reassoc"}, cache=True)
+@cached_njit(nogil=True, fastmath={"contract", "reassoc"})
 def _correlate(grad, pixels, stride, out):  # type: ignore[no-untyped-def]
     """out[i, j, c] += sum over images and pixels of grad[b, y, x, c] * pixels[b, y stride + i, x stride + j, c]."""
     images, rows, cols, channels = grad.shape

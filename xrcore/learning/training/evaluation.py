@@ -13,6 +13,7 @@ from xrcore._util.device_memory import Portions
 from xrcore._util.threads import single_torch_thread
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
+from xrcore.geometry.pose import within_bounds
 from xrcore.learning.methods import Batch, Method
 from xrcore.learning.training.optimisation import half_precision
 from xrcore.learning.training.stream import DrrStream
@@ -110,7 +111,7 @@ class Evaluator:
         half = half_precision(self.method.settings.precision, self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             numbers = torch.cat([part for batch in batches for part in predicted(batch)])
-        if not torch.isfinite(numbers).all():
+        if not within_bounds(numbers):
             return Errors(math.inf, math.inf, 0.0, self.method.settings.limits)
         truth = Pose(torch.cat([batch.numbers for batch in batches]).double().cpu())
         errors = mtre(Pose(numbers), truth, self.landmarks, self.carm, self.isocenter)

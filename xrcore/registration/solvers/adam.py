@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 
 from xrcore.geometry import Pose
+from xrcore.geometry.pose import within_bounds
 from xrcore.registration.events import Events, StopReason
 from xrcore.registration.problem import Problem
 from xrcore.registration.solvers.objective import Objective, Stop
@@ -75,6 +76,8 @@ class Adam(SingleLevelSettings):
                 rate = objective.scale * 0.5 ** (i // self.step_halving)
                 unbiased = mean / (1 - _DECAY[0] ** (i + 1)), square / (1 - _DECAY[1] ** (i + 1))
                 numbers = numbers - rate * unbiased[0] / (unbiased[1].sqrt() + _EPSILON)
+                if not within_bounds(numbers):
+                    raise Stop(StopReason.OUT_OF_BOUNDS)
                 yield objective.steps[-1]
         except Stop as stop:
             reason = stop.reason

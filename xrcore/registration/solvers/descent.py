@@ -42,11 +42,15 @@ class LeastSquaresProblem(Protocol):
 
 @dataclass(frozen=True)
 class Descent:
-    """Where a batch of descents ended: poses, normal equations there, and the steps of whichever was best at the time."""
+    """Where a batch of descents ended: poses, normal equations there, and the steps of whichever was best at the time.
+
+    left: those that ended because their next step would have left the bounds of poses.
+    """
 
     pose: Pose
     normal: NormalEquations
     converged: Bool[Tensor, " B"]
+    left: Bool[Tensor, " B"]
     steps: list[Step]
 
     @property
@@ -64,7 +68,7 @@ class Descent:
             pose=self.pose[index],
             similarity=float(self.value[index]),
             covariance=covariance_of(self.normal, index),
-            stop_reason=stop_reason_of(self.normal, index, bool(self.converged[index])),
+            stop_reason=stop_reason_of(self.normal, index, bool(self.converged[index]), bool(self.left[index])),
             history=tuple(history),
         )
 
@@ -75,5 +79,5 @@ class Descent:
             return parts[0]
         value, gradient, hessian = (torch.cat([part.normal[i] for part in parts]) for i in range(3))  # type: ignore[misc]
         normal = NormalEquations(value, gradient, hessian, parts[0].normal.effective_count)
-        converged = torch.cat([part.converged for part in parts])
-        return cls(Pose.cat([part.pose for part in parts]), normal, converged, [step for part in parts for step in part.steps])
+        converged, left = torch.cat([part.converged for part in parts]), torch.cat([part.left for part in parts])
+        return cls(Pose.cat([part.pose for part in parts]), normal, converged, left, [step for part in parts for step in part.steps])

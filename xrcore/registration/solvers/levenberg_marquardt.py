@@ -6,10 +6,11 @@ Source: Levenberg 1944, Marquardt 1963; the damping schedule is Nielsen's (*Damp
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from xrcore.geometry import Pose
+from xrcore._util.errors import XrcoreError
+from xrcore.geometry import CArm, Pose
 from xrcore.registration.events import Events, Step
 from xrcore.registration.similarities.base import NormalEquations
 from xrcore.registration.solvers.descent import FIRST_DAMPING, LARGEST_STEP, Descent, LeastSquaresProblem
@@ -27,7 +28,7 @@ def descend(problem: LeastSquaresProblem, start: Pose, *, iterations: int, toler
     batch = len(pose)
     damping = torch.full((batch,), FIRST_DAMPING, dtype=torch.float64)
     growth = torch.full((batch,), 2.0, dtype=torch.float64)
-    converged = torch.zeros(batch, dtype=torch.bool)
+    converged, left = torch.zeros(batch, dtype=torch.bool), torch.zeros(batch, dtype=torch.bool)
 
     def best() -> Step:
         index = int(value.nan_to_num(nan=-torch.inf).argmax())
@@ -40,10 +41,11 @@ def descend(problem: LeastSquaresProblem, start: Pose, *, iterations: int, toler
             break
         change, predicted = step(gradient[pending], hessian[pending], damping[pending])
         here = pose[pending]
-        there = here.moved((here.twists(problem.carm) @ change.unsqueeze(-1)).squeeze(-1), problem.carm)
-        small = change.abs().amax(-1) < tolerance
+        there, beyond = _moved(here, (here.twists(problem.carm) @ change.unsqueeze(-1)).squeeze(-1), problem.carm)
+        left[pending[beyond]] = True
+        small = (change.abs().amax(-1) < tolerance) | beyond
         converged[pending[small]] = True
-        last = small & (damping[pending] < 1)  # small for want of slope, not of permission
+        last = small & ~beyond & (damping[pending] < 1)  # small for want of slope, not of permission
         pose = _replaced(pose, pending[last], there[last])
         pending, there, predicted = pending[~small], there[~small], predicted[~small]
         if len(pending) == 0:
@@ -51,20 +53,31 @@ def descend(problem: LeastSquaresProblem, start: Pose, *, iterations: int, toler
         new_value, new_gradient, new_hessian, _ = problem.normal_equations(there)
         gain = (new_value - value[pending]) / predicted.clamp_min(1e-30)
         better = gain > 0
-        took, left = pending[better], pending[~better]
+        took, stayed = pending[better], pending[~better]
         pose = _replaced(pose, took, there[better])
         value[took], gradient[took] = new_value[better], new_gradient[better]
         hessian[took] = new_hessian[better]
         damping[took] = damping[took] * torch.clamp(1 - (2 * gain[better] - 1) ** 3, 1 / 3, 2)
         growth[took] = 2.0
-        damping[left] = damping[left] * growth[left]
-        growth[left] = growth[left] * 2
-        converged[left[damping[left] > 1e6]] = True
+        damping[stayed] = damping[stayed] * growth[stayed]
+        growth[stayed] = growth[stayed] * 2
+        converged[stayed[damping[stayed] > 1e6]] = True
         if float(value.max()) > steps[-1].similarity:
             steps.append(best())
         yield steps[-1]
     steps[-1] = best()  # with the last small step
-    return Descent(pose, NormalEquations(value, gradient, hessian, count), converged, steps)
+    return Descent(pose, NormalEquations(value, gradient, hessian, count), converged, left, steps)
+
+
+def _moved(here: Pose, twist: Float[Tensor, "b 6"], carm: CArm) -> tuple[Pose, Bool[Tensor, " b"]]:
+    """The poses after the motion, and which would be beyond the bounds of poses, and stay."""
+    try:
+        return here.moved(twist, carm), torch.zeros(len(here), dtype=torch.bool)
+    except XrcoreError:
+        if len(here) == 1:
+            return here, torch.ones(1, dtype=torch.bool)
+    moved, beyond = zip(*(_moved(here[i], twist[i : i + 1], carm) for i in range(len(here))), strict=True)
+    return Pose.cat(moved), torch.cat(beyond)
 
 
 def _replaced(poses: Pose, where: Tensor, by: Pose) -> Pose:

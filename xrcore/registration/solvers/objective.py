@@ -43,8 +43,11 @@ class Objective:
         self.steps: list[Step] = []
 
     def pose(self, x: Float[Tensor, "B 6"]) -> Pose:
-        """Local variables to poses, differentiably."""
-        return Pose(self.start.numbers.expand(len(x), 6)).moved(x @ self._twists.T, self._problem.carm)
+        """Local variables to poses, differentiably; raises Stop where one is beyond the bounds of poses."""
+        try:
+            return Pose(self.start.numbers.expand(len(x), 6)).moved(x @ self._twists.T, self._problem.carm)
+        except XrcoreError:  # of numbers that are too large, or not finite
+            raise Stop(StopReason.OUT_OF_BOUNDS) from None
 
     def value(self, pose: Pose) -> Float[Tensor, " B"]:
         """Similarity of each pose; raises Stop if one is not finite or the loss target is reached."""

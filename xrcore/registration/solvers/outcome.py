@@ -29,8 +29,10 @@ def covariance_of(normal: NormalEquations, index: int) -> Float[Tensor, "6 6"] |
     return normal.covariance()[index] if _finite(normal, index) and normal.hessian[index].any() else None
 
 
-def stop_reason_of(normal: NormalEquations, index: int, converged: bool) -> StopReason:
+def stop_reason_of(normal: NormalEquations, index: int, converged: bool, left: bool) -> StopReason:
     """Why a least-squares descent ended."""
+    if left:
+        return StopReason.OUT_OF_BOUNDS
     if not _finite(normal, index):
         return StopReason.NOT_FINITE
     if not normal.hessian[index].any():

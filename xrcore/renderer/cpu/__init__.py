@@ -87,7 +87,10 @@ def _pool(threads: int, process: int) -> ThreadPoolExecutor:
 @cache
 def announce_compilation() -> None:
     """Log once that the first call compiles, unless a compiled kernel lies in numba's disk cache."""
-    folder = Path(kernels.render_bands.stats.cache_path)
+    folder = kernels.render_bands.stats.cache_path  # type: ignore[attr-defined]
+    if folder is None:
+        logger.info("compiling the CPU renderer (about 15 s) ...")
+        return
     written = Path(kernels.__file__).stat().st_mtime
-    if not any(index.stat().st_mtime > written for index in folder.glob(f"kernels.{kernels.render_bands.__qualname__}-*.nbi")):
+    if not any(index.stat().st_mtime > written for index in Path(folder).glob(f"kernels.{kernels.render_bands.__qualname__}-*.nbi")):
         logger.info("compiling the CPU renderer, once on this machine (about 15 s) ...")

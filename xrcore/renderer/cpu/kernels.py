@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from xrcore._util.code_cache import BOUNDS_CHECKED, cached_njit
 from xrcore.renderer.cpu import intrinsics
-from xrcore.renderer.cpu.code_cache import named_by
 from xrcore.renderer.cpu.intrinsics import add, bit_and, bits_to_float, load_u32, multiply, shift_left, shift_right, to_float, truncate
 from xrcore.renderer.packing import BLOCK
 
@@ -30,11 +30,16 @@ _LOW = np.int32(0xFFFF)
 _HIGH = np.int32(16)
 _ONE = np.int32(1)
 
-_options: Any = {"fastmath": True, "nogil": True, "error_model": "numpy", "boundscheck": False}
+_common: Any = {"nogil": True, "error_model": "numpy", "boundscheck": False}
+_options: Any = _common | {"fastmath": True}
+# where indices are made of floats: comparisons with what is not a number are false, as fastmath would not have it
+_careful: Any = _common | {"fastmath": {"nsz", "arcp", "contract", "afn", "reassoc"}}
 
 
 @njit(inline="always", **_options)
 def _corners(words, index, row):
+    if BOUNDS_CHECKED and (index < 0 or index + row + 1 >= len(words)):
+        raise IndexError("a ray reads outside the grid")
     below = add(index, row)
     return load_u32(words, index), load_u32(words, add(index, _ONE)), load_u32(words, below), load_u32(words, add(below, _ONE))
 
@@ -133,7 +138,21 @@ def _march_with_gradient(words, start, slice_step, row_step, count, u0, du, v0, 
     sums[1, 4] = kfv1
 
 
-@njit(inline="always", **_options)
+@njit(inline="always", **_careful)
+def _voxel(x, top):
+    """Index in 0..top of a coordinate, whatever it is."""
+    if not x > 0.0:
+        return 0
+    return int(x) if x < top else top
+
+
+@njit(inline="always", **_careful)
+def _within(x, top):
+    """Whether a coordinate, rounded down, is an index whose next one the padded grid or its guard still has."""
+    return x > -1.0 and x < top
+
+
+@njit(inline="always", **_careful)
 def _dominant(d0, d1, d2):
     a0, a1, a2 = abs(d0), abs(d1), abs(d2)
     if a0 >= a1 and a0 >= a2:
@@ -141,7 +160,7 @@ def _dominant(d0, d1, d2):
     return 1 if a1 >= a2 else 2
 
 
-@njit(inline="always", **_options)
+@njit(inline="always", **_careful)
 def _narrow(first, last, origin, slope, center, upper):
     """Slices k in [first, last] where 0 <= origin + (k - center) * slope <= upper."""
     if abs(slope) < 1e-12:
@@ -153,7 +172,7 @@ def _narrow(first, last, origin, slope, center, upper):
     return max(first, min(a, b)), min(last, max(a, b))
 
 
-@njit(**_options)
+@njit(**_careful)
 def _body_range(occupied, size, ray, axis, first, last):
     """First and last slice at which the ray's neighbourhood holds anything; (0, -1) when it never does."""
     begin, end = 0, -1
@@ -161,9 +180,9 @@ def _body_range(occupied, size, ray, axis, first, last):
     k = first
     while k <= last:
         t = (k - ray[axis]) / ray[3 + axis]
-        x = min(max(int(a + t * ray[3]), 0), size[0] - 1) // BLOCK
-        y = min(max(int(b + t * ray[4]), 0), size[1] - 1) // BLOCK
-        z = min(max(int(c + t * ray[5]), 0), size[2] - 1) // BLOCK
+        x = _voxel(a + t * ray[3], size[0] - 1) // BLOCK
+        y = _voxel(b + t * ray[4], size[1] - 1) // BLOCK
+        z = _voxel(c + t * ray[5], size[2] - 1) // BLOCK
         if occupied[z, y, x]:
             if end < begin:
                 begin = k
@@ -228,7 +247,7 @@ def _expose(area, count, line_weights, line_mu, intensity, slope):
         intensity[i] = -math.log(intensity[i])
 
 
-@njit(inline="always", **_options)
+@njit(inline="always", **_careful)
 def _direction(view, x, y):
     return (
         view[0, 0] * x + view[0, 1] * y + view[0, 2],
@@ -237,7 +256,7 @@ def _direction(view, x, y):
     )
 
 
-@njit(**_options)
+@njit(**_careful)
 def _search(occupied, size, view, xs, y, first_col, last_col, begin, end):
     """Fill begin, end (planes,) with the slices between which a segment of rays meets the body; all of them if unsure."""
     planes = occupied.shape[0]
@@ -284,8 +303,7 @@ def _twist_row(view, x, y, axis, ju, jv, d, gu, gku, gv, gkv, whole, row):
         row[3 + j] = ((du - mu * da) * gku + (dv - mv * da) * gkv - da * whole) / along
 
 
-@njit(cache=True, **_options)  # and all it calls with it
-@named_by(intrinsics, BLOCK)
+@cached_njit(intrinsics, BLOCK, **_careful)  # and all it calls with it
 def render_bands(
     words_zyx,
     words_zxy,
@@ -354,15 +372,23 @@ def render_bands(
                 first, last = _narrow(first, last, origin[ju], mu, origin[axis], float(size[ju] - 2))
                 first, last = _narrow(first, last, origin[jv], mv, origin[axis], float(size[jv] - 2))
                 centimetres = math.sqrt(x * x + y * y + 1.0) / abs(along) * 0.1  # between two slices
+                # also what keeps every index in the grid: not so for a number that is none
+                low, high = 1, 0
+                if first >= 1.0 and last >= first and last <= float(size[axis] - 3):
+                    low, high = math.ceil(first), math.floor(last)
+                else:
+                    centimetres = 0.0
                 for plane in range(planes):
-                    k0 = max(math.ceil(first), begin[plane])
-                    k1 = min(math.floor(last), end[plane])
+                    k0 = max(low, begin[plane])
+                    k1 = min(high, end[plane])
                     # whole vectors: some more air costs less than a scalar remainder
-                    k1 = min(math.floor(last), k0 + (k1 - k0 + _LANES) // _LANES * _LANES - 1)
+                    k1 = min(high, k0 + (k1 - k0 + _LANES) // _LANES * _LANES - 1)
+                    u0 = np.float32(max(origin[ju] + (k0 - origin[axis]) * mu, 0.0))
+                    v0 = np.float32(max(origin[jv] + (k0 - origin[axis]) * mv, 0.0))
+                    u1, v1 = u0 + np.float32(k1 - k0) * np.float32(mu), v0 + np.float32(k1 - k0) * np.float32(mv)
+                    top_u, top_v = float(size[ju] - 1), float(size[jv] - 1)
                     sums[:] = np.float32(0)
-                    if k1 >= k0:
-                        u0 = np.float32(max(origin[ju] + (k0 - origin[axis]) * mu, 0.0))
-                        v0 = np.float32(max(origin[jv] + (k0 - origin[axis]) * mv, 0.0))
+                    if k1 >= k0 and _within(u0, top_u) and _within(u1, top_u) and _within(v0, top_v) and _within(v1, top_v):
                         start = np.int32(plane * plane_words + k0 * slice_steps[axis])
                         hop, drop = np.int32(slice_steps[axis]), np.int32(row_steps[axis])
                         words = words_zxy if axis == 0 else words_zyx

@@ -124,6 +124,12 @@ def _body(occupied, first, last, px, py, pz, mx, my, mz, center, nx, ny, nz, BLO
 
 
 @triton.jit
+def _inside(low, first, last, high):
+    """Whether both ends of a run are above `low` and below `high`: not so for a number that is none."""
+    return (first > low) & (first < high) & (last > low) & (last < high)
+
+
+@triton.jit
 def _along(axis, x, y, z):
     """The component of each lane's own axis."""
     return tl.where(axis == 0, x, tl.where(axis == 1, y, z))
@@ -222,10 +228,11 @@ def render(
 
     # slices inside the grid and between source and detector
     detector = source + depth * along
+    na, nu, nv = _along(axis, nx, ny, nz), _along(u_axis, nx, ny, nz), _along(v_axis, nx, ny, nz)
     first = tl.maximum(1.0, tl.minimum(source, detector))
-    last = tl.minimum(_along(axis, nx, ny, nz) - 3.0, tl.maximum(source, detector))
-    first, last = _narrow(first, last, pu, mu, pa, _along(u_axis, nx, ny, nz) - 2.0)
-    first, last = _narrow(first, last, pv, mv, pa, _along(v_axis, nx, ny, nz) - 2.0)
+    last = tl.minimum(na - 3.0, tl.maximum(source, detector))
+    first, last = _narrow(first, last, pu, mu, pa, nu - 2.0)
+    first, last = _narrow(first, last, pv, mv, pa, nv - 2.0)
     last = tl.where((r < rows) & (c < cols), last, first - 1.0)
 
     plane_words = nx * ny * nz
@@ -241,9 +248,13 @@ def render(
     for plane in tl.static_range(PLANES):
         begin, end = _body(occupied + plane * map_size, first, last, px, py, pz, mx, my, mz, pa, nx, ny, nz, BLOCK, STRIDE)
         k0 = tl.ceil(begin)
-        count = tl.maximum(tl.floor(end) - k0 + 1.0, 0.0).to(tl.int32)
+        k1 = tl.floor(end)
         u0 = tl.maximum(pu + (k0 - pa) * mu, 0.0)
         v0 = tl.maximum(pv + (k0 - pa) * mv, 0.0)
+        # what keeps every index in the grid, however large or small the numbers that came
+        safe = _inside(0.5, k0, k1, na - 2.5) & (k1 >= k0)
+        safe = safe & _inside(-1.0, u0, u0 + (k1 - k0) * mu, nu - 1.0) & _inside(-1.0, v0, v0 + (k1 - k0) * mv, nv - 1.0)
+        count = tl.where(safe, k1 - k0 + 1.0, 0.0).to(tl.int32)
         start = grid + plane * plane_words + k0.to(tl.int32) * hop
         f0, fu0, kfu0, fv0, kfv0, f1, fu1, kfu1, fv1, kfv1 = _march(words, start, hop, drop, count, u0, mu, v0, mv, JACOBIAN, UNROLL)
         lead = k0 - source  # slices from the source to the first one

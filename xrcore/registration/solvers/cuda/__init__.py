@@ -9,11 +9,12 @@ Euler angle is needed on the way.
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from xrcore._util.delayed_flag import DelayedFlag
 from xrcore._util.devices import on, on_device
+from xrcore._util.errors import XrcoreError
 from xrcore.geometry import CArm, Pose
 from xrcore.registration.events import Events, Step
 from xrcore.registration.problem import Problem
@@ -37,15 +38,16 @@ def descend(problem: Problem, start: Pose, *, iterations: int, tolerance: float,
     ended, log = everything[: state.numel()].view(batch, -1), everything[state.numel() :].view(-1, batch, kernel.LOGGED)
 
     climbed, values = _climb(log)
-    poses = _poses(torch.cat([ended[:, kernel.CURRENT : kernel.CURRENT + 12], climbed]), carm, isocenter)
-    pose, value = poses[:batch], ended[:, kernel.VALUE]
+    pose, left = _poses(ended[:, kernel.CURRENT : kernel.CURRENT + 12], carm, isocenter, start)
+    met, beyond = _poses(climbed, carm, isocenter, start[:1])
+    value = ended[:, kernel.VALUE]
     change = torch.linalg.solve(basis, pose.twists(carm))  # of the variables by the six numbers
     gradient = (change.mT @ ended[:, kernel.GRADIENT : kernel.GRADIENT + 6].unsqueeze(-1)).squeeze(-1)
     hessian = change.mT @ ended[:, kernel.HESSIAN : kernel.HESSIAN + 36].view(batch, 6, 6) @ change
-    steps = [Step(level=level, pose=poses[batch + n], similarity=v) for n, v in enumerate(values)]
+    steps = [Step(level=level, pose=met[n], similarity=v) for n, v in enumerate(values) if not beyond[n]]
     best = int(value.nan_to_num(nan=-torch.inf).argmax())
     steps[-1] = Step(level=level, pose=pose[best], similarity=float(value[best]))  # with the last small step
-    return Descent(pose, NormalEquations(value, gradient, hessian, count), ended[:, kernel.CONVERGED] != 0, steps)
+    return Descent(pose, NormalEquations(value, gradient, hessian, count), ended[:, kernel.CONVERGED] != 0, left, steps)
 
 
 def iterate(
@@ -99,15 +101,26 @@ def iterate(
             converged = flag.all(state[:, kernel.CONVERGED])
         if report and i > 0:
             climbed, values = _climb(log[: i + 1].cpu())
-            yield Step(level=level, pose=_poses(climbed[-1:], carm, volume.isocenter), similarity=values[-1])
+            met, beyond = _poses(climbed[-1:], carm, volume.isocenter, start[:1])
+            if not beyond.any():
+                yield Step(level=level, pose=met, similarity=values[-1])
         if converged:
             break
     return state, log[: i + 1], count
 
 
-def _poses(matrices: Float[Tensor, "n 12"], carm: CArm, isocenter: Tensor) -> Pose:
+def _poses(matrices: Float[Tensor, "n 12"], carm: CArm, isocenter: Tensor, instead: Pose) -> tuple[Pose, Bool[Tensor, " n"]]:
+    """The poses of transforms, and which lie beyond the bounds of poses: in their place is another, one for all or one for each."""
     last = matrices.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(len(matrices), 1, 4)
-    return Pose.from_world_from_camera(torch.cat([matrices.view(-1, 3, 4), last], 1), carm, isocenter)
+    whole = torch.cat([matrices.reshape(-1, 3, 4), last], 1)
+    try:
+        return Pose.from_world_from_camera(whole, carm, isocenter), torch.zeros(len(matrices), dtype=torch.bool)
+    except XrcoreError:
+        if len(matrices) == 1:
+            return instead, torch.ones(1, dtype=torch.bool)
+    parts = [_poses(row[None], carm, isocenter, instead[min(i, len(instead) - 1)]) for i, row in enumerate(matrices)]
+    poses, beyond = zip(*parts, strict=True)
+    return Pose.cat(poses), torch.cat(beyond)
 
 
 def _climb(log: Float[Tensor, "n B 14"]) -> tuple[Float[Tensor, "m 12"], list[float]]:
