@@ -12,6 +12,7 @@ import torch
 from scipy.optimize import minimize
 from torch.testing import assert_close
 
+from xrcore._util.bounds import LARGEST_LENGTH
 from xrcore._util.errors import XrcoreError
 from xrcore.geometry import CArm, Pose, rigid
 from xrcore.registration.events import StopReason, finish
@@ -196,6 +197,29 @@ def test_stops_where_the_slope_is_not_finite(method):
         assert search(Cliff(peak=0.5), tuned(method)).stop_reason == StopReason.NOT_FINITE
     else:  # asks for no slope
         assert search(Cliff(peak=0.5), tuned(method)).stop_reason != StopReason.NOT_FINITE
+
+
+def bowl_beyond_bounds() -> tuple[Bowl, Pose]:
+    """With its bottom at a translation that no pose has, and a start just short of that."""
+    bowl = Bowl(peak=0.5)
+    bowl.centre = torch.tensor([0.0, 0, 0, LARGEST_LENGTH + 60, 0, 0], dtype=torch.float64)
+    bowl.a = torch.diag(bowl.a.diagonal())
+    return bowl, Pose(tx=LARGEST_LENGTH - 1)
+
+
+@every_search
+def test_stops_where_it_leaves_the_bounds_of_poses(method):
+    bowl, start = bowl_beyond_bounds()
+    result = finish(tuned(method).search(bowl, start))
+    assert result.stop_reason == StopReason.OUT_OF_BOUNDS
+    assert result.similarity >= float(bowl.value(start))
+
+
+def test_gauss_newton_stops_where_it_leaves_the_bounds_of_poses():
+    bowl, start = bowl_beyond_bounds()
+    descent = finish(descend(bowl, Pose.cat([start, Pose(tx=LARGEST_LENGTH - 200)]), iterations=30, tolerance=0.01))
+    assert [descent.outcome(i, ()).stop_reason for i in range(2)] == [StopReason.OUT_OF_BOUNDS] * 2
+    assert (descent.pose.numbers[:, 3] > LARGEST_LENGTH - 61).all()  # the other one came close first
 
 
 def test_cma_es_renders_populations_as_batches():

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import scenes as case
 import torch
+from common import scenes as case
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
+from xrcore._util.bounds import LARGEST_LENGTH
 from xrcore._util.device_memory import OUT_OF_MEMORY, Portions
 from xrcore.beam import Beam
 from xrcore.geometry import Pose, rigid
 from xrcore.metrics import mtre
-from xrcore.registration.events import Step, finish
+from xrcore.registration.events import Step, StopReason, finish
 from xrcore.registration.pipeline import register
 from xrcore.registration.problem import Problem
 from xrcore.registration.refinement import refine
@@ -67,6 +69,17 @@ def test_it_goes_where_the_processor_goes():
     assert ours.evaluations <= 2 * 6
     # the similarity that it reports is the one of the pose that it reports, but for a last small step
     assert_close(ours.value(there.pose).double(), there.value, atol=1e-3, rtol=0)
+
+
+def test_it_stops_where_it_leaves_the_bounds_of_poses():
+    shift = LARGEST_LENGTH - 3 - float(TRUTH.numbers[0, 3])
+    far = replace(BODY, isocenter=BODY.isocenter - torch.tensor([shift + 5, 0, 0], dtype=torch.float64))  # the truth lies beyond
+    ours = Problem(XRAY, far.to(WHERE), Beam(), "zncc", pixels=16)
+    start = Pose(TRUTH.numbers.double() + torch.tensor([0, 0, 0, shift - 6, 0, 0]))
+    seen: list[Step] = []
+    there = finish(cuda.descend(ours, start, iterations=5, tolerance=0.1), seen.append)
+    assert there.outcome(0, there.steps).stop_reason == StopReason.OUT_OF_BOUNDS
+    assert {step.pose.numbers.isfinite().all().item() for step in (*seen, *there.steps)} == {True}
 
 
 def test_normal_equations_are_by_the_six_numbers_of_where_it_ended():

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import scenes as case
 import torch
+from common import scenes as case
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_renderer import MONO, VIEWS, detector, grid, in_double, patient, relative_error, water, world_rays
