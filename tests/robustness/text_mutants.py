@@ -16,7 +16,7 @@ import torch
 from companion.datasets.manifest import load_manifest, manifest_path
 from xrcore import CArm, XrcoreError
 from xrcore.learning.models.tensors import read_json, read_tensors, write_pair
-from xrcore.registration.files import read_pose
+from xrcore.registration.registration_files import read_pose
 from xrcore.xray import read_carm, write_carm
 
 CARM = CArm(source_to_detector=1200, source_to_isocenter=700, shape=(12, 10), pixel_spacing=1.5)

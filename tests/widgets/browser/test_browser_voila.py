@@ -32,3 +32,8 @@ def test_voila_serves_living_instruments(browser, tmp_path, keep):
         page.wait_for_timeout(2000)
         page.screenshot(path=keep / "voila.png")
         page.close()
+
+
+def test_make_explore_keeps_others_out():
+    recipe = (REPOSITORY / "Makefile").read_text(encoding="utf-8").split("\nexplore:")[1].splitlines()[1]
+    assert "--token" in recipe.split()  # without it anybody on the machine may drive the page
