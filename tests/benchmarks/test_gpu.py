@@ -9,7 +9,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import gpu
+import gpu_precision
 import pytest
+import tables
 import torch
 from common import scenes
 from common.rows import Figure, Row, as_table, missing
@@ -65,6 +67,13 @@ def test_a_part_that_fails_leaves_a_note_and_the_others_are_measured():
     assert (a["median"], c["median"]) == (1.0, 2.0)
     assert (b["median"], b["note"]) == (None, "OutOfMemoryError: no memory left")
     assert (d["median"], d["note"]) == (None, "left out by its part")
+
+
+def test_an_absent_peer_is_said(monkeypatch):
+    monkeypatch.setattr(nanodrr, "installed", lambda: None)
+    table = gpu.measure_parts(Clock(), TINY, parts=gpu.PARTS[1:2])
+    assert len(missing(table)) == len(table)
+    assert "nanodrr is not installed" in table[0]["note"]
 
 
 def test_aims_are_met_or_not():
@@ -165,6 +174,19 @@ def test_no_gpu_writes_empty_rows_but_never_over_figures(tmp_path, monkeypatch, 
     gpu.main()
     assert "is left as it is" in capsys.readouterr().err
     assert json.loads((tmp_path / "gpu.json").read_text()) == kept
+
+
+@interpreted
+def test_precision_is_written_beside_it(tmp_path, monkeypatch):
+    rows = precision([(8, 8)], torch.device("cpu"), body=8.0)
+    monkeypatch.setattr(gpu_precision, "precision", lambda *_, **__: rows)
+    monkeypatch.setattr(sys, "argv", ["gpu_precision.py", "--out", str(tmp_path / "gpu_precision")])
+    gpu_precision.main()
+    kept = json.loads((tmp_path / "gpu_precision.json").read_text())
+    assert kept["table"] == rows
+    assert kept["note"] == gpu_precision.INTERPRETED
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    assert f"| {KERNEL} | {rows[0]['image, relative']:.0e} |" in tables.gpu_precision()
 
 
 def test_a_gpu_is_described_where_there_is_one():

@@ -161,9 +161,36 @@ def test_runs_where_gradients_are_switched_off(method, xray, volume):
     assert not result.pose.numbers.requires_grad
 
 
-def test_gauss_newton_is_content_with_less_on_coarse_levels():
-    settings = GaussNewton(levels=LEVELS, tolerance=0.03)
-    assert [settings.tolerance_at(level) for level in LEVELS] == [pytest.approx(0.06), 0.03]
+def test_gauss_newton_is_content_with_less_on_coarse_levels(xray, volume):
+    def coarse_steps(levels: tuple[Level, ...], tolerance: float) -> list[Pose]:
+        history = refine(xray, volume, START, GaussNewton(levels=levels, tolerance=tolerance), BEAM).history
+        return [step.pose for step in history if step.level == 0]
+
+    coarse, fine = LEVELS[0], replace(LEVELS[1], spacing=1.0)
+    both = coarse_steps((coarse, fine), 0.03)
+    assert both == coarse_steps((coarse,), 16 * 0.03)
+    assert len(both) < len(coarse_steps((coarse,), 0.03))
+
+
+def test_steps_closed_before_the_first_never_begin(xray, volume):
+    class Asks(ZNCC):
+        def fit(self, fixed, mask):
+            fits.append(torch.get_num_threads())
+            return super().fit(fixed, mask)
+
+    fits: list[int] = []
+    before = torch.get_num_threads()
+    steps = refine_steps(xray, volume, START, brief("gauss-newton").with_similarity(Asks()), BEAM)
+    steps.close()
+    with pytest.raises(StopIteration):
+        next(steps)
+    assert fits == []
+    assert torch.get_num_threads() == before
+
+
+def test_a_refinement_counts_only_its_own_images(xray, volume):
+    first, second = (refine(xray, volume, START, brief("lbfgs"), BEAM) for _ in range(2))
+    assert 0 < first.evaluations == second.evaluations
 
 
 def test_refinements_in_a_row(xray, volume):
