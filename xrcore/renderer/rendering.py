@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -144,9 +144,9 @@ def _by_beam(draw: Callable[[Pose, Any], T], pose: Pose, beam: Beam | Sequence[B
     """
     if beam is None or isinstance(beam, Beam):
         return draw(pose, Beam() if beam is None else beam)
-    several = isinstance(beam, Sequence) and all(isinstance(one, Beam) for one in beam)
+    beams = list(beam) if isinstance(beam, Iterable) else []
+    several = isinstance(beam, Iterable) and all(isinstance(one, Beam) for one in beams)
     require("render", "beam", beam, several, "a Beam, or one for each pose")
-    beams = list(beam)
     if len(beams) != len(pose):
         raise XrcoreError(f"render: {len(beams)} beams for {len(pose)} poses; give one, or one for each pose")
     groups = [[i for i, one in enumerate(beams) if one == kind] for kind in dict.fromkeys(beams)]
