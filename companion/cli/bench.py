@@ -1,4 +1,4 @@
-"""`xrcore bench`."""
+"""The command `xrcore bench`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`xrcore data list|fetch|verify`."""
+"""The command `xrcore data list|fetch|verify`."""
 
 from __future__ import annotations
 

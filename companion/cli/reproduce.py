@@ -1,4 +1,4 @@
-"""`xrcore reproduce`."""
+"""The command `xrcore reproduce`."""
 
 from __future__ import annotations
 

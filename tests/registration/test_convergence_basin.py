@@ -13,7 +13,7 @@ from xrcore._util.errors import XrcoreError
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
 from xrcore.registration.convergence_basin import ConvergenceBasin, measure_convergence_basin
-from xrcore.registration.search import leaders
+from xrcore.registration.search import index_of_duplicate
 from xrcore.renderer import render
 from xrcore.xray import Xray
 
@@ -76,7 +76,7 @@ def test_the_measured_range_ends_at_the_first_loss_on_each_side():
 
 def test_what_lies_close_follows_the_first():
     places = torch.tensor([0.0, 3, 10, 5.5, 9, 1])[:, None, None].expand(-1, 8, 3) / 3**0.5
-    assert leaders(places, 4.0).tolist() == [0, 0, 2, 3, 2, 0]
+    assert index_of_duplicate(places, 4.0).tolist() == [0, 0, 2, 3, 2, 0]
 
 
 def test_only_least_squares_can_be_descended():

@@ -1,4 +1,4 @@
-"""Write files and folders whole or not at all."""
+"""Write files and folders atomically."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def check_writable(folder: str | os.PathLike[str]) -> None:
 
 @contextmanager
 def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Write a file that appears whole or not at all, also where the program is killed.
+    """Write a file atomically: it appears complete or not at all, even if the program is killed.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Choose the device that work runs on, the processor or a GPU."""
+"""Choose the device that work runs on, the CPU or a GPU."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def triton_installed() -> bool:
 
 
 def kernel_obstacle(device: torch.device) -> str:
-    """Why our kernels cannot run on this GPU, or nothing."""
+    """Why the Triton kernels cannot run on this GPU, or an empty text."""
     if not triton_installed():
         return "Triton is not installed; pip install -e '.[gpu]'"
     try:
@@ -60,7 +60,7 @@ def _launch_fails(device: torch.device) -> str:
 
 
 def named_device(name: str | torch.device, work: str = "", *, always_log: bool = False) -> torch.device:
-    """The device of that name; "auto" is a GPU with all that xrcore needs on it, or else the processor.
+    """The device of that name; "auto" is a GPU with all that xrcore needs on it, or else the CPU.
 
     In a process of a team (torchrun) "cuda" is the one of its own. work: such as "training"; with it, "auto" logs in one line
     what was chosen and why: where there was a choice, once for each line; or always_log.
@@ -126,7 +126,7 @@ def on(device: torch.device) -> AbstractContextManager[object]:
 
 
 def on_device(table: NDArray, device: torch.device) -> Tensor:
-    """A small table of the processor's as a tensor there, without waiting.
+    """Transfer a small table from the CPU to a device without synchronisation.
 
     `torch.tensor(..., device=...)` and a plain `.to` wait until all work under way on a GPU is done, and a copy from ordinary memory may.
     From pinned memory it is put in the queue; torch keeps that memory until it was read.

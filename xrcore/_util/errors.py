@@ -1,4 +1,4 @@
-"""The one exception a user is meant to read, and the checks that raise it."""
+"""XrcoreError, the error for users, and the checks that raise it."""
 
 from __future__ import annotations
 

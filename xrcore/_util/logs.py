@@ -1,4 +1,4 @@
-"""Remarks while working: the logger "xrcore", of which only warnings are printed unless a program asks for more."""
+"""The logger "xrcore"; only warnings are printed by default."""
 
 from __future__ import annotations
 

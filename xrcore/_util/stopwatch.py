@@ -11,7 +11,7 @@ _MARKS = 64  # pairs of events that a stopwatch keeps before it reads them
 
 
 class Stopwatch:
-    """Seconds spent inside `with stopwatch:`, on a GPU those that its own queue took, which the processor does not wait for."""
+    """Seconds spent inside `with stopwatch:`, on a GPU the time of its own queue, without synchronisation."""
 
     def __init__(self, device: torch.device) -> None:
         self._on_gpu = device.type == "cuda"

@@ -1,4 +1,4 @@
-"""The commands, gathered. Everything heavy is imported inside them, so that `--help` is immediate."""
+"""The command line application. Commands import heavy packages when called, so that `--help` is immediate."""
 
 from __future__ import annotations
 

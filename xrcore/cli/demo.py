@@ -1,4 +1,4 @@
-"""`xrcore demo`."""
+"""The command `xrcore demo`."""
 
 from __future__ import annotations
 

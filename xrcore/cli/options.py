@@ -1,4 +1,4 @@
-"""What several commands share: their options, and reading what they name."""
+"""Shared options of the commands, and functions that read the files they name."""
 
 from __future__ import annotations
 
@@ -48,6 +48,6 @@ def load_carm(path: Path | None) -> CArm:
 
 
 def tell(notes: tuple[str, ...]) -> None:
-    """Log remarks, one a line; `main` shows them on stderr."""
+    """Log remarks, one per line; `main` shows them on stderr."""
     for note in notes:
         logger.info(" ".join(note.split()))

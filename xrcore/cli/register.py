@@ -1,4 +1,4 @@
-"""`xrcore register`."""
+"""The command `xrcore register`."""
 
 from __future__ import annotations
 

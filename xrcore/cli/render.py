@@ -1,4 +1,4 @@
-"""`xrcore render`."""
+"""The command `xrcore render`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How results look in a terminal: plain, aligned text."""
+"""Format results for a terminal as plain, aligned text."""
 
 from __future__ import annotations
 

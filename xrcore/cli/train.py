@@ -1,4 +1,4 @@
-"""`xrcore train`."""
+"""The command `xrcore train`."""
 
 from __future__ import annotations
 

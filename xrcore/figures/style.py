@@ -1,4 +1,4 @@
-"""What the figures share: colours that the colour-blind tell apart, an empty figure, plain axes, log scales."""
+"""Shared style of the figures: colours that the colour-blind distinguish, an empty figure, plain axes, log scales."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Geometry enters once, as `(CArm, Pose)`; no other module builds a rotation matrix."""
+"""All imaging geometry is expressed by CArm and Pose."""
 
 from xrcore.geometry import rigid
 from xrcore.geometry.carm import CArm

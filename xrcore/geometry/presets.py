@@ -1,4 +1,4 @@
-"""C-arms that go by a name."""
+"""Named C-arms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measuring a registration: errors of a pose against the truth, and likeness of two images."""
+"""Measures of a registration: errors of a pose against the truth, and similarity of two images."""
 
 from xrcore.metrics.image_measures import css, likeness, ncc, ssim, standardised
 from xrcore.metrics.pose_measures import mpd, mtre, pose_error, success_rate

@@ -1,4 +1,4 @@
-"""How alike two images are."""
+"""Measures of the similarity of two images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far an estimated pose is from the true one."""
+"""Errors of an estimated pose against the true one."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from xrcore.registration.solvers.gauss_newton import GaussNewton
 from xrcore.registration.solvers.lbfgs import LBFGS
 from xrcore.registration.solvers.powell import Powell
 from xrcore.registration.verify import failed_checks, gather_evidence
-from xrcore.registration.view_pyramid import ViewLevel, ViewSettings, around, shadow
+from xrcore.registration.view_pyramid import ViewLevel, ViewSettings, crop_to_body, visible_region
 
 __all__ = [
     "CMAES",
@@ -54,7 +54,7 @@ __all__ = [
     "ViewLevel",
     "ViewSettings",
     "ViewsRegistration",
-    "around",
+    "crop_to_body",
     "failed_checks",
     "gather_evidence",
     "measure_convergence_basin",
@@ -67,7 +67,7 @@ __all__ = [
     "register",
     "register_steps",
     "register_views",
-    "shadow",
     "shrink",
+    "visible_region",
     "write_registration",
 ]

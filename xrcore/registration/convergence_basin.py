@@ -1,4 +1,4 @@
-"""Measure the convergence basin of Levenberg-Marquardt starts, beside the capture range that a similarity's profile promises."""
+"""Measure the convergence basin of Levenberg-Marquardt, for comparison with the capture range of a similarity's profile."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from xrcore.registration.events import WorkClock, finish, working
 from xrcore.registration.presets import COARSE_SEARCH
 from xrcore.registration.pyramid import XrayPyramid
 from xrcore.registration.refinement import check_images
-from xrcore.registration.search import corners, leaders
+from xrcore.registration.search import corners, index_of_duplicate
 from xrcore.registration.similarity_profiles import REACH, check_lines, evenly
 from xrcore.registration.solvers.descent import Descent
 from xrcore.registration.solvers.gauss_newton import GaussNewton
@@ -145,12 +145,12 @@ def measure_convergence_basin(
         nonlocal follows
         order = descent.order()
         places = apply(descent.pose[order].camera_from_world(xray.carm, volume.isocenter), points)
-        leader = leaders(places, _SAME * settings.levels[level].spacing)
+        leader = index_of_duplicate(places, _SAME * settings.levels[level].spacing)
         kept, group = leader.unique(return_inverse=True)
         follows = torch.empty_like(order).index_copy(0, order, group)[follows]
         return descent.pose[order[kept]]
 
-    course = finish(working(pyramid.descend(starts, narrow=merged), WorkClock()))
+    course = finish(working(pyramid.descend(starts, choose=merged), WorkClock()))
     ended, there = (apply(p.camera_from_world(xray.carm, volume.isocenter), points) for p in (course.poses[follows], target))
     distance = (ended - there).norm(dim=-1).mean(-1).reshape(6, samples).numpy()
     return ConvergenceBasin(center.detach(), target.detach(), similarity, offsets, distance, near, pyramid.evaluations)

@@ -1,4 +1,4 @@
-"""What a registration reports while it works, and how the generators that report are run."""
+"""Progress events of a registration, and functions that run the generators that yield them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from xrcore.geometry import Pose
 
 
 class StopReason(StrEnum):
-    """Why a search for a pose ended; equal to its words."""
+    """Why a search for a pose ended; each member equals its text."""
 
     TARGET = "loss target reached"
     SMALL_STEP = "step below tolerance"
@@ -67,7 +67,7 @@ Events = Generator[Event, None, Result]  # what reports while it works; its retu
 
 
 class WorkClock:
-    """Seconds that generators worked; stands still while their consumer has the word."""
+    """Timer paused while the caller processes an event."""
 
     def __init__(self) -> None:
         self._counted = 0.0
@@ -84,13 +84,13 @@ class WorkClock:
 
 
 def stage(description: str) -> Stage:
-    """Log the beginning of a part of the work, and make its event."""
+    """Log the beginning of a part of the work, and return its event."""
     logger.debug(description)
     return Stage(description)
 
 
 def working(events: Events[Result], clock: WorkClock) -> Events[Result]:
-    """Run a generator of events with one torch thread, without gradients, and with the clock running, none of which its consumer notices.
+    """Run a generator of events with one torch thread, without gradients, and with the clock running; none of this affects the caller.
 
     A step that is worse than the best of its level so far, as of a second descent there, is replaced by that one.
     """

@@ -126,14 +126,14 @@ def _registration(
     pyramid = ViewPyramid(views, volume, beam, settings)
     poses = pyramid.best(poses, settings.survivors[0], pyramid.whole(0))
 
-    def narrow(level: int, descent: Descent) -> Pose:
+    def choose(level: int, descent: Descent) -> Pose:
         following = level + 1
         if following not in pyramid.levels:
             return pyramid.best(descent.pose, 1, pyramid.problem(level, descent.pose))
         keep = settings.survivors[min(following, len(settings.survivors) - 1)]
         return pyramid.best(descent.pose, keep, pyramid.problem(following, descent.pose))
 
-    course = yield from pyramid.descend(poses, narrow=narrow)
+    course = yield from pyramid.descend(poses, choose=choose)
     best = course.poses
     final = pyramid.problem(pyramid.levels[-1], best)
     values, normal = final.values(best)[0], final.normal_equations(best)

@@ -1,4 +1,4 @@
-"""register: where was this X-ray taken from?  Start -> search and refine -> verify -> search wider when in doubt."""
+"""The steps of `register`: start, search, refine, verify, and wider searches until a trusted result is found."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def register_steps(
 
 @dataclass(frozen=True)
 class _Task:
-    """What is registered, and how."""
+    """Inputs of a registration."""
 
     xray: Xray
     volume: Volume

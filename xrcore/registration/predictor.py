@@ -1,4 +1,4 @@
-"""What `register` asks of a model that predicts poses."""
+"""Predictor: the interface of a model that predicts poses for `register`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from xrcore.xray.image import Xray
 
 @runtime_checkable
 class Predictor(Protocol):
-    """What `register` asks of a model; `xrcore.PoseRegressor` is one.
+    """Interface of a model that predicts poses; `xrcore.PoseRegressor` is one.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class Predictor(Protocol):
         """Half-widths that it was trained for [deg, mm]."""
 
     def check(self, carm: CArm | None = None, volume: Volume | None = None) -> None:
-        """Refuse what the model was not made for.
+        """Raise XrcoreError for inputs that the model was not trained for.
 
         Parameters
         ----------

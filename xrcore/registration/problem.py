@@ -1,4 +1,4 @@
-"""The function that refinement maximises: similarity of an X-ray and the DRR of a pose, at one level of a pyramid."""
+"""The function that refinement maximises: the similarity of an X-ray and the DRR of a pose, at one level of a pyramid."""
 
 from __future__ import annotations
 

@@ -15,13 +15,13 @@ from xrcore.registration.solvers.descent import Descent, LeastSquaresProblem
 from xrcore.registration.solvers.gauss_newton import GaussNewton, descend
 from xrcore.xray.image import Xray
 
-# Of a level's number and where its descents ended: from where the next level's begin.
-Narrow = Callable[[int, Descent], Pose]
+# Chooses the poses that the next level starts from, given a level's number and its descent.
+ChoosePoses = Callable[[int, Descent], Pose]
 
 
 @dataclass(frozen=True)
-class Course:
-    """What descents through levels left: the last level's, from where they would go on, and the best steps of each level."""
+class CoarseToFineResult:
+    """Result of the coarse-to-fine loop: the last level's descent, the poses that would be continued, and the best steps of each level."""
 
     descent: Descent
     poses: Pose
@@ -41,7 +41,7 @@ class Pyramid(ABC):
 
     @property
     def evaluations(self) -> int:
-        """DRRs rendered."""
+        """Number of DRRs rendered."""
         return sum(problem.evaluations for problem in self._problems)
 
     @abstractmethod
@@ -52,7 +52,9 @@ class Pyramid(ABC):
     def limits(self, level: int) -> tuple[int, float]:
         """Iterations at most, and the tolerance [deg, mm]."""
 
-    def descend(self, poses: Pose, levels: Sequence[int] | None = None, narrow: Narrow = lambda _, descent: descent.pose) -> Events[Course]:
+    def descend(
+        self, poses: Pose, levels: Sequence[int] | None = None, choose: ChoosePoses = lambda _, descent: descent.pose
+    ) -> Events[CoarseToFineResult]:
         """Levenberg-Marquardt from each pose, on each of the levels (default all)."""
         history: list[Step] = []
         for level in self.levels if levels is None else levels:
@@ -70,12 +72,12 @@ class Pyramid(ABC):
                 descents.append(descent)
             ended = Descent.cat(descents)
             history += ended.steps
-            poses = narrow(level, ended)
-        return Course(ended, poses, tuple(history))
+            poses = choose(level, ended)
+        return CoarseToFineResult(ended, poses, tuple(history))
 
 
 class XrayPyramid(Pyramid):
-    """Of one X-ray."""
+    """The pyramid of one X-ray."""
 
     def __init__(self, xray: Xray, volume: Volume, beam: Beam, settings: GaussNewton, *, first_level: int = 0, report: bool = True) -> None:
         super().__init__(len(settings.levels), first_level=first_level, report=report)
@@ -95,8 +97,8 @@ class XrayPyramid(Pyramid):
         chosen = self._settings.levels[level]
         return chosen.iterations, self._settings.tolerance_at(chosen)
 
-    def negative(self) -> XrayPyramid:
-        """Of the X-ray turned over."""
+    def of_inverted_xray(self) -> XrayPyramid:
+        """The pyramid of the inverted X-ray."""
         return XrayPyramid(
             self.xray.negative(), self._volume, self._beam, self._settings, first_level=self._first_level, report=self._report
         )

@@ -1,4 +1,4 @@
-"""`refine`: one start, one method, one result."""
+"""Refine one start by one method."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a registration found."""
+"""Results: Registration, and the Evidence for its pose."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from xrcore.xray.image import Xray
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What `register` judges a pose by; see `registration.verify`.
+    """Measures that `register` verifies a pose by; see `registration.verify`.
 
     Parameters
     ----------

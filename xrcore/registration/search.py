@@ -1,4 +1,4 @@
-"""Search a box of poses: many starts are judged on the coarsest level, the best descend, and fewer go on to each finer level.
+"""Search a box of poses: many starts are compared on the coarsest level, the best descend, and fewer go on to each finer level.
 
 Rendering at the coarsest level costs a fraction of a millisecond, so a quasi-random net over the whole box is judged there.
 """
@@ -33,7 +33,7 @@ _SAME = 0.5  # in voxels of the level: descents that end closer than this met in
 
 @dataclass(frozen=True, kw_only=True)
 class SearchBox:
-    """Where to look: a box of poses about the start, and how many to judge in it.
+    """A box of poses about the start, and how many poses in it to compare.
 
     The default is the box the paper draws its poses from.
 
@@ -136,7 +136,7 @@ def search_box(
     course = yield from pyramid.descend(candidates[chosen], [0])
     inverted, evaluations = False, 0
     if -float(lowest.min()) > 0.5 * float(highest.max()):
-        other = pyramid.negative()
+        other = pyramid.of_inverted_xray()
         turned = yield from other.descend(candidates[lowest.argsort()[: _SURVIVORS[0]]], [0])
         inverted = float(turned.descent.value.max()) > float(course.descent.value.max())
         if inverted:
@@ -148,7 +148,7 @@ def search_box(
     def survivors(level: int, descent: Descent) -> Pose:
         poses = descent.pose[descent.order()]
         places = apply(poses.camera_from_world(coarse.carm, volume.isocenter), landmarks)
-        distinct = leaders(places, _SAME * settings.levels[level].spacing).unique()
+        distinct = index_of_duplicate(places, _SAME * settings.levels[level].spacing).unique()
         return poses[distinct[: _SURVIVORS[min(level + 1, len(_SURVIVORS) - 1)]]]
 
     history = course.history
@@ -179,7 +179,7 @@ def corners(volume: Volume) -> Float[Tensor, "8 3"]:
     return apply(volume.world_from_voxel, index)
 
 
-def leaders(places: Float[Tensor, "B n 3"], distance: float) -> Int[Tensor, " B"]:
+def index_of_duplicate(places: Float[Tensor, "B n 3"], distance: float) -> Int[Tensor, " B"]:
     """For each, the index of the first whose points lie within `distance` [mm] of its own on average and that leads itself."""
     leader = torch.full((len(places),), -1)
     for i in range(len(places)):

@@ -1,4 +1,4 @@
-"""Where `register` searches, first to last, as long as it is in doubt."""
+"""Search boxes that `register` tries in order until a trusted result is found."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def within_ranges(pose: Pose, ranges: tuple[float, ...]) -> Pose:
 
 
 def plans_about_pose(start: Pose, box: SearchBox) -> list[tuple[Pose, SearchBox]]:
-    """Where to search, first to last."""
+    """Search boxes about a pose, in order."""
     return [(start, box), *((start, box.widened(factor, max(candidates, box.candidates))) for factor, candidates in _WIDER)]
 
 
 def plans_about_prediction(start: Pose, model: Predictor, search: SearchBox | None) -> list[tuple[Pose, SearchBox]]:
-    """Close by, as far as the model errs; then the default box; then everywhere the model was trained for."""
+    """Search boxes about a prediction: the size of the model's errors, then the default box, then the model's whole training range."""
     (_, default), (_, denser), *_ = plans_about_pose(start, SearchBox())
     near = default if search is None else search
     if search is None and (spread := model.spread) is not None:

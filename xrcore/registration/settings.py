@@ -1,4 +1,4 @@
-"""What the settings of all refinements share: how fine the X-ray and the CT are, and the similarity that is climbed."""
+"""Shared settings of all refinements: resolution of X-ray and CT, and the similarity that is maximised."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CHECKS: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
 
 @dataclass(frozen=True, kw_only=True)
 class Resolution:
-    """How fine the X-ray and the CT are.
+    """Resolution of X-ray and CT.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class Resolution:
 
 @dataclass(frozen=True, kw_only=True)
 class SimilarityLevel(Resolution):
-    """How fine the X-ray and the CT are, and what is climbed there.
+    """Resolution of X-ray and CT, and the similarity that is maximised there.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ PYRAMID = (
 
 
 class RefinementSettings:
-    """What the settings of each solver are: a frozen object that holds what this solver uses, and nothing else.
+    """Base class of the solvers' settings: each a frozen object of what the solver uses.
 
     `GaussNewton`, `Adam`, `LBFGS`, `CMAES` and `Powell` are those there are.
 
@@ -128,7 +128,7 @@ class RefinementSettings:
     levels: Sequence[SimilarityLevel]
 
     def with_similarity(self, similarity: str | Similarity) -> Self:
-        """Climb another similarity, on all levels.
+        """Maximise another similarity, on all levels.
 
         Parameters
         ----------

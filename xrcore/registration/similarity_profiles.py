@@ -38,7 +38,7 @@ _BATCH = 64  # poses rendered at a time: 1 MB at 64 pixels
 
 @dataclass(frozen=True, eq=False)
 class Profiles:
-    """Similarities along lines through a pose, one a number.
+    """Similarities along lines through a pose, one per number.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ class Profiles:
         Float[ndarray, "6"]
             Offsets [deg, mm], between samples by the parabola through three of them.
         """
-        return np.array([_vertex(x, y) for x, y in zip(self.offsets, self.values[name], strict=True)])
+        return np.array([_parabola_vertex(x, y) for x, y in zip(self.offsets, self.values[name], strict=True)])
 
     def capture(self, name: str, *, tolerance: float = TOLERANCE) -> Float[ndarray, "6 2"]:
         """How far below and above its optimum the similarity falls; see `capture_range`.
@@ -298,12 +298,12 @@ def capture_range(offsets: Float[ndarray, "N"], values: Float[ndarray, "N"], *, 
     """
     best = int(values.argmax())
     allowed = tolerance * float(values.max() - values.min())
-    below = _fall(values[best::-1], allowed)
-    above = _fall(values[best:], allowed)
+    below = _first_rise(values[best::-1], allowed)
+    above = _first_rise(values[best:], allowed)
     return float(offsets[best] - offsets[best - below]), float(offsets[best + above] - offsets[best])
 
 
-def _fall(values: Float[ndarray, "n"], allowed: float) -> int:
+def _first_rise(values: Float[ndarray, "n"], allowed: float) -> int:
     """Index of the first minimum that is followed by a rise of more than `allowed`; flat ends do not count as falling."""
     lowest = np.minimum.accumulate(values)
     risen = np.nonzero(values > lowest + allowed)[0]
@@ -311,7 +311,7 @@ def _fall(values: Float[ndarray, "n"], allowed: float) -> int:
     return int(values[:end].argmin())
 
 
-def _vertex(offsets: Float[ndarray, "N"], values: Float[ndarray, "N"]) -> float:
+def _parabola_vertex(offsets: Float[ndarray, "N"], values: Float[ndarray, "N"]) -> float:
     best = int(values.argmax())
     if not 0 < best < len(values) - 1:
         return float(offsets[best])

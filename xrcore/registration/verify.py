@@ -1,4 +1,4 @@
-"""Is a pose right? Evidence that needs no truth.
+"""Check a pose without ground truth.
 
 A wrong optimum, or another patient, can score as high as a right pose on a noisier image, so scores are judged by what was attainable:
 
@@ -39,7 +39,7 @@ _BLOCKS = 8  # along the longer side
 
 
 def gather_evidence(xray: Xray, volume: Volume, pose: Pose, beam: Beam) -> tuple[Evidence, Float[Tensor, "h w"]]:
-    """Judge a pose without knowing the truth.
+    """Gather evidence on a pose without ground truth.
 
     Parameters
     ----------
@@ -55,9 +55,9 @@ def gather_evidence(xray: Xray, volume: Volume, pose: Pose, beam: Beam) -> tuple
     Returns
     -------
     evidence : Evidence
-        What speaks for the pose; see `failed_checks`.
+        Measures of the pose; see `failed_checks`.
     drr : Float[Tensor, "h w"]
-        The DRR that it comes from, on the grid of the X-ray shrunk to 128 pixels, on the processor.
+        The DRR that it comes from, on the grid of the X-ray shrunk to 128 pixels, on the CPU.
     """
     small, device = shrink(xray, _PIXELS), volume.device
     image, jacobian = render_with_jacobian(volume.coarser(_SPACING), small.carm, pose, beam)
@@ -85,14 +85,14 @@ def _moved(pose: Pose, normal: NormalEquations, carm: CArm, volume: Volume) -> F
     return apply(pose.moved(twist, carm).camera_from_world(carm, volume.isocenter), corners(volume))
 
 
-# Where right and wrong part, measured on right answers, wrong optima, and X-rays of other patients (benchmarks/trust.py).
+# Thresholds, measured on correct poses, wrong local optima and other patients' X-rays (benchmarks/trust.py).
 _LEAST_ZNCC = 0.85
 _LEAST_SHARE = 0.945  # of the attainable local ZNCC
 _LARGEST_DISAGREEMENT = 6.0  # [mm]
 
 
 def failed_checks(evidence: Evidence) -> tuple[str, ...]:
-    """Weigh evidence.
+    """Return one message per failed check.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def failed_checks(evidence: Evidence) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        What speaks against the pose, a line each; none means it is trusted.
+        One message per failed check; none means the pose is trusted.
     """
     found = []
     if not evidence.zncc >= _LEAST_ZNCC:

@@ -1,4 +1,4 @@
-"""The levels of several views: what counts of them is the body's shadow and a margin around it, which follow the pose."""
+"""The levels of several views: compared are the pixels where the rendered body is visible, plus a margin."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from xrcore.registration.similarities.base import Similarity
 from xrcore.renderer import render
 from xrcore.xray.image import Xray
 
-_SHADOW = 0.05  # of a DRR's largest value: what has more is the body's shadow
+_SHADOW = 0.05  # of a DRR's largest value, above which the body counts as visible
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +38,9 @@ class ViewLevel:
     similarity : str or Similarity
         One with a residual.
     margin : float
-        The body's shadow and this much around it count [mm at the isocentre].
+        Pixels where the rendered body is visible are compared, plus this margin [mm at the isocentre].
     rounds : int
-        The shadow is taken anew this many times.
+        The compared pixels are determined this many times.
     iterations : int
         At most, each round.
 
@@ -78,7 +78,7 @@ _LEVELS = (
 
 @dataclass(frozen=True, kw_only=True)
 class ViewSettings:
-    """How `register_views` searches.
+    """Settings of `register_views`.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ class ViewSettings:
 
 
 class ViewPyramid(Pyramid):
-    """Of several views: what counts of them is the body's shadow, so that each pose has its own problem, taken anew every round."""
+    """The pyramid of several views. The compared pixels depend on the pose, so each pose and round has its own problem."""
 
     separately = True
 
@@ -127,13 +127,13 @@ class ViewPyramid(Pyramid):
         return levels[level].iterations, self._settings.tolerance * levels[level].pixel / levels[-1].pixel
 
     def problem(self, level: int, near: Pose) -> JointProblem:
-        """Over the shadow of any of the poses."""
+        """The problem over the pixels where the body is visible at any of the poses."""
         views, grid, margin = self._views[level], self._grids[level], self._settings.levels[level].margin
         placed = views[0].rig_from_ct(near, grid)
-        return self._problem(level, [shadow(grid, view.carm, view.pose(placed, grid), self._beam, margin) for view in views])
+        return self._problem(level, [visible_region(grid, view.carm, view.pose(placed, grid), self._beam, margin) for view in views])
 
     def whole(self, level: int) -> JointProblem:
-        """Over whole images."""
+        """The problem over whole images."""
         return self._problem(level, None)
 
     def _problem(self, level: int, regions: Sequence[Bool[Tensor, "H W"]] | None) -> JointProblem:
@@ -143,12 +143,12 @@ class ViewPyramid(Pyramid):
 
     @staticmethod
     def best(poses: Pose, keep: int, judge: JointProblem) -> Pose:
-        """The best few, where there are more."""
+        """The best `keep` poses."""
         return poses if len(poses) <= keep else poses[judge.value(poses).argsort(descending=True)[:keep]]
 
 
-def shadow(volume: Volume, carm: CArm, pose: Pose, beam: Beam, margin: float) -> Bool[Tensor, "H W"]:
-    """Where the DRR of any of the poses is not nothing, and a margin around it.
+def visible_region(volume: Volume, carm: CArm, pose: Pose, beam: Beam, margin: float) -> Bool[Tensor, "H W"]:
+    """Find the pixels where the rendered body is visible at any of the poses, plus a margin.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def shadow(volume: Volume, carm: CArm, pose: Pose, beam: Beam, margin: float) ->
     Returns
     -------
     Bool[Tensor, "H W"]
-        True in the shadow of any of them.
+        True where the body is visible or within the margin.
     """
     with torch.no_grad():
         image = render(volume, carm, pose, beam)
@@ -176,8 +176,8 @@ def shadow(volume: Volume, carm: CArm, pose: Pose, beam: Beam, margin: float) ->
     return F.max_pool2d(grown, (1, 2 * radius + 1), 1, (0, radius))[0, 0] > 0
 
 
-def around(view: View, volume: Volume, rig_from_ct: Float[Tensor, "4 4"], *, margin: float, pixel: float) -> View:
-    """The part of a view where the body lies, averaged down.
+def crop_to_body(view: View, volume: Volume, rig_from_ct: Float[Tensor, "4 4"], *, margin: float, pixel: float) -> View:
+    """Crop a view to the body and average its pixels.
 
     Parameters
     ----------
@@ -217,7 +217,7 @@ def _averaged(xray: Xray, pixel: float) -> Xray:
 
 
 def cropped(view: View, volume: Volume, pose: Pose, margin: float) -> View:
-    """What the body can reach of the image in the given poses of this view."""
+    """Crop a view to the pixels that the body can reach at the given poses."""
     z, y, x = volume.shape
     unit = torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * 3)
     points = rigid.apply(volume.world_from_voxel, unit * torch.tensor([x - 1, y - 1, z - 1], dtype=torch.float64))

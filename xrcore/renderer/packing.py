@@ -1,4 +1,4 @@
-"""A Volume as the fast renderers read it: two materials to a 32-bit word, padded, with a map of where it is empty."""
+"""PackedVolume: a Volume in the layout of the fast renderers, two materials per 32-bit word, padded, with a map of empty blocks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BLOCK = 8  # voxels along the edge of an occupancy block
 
 @dataclass(frozen=True)
 class PackedVolume:
-    """All on the volume's device.
+    """A packed volume, on the volume's device.
 
     words: int32 bits of two 16-bit counts; first one padded grid (z, y, x) per pair of materials, then each again as (z, x, y), for rays
     along x. size: padded (x, y, z). scale: (2 * planes,) g/cm3 per count, float64. occupied: 1 where a block or a neighbour of it
@@ -71,7 +71,7 @@ def pack(volume: Volume) -> PackedVolume:
 
 
 def padded_voxel_from_world(volume: Volume) -> Float64[Tensor, "4 4"]:
-    """Into the voxels that the kernels count in, on the processor."""
+    """From the world to the padded voxels of the kernels, on the CPU."""
     matrix = volume.voxel_from_world.clone()
     matrix[:3, 3] += PAD_LOW
     return matrix

@@ -1,4 +1,4 @@
-"""carm.yaml: the geometry of an image that cannot carry its own, and how its pixels are meant."""
+"""Read and write carm.yaml: the geometry of an image without its own, and the meaning of its pixels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where an acquired image can be trusted: outside collimators and the round field of an image intensifier."""
+"""Find the exposed field of an acquired image: without collimators and outside an image intensifier's disc."""
 
 from __future__ import annotations
 

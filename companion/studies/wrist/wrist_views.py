@@ -28,7 +28,7 @@ from companion.datasets.biplane import WristBiplane
 from xrcore import Beam, Volume, metrics, render
 from xrcore.figures import edges
 from xrcore.geometry import rigid
-from xrcore.registration import View, ViewsRegistration, around, register_views, shadow
+from xrcore.registration import View, ViewsRegistration, crop_to_body, register_views, visible_region
 from xrcore.utilities import atomic_file
 
 # rig_from_ct as an operator gives it: rotation vector [deg], and where in the rig the crop's centre lies [mm]
@@ -214,9 +214,9 @@ def comparison_region(
     region : Bool[Tensor, "H W"]
         What counts: the bone's shadow, a margin, and the field of view.
     """
-    small = around(view, volume, rig_from_ct, margin=12.0, pixel=_PIXEL)
+    small = crop_to_body(view, volume, rig_from_ct, margin=12.0, pixel=_PIXEL)
     pose = small.pose(rig_from_ct, volume)
-    region = shadow(volume, small.carm, pose, Beam(), _AROUND) & small.xray.mask
+    region = visible_region(volume, small.carm, pose, Beam(), _AROUND) & small.xray.mask
     return small.xray.image, render(volume, small.carm, pose)[0], region
 
 

@@ -1,4 +1,4 @@
-"""What a similarity is: options that, fitted to a fixed image, judge moving images."""
+"""Base classes of similarities: options that, fitted to a fixed image, compare it with moving images."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class NormalEquations(NamedTuple):
     effective_count: float
 
     def cpu(self) -> NormalEquations:
-        """Move it to the processor.
+        """Move it to the CPU.
 
         Returns
         -------
@@ -109,10 +109,10 @@ class Fitted(Protocol):
 
 
 class MovableFit(Fitted):
-    """One whose attributes are all that it knows."""
+    """A fitted similarity that can move between devices."""
 
     def to(self, device: torch.device) -> Self:
-        """The same with its tensors on another device, which is not waited for; from the processor."""
+        """The same with its tensors on another device, without synchronisation; from the CPU."""
         there = copy.copy(self)
         for name, value in vars(self).items():
             if isinstance(value, Tensor):

@@ -14,7 +14,7 @@ from xrcore.registration.similarities.standardised import Layout, StandardisedFi
 
 
 class _Patches(Layout):
-    """A group a patch. Overlapping patches are 2 x 2 cells of half their side, so that sums over cells serve every patch."""
+    """One group per patch. Overlapping patches are 2 x 2 cells of half their side, so that sums over cells serve every patch."""
 
     def __init__(self, shape: tuple[int, int], patch: int, overlap: bool) -> None:
         self._cell = patch // 2 if overlap else patch

@@ -1,4 +1,4 @@
-"""Joint histograms by Parzen windows, and mutual information from them: what whole-image and patch-wise MI share."""
+"""Joint histograms by Parzen windows, shared by whole-image and patch-wise mutual information."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WINDOWS = {"linear": 1, "cubic": 3}  # B-spline orders
 
 @dataclass(frozen=True, kw_only=True)
 class ParzenOptions:
-    """What similarities by mutual information share: bins, window, normalised as in `MutualInformation`."""
+    """Shared options of similarities by mutual information: bins, window, normalised as in `MutualInformation`."""
 
     name: ClassVar[str]
     least_squares: ClassVar[bool] = False

@@ -1,4 +1,4 @@
-"""Adam on the six numbers: how the paper refines."""
+"""Adam on the six numbers, as in the paper."""
 
 from __future__ import annotations
 

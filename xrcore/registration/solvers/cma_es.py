@@ -1,4 +1,4 @@
-"""CMA-ES: a search that only compares values, as much of the field's earlier work refines."""
+"""CMA-ES, a derivative-free optimiser, used in earlier work on 2D/3D registration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a batch of Levenberg-Marquardt descents ended, and what the processor's and the GPU's solver share."""
+"""Descent: result of a batch of Levenberg-Marquardt runs, shared by the CPU and the GPU solver."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ LARGEST_STEP = (10.0, 30.0)  # deg, mm: beyond it the linearisation means nothin
 
 
 class LeastSquaresProblem(Protocol):
-    """What can be descended: a `Problem`, or a `JointProblem` of several views."""
+    """Interface of a least-squares problem: a `Problem`, or a `JointProblem` of several views."""
 
     @property
     def carm(self) -> CArm:
-        """Of the poses."""
+        """The C-arm of the poses."""
 
     @property
     def volume(self) -> Volume:
-        """What is rendered."""
+        """The volume that is rendered."""
 
     evaluations: int
 
@@ -37,7 +37,7 @@ class LeastSquaresProblem(Protocol):
         """Similarity of each pose; higher is better."""
 
     def normal_equations(self, pose: Pose) -> NormalEquations:
-        """Of each pose, by its six numbers."""
+        """Normal equations of each pose, by its six numbers."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Descent:
 
     @property
     def value(self) -> Float[Tensor, " B"]:
-        """Similarity of each."""
+        """Similarity of each pose."""
         return self.normal.value
 
     def order(self) -> Tensor:
@@ -63,7 +63,7 @@ class Descent:
         return self.value.nan_to_num(nan=-torch.inf).argsort(descending=True)
 
     def outcome(self, index: int, history: Sequence[Step]) -> Outcome:
-        """One of them as the answer."""
+        """The outcome of one of the descents."""
         return Outcome(
             pose=self.pose[index],
             similarity=float(self.value[index]),
@@ -74,7 +74,7 @@ class Descent:
 
     @classmethod
     def cat(cls, parts: Sequence[Descent]) -> Descent:
-        """Descents of one level side by side."""
+        """Concatenate descents of one level."""
         if len(parts) == 1:
             return parts[0]
         value, gradient, hessian = (torch.cat([part.normal[i] for part in parts]) for i in range(3))  # type: ignore[misc]

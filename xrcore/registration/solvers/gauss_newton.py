@@ -1,4 +1,4 @@
-"""Gauss-Newton's settings, and its descent where the volume is: Levenberg-Marquardt on the processor or on a GPU."""
+"""Gauss-Newton's settings, and its descent where the volume is: Levenberg-Marquardt on the CPU or on a GPU."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class GaussNewton(RefinementSettings):
                 )
 
     def with_similarity(self, similarity: str | Similarity) -> Self:
-        """Climb another similarity, on all levels.
+        """Maximise another similarity, on all levels.
 
         Parameters
         ----------

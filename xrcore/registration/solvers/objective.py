@@ -1,4 +1,4 @@
-"""The similarity as a function that solvers on one level search: it remembers the best pose met, and says when to stop."""
+"""The similarity as a function that solvers on one level search: it records the best pose, and ends the search."""
 
 from __future__ import annotations
 
@@ -53,18 +53,18 @@ class Objective:
     def value(self, pose: Pose) -> Float[Tensor, " B"]:
         """Similarity of each pose; raises Stop if one is not finite or the loss target is reached."""
         value = self._problem.value(pose).double()
-        self._meet(pose, value)
+        self._record(pose, value)
         return value
 
     def value_and_gradient(self, pose: Pose) -> tuple[Float[Tensor, " B"], Float[Tensor, "B 6"]]:
         """Similarity and its derivative by the six numbers; raises Stop as `value`, or if the derivative is not finite."""
         value, gradient = (part.cpu().double() for part in self._problem.value_and_gradient(pose))
-        self._meet(pose, value)
+        self._record(pose, value)
         if not torch.isfinite(gradient).all():
             raise Stop(StopReason.NOT_FINITE)
         return value, gradient
 
-    def _meet(self, pose: Pose, value: Float[Tensor, " B"]) -> None:
+    def _record(self, pose: Pose, value: Float[Tensor, " B"]) -> None:
         finite = torch.isfinite(value)
         best = int(value.where(finite, -math.inf).argmax())
         self._lowest = min(self._lowest, float(value.where(finite, math.inf).min()))

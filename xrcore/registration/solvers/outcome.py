@@ -1,4 +1,4 @@
-"""What every solver returns of a search from one start, or from the best of several."""
+"""Outcome: result of every solver."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Powell's method: a search that only compares values, as much of the field's earlier work refines."""
+"""Powell's method, a derivative-free optimiser, used in earlier work on 2D/3D registration."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def _line_search(
 
 
 def _reach(x: Vector, direction: Vector) -> tuple[float, float]:
-    """From where to where a line through `x` runs in the box, in lengths of its direction."""
+    """Limits of a line through `x` within the box, in lengths of its direction."""
     along = direction.nonzero()
     ends = np.sort([(-_BOUND - x[along]) / direction[along], (_BOUND - x[along]) / direction[along]], axis=0)
     low, high = float(ends[0].max(initial=-np.inf)), float(ends[1].min(initial=np.inf))

@@ -1,4 +1,4 @@
-"""What the solvers that work on one level share: their settings, and what they do with them."""
+"""Shared base of the solvers that work on one level."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from xrcore.registration.solvers.outcome import Outcome
 
 @dataclass(frozen=True, kw_only=True)
 class SingleLevelSettings(SimilarityLevel, RefinementSettings):
-    """What solvers on one level share.
+    """Shared settings of the solvers that work on one level.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class SingleLevelSettings(SimilarityLevel, RefinementSettings):
         return (self,)
 
     def with_similarity(self, similarity: str | Similarity) -> Self:
-        """Climb another similarity.
+        """Maximise another similarity.
 
         Parameters
         ----------

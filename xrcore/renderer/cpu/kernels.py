@@ -161,7 +161,7 @@ def _dominant(d0, d1, d2):
 
 
 @njit(inline="always", **_careful)
-def _narrow(first, last, origin, slope, center, upper):
+def _clip_range(first, last, origin, slope, center, upper):
     """Slices k in [first, last] where 0 <= origin + (k - center) * slope <= upper."""
     if abs(slope) < 1e-12:
         if origin < 0.0 or origin > upper:
@@ -369,8 +369,8 @@ def render_bands(
                 at_detector = origin[axis] + depth * along
                 first = max(1.0, min(origin[axis], at_detector))
                 last = min(float(size[axis] - 3), max(origin[axis], at_detector))
-                first, last = _narrow(first, last, origin[ju], mu, origin[axis], float(size[ju] - 2))
-                first, last = _narrow(first, last, origin[jv], mv, origin[axis], float(size[jv] - 2))
+                first, last = _clip_range(first, last, origin[ju], mu, origin[axis], float(size[ju] - 2))
+                first, last = _clip_range(first, last, origin[jv], mv, origin[axis], float(size[jv] - 2))
                 centimetres = math.sqrt(x * x + y * y + 1.0) / abs(along) * 0.1  # between two slices
                 # also what keeps every index in the grid: not so for a number that is none
                 low, high = 1, 0

@@ -42,7 +42,7 @@ def render(
 
 
 def views_of(volume: Volume, carm: CArm, world_from_camera: Float[Tensor, "B 4 4"]) -> Float[Tensor, "B 5 3"]:
-    """Cameras as the kernel takes them, float32, on the volume's device.
+    """Cameras in the layout of the kernel, float32, on the volume's device.
 
     In padded voxels: what one mm along each camera axis is, the source, and the camera axis' point at the isocentre's depth, where single
     precision counts from.
@@ -55,7 +55,7 @@ def views_of(volume: Volume, carm: CArm, world_from_camera: Float[Tensor, "B 4 4
 def render_views(
     volume: Volume, carm: CArm, views: Float[Tensor, "B 5 3"], twists: Float[Tensor, "B 6 6"] | None, beam: Beam | Sequence[Beam]
 ) -> tuple[Float[Tensor, "B H W"], Float[Tensor, "B H W 6"] | None]:
-    """`render` for cameras that are on the device already; waits for nothing once the volume is packed.
+    """`render` for cameras that are on the device already; without synchronisation once the volume is packed.
 
     twists: columns are camera-frame twists [mm, rad]; the Jacobian is by their coefficients. Both float32 and contiguous.
     """

@@ -92,7 +92,7 @@ def _march(words, start, hop, drop, count, u0, du, v0, dv, JACOBIAN: tl.constexp
 
 
 @triton.jit
-def _narrow(first, last, at, slope, center, upper):
+def _clip_range(first, last, at, slope, center, upper):
     """Slices k of [first, last] where 0 <= at + (k - center) slope <= upper."""
     slope = tl.where(tl.abs(slope) < 1e-9, 1e-9, slope)
     a = center - tl.div_rn(at, slope)
@@ -231,8 +231,8 @@ def render(
     na, nu, nv = _along(axis, nx, ny, nz), _along(u_axis, nx, ny, nz), _along(v_axis, nx, ny, nz)
     first = tl.maximum(1.0, tl.minimum(source, detector))
     last = tl.minimum(na - 3.0, tl.maximum(source, detector))
-    first, last = _narrow(first, last, pu, mu, pa, nu - 2.0)
-    first, last = _narrow(first, last, pv, mv, pa, nv - 2.0)
+    first, last = _clip_range(first, last, pu, mu, pa, nu - 2.0)
+    first, last = _clip_range(first, last, pv, mv, pa, nv - 2.0)
     last = tl.where((r < rows) & (c < cols), last, first - 1.0)
 
     plane_words = nx * ny * nz

@@ -1,4 +1,4 @@
-"""Levenberg-Marquardt on the GPU: a level's iterations follow each other without the GPU ever waiting for the processor.
+"""Levenberg-Marquardt on the GPU: iterations are queued without GPU-CPU synchronisation.
 
 The same method as `levenberg_marquardt.descend`. There every pose that has converged is left out of the next render; here all
 are rendered until the processor hears that all have converged, two iterations late, so that the GPU always has one to go on with.
@@ -26,7 +26,7 @@ from xrcore.renderer.packing import padded_voxel_from_world
 
 
 def descend(problem: Problem, start: Pose, *, iterations: int, tolerance: float, level: int = 0, report: bool = True) -> Events[Descent]:
-    """As `levenberg_marquardt.descend`; the result is on the processor. To report costs a wait an iteration."""
+    """As `levenberg_marquardt.descend`; the result is on the CPU. Reporting synchronises once per iteration."""
     from xrcore.registration.solvers.cuda import step_kernel as kernel
 
     carm, isocenter = problem.carm, problem.volume.isocenter
@@ -124,7 +124,7 @@ def _poses(matrices: Float[Tensor, "n 12"], carm: CArm, isocenter: Tensor, inste
 
 
 def _climb(log: Float[Tensor, "n B 14"]) -> tuple[Float[Tensor, "m 12"], list[float]]:
-    """Where the best of the batch stood after each iteration that found a better one, and its similarity there."""
+    """The batch's best pose after each iteration that improved it, and its similarity."""
     values, indices = log[:, :, 0].max(1)
     found = [0]
     for i in range(1, len(log)):

@@ -1,4 +1,4 @@
-"""Normal equations on the GPU as the step's kernel reads them: a tile a pose, or several that add up."""
+"""Normal equations on the GPU in the layout of the step kernel: one tile per pose, or several to be summed."""
 
 from __future__ import annotations
 
