@@ -1,4 +1,4 @@
-"""What a similarity looks like about a pose: along the six numbers, and over the plane of two of them.
+"""Similarity profiles about a pose: along the six numbers, and over the plane of two of them.
 
 Poses are rendered once, and every similarity judges the same images.
 """

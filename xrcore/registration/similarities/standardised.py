@@ -1,4 +1,4 @@
-"""Least squares of standardised pixels: what zero-normalised cross-correlation over the image, its gradients or its patches share.
+"""Least squares of standardised pixels, shared by ZNCC of images, gradients and patches.
 
 A similarity lays pixels out in groups g (the image; its two gradient components; its patches) of n_g pixels. With u the pixels of
 a group, centred and scaled to |u| = 1, and weights w_g that sum to 1,

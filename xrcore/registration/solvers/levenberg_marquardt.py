@@ -1,4 +1,4 @@
-"""Levenberg-Marquardt on the similarity's residual, for a batch of starts at one level, on the processor.
+"""Levenberg-Marquardt on the similarity's residual, for a batch of starts at one level, on the CPU.
 
 Source: Levenberg 1944, Marquardt 1963; the damping schedule is Nielsen's (*Damping parameter in Marquardt's method*, 1999).
 """
