@@ -166,7 +166,7 @@ def test_lines_that_cannot_be_drawn_are_refused():
     ):
         with pytest.raises(XrcoreError, match=word):
             profiles(xray(), patient(), TRUTH, level=COARSE, **wrong)  # type: ignore[arg-type]
-    with pytest.raises(XrcoreError, match="one pose"):
+    with pytest.raises(XrcoreError, match="one Pose"):
         profiles(xray(), patient(), Pose.zero(2))
     for axes in (("rx", "rx"), ("rx", "x"), ("rx",)):
         with pytest.raises(XrcoreError, match="axes"):
