@@ -59,7 +59,7 @@ def test_the_manifest_agrees_with_the_registry(shared_data):
     with (shared_data / "registry.csv").open(newline="") as file:
         registry = {row["path"]: (row["url"], int(row["bytes"]), f"sha256:{row['sha256']}") for row in csv.DictReader(file)}
     listed = {f.path: (f.url, f.bytes, f.hash) for e in load_manifest().entries for f in e.files if e.verified}
-    assert listed == registry
+    assert listed.items() <= registry.items()  # a mirror may hold more than the manifest names
 
 
 def test_the_mirror_holds_what_the_manifest_says(shared_data, tmp_path):
