@@ -12,7 +12,7 @@ import argparse
 from typing import Any
 
 import pandas as pd
-from common.patients import chosen
+from common.patients import choose_patients
 from common.report import RESULTS, out_path, publish
 
 from companion.experiments import TestSet, run, search, summary
@@ -46,7 +46,7 @@ def main() -> None:
     sets = [TestSet(protocol, protocol=protocol, poses=args.poses) for protocol in ("acquired", "paper")]
     tables: list[pd.DataFrame] = []
     lines: list[dict[str, Any]] = []
-    for patient in chosen(args.patients):
+    for patient in choose_patients(args.patients):
         tables.append(run([search()], [patient], sets))
         for protocol, cases in tables[-1].groupby("protocol"):
             lines.append(line(str(protocol), f"{patient.number} {patient.name}", cases))

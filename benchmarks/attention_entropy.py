@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common.patients import chosen
+from common.patients import choose_patients
 from common.report import RESULTS, out_path, publish
 
 from xrcore import PoseRegressor, XrcoreError
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--out", type=out_path, default=RESULTS / "attention_entropy")
     args = parser.parse_args()
-    (patient,) = chosen(args.patient)
+    (patient,) = choose_patients(args.patient)
     rows: list[dict[str, Any]] = []
     for folder in args.models:
         model = PoseRegressor.load(folder)

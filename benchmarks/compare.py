@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common.patients import chosen
+from common.patients import choose_patients
 from common.report import RESULTS, out_path, publish, say
 
 TASKS = ("render", "render_with_jacobian", "render, forward and backward", "register", "refine", "register_views", "train, 8 steps")
@@ -70,7 +70,7 @@ def speeds(before: Checkout, after: Checkout, rounds: int) -> list[dict[str, Any
 def accuracies(before: Checkout, after: Checkout, numbers: str, poses: int) -> list[dict[str, Any]]:
     """One row per patient and X-ray as acquired, registered from the zero pose."""
     rows = []
-    for patient in chosen(numbers):
+    for patient in choose_patients(numbers):
         say(f"patient {patient.number}")
         given = {"number": patient.number, "file": str(patient.file.resolve()), "options": patient.options}
         truths = before.ask("prepare_patient", **given, poses=poses)["truths"]

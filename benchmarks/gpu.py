@@ -55,7 +55,7 @@ PARTS = (
     Part(name="registering", rows=registration.ROWS, measure=registration.measure),
     Part(name="training steps", rows=training.ROWS, measure=training.measure),
 )
-PAPER = Part(name="training the paper's profile", rows=training.TRAINED_ROWS, measure=training.trained)
+PAPER = Part(name="training the paper's profile", rows=training.TRAINED_ROWS, measure=training.train_paper_profile)
 
 
 def measure_parts(clock: Clock | None, sizes: Sizes, *, parts: tuple[Part, ...] = PARTS, paper: bool = False) -> list[dict[str, Any]]:

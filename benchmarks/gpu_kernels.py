@@ -52,7 +52,7 @@ def renderer(architecture: int, materials: int, jacobian: bool) -> bytes:
     names = kernel.render.arg_names
     first_size = names.index("nx")
     types = {name: POINTERS.get(name, "*fp32") if i < first_size else "fp32" if name in FLOATS else "i32" for i, name in enumerate(names)}
-    return compiled(kernel.render, types, constants, cuda.WARPS, architecture)
+    return compile_kernel(kernel.render, types, constants, cuda.WARPS, architecture)
 
 
 def refinement_step(architecture: int, first: bool, last: bool) -> bytes:
@@ -60,7 +60,7 @@ def refinement_step(architecture: int, first: bool, last: bool) -> bytes:
     names = refinement.step.arg_names
     types = {name: "*fp32" if name == "views" else "*fp64" if i < names.index("blocks") else "fp32" for i, name in enumerate(names)}
     types["blocks"] = "i32"
-    return compiled(refinement.step, types, {"FIRST": first, "LAST": last}, 1, architecture)
+    return compile_kernel(refinement.step, types, {"FIRST": first, "LAST": last}, 1, architecture)
 
 
 def refinement_sums(architecture: int, masked: bool) -> bytes:
@@ -68,36 +68,36 @@ def refinement_sums(architecture: int, masked: bool) -> bytes:
     names = normal_kernel.sums.arg_names
     types = {name: "*fp64" if name == "out" else "*fp32" if i < names.index("count") else "i32" for i, name in enumerate(names)}
     constants = {"MASKED": masked, "LANES": normal.LANES}
-    return compiled(normal_kernel.sums, types, constants, normal.WARPS, architecture)
+    return compile_kernel(normal_kernel.sums, types, constants, normal.WARPS, architecture)
 
 
 def refinement_groups(architecture: int, floored: bool) -> bytes:
     """Machine code of `xrcore.registration.solvers.cuda.normal_kernel.standardised`."""
     types = dict.fromkeys(normal_kernel.standardised.arg_names, "*fp64") | {"groups": "i32", "variance_floor": "fp32", "tolerance": "fp32"}
     constants = {"FLOORED": floored, "GROUPS": normal.GROUPS}
-    return compiled(normal_kernel.standardised, types, constants, 1, architecture)
+    return compile_kernel(normal_kernel.standardised, types, constants, 1, architecture)
 
 
 def acquisition_noise(architecture: int) -> bytes:
     """Machine code of `xrcore.simulation.batch.kernels.detect`."""
     types = dict.fromkeys(acquisition.detect.arg_names, "*fp32") | {"seeds": "*i64", "pixels": "i32", "blocks": "i32"}
-    return compiled(acquisition.detect, types, {"LANES": launches.LANES}, launches.WARPS, architecture)
+    return compile_kernel(acquisition.detect, types, {"LANES": launches.LANES}, launches.WARPS, architecture)
 
 
 def acquisition_rods(architecture: int) -> bytes:
     """Machine code of `xrcore.simulation.batch.kernels.shade`."""
     types = dict.fromkeys(acquisition.shade.arg_names, "i32")
-    types |= {"images": "*fp32", "chosen": "*i64", "rods": "*fp64", "spectra": "*fp32", "lines": "*fp64"}
-    return compiled(acquisition.shade, types, {"LANES": launches.LANES}, launches.WARPS, architecture)
+    types |= {"images": "*fp32", "choose_patients": "*i64", "rods": "*fp64", "spectra": "*fp32", "lines": "*fp64"}
+    return compile_kernel(acquisition.shade, types, {"LANES": launches.LANES}, launches.WARPS, architecture)
 
 
-def compiled(function: triton.JITFunction, types: dict[str, str], constants: dict[str, Any], warps: int, architecture: int) -> bytes:
+def compile_kernel(function: triton.JITFunction, types: dict[str, str], constants: dict[str, Any], warps: int, architecture: int) -> bytes:
     source = ASTSource(fn=function, signature=types | dict.fromkeys(constants, "constexpr"), constexprs=constants)
     options = {"num_warps": warps, "enable_fp_fusion": True}
     return triton.compile(source, target=GPUTarget("cuda", architecture, 32), options=options).asm["cubin"]
 
 
-def inspected(code: bytes) -> dict[str, float]:
+def inspect_code(code: bytes) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "kernel.cubin"
         file.write_bytes(code)
@@ -129,13 +129,15 @@ def main() -> None:
     for architecture in args.architecture:
         for materials, jacobian in CASES:
             label = f"{materials} material{'s' if materials > 1 else ''}" + (", Jacobian" if jacobian else "")
-            rows.append({"for": f"sm_{architecture}", "kernel": f"image, {label}"} | inspected(renderer(architecture, materials, jacobian)))
+            rows.append(
+                {"for": f"sm_{architecture}", "kernel": f"image, {label}"} | inspect_code(renderer(architecture, materials, jacobian))
+            )
         others = {f"{label} of the refinement": refinement_step(architecture, *ends) for label, ends in STEPS.items()}
         others |= {label: refinement_sums(architecture, masked) for label, masked in SUMS.items()}
         others |= {label: refinement_groups(architecture, floored) for label, floored in GROUPS.items()}
         others |= {"noise of acquisitions": acquisition_noise(architecture), "rods of acquisitions": acquisition_rods(architecture)}
         for label, code in others.items():
-            rows.append({"for": f"sm_{architecture}", "kernel": label} | inspected(code) | {"instructions a sample": ""})
+            rows.append({"for": f"sm_{architecture}", "kernel": label} | inspect_code(code) | {"instructions a sample": ""})
     publish(out, rows, digits=1)
 
 

@@ -63,7 +63,7 @@ class Unlaunched:
         self.count += 1
 
 
-def queued(problem: Problem, starts: int, iterations: int) -> tuple[int, int]:
+def count_launches(problem: Problem, starts: int, iterations: int) -> tuple[int, int]:
     """Number of kernel launches and torch operations of a level's iterations."""
     unlaunched, operations = Unlaunched(), _Operations()
 
@@ -83,8 +83,8 @@ def queued(problem: Problem, starts: int, iterations: int) -> tuple[int, int]:
 
 def per_iteration(problem: Problem, starts: int) -> tuple[int, int]:
     """Kernel launches and torch operations of each iteration after the first."""
-    queued(problem, starts, 1)  # prepares what later descents find
-    (kernels, operations), (more_kernels, more_operations) = (queued(problem, starts, n) for n in (1, 3))
+    count_launches(problem, starts, 1)  # prepares what later descents find
+    (kernels, operations), (more_kernels, more_operations) = (count_launches(problem, starts, n) for n in (1, 3))
     return (more_kernels - kernels) // 2, (more_operations - operations) // 2
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from common.patients import CARM, chosen
+from common.patients import CARM, choose_patients
 from common.report import RESULTS, out_path, publish
 
 import xrcore as xr
@@ -65,7 +65,7 @@ def main() -> None:
     scratch = args.out.parent / "scratch" / (args.out.name + ".csv")
     lines: list[dict] = []
     tables: list[pd.DataFrame] = []
-    for patient in chosen(args.patients):
+    for patient in choose_patients(args.patients):
         methods, trained = [], {}
         for kind in ("paper", "acquired"):
             folder = folder_of(args.models, patient.name, kind)

@@ -21,7 +21,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from common.patients import CARM, chosen
+from common.patients import CARM, choose_patients
 from common.report import RESULTS, out_path, publish
 
 from xrcore import TrainingSettings, Volume
@@ -98,7 +98,7 @@ def main() -> None:
     parser.add_argument("--out", type=out_path, default=RESULTS / "throughput")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    (patient,) = chosen(args.patient)
+    (patient,) = choose_patients(args.patient)
     volume = patient.volume(LAPTOP.spacing)
     words = args.only.split(",")
     wanted = {name: changes for name, changes in OPTIONS.items() if name == "profile laptop" or any(word in name for word in words)}

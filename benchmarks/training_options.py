@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from common.patients import CARM, chosen
+from common.patients import CARM, choose_patients
 from common.report import RESULTS, out_path, publish
 
 from xrcore import train
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--only", choices=("speed", "schemes"), help="default both")
     parser.add_argument("--out", type=out_path, default=RESULTS / "training_options")
     args = parser.parse_args()
-    (patient,) = chosen(args.patient)
+    (patient,) = choose_patients(args.patient)
     base = profile("laptop").changed(acquired=False, images=args.images, validation=256)
     volume = patient.volume(base.spacing)
     options = (SPEED if args.only != "schemes" else {}) | (schemes(args.images) if args.only != "speed" else {})

@@ -12,7 +12,7 @@ import argparse
 
 import numpy as np
 import torch
-from common.patients import CARM, PATIENTS, chosen
+from common.patients import CARM, PATIENTS, choose_patients
 from common.report import RESULTS, out_path, publish
 
 import xrcore as xr
@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--out", type=out_path, default=RESULTS / "trust")
     args = parser.parse_args()
     rows = []
-    for patient in chosen(args.patients):
+    for patient in choose_patients(args.patients):
         rows += cases(patient, args.cases)
         print(f"patient {patient.number} {patient.name}: {len(rows)} rows", flush=True)
     table = []

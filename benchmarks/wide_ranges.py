@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from common.patients import chosen
+from common.patients import choose_patients
 from common.report import RESULTS, out_path, publish
 
 import xrcore as xr
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--models", type=Path, default=Path("models"))
     parser.add_argument("--out", type=out_path, default=RESULTS / "wide_ranges")
     args = parser.parse_args()
-    (patient,) = chosen(args.patient)
+    (patient,) = choose_patients(args.patient)
     model = xr.PoseRegressor.load(args.models / f"{patient.name}-wide")
     methods = {
         "search of the default box": ex.search("search"),

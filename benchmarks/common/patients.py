@@ -14,12 +14,12 @@ os.environ.setdefault("XRCORE_DATA_MIRROR", str(Path(__file__).parents[3] / "sha
 PATIENTS = experiments.PATIENTS
 
 
-def chosen(numbers: str | None) -> tuple[experiments.Patient, ...]:
+def choose_patients(numbers: str | None) -> tuple[experiments.Patient, ...]:
     """Patients by number ("1,6#"), default all; exits where the data are not there."""
     try:
-        return experiments.chosen(numbers)
+        return experiments.choose_patients(numbers)
     except XrcoreError as error:
         sys.exit(str(error))
 
 
-__all__ = ["CARM", "PATIENTS", "chosen"]
+__all__ = ["CARM", "PATIENTS", "choose_patients"]

@@ -31,7 +31,7 @@ class _Recorder:
 
 
 @contextmanager
-def recorded(module: ModuleType, function: str) -> Iterator[list[Launch]]:
+def record_launches(module: ModuleType, function: str) -> Iterator[list[Launch]]:
     """Record the launches of `module.function` within the block; calling one repeats it into the same tensors."""
     recorder = _Recorder(getattr(module, function))
     with patch.object(module, function, recorder):
@@ -40,7 +40,7 @@ def recorded(module: ModuleType, function: str) -> Iterator[list[Launch]]:
 
 def launches_of(module: ModuleType, function: str, call: Callable[[], Any], count: int) -> list[Launch]:
     """Record the launches of a call; raises XrcoreError unless there are `count`."""
-    with recorded(module, function) as launches:
+    with record_launches(module, function) as launches:
         call()
     if len(launches) != count:
         raise XrcoreError(f"benchmark: {module.__name__}.{function} was launched {len(launches)} times, not {count}")

@@ -101,7 +101,7 @@ def _profile(
         yield memory, Figure(value=clock.peak_mb())
 
 
-def trained(clock: Clock, scene: Scene) -> Iterator[tuple[Row, Figure]]:
+def train_paper_profile(clock: Clock, scene: Scene) -> Iterator[tuple[Row, Figure]]:
     """Train the paper's profile completely."""
     settings = scene.sizes.paper
     models = []

@@ -2,7 +2,7 @@
 
 from companion.experiments.case_table import COLUMNS, read_table
 from companion.experiments.methods import Method, Perturbation, prediction, refinement, registration, search
-from companion.experiments.patients import PATIENTS, Loaded, Patient, Phantom, Subject, chosen, data_root, patients_on_disk
+from companion.experiments.patients import PATIENTS, Loaded, Patient, Phantom, Subject, choose_patients, data_root, patients_on_disk
 from companion.experiments.runner import run
 from companion.experiments.statistics import summary
 from companion.experiments.testset import TestSet
@@ -17,7 +17,7 @@ __all__ = [
     "Phantom",
     "Subject",
     "TestSet",
-    "chosen",
+    "choose_patients",
     "data_root",
     "patients_on_disk",
     "prediction",

@@ -177,7 +177,7 @@ PATIENTS = (
 )
 
 
-def chosen(numbers: str | None = None, root: str | os.PathLike[str] | None = None) -> tuple[Patient, ...]:
+def choose_patients(numbers: str | None = None, root: str | os.PathLike[str] | None = None) -> tuple[Patient, ...]:
     """Choose patients by number.
 
     Parameters

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from xrcore.geometry import CArm, Pose, rigid
 from xrcore.learning.methods import Batch
-from xrcore.learning.methods.grimm import LANDMARKS, Grimm, LandmarkNetwork, inverted, occluded, shown
+from xrcore.learning.methods.grimm import LANDMARKS, Grimm, LandmarkNetwork, invert_some, occlude_some, shown
 from xrcore.learning.methods.heat_maps import heat_map_loss, peaks
 from xrcore.learning.methods.landmarks import Rays, choose_landmarks, inside, triangulate
 from xrcore.learning.methods.pnp import Scene, agreeing, improve, ransac
@@ -410,20 +410,20 @@ def test_variances_are_the_detections_errors_where_they_are_made(volume):
 
 def test_augmentations_come_from_torchs_generator():
     images, masks = torch.randn(400, 1, 24, 24), torch.ones(400, 24, 24, dtype=torch.bool)
-    for change in (lambda: inverted(images, masks, "standard"), lambda: occluded(images)):
+    for change in (lambda: invert_some(images, masks, "standard"), lambda: occlude_some(images)):
         torch.manual_seed(3)
         first = change()
         torch.manual_seed(3)
         assert torch.equal(change(), first)
         assert not torch.equal(change(), first)
-    negative = (inverted(images, masks, "standard") == -images).flatten(1).all(1)
+    negative = (invert_some(images, masks, "standard") == -images).flatten(1).all(1)
     assert 0.1 < negative.float().mean() < 0.3
     outside = masks.clone()
     outside[:, :4] = False
-    turned = inverted(images, outside, "min-max")
+    turned = invert_some(images, outside, "min-max")
     assert torch.equal(turned[:, :, :4], images[:, :, :4])
     assert 0.1 < torch.isclose(turned, 1 - images)[:, :, 4:].flatten(1).all(1).float().mean() < 0.3
-    changed = occluded(images) != images
+    changed = occlude_some(images) != images
     share = changed.flatten(1).float().mean(1)
     assert 0.4 < (share > 0).float().mean() < 0.6
     assert share.max() < 0.2

@@ -18,7 +18,7 @@ from xrcore.learning.methods import Batch, method_named
 from xrcore.learning.methods.losses import edge_image, pose_loss, structure_loss
 from xrcore.learning.methods.salehi import geodesic
 from xrcore.learning.networks import Architecture
-from xrcore.learning.networks.blocks import Decoder, Encoder, TokenAttention, replace_batch_norms, resampled
+from xrcore.learning.networks.blocks import Decoder, Encoder, TokenAttention, replace_batch_norms, resample
 from xrcore.learning.networks.depthwise import DepthwiseConvolution, replace_depthwise
 from xrcore.learning.networks.patient_network import PatientNetwork
 from xrcore.learning.networks.pose_transformer import EncoderLayer, PoseTransformer
@@ -356,7 +356,7 @@ def test_small_images_are_taken_by_resampled_grids():
     net.train()
     assert net(images(2, 64)).edges.shape == (2, 1, 16, 16)
     flat = torch.full((1, 16, 2, 2), 3.0)
-    assert_close(resampled(flat, 4), torch.full((1, 16, 4, 4), 3.0))
+    assert_close(resample(flat, 4), torch.full((1, 16, 4, 4), 3.0))
 
 
 def test_group_norms_replace_all_and_divide_any_channels():

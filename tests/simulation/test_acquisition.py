@@ -16,7 +16,7 @@ from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose, camera_rays
 from xrcore.renderer.reference import render
 from xrcore.simulation import Acquisition, area_density, detector, noise, simulate
-from xrcore.simulation.acquired_xray import transmitted
+from xrcore.simulation.acquired_xray import transmission
 from xrcore.simulation.rod import chords
 
 CARM = CArm(source_to_detector=1200.0, source_to_isocenter=800.0, shape=(48, 40), pixel_spacing=4.0)
@@ -91,7 +91,7 @@ def test_the_spectrum_is_summed_as_the_beam_does():
     area = torch.rand(50, 60, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([40.0, 8.0, 1.0])
     materials, beam = ("soft", "bone", "metal"), Beam(kilovolts=60)
     expected = beam.image(area.double(), materials).float()
-    assert_close(-transmitted(area, materials, beam).log(), expected, rtol=1e-5, atol=1e-5)
+    assert_close(-transmission(area, materials, beam).log(), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_oversampling_averages_intensities():

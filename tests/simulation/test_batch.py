@@ -124,9 +124,9 @@ def test_blur_is_scipys(carm):
     images = torch.rand(len(widths), *carm.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     sigmas = [[w / math.sqrt(8 * math.log(2)) / s for s in carm.spacing] for w in widths]
     expected = torch.from_numpy(np.stack([gaussian_filter(i, s, mode="nearest") for i, s in zip(images.numpy(), sigmas, strict=True)]))
-    assert_close(blur.blurred(images, carm, widths), expected, rtol=0, atol=1e-13)
-    assert_close(blur.blurred(images.float(), carm, widths), expected.float(), rtol=0, atol=1e-6)
-    assert torch.equal(blur.blurred(images, carm, widths)[0], images[0])
+    assert_close(blur.gaussian_blur(images, carm, widths), expected, rtol=0, atol=1e-13)
+    assert_close(blur.gaussian_blur(images.float(), carm, widths), expected.float(), rtol=0, atol=1e-6)
+    assert torch.equal(blur.gaussian_blur(images, carm, widths)[0], images[0])
 
 
 def test_scatter_is_numpys():

@@ -55,18 +55,18 @@ def demo(
     carm, settings = PAPER_CARM, Acquisition()
     print(f"xrcore {xrcore.__version__} demo: a pelvis made from seed {seed}{', with a hip replacement' if implant else ''}\n")
     seconds: dict[str, float] = {}
-    with timed(seconds, "patient"):
+    with time_block(seconds, "patient"):
         hu, world_from_voxel = pelvis_hu(seed, _CT_SPACING, implant)
         volume = volume_from_hu(hu, world_from_voxel, spacing=None)
         finer = pelvis(seed, _XRAY_SPACING, implant)
-    with timed(seconds, "X-ray"):
+    with time_block(seconds, "X-ray"):
         truth = Pose.random(generator=torch.Generator().manual_seed(seed))
         xray = simulate(finer, carm, truth, settings=settings, seed=seed)
     # not part of the registration: compiled code is loaded, or on a new machine compiled
-    with timed(seconds, "renderer"):
+    with time_block(seconds, "renderer"):
         render_with_jacobian(volume.coarser(16), carm.resized((32, 32)), Pose.zero())
     result = register(xray, volume)
-    with timed(seconds, "files"), atomic_folder(out) as temporary:
+    with time_block(seconds, "files"), atomic_folder(out) as temporary:
         _write_ct(temporary / "ct.nii.gz", hu, world_from_voxel)
         write_xray(temporary / "xray.dcm", xray)
         inputs = {name: fingerprint(temporary / file) | {"path": file} for name, file in (("ct", "ct.nii.gz"), ("xray", "xray.dcm"))}
@@ -117,7 +117,7 @@ def _write_ct(path: Path, hu: NDArray[np.int16], world_from_voxel: NDArray[np.fl
 
 
 @contextmanager
-def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+def time_block(seconds: dict[str, float], name: str) -> Iterator[None]:
     """Add how long the block took."""
     start = time.perf_counter()
     yield

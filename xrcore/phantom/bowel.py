@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from xrcore.phantom.canvas import Canvas
+from xrcore.phantom.hu_canvas import HuCanvas
 from xrcore.phantom.patient import Patient
 from xrcore.phantom.shapes import Field
 
@@ -15,7 +15,7 @@ DESCENDING = np.array(UPPER_LEFT + LOWER_LEFT, float)
 ASCENDING = np.array([(-98, 6, 225, 24), (-100, 4, 165, 27), (-96, -8, 112, 27), (-84, -22, 74, 22)], float)
 
 
-def paint_bowel(canvas: Canvas, patient: Patient, rng: np.random.Generator) -> None:
+def paint_bowel(canvas: HuCanvas, patient: Patient, rng: np.random.Generator) -> None:
     """Colon with stool and gas, and a few gas-filled loops of small bowel. Supine, so gas gathers in front."""
     s = patient.size
     for path in (DESCENDING, ASCENDING):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from xrcore.phantom.canvas import Canvas
 from xrcore.phantom.hip_bone import CAVITY_RADIUS, HIP_CENTER, RIM_NORMAL
+from xrcore.phantom.hu_canvas import HuCanvas
 from xrcore.phantom.patient import Frame
 from xrcore.phantom.shapes import Field
 
@@ -23,7 +23,7 @@ def resect(femur: Field, place: Frame) -> None:
     femur.cut(-femur.linear(axis, place(RESECTION)), 1)
 
 
-def paint_implant(canvas: Canvas, socket: Frame, femur: Frame) -> None:
+def paint_implant(canvas: HuCanvas, socket: Frame, femur: Frame) -> None:
     """Cup and liner in the place of the hip bone, head and stem in that of the femur."""
     center, normal, scale = socket(HIP_CENTER), socket.direction(RIM_NORMAL), socket.scale
     outer = CAVITY_RADIUS * scale + 0.5

@@ -8,8 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 from xrcore._util.errors import is_number, is_whole, require
 from xrcore.ct import Volume, volume_from_hu
 from xrcore.phantom.bowel import paint_bowel
-from xrcore.phantom.canvas import AIR, Canvas
 from xrcore.phantom.hip_bone import HIP_CENTER, wing
+from xrcore.phantom.hu_canvas import AIR, HuCanvas
 from xrcore.phantom.patient import SIDES, Patient
 from xrcore.phantom.skeleton import paint_skeleton
 from xrcore.phantom.soft_tissue import extent, paint_soft_tissue
@@ -75,7 +75,7 @@ def pelvis_hu(seed: int = 0, spacing: float = 1.5, implant: bool = False) -> tup
     require("pelvis", "spacing", spacing, is_number(spacing) and 0.5 <= spacing <= 10, "within 0.5 to 10 mm")
     rng, patient, side = _patient(seed)
     low, high = _extent(patient)
-    canvas = Canvas(low, high, spacing, rng)
+    canvas = HuCanvas(low, high, spacing, rng)
     paint_soft_tissue(canvas, patient, rng)
     paint_bowel(canvas, patient, rng)
     paint_skeleton(canvas, patient, side if implant else None)

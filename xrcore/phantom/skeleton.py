@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from xrcore.phantom.canvas import Canvas, Value
 from xrcore.phantom.femur import femur
 from xrcore.phantom.hip_bone import hip_bone
+from xrcore.phantom.hu_canvas import HuCanvas, Value
 from xrcore.phantom.implant import paint_implant, resect
 from xrcore.phantom.patient import SIDES, Patient
 from xrcore.phantom.shapes import Array
@@ -24,7 +24,7 @@ def by_height(heights: Sequence[float], values: Sequence[float]) -> Value:
     return value
 
 
-def paint_skeleton(canvas: Canvas, patient: Patient, implant: int | None) -> None:
+def paint_skeleton(canvas: HuCanvas, patient: Patient, implant: int | None) -> None:
     """All bones; `implant` is the side (1 left, -1 right) with an artificial hip."""
     m = patient.mineral
     sacral = sacrum(patient)

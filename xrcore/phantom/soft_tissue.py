@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
-from xrcore.phantom.canvas import AIR, Canvas
+from xrcore.phantom.hu_canvas import AIR, HuCanvas
 from xrcore.phantom.patient import SIDES, Patient
 from xrcore.phantom.shapes import Array, Field, sample, smooth_max, smooth_min
 
@@ -62,7 +62,7 @@ def outline(patient: Patient, field: Field) -> Array:
     return smooth_max(trunk, -furrow, 14)
 
 
-def paint_soft_tissue(canvas: Canvas, patient: Patient, rng: np.random.Generator) -> None:
+def paint_soft_tissue(canvas: HuCanvas, patient: Patient, rng: np.random.Generator) -> None:
     """Fill the canvas from the skin inwards: fat, muscle, the abdominal cavity with its loops, the bladder."""
     low, high = (np.array([axis[i] for axis in canvas.axes]) for i in (0, -1))
     field = Field(low - 3, high + 3, spacing=3.0)
@@ -81,7 +81,7 @@ def paint_soft_tissue(canvas: Canvas, patient: Patient, rng: np.random.Generator
     canvas.hu += np.float32(AIR)
 
 
-def _inner_tissue(canvas: Canvas, patient: Patient, field: Field, skin: Array, rng: np.random.Generator) -> Array:
+def _inner_tissue(canvas: HuCanvas, patient: Patient, field: Field, skin: Array, rng: np.random.Generator) -> Array:
     """HU on the lattice of the field; its distances are only used as scratch."""
     s, trunk = patient.size, patient.trunk()
     bands = canvas.texture_on("coarse", field.axes)

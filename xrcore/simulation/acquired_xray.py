@@ -65,7 +65,7 @@ def simulate(volume: Volume, carm: CArm, pose: Pose, *, settings: Acquisition | 
     if settings.tool > 0:
         steel = torch.from_numpy(rod_area_density(fine, settings.tool, for_tool)).to(area)
         area, materials = torch.cat([area, steel[..., None]], -1), (*materials, "iron")
-    intensity = transmitted(area, materials, settings.beam).double().numpy()
+    intensity = transmission(area, materials, settings.beam).double().numpy()
     primary = intensity.reshape(rows, n, cols, n).mean((1, 3))
     image, seen = expose(primary, carm, settings, for_noise)
     return Xray(
@@ -76,7 +76,7 @@ def simulate(volume: Volume, carm: CArm, pose: Pose, *, settings: Acquisition | 
     )
 
 
-def transmitted(area: Float[Tensor, "H W M"], materials: tuple[str, ...], beam: Beam) -> Float[Tensor, "H W"]:
+def transmission(area: Float[Tensor, "H W M"], materials: tuple[str, ...], beam: Beam) -> Float[Tensor, "H W"]:
     """Share of the intensity that passes, exp(-beam.image(area)), every energy summed, float32.
 
     In numpy and on threads of its own: torch would open a parallel region for each small step, which stalls on a busy machine.

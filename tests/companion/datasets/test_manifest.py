@@ -14,7 +14,7 @@ import xrcore as xr
 from companion.datasets.manifest import load_manifest, manifest_path, safe_path
 from companion.datasets.mirror import Mirror
 from companion.datasets.store import Store
-from companion.experiments import PATIENTS, Patient, chosen
+from companion.experiments import PATIENTS, Patient, choose_patients
 from xrcore import XrcoreError
 
 ROOT = Path(__file__).parents[3]
@@ -211,14 +211,14 @@ def hip(shared_data, tmp_path, monkeypatch) -> Patient:
 
 def test_a_patient_is_found_in_the_mirror_then_in_the_data_folder(hip, shared_data, tmp_path):
     with pytest.raises(XrcoreError, match=r"run `xrcore data fetch hip`"):
-        chosen("4")
+        choose_patients("4")
     with pytest.raises(XrcoreError, match=r"run `xrcore data fetch hip`"):
         hip.volume(8.0)
     shutil.copy(shared_data / hip.path, tmp_path / "data" / hip.path)
-    assert chosen("4")[0].file == tmp_path / "data" / hip.path
+    assert choose_patients("4")[0].file == tmp_path / "data" / hip.path
     assert isinstance(hip.volume(8.0), xr.Volume)
     shutil.copy(shared_data / hip.path, tmp_path / "mirror" / hip.path)
-    assert chosen("4")[0].file == tmp_path / "mirror" / hip.path
+    assert choose_patients("4")[0].file == tmp_path / "mirror" / hip.path
 
 
 def test_a_patient_whose_bytes_are_others_is_not_read(hip, shared_data, tmp_path):
@@ -233,4 +233,4 @@ def test_without_any_data_the_error_says_how_to_get_them(tmp_path, monkeypatch):
     monkeypatch.delenv("XRCORE_DATA_MIRROR", raising=False)
     monkeypatch.setenv("XRCORE_DATA", str(tmp_path / "none"))
     with pytest.raises(XrcoreError, match="xrcore data fetch"):
-        chosen("1")
+        choose_patients("1")

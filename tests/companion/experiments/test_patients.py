@@ -8,18 +8,18 @@ import xrcore as xr
 from companion.experiments import (
     PATIENTS,
     Patient,
-    chosen,
+    choose_patients,
     data_root,
 )
 
 
 def test_patients_by_number(tmp_path):
-    assert [p.number for p in chosen(root=tmp_path)] == ["1", "2", "3", "4", "5", "6#"]
-    implant, abdomen = chosen("6#, 1", tmp_path)
+    assert [p.number for p in choose_patients(root=tmp_path)] == ["1", "2", "3", "4", "5", "6#"]
+    implant, abdomen = choose_patients("6#, 1", tmp_path)
     assert implant.name == "pelvis-implant"
     assert abdomen.file == tmp_path / "ct/cort_abdomen_dicom"
     with pytest.raises(xr.XrcoreError, match=r"no patient '7'; choose from 1, 2, 3, 4, 5, 6#"):
-        chosen("7", tmp_path)
+        choose_patients("7", tmp_path)
 
 
 def test_the_data_are_where_the_argument_or_the_variable_says(tmp_path, monkeypatch):
@@ -30,7 +30,7 @@ def test_the_data_are_where_the_argument_or_the_variable_says(tmp_path, monkeypa
     assert PATIENTS[0].file == tmp_path / "a" / PATIENTS[0].path
     monkeypatch.setenv("XRCORE_DATA_MIRROR", str(tmp_path / "b"))
     with pytest.raises(xr.XrcoreError, match=r"b: the CTs were not found; set XRCORE_DATA_MIRROR"):
-        chosen()
+        choose_patients()
 
 
 def test_a_patient_reads_its_ct_with_its_options(tmp_path, monkeypatch):
@@ -41,4 +41,4 @@ def test_a_patient_reads_its_ct_with_its_options(tmp_path, monkeypatch):
 
 
 def test_the_six_cts_are_there(shared_data):
-    assert all(patient.file.exists() for patient in chosen(root=shared_data))
+    assert all(patient.file.exists() for patient in choose_patients(root=shared_data))

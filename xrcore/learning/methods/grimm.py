@@ -167,7 +167,7 @@ class Grimm(Method):
     def loss(self, network: nn.Module, batch: Batch, done: float) -> tuple[Tensor, dict[str, Tensor]]:
         images = self.inputs(batch)
         if self.settings.acquired:
-            images = occluded(inverted(images, batch.masks, self.settings.architecture.normalisation))
+            images = occlude_some(invert_some(images, batch.masks, self.settings.architecture.normalisation))
         logits = network(images)
         net = _plain(network)
         pixels = net.scene().project(Pose(batch.numbers.double().cpu()))
@@ -255,7 +255,7 @@ def shown(pixels: Float[Tensor, "B L 2"], masks: Bool[Tensor, "B H W"]) -> Bool[
     return inside(pixels, (rows, cols)) & masks[view, row.clamp(0, rows - 1), col.clamp(0, cols - 1)]
 
 
-def inverted(images: Float[Tensor, "B 1 H W"], masks: Bool[Tensor, "B H W"], normalisation: str) -> Float[Tensor, "B 1 H W"]:
+def invert_some(images: Float[Tensor, "B 1 H W"], masks: Bool[Tensor, "B H W"], normalisation: str) -> Float[Tensor, "B 1 H W"]:
     """Invert the grey values of a fifth of a network's inputs, drawn from torch's generator.
 
     Parameters
@@ -277,7 +277,7 @@ def inverted(images: Float[Tensor, "B 1 H W"], masks: Bool[Tensor, "B H W"], nor
     return torch.where(chosen, negative, images)
 
 
-def occluded(images: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 1 H W"]:
+def occlude_some(images: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 1 H W"]:
     """Cover half of a network's inputs by a rectangle of a grey value of the image's range, drawn from torch's generator.
 
     Parameters

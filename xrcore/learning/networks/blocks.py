@@ -129,7 +129,7 @@ class TokenAttention(nn.Module):
         if count == len(self.position):
             return self.position
         grid = self.position.T.reshape(1, -1, math.isqrt(len(self.position)), math.isqrt(len(self.position)))
-        return resampled(grid, math.isqrt(count))[0].flatten(1).T
+        return resample(grid, math.isqrt(count))[0].flatten(1).T
 
 
 class Decoder(nn.Module):
@@ -181,7 +181,7 @@ def replace_batch_norms(network: nn.Module) -> None:
             replace_batch_norms(child)
 
 
-def resampled(grid: Float[Tensor, "B C h w"], side: int) -> Float[Tensor, "B C side side"]:
+def resample(grid: Float[Tensor, "B C h w"], side: int) -> Float[Tensor, "B C side side"]:
     """Resample a grid of features bilinearly to `side` x `side` cells; the same grid where it has that size.
 
     Parameters

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from xrcore._util.errors import require
 from xrcore.learning.networks.architecture import Architecture
-from xrcore.learning.networks.blocks import Decoder, Encoder, TokenAttention, replace_batch_norms, resampled
+from xrcore.learning.networks.blocks import Decoder, Encoder, TokenAttention, replace_batch_norms, resample
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class PatientNetwork(nn.Module):
         bottleneck = self.bottleneck(last)
         edges = self.decoder(bottleneck).float() if self.decoder is not None and self.training else None
         if not self.architecture.attention:
-            pooled = resampled(bottleneck, self.coarse) if self.architecture.pooling == "flatten" else bottleneck.mean((2, 3))
+            pooled = resample(bottleneck, self.coarse) if self.architecture.pooling == "flatten" else bottleneck.mean((2, 3))
             return Output(self.head(pooled.flatten(1)).float(), edges)
         grid = self.tokens(middle)
         if self.deep is not None:
@@ -112,7 +112,7 @@ class PatientNetwork(nn.Module):
         votes = self.head(tokens).float()  # (B, N, 7)
         pose = (votes[..., 6:].softmax(1) * votes[..., :6]).sum(1)
         if self.direct is not None:
-            pose = pose + self.direct(resampled(bottleneck, self.coarse).flatten(1)).float()
+            pose = pose + self.direct(resample(bottleneck, self.coarse).flatten(1)).float()
         return Output(pose, edges, weights)
 
 

@@ -17,7 +17,7 @@ from xrcore.simulation.detector import SIGMA_PER_FWHM
 _TRUNCATE = 4.0  # standard deviations that scipy's kernel reaches
 
 
-def blurred(images: Float[Tensor, "B H W"], carm: CArm, widths: Sequence[float]) -> Float[Tensor, "B H W"]:
+def gaussian_blur(images: Float[Tensor, "B H W"], carm: CArm, widths: Sequence[float]) -> Float[Tensor, "B H W"]:
     """Each image blurred by a Gaussian of its own full width at half maximum [mm on the detector]; 0 leaves it as it is.
 
     Beyond its edge an image goes on as it ends, as in `scipy.ndimage.gaussian_filter(mode="nearest")`. Its cost does not depend on

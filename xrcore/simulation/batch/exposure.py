@@ -18,7 +18,7 @@ from xrcore._util.errors import XrcoreError
 from xrcore.geometry import CArm
 from xrcore.simulation import detector
 from xrcore.simulation.acquisition import Acquisition
-from xrcore.simulation.batch.blur import blurred
+from xrcore.simulation.batch.blur import gaussian_blur
 from xrcore.simulation.batch.noise import detect
 from xrcore.simulation.noise import SHADOW
 
@@ -57,7 +57,7 @@ def expose_batch(
         )
     if tuple(intensity.shape[1:]) != carm.shape:
         raise XrcoreError(f"expose_batch: images of {tuple(intensity.shape[1:])} pixels, but the detector has {carm.shape}")
-    total = blurred(with_scatter(intensity, carm, settings), carm, [s.blur for s in settings])
+    total = gaussian_blur(with_scatter(intensity, carm, settings), carm, [s.blur for s in settings])
     seen = exposed_fields(carm, settings, intensity.device)
     return display(count_photons(total, settings, seeds), seen, carm, settings).float(), seen
 
@@ -66,7 +66,7 @@ def with_scatter(primary: Float[Tensor, "B H W"], carm: CArm, settings: Sequence
     """Primary plus scattered intensity; see `detector.with_scatter`."""
     if not any(s.scatter for s in settings):
         return primary
-    shapes = blurred(-primary * primary.clamp_min(1e-30).log(), carm, [s.scatter_width for s in settings])
+    shapes = gaussian_blur(-primary * primary.clamp_min(1e-30).log(), carm, [s.scatter_width for s in settings])
     (scatter,) = _columns([(s.scatter,) for s in settings], primary)
     # without a shadow the median is infinite, and nothing is scattered
     return primary + shapes * (scatter / _median(shapes / primary, primary < SHADOW))

@@ -1,4 +1,4 @@
-"""Canvas: the CT under construction, in Hounsfield units."""
+"""HuCanvas: the Hounsfield units of the phantom, painted part by part."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TILE = 64  # texture repeats after this many lattice points
 _TILE_SPACING = {"fine": 1.6, "coarse": 6.0}  # [mm]
 
 
-class Canvas:
+class HuCanvas:
     """A grid of HU over the box from `low` to `high` [mm], and seeded textures that do not depend on its spacing."""
 
     def __init__(self, low: NDArray, high: NDArray, spacing: float, rng: np.random.Generator) -> None:
