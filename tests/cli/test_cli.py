@@ -480,7 +480,9 @@ def test_output_that_lacks_characters_shows_them_as_escapes(folder):
         PYTHONIOENCODING="ascii",
         PYTHONUTF8="1",
     )
-    assert (done.code, done.err) == (0, "")
+    assert done.code == 0
+    # the first render on a machine says that it compiles
+    assert not [line for line in done.err.splitlines() if "compiling the CPU renderer" not in line]
     assert r"\xe9\udcff/a.png: 96 x 96 pixels" in done.out
 
 
