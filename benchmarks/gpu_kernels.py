@@ -87,7 +87,7 @@ def acquisition_noise(architecture: int) -> bytes:
 def acquisition_rods(architecture: int) -> bytes:
     """Machine code of `xrcore.simulation.batch.kernels.shade`."""
     types = dict.fromkeys(acquisition.shade.arg_names, "i32")
-    types |= {"images": "*fp32", "choose_patients": "*i64", "rods": "*fp64", "spectra": "*fp32", "lines": "*fp64"}
+    types |= {"images": "*fp32", "chosen": "*i64", "rods": "*fp64", "spectra": "*fp32", "lines": "*fp64"}
     return compile_kernel(acquisition.shade, types, {"LANES": launches.LANES}, launches.WARPS, architecture)
 
 
