@@ -17,6 +17,7 @@ from xrcore.geometry import CArm, Pose, rigid
 from xrcore.registration.joint_problem import JointProblem, View
 from xrcore.registration.problem import shrink
 from xrcore.registration.pyramid import Pyramid
+from xrcore.registration.search import corners
 from xrcore.registration.similarities import similarity as named_similarity
 from xrcore.registration.similarities.base import Similarity
 from xrcore.renderer import render
@@ -218,10 +219,7 @@ def _averaged(xray: Xray, pixel: float) -> Xray:
 
 def cropped(view: View, volume: Volume, pose: Pose, margin: float) -> View:
     """Crop a view to the pixels that the body can reach at the given poses."""
-    z, y, x = volume.shape
-    unit = torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * 3)
-    points = rigid.apply(volume.world_from_voxel, unit * torch.tensor([x - 1, y - 1, z - 1], dtype=torch.float64))
-    points = rigid.apply(pose.camera_from_world(view.carm, volume.isocenter), points)
+    points = rigid.apply(pose.camera_from_world(view.carm, volume.isocenter), corners(volume, 0.0, 1.0))
     if not (points[..., 2] > 0).all():
         raise XrcoreError("register_views: the body lies behind a camera; check start and camera_from_rig")
     pixels = view.carm.project(points).reshape(-1, 2)
