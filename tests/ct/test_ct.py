@@ -361,9 +361,6 @@ def test_truncated_files_are_not_filled_with_garbage(tmp_path, suffix, share, ca
     sitk.WriteImage(ct_image(body(shape=(16, 20, 20))), str(path), suffix.startswith("z"))
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
-    if suffix == "z.nrrd" and share > 0.999:  # only the checksum is lost, ITK reads the voxels
-        assert np.array_equal(read_hu(path).hu, body(shape=(16, 20, 20)))
-        return
     with pytest.raises(XrcoreError, match=path.name) as error:
         read_ct(path)
     only_line(error)

@@ -6,12 +6,12 @@ import json
 import math
 import os
 import re
-import stat
 from typing import Any
 
 import yaml
 
 from xrcore._util.errors import XrcoreError, shown
+from xrcore._util.input_files import file_size, open_file
 
 _MOST_LEVELS = 32  # of lists in lists
 _MOST_DIGITS = 18  # of an integer in JSON: below 2**63
@@ -37,29 +37,17 @@ def read_bytes(path: str | os.PathLike[str], largest: int) -> bytes:
     XrcoreError
         If it is missing, no file (a folder, pipe or device is never waited for), too large, or cannot be read.
     """
-    try:
-        with open(path, "rb", opener=_open_at_once) as file:
-            about = os.fstat(file.fileno())
-            if not stat.S_ISREG(about.st_mode):
-                raise XrcoreError(f"{path}: not a file")
-            size = about.st_size
-            content = b"" if size > largest else file.read(size + 1)
-    except XrcoreError:
-        raise
-    except FileNotFoundError:
-        raise XrcoreError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:
-        raise XrcoreError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
-    if size > largest:
-        raise XrcoreError(f"{path}: too large: {size} bytes, and at most {largest} are read; is it the right file?")
+    with open_file(path) as file:
+        size = file_size(file)
+        if size > largest:
+            raise XrcoreError(f"{path}: too large: {size} bytes, and at most {largest} are read; is it the right file?")
+        try:
+            content = file.read(size + 1)
+        except OSError as error:
+            raise XrcoreError(f"{path}: cannot be read ({error.strerror or error})") from None
     if len(content) != size:
         raise XrcoreError(f"{path}: changed while it was read; try again")
     return content
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    """Open also a pipe that nobody writes to."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def read_json(path: str | os.PathLike[str], largest: int = 10_000_000) -> Any:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 import SimpleITK as sitk
@@ -13,15 +14,18 @@ from jaxtyping import Float32, Float64, Shaped
 from numpy.typing import ArrayLike, NDArray
 
 from xrcore._util.errors import XrcoreError, is_number, is_whole, require, shown
-from xrcore.ct.image_files import MOST_VOXELS, geometry, read_image
+from xrcore.ct.body import body_mask
+from xrcore.ct.label_maps import kept_voxels
 from xrcore.ct.materials import HU_OF_AIR, densities
-from xrcore.ct.resampling import isotropic_grid, resample_labels, resample_spline
+from xrcore.ct.resampling import isotropic_grid, resample_spline
 from xrcore.ct.volume import Volume, grid_matrix
+from xrcore.ct.voxel_data import MOST_VOXELS
 
 SHORTEST, LONGEST = 5.0, 3000.0  # [mm] sizes of a CT that are not a mistake of units
 LARGEST_HU = 1e5
 SMALLEST_SPAN = 100.0  # [HU]
 NO_AIR = -500.0
+_ABOUT_AIR = "so there is no air"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -81,6 +85,58 @@ class HuImage:
         middle = (np.array(self.hu.shape[::-1]) - 1) / 2
         return self.world_from_voxel[:3, :3] @ middle + self.world_from_voxel[:3, 3]
 
+    def with_air_noted(self) -> HuImage:
+        """Add the remark that a CT without air deserves.
+
+        Returns
+        -------
+        HuImage
+            This one, or the same with one more of its `notes`.
+        """
+        low = float(self.hu.min())
+        if low <= NO_AIR:
+            return self
+        note = (
+            f"{self.name}: no voxel is below {NO_AIR:g} HU, {_ABOUT_AIR}: if tissue was replaced by a value, give it as background=; "
+            f"if these are not HU (they start at {low:g}), rescale them"
+        )
+        return replace(self, notes=(*self.notes, note))
+
+    def cropped(self, box: Sequence[float]) -> HuImage:
+        """Cut a box out of the CT.
+
+        Parameters
+        ----------
+        box : Sequence of float
+            x0, x1, y0, y1, z0, z1, LPS [mm]: voxels whose centres lie between are kept; where the CT's axes are not those of the
+            patient, the smallest part of the grid that has all of them.
+
+        Returns
+        -------
+        HuImage
+            The smaller CT, whose centre is the isocentre.
+
+        Raises
+        ------
+        XrcoreError
+            If it is no box, or less than two voxels of the CT lie in it along an axis.
+        """
+        what = "six numbers x0, x1, y0, y1, z0, z1 [mm], LPS, each first one below its second"
+        given = isinstance(box, (Sequence, np.ndarray)) and len(box) == 6 and all(map(is_number, box))
+        require("read_ct", "crop", box, given and all(box[k] < box[k + 1] for k in (0, 2, 4)), what)
+        corners = np.array([(*corner, 1) for corner in product(box[:2], box[2:4], box[4:])], dtype=float)
+        index = (corners @ np.linalg.inv(self.world_from_voxel).T)[:, :3]
+        first = np.maximum(np.ceil(index.min(0) - 1e-6), 0).astype(int)
+        last = np.minimum(np.floor(index.max(0) + 1e-6), np.array(self.hu.shape[::-1]) - 1).astype(int)
+        if (last - first < 1).any():
+            ends = self.world_from_voxel[:3, :3] @ (np.array(self.hu.shape[::-1]) - 1) + self.world_from_voxel[:3, 3]
+            reach = ", ".join(f"{min(pair):.4g} to {max(pair):.4g}" for pair in zip(self.world_from_voxel[:3, 3], ends, strict=True))
+            raise XrcoreError(f"{self.name}: crop leaves nothing of it; it reaches from {reach} mm (x, y, z)")
+        (x, y, z), (right, back, top) = first.tolist(), last.tolist()
+        matrix = self.world_from_voxel.copy()
+        matrix[:3, 3] += matrix[:3, :3] @ first
+        return replace(self, hu=self.hu[z : top + 1, y : back + 1, x : right + 1], world_from_voxel=matrix)
+
     def _reject_unit_mistakes(self) -> None:
         extent = [n * s for n, s in zip(reversed(self.hu.shape), self.spacing, strict=True)]
         if min(extent) < SHORTEST or max(extent) > LONGEST:
@@ -111,6 +167,8 @@ def volume_from_hu(
     keep: Sequence[int] | None = None,
     air: str = "equivalent",
     empty_below: float = -950.0,
+    body: bool = False,
+    crop: Sequence[float] | None = None,
 ) -> Volume:
     """Turn HU on a grid into density per material on an isotropic grid: the steps of `read_ct` after reading, with its options.
 
@@ -137,6 +195,10 @@ def volume_from_hu(
         As in `read_ct`.
     empty_below : float
         As in `read_ct`.
+    body : bool
+        As in `read_ct`.
+    crop : Sequence of float, optional
+        As in `read_ct`.
 
     Returns
     -------
@@ -160,20 +222,32 @@ def volume_from_hu(
     if keep is not None and labels is None:
         raise XrcoreError(f"{hu.name}: keep={list(keep)} needs labels= (a label map of this CT)")
 
+    require("volume_from_hu", "body", body, isinstance(body, (bool, np.bool_)), "True or False")
+    if body and background is not None:
+        raise XrcoreError(f"{hu.name}: body= looks for the air around the patient, which background= says was removed; give one of them")
+
+    given, hu = hu, hu if crop is None else hu.cropped(crop)
     values, matrix = np.maximum(hu.hu, np.float32(HU_OF_AIR)), hu.world_from_voxel
     if spacing is not None:
         _check_size(spacing, hu)
         shape, matrix = isotropic_grid(hu.hu.shape, matrix, spacing)
         values = resample_spline(values, shape, [s / spacing for s in reversed(hu.spacing)])
+    notes = tuple(note for note in hu.notes if background is None or _ABOUT_AIR not in note)
+    if body:
+        inside, more = body_mask(hu.name, values, matrix)
+        values[~inside] = HU_OF_AIR
+        notes += more
     materials, density = densities(values, background=background, metal_above=metal_above, metal=metal, air=air, empty_below=empty_below)
     if labels is not None:
-        density *= _kept(labels, keep, values.shape, matrix, hu)
+        kept, more = kept_voxels(labels, keep, values.shape, matrix, given)
+        density *= kept
+        notes += more
     return Volume(
         density=torch.from_numpy(density),
         materials=materials,
         world_from_voxel=torch.from_numpy(matrix.copy()),
         isocenter=torch.from_numpy(hu.center),
-        notes=hu.notes if background is None else (),
+        notes=notes,
     )
 
 
@@ -189,32 +263,3 @@ def _check_size(spacing: float, hu: HuImage) -> None:
         raise XrcoreError(f"{hu.name}: spacing {spacing:g} mm is coarser than the CT is thick ({min(extent):.4g} mm)")
     if np.prod([e / spacing for e in extent]) > MOST_VOXELS:
         raise XrcoreError(f"{hu.name}: spacing {spacing:g} mm makes more than {MOST_VOXELS:.0e} voxels; choose a coarser one")
-
-
-def _kept(
-    labels: str | os.PathLike[str] | sitk.Image | ArrayLike,
-    keep: Sequence[int] | None,
-    shape: tuple[int, ...],
-    world_from_voxel: NDArray[np.float64],
-    hu: HuImage,
-) -> NDArray[np.bool_]:
-    """Where the label map, nearest on the target grid, holds a value of `keep` (default: any but 0)."""
-    if isinstance(labels, sitk.Image):
-        array, own, name = sitk.GetArrayFromImage(labels), geometry(labels), "labels"
-    elif isinstance(labels, (str, os.PathLike)):
-        array, own = read_image(labels)
-        name = os.fspath(labels)
-    else:
-        array, own, name = np.asarray(labels), hu.world_from_voxel, "labels"
-        if array.shape != hu.hu.shape:
-            raise XrcoreError(f"labels: the array is {array.shape} but {hu.name} is {hu.hu.shape}; give a file or SimpleITK image instead")
-    found = np.unique(array)
-    wanted = [int(v) for v in found if v != 0] if keep is None else [int(v) for v in keep]
-    absent = [v for v in wanted if v not in found]
-    if absent or not wanted:
-        listed = ", ".join(f"{v:g}" for v in found[:20]) + (", ..." if len(found) > 20 else "")
-        raise XrcoreError(f"{name}: label {', '.join(map(str, absent)) or 'other than 0'} does not occur; the map holds {listed}")
-    kept = resample_labels(np.isin(array, wanted), own, shape, world_from_voxel)
-    if not kept.any():
-        raise XrcoreError(f"{name}: the kept labels lie outside {hu.name}; are both in the same patient space?")
-    return kept

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 
 import SimpleITK as sitk
 
+from xrcore._util.errors import XrcoreError, require
 from xrcore._util.logs import logger
 from xrcore.ct.dicom_pixels import is_dicom
 from xrcore.ct.dicom_series import read_series
-from xrcore.ct.hu_image import NO_AIR, HuImage, check_spacing, volume_from_hu
+from xrcore.ct.hu_image import HuImage, check_spacing, volume_from_hu
 from xrcore.ct.image_files import check_file, checked_path, read_image
 from xrcore.ct.volume import Volume
+from xrcore.ct.voxel_data import ImageFile
 
 
 def read_ct(
@@ -27,6 +29,8 @@ def read_ct(
     air: str = "equivalent",
     empty_below: float = -950.0,
     series: str | None = None,
+    body: bool = False,
+    crop: Sequence[float] | None = None,
 ) -> Volume:
     """Read a CT: NIfTI, NRRD, MetaImage, or a folder of DICOM slices.
 
@@ -43,7 +47,7 @@ def read_ct(
     background : float, optional
         For a CT of which only bone is left: the HU its publishers put where tissue was removed, such as 0. Density then grows from
         nothing at `background` to its full value at 350 HU, because a voxel in between is part bone and part nothing. Nothing is
-        removed by connectivity: rods or a table under the patient stay (see `labels`).
+        removed by connectivity: rods or a table under the patient stay (see `labels` and `crop`).
     metal_above : float, optional
         Denser voxels are metal [HU]; the densest bone and enamel stay below about 2500, and 12-bit scanners saturate at 3071, where
         the density formula gives 2.8 g/cm3 (titanium has 4.5). None: no metal.
@@ -61,6 +65,11 @@ def read_ct(
         tissue lies above.
     series : str, optional
         SeriesInstanceUID or SeriesDescription, for a folder with several CT series.
+    body : bool
+        Keep the largest connected body and the air inside it, and empty the rest: the table and the couch, up to where they touch
+        the skin. What hangs together by less than a centimetre is not connected. The isocentre stays the CT's.
+    crop : Sequence of float, optional
+        x0, x1, y0, y1, z0, z1, LPS [mm]: read only the voxels in this box, as if the file held no others; the isocentre is their centre.
 
     Returns
     -------
@@ -94,6 +103,8 @@ def read_ct(
         keep=keep,
         air=air,
         empty_below=empty_below,
+        body=body,
+        crop=crop,
     )
     for note in volume.notes:
         logger.warning(note)
@@ -116,17 +127,10 @@ def read_hu(path: str | os.PathLike[str], *, series: str | None = None) -> HuIma
         The CT before materials, with remarks in its `notes`.
     """
     path = checked_path("read_ct", path)
-    if path.is_dir():
-        values, matrix = read_series(path, series)
-    else:
+    require("read_ct", "series", series, series is None or isinstance(series, str), "a UID or description")
+    if not path.is_dir():
         check_file(path)
-        values, matrix = read_series(path, series) if is_dicom(path) else read_image(path)
-    hu = HuImage(hu=values, world_from_voxel=matrix, name=str(path))
-    low = float(hu.hu.min())
-    if low <= NO_AIR:
-        return hu
-    note = (
-        f"{path}: no voxel is below {NO_AIR:g} HU, so there is no air: if tissue was replaced by a value, give it as background=; "
-        f"if these are not HU (they start at {low:g}), rescale them"
-    )
-    return HuImage(hu=hu.hu, world_from_voxel=matrix, name=hu.name, notes=(note,))
+        if not is_dicom(path) and series is not None:
+            raise XrcoreError(f"{path}: not DICOM, so there is no series to choose (series=, --series); leave that out")
+    found = ImageFile(*read_series(path, series)) if path.is_dir() or is_dicom(path) else read_image(path)
+    return HuImage(hu=found.values, world_from_voxel=found.world_from_voxel, name=str(path), notes=found.notes).with_air_noted()
