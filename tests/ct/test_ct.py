@@ -553,7 +553,7 @@ def make_damage(folder: Path, name: str) -> None:
         ({"positions": (0.0, 3.0, 3.0, 6.0)}, None, "two slices at 3 mm"),
         ({"positions": (0.0,)}, None, "one slice"),
         ({"tilt": 1.0}, None, "tilted"),
-        ({"NumberOfFrames": 2, "Rows": 3}, None, "multi-frame"),
+        ({"NumberOfFrames": 2, "Rows": 3, "ImagePositionPatient": None}, None, "its place is unknown"),
         ({"RescaleSlope": 0}, None, "RescaleSlope"),
         ({"PixelSpacing": [0, 1]}, None, "PixelSpacing"),
         ({"SamplesPerPixel": 3}, None, "colour"),

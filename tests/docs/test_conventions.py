@@ -201,7 +201,7 @@ def test_from_pixels_gives_back_carm_and_pose(recipes, case):
 
 @pytest.mark.parametrize("angles", [(0, 0), (30, 0), (-30, 0), (0, 20), (25, -15)])
 def test_from_positioner_angles(recipes, angles):
-    from xrcore.xray.dicom import pose_from_angles
+    from xrcore.xray.positioner_angles import pose_from_angles
 
     pose = recipes.from_positioner_angles(*angles, PAPER_CARM)
     matrix = pose.world_from_camera(PAPER_CARM, torch.zeros(3))[0].numpy()

@@ -127,7 +127,10 @@ def test_dicom_object_is_what_viewers_expect(tmp_path):
     assert (data.Modality, data.PhotometricInterpretation, data.PixelIntensityRelationship) == ("XA", "MONOCHROME2", "LOG")
     assert (data.DistanceSourceToDetector, data.DistanceSourceToPatient) == (1200, 700)
     assert list(data.ImagerPixelSpacing) == [1.5, 1.25]
-    assert (data.PositionerPrimaryAngle, data.PositionerSecondaryAngle) == (20, -10)
+    # the beam of ry = 20, rx = -10, as the standard counts: from the patient's front to the left, and to the head
+    beam = Pose(rx=-10.0, ry=20.0).world_from_camera(CARM, torch.zeros(3))[0, :3, 2].numpy()
+    p, s = np.deg2rad([float(data.PositionerPrimaryAngle), float(data.PositionerSecondaryAngle)])
+    assert np.allclose([np.sin(p) * np.cos(s), -np.cos(p) * np.cos(s), np.sin(s)], beam)
     assert list(data.PatientOrientation) == ["L", "F"]
     assert np.allclose(data.pixel_array * float(data.RescaleSlope) + float(data.RescaleIntercept), picture(), atol=1e-4)
     assert all(len(str(data[tag].value)) <= 16 for tag in ("RescaleSlope", "RescaleIntercept", "WindowCenter"))
@@ -298,11 +301,18 @@ def test_a_different_shape_is_an_error_that_names_both(tmp_path):
 
 
 def test_dicom_tags_give_carm_and_pose(tmp_path):
-    xray = read_xray(dicom(tmp_path / "x.dcm", pose=Pose(rx=-10.0, ry=25.0)))
+    path = dicom(tmp_path / "x.dcm", PositionerPrimaryAngle="25", PositionerSecondaryAngle="-10")
+    xray = read_xray(path, detector="posterior")
     assert xray.carm == CArm(source_to_detector=1200, source_to_isocenter=700, shape=SHAPE, pixel_spacing=(1.5, 1.25))
     assert xray.pose == Pose(rx=-10.0, ry=25.0)
-    assert read_xray(dicom(tmp_path / "x.dcm")).pose is None
-    one = read_xray(dicom(tmp_path / "x.dcm", PositionerPrimaryAngle="30"))
+    assert any("25 and -10 deg are counted from one behind" in note for note in xray.notes)
+    standard = read_xray(path)
+    assert standard.pose == read_xray(path, detector="anterior").pose
+    assert any("25 and -10 deg are counted from a detector in front" in note for note in standard.notes)
+    none = read_xray(dicom(tmp_path / "x.dcm"))
+    assert none.pose is None
+    assert none.notes == ()
+    one = read_xray(dicom(tmp_path / "x.dcm", PositionerPrimaryAngle="30"), detector="posterior")
     assert one.pose == Pose(ry=30.0)
 
 
@@ -445,17 +455,17 @@ def test_flipping_takes_the_principal_point_along(tmp_path):
     path = dicom(tmp_path / "x.dcm", PositionerPrimaryAngle="0", PositionerSecondaryAngle="0")
     xray = read_xray(path, CARM, detector="anterior")
     assert xray.carm.center == pytest.approx((10.1, 31 - 17.3))
-    assert torch.equal(xray.image, read_xray(path, CARM).image.flip(1))
+    assert torch.equal(xray.image, read_xray(path, CARM, detector="posterior").image.flip(1))
 
 
 @pytest.mark.parametrize(
     ("orientation", "axes"),
-    [(["L", "F"], ()), (["R", "F"], (1,)), (["L", "H"], (0,)), (["R", "H"], (0, 1)), (["F", "L"], ()), (["X", "Y"], ())],
+    [(["L", "F"], ()), (["R", "F"], (1,)), (["L", "H"], (0,)), (["R", "H"], (0, 1)), (["X", "Y"], ())],
 )
 def test_patient_orientation_turns_the_image(tmp_path, orientation, axes):
     path = dicom(tmp_path / "x.dcm", PositionerPrimaryAngle="10", PositionerSecondaryAngle="5", PatientOrientation=orientation)
-    plain = read_xray(dicom(tmp_path / "y.dcm", PositionerPrimaryAngle="10", PositionerSecondaryAngle="5"))
-    xray = read_xray(path)
+    plain = read_xray(dicom(tmp_path / "y.dcm", PositionerPrimaryAngle="10", PositionerSecondaryAngle="5"), detector="posterior")
+    xray = read_xray(path, detector="posterior")
     assert torch.equal(xray.image, plain.image.flip(axes))
     assert len([n for n in xray.notes if n.startswith("flipped")]) == len(axes)
 
@@ -463,8 +473,6 @@ def test_patient_orientation_turns_the_image(tmp_path, orientation, axes):
 def test_detector_is_checked(tmp_path):
     with pytest.raises(XrcoreError, match="posterior or anterior"):
         read_xray(dicom(tmp_path / "x.dcm"), detector="lateral")
-    with pytest.raises(XrcoreError, match="secondary angle"):
-        read_xray(dicom(tmp_path / "x.dcm", PositionerSecondaryAngle="90"), detector="anterior")
 
 
 # meaning of pixels

@@ -41,7 +41,7 @@ def register(
     labels: Labels = None,
     keep: Keep = None,
     series: Series = None,
-    detector: Annotated[str, typer.Option(help="Side that DICOM angles count from: posterior or anterior.")] = "posterior",
+    detector: Annotated[str | None, typer.Option(help="Side that DICOM angles count from: anterior (the standard) or posterior.")] = None,
     kilovolts: Kilovolts = 90,
     frame: Annotated[int | None, typer.Option(help="Of a multi-frame file, counted from 0.", show_default=False)] = None,
     device: Device = "auto",

@@ -1,101 +1,104 @@
-"""A folder of DICOM slices -> HU and geometry."""
+"""DICOM slices, a file each or frames of one file -> HU and geometry."""
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Bool, Float32, Float64
 from numpy import ndarray
+from pydicom.dataset import Dataset
+from scipy import ndimage
 
 from xrcore._util.errors import XrcoreError
-from xrcore.ct.dicom_pixels import is_dicom, number, numbers, pixels, read_dataset, rescaled, tag, text
+from xrcore.ct.dicom_pixels import padding, rescaled, stored_pixels
+from xrcore.ct.dicom_slices import PLACE, Slice, slices_of
+from xrcore.ct.dicom_tags import frame_tags, read_dataset, tag, text
 from xrcore.ct.image_files import MOST_VOXELS
+from xrcore.ct.materials import HU_OF_AIR
 
-MOST_FILES = 20_000
-_PLACE = {"position": ("ImagePositionPatient", 3), "orientation": ("ImageOrientationPatient", 6), "pixel_spacing": ("PixelSpacing", 2)}
-_TAGS = ("SeriesInstanceUID", "SeriesDescription", "Modality", "ImageType", "Rows", "Columns", "NumberOfFrames")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Slice:
-    """What a slice's header says, enough to group and order."""
-
-    path: Path
-    uid: str
-    description: str
-    modality: str
-    localizer: bool
-    shape: tuple[int, int]
-    frames: int
-    position: list[float] | None
-    orientation: list[float] | None
-    pixel_spacing: list[float] | None
+SAME_PLACE = 0.01  # [mm]
+LOWEST_HU, HIGHEST_HU = -1024.0, 3071.0  # of 12 bits, what tissue and metal can have
 
 
-def read_series(path: Path, series: str | None = None) -> tuple[Float32[ndarray, "D H W"], Float64[ndarray, "4 4"]]:
-    """HU (z, y, x) and world_from_voxel (LPS mm) of one CT series.
+def read_series(path: Path, series: str | None = None) -> tuple[Float32[ndarray, "D H W"], Float64[ndarray, "4 4"], list[str]]:
+    """HU (z, y, x), world_from_voxel (LPS mm) and remarks of one CT series.
 
-    path: a folder (searched through its subfolders), or one of the series' files, which stands for its series in the same folder.
+    path: a folder (searched through its subfolders), one of the series' files, which stands for its series in the same folder, or an
+    enhanced file, which holds all slices.
     series: SeriesInstanceUID or SeriesDescription, needed when there are several CT series.
     Slices are ordered by position along their normal, never by name; each is rescaled by its own slope.
     Raises XrcoreError for no or several CT series, missing or doubled slices, and a tilted gantry.
     """
-    slices = _index(path) if path.is_dir() else [_header(p) for p in sorted(path.parent.iterdir()) if is_dicom(p)]
-    if not path.is_dir():
-        own = _header(path)
-        slices = [s for s in slices if s.uid == own.uid] or [own]
-        if len(slices) == 1 and own.frames == 1:
-            raise XrcoreError(f"{path}: a single DICOM slice without the rest of its series; give the folder that holds all slices")
+    slices, notes = slices_of(path)
     if not slices:
-        raise XrcoreError(f"{path}: the folder holds no DICOM image")
-    chosen = _choose(slices, series, path)
+        raise XrcoreError(f"{path}: {'the folder' if path.is_dir() else 'this DICOM file'} holds no DICOM image")
+    if not path.is_dir() and len(slices) == 1:
+        raise XrcoreError(f"{path}: a single DICOM slice without the rest of its series; give the folder that holds all slices")
+    chosen = _without_copies(_choose(slices, series, path), notes)
     order, world_from_voxel = _order(chosen, path)
-    first = _hu(order[0])  # read before the volume is allocated: a damaged header may claim any size
-    if first.size * len(order) > MOST_VOXELS:
-        raise XrcoreError(f"{path}: the series has more than {MOST_VOXELS:.0e} voxels; crop it")
-    hu = np.empty((len(order), *first.shape), dtype=np.float32)
-    hu[0] = first
-    for out, one in zip(hu[1:], order[1:], strict=True):
-        out[:] = _hu(one)
-    return hu, world_from_voxel
+    places: dict[Path, list[int]] = defaultdict(list)
+    for k, one in enumerate(order):
+        places[one.path].append(k)
+    hu = None
+    for file, indices in places.items():
+        dataset = read_dataset(file)
+        for k in indices:
+            values = _hu(frame_tags(dataset, order[k].frame, file), dataset, order[k], notes)
+            if hu is None:  # not before the first slice is read: a damaged header may claim any size
+                if values.size * len(order) > MOST_VOXELS:
+                    raise XrcoreError(f"{path}: the series has more than {MOST_VOXELS:.0e} voxels; crop it")
+                hu = np.empty((len(order), *values.shape), dtype=np.float32)
+            hu[k] = values
+    assert hu is not None
+    return hu, world_from_voxel, list(dict.fromkeys(notes))
 
 
-def _hu(one: Slice) -> Float32[ndarray, "H W"]:
+def _hu(tags: Dataset, dataset: Dataset, one: Slice, notes: list[str]) -> Float32[ndarray, "H W"]:
+    """One slice's HU, with air where the scanner filled beyond its circle."""
+    if "ModalityLUTSequence" in tags:
+        raise XrcoreError(f"{one.path}: {tag('ModalityLUTSequence')} instead of a slope and an intercept is not read; convert the series")
+    if "RescaleIntercept" not in tags:
+        notes.append(f"no {tag('RescaleIntercept')}: stored values are taken for HU")
+    if (unit := text(tags, "RescaleType").upper()) not in ("", "HU", "US"):
+        notes.append(f"{tag('RescaleType')} is {unit[:20]}, taken for HU")
+    stored = stored_pixels(dataset, one.path, one.frame)
+    hu = rescaled(stored, tags, one.path)
+    if (padded := padding(stored, tags, one.path)) is not None and padded.any():
+        value = float(hu[padded][0])
+        if LOWEST_HU <= value <= HIGHEST_HU:  # a value that tissue has too
+            padded = _touching_border(padded)
+            notes.append(
+                f"{tag('PixelPaddingValue')} stands for {value:g} HU, which tissue may have: taken for air where it touches the border"
+            )
+        hu[padded] = HU_OF_AIR
+    return hu
+
+
+def _touching_border(region: Bool[ndarray, "H W"]) -> Bool[ndarray, "H W"]:
+    """The connected parts of a region that reach the image's border."""
+    seed = region.copy()
+    seed[1:-1, 1:-1] = False
+    return ndimage.binary_propagation(seed, mask=region)
+
+
+def _without_copies(slices: list[Slice], notes: list[str]) -> list[Slice]:
+    """Each slice once: of those with the same pixels at the same place, the first."""
+    kept: dict[str, list[Slice]] = defaultdict(list)
+    copies: list[Slice] = []
+    for one in slices:
+        same_place = kept[f"{one.position or one.path} {one.orientation} {one.pixel_spacing} {one.shape}"]
+        is_copy = bool(same_place) and any(np.array_equal(_pixels(one), _pixels(other)) for other in same_place)
+        (copies if is_copy else same_place).append(one)
+    if copies:
+        notes.append(f"{len(copies)} slices are copies of others and were left out, such as {copies[0].path.name}")
+    return [one for group in kept.values() for one in group]
+
+
+def _pixels(one: Slice) -> Float32[ndarray, "H W"]:
     dataset = read_dataset(one.path)
-    return rescaled(pixels(dataset, one.path)[0], dataset, one.path)
-
-
-def _index(folder: Path) -> list[Slice]:
-    found: list[Path] = []
-    for root, folders, names in os.walk(folder):
-        folders.sort()
-        found += [Path(root, name) for name in sorted(names) if not name.startswith(".")]
-        if len(found) > MOST_FILES:
-            raise XrcoreError(f"{folder}: more than {MOST_FILES} files; give the folder of one CT series")
-    marked = [p for p in found if is_dicom(p)]
-    # without its mark a damaged slice at either end would be lost in silence
-    unmarked = next((p for p in found if p.suffix.lower() == ".dcm" and not is_dicom(p)), None)
-    if unmarked is not None:
-        raise XrcoreError(f"{unmarked}: not a DICOM file (it lacks DICOM's mark); damaged? restore or remove it")
-    return [s for s in map(_header, marked) if min(s.shape) > 0]
-
-
-def _header(path: Path) -> Slice:
-    dataset = read_dataset(path, (*_TAGS, *(keyword for keyword, _ in _PLACE.values())))
-    return Slice(
-        path=path,
-        uid=text(dataset, "SeriesInstanceUID"),
-        description=text(dataset, "SeriesDescription"),
-        modality=text(dataset, "Modality"),
-        localizer="LOCALIZER" in text(dataset, "ImageType").upper(),
-        shape=(int(number(dataset, "Rows", path) or 0), int(number(dataset, "Columns", path) or 0)),
-        frames=int(number(dataset, "NumberOfFrames", path) or 1),
-        **{name: numbers(dataset, keyword, count, path) for name, (keyword, count) in _PLACE.items()},
-    )
+    return _hu(frame_tags(dataset, one.frame, one.path), dataset, one, [])
 
 
 def _choose(slices: list[Slice], series: str | None, path: Path) -> list[Slice]:
@@ -130,11 +133,9 @@ def _described(group: list[Slice]) -> str:
 def _order(slices: list[Slice], path: Path) -> tuple[list[Slice], Float64[ndarray, "4 4"]]:
     """Slices from low to high along their normal, and world_from_voxel."""
     first = slices[0]
-    if any(s.frames > 1 for s in slices):
-        raise XrcoreError(f"{path}: a multi-frame (enhanced) CT is not read; convert it to NIfTI or to one file a slice")
     if len(slices) == 1:
         raise XrcoreError(f"{path}: the series has one slice; a CT needs at least two")
-    for name, (keyword, _) in _PLACE.items():
+    for name, (keyword, _) in PLACE.items():
         without = next((s for s in slices if getattr(s, name) is None), None)
         if without is not None:
             raise XrcoreError(f"{without.path}: no {tag(keyword)}, so its place is unknown")
@@ -157,7 +158,7 @@ def _order(slices: list[Slice], path: Path) -> tuple[list[Slice], Float64[ndarra
     order = np.argsort(along, kind="stable")
     gaps, positions = np.diff(along[order]), positions[order]
     step = float(np.median(gaps))
-    if gaps.min() < 0.01:
+    if gaps.min() < SAME_PLACE:
         at = along[order][int(gaps.argmin())]
         raise XrcoreError(f"{path}: two slices at {at:g} mm; the series mixes several reconstructions or times, export one alone")
     if np.abs(gaps - step).max() > 0.1 * step:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 import SimpleITK as sitk
 
 from xrcore._util.errors import XrcoreError, require
 from xrcore._util.logs import logger
-from xrcore.ct.dicom_pixels import is_dicom
 from xrcore.ct.dicom_series import read_series
+from xrcore.ct.dicom_tags import is_dicom
 from xrcore.ct.hu_image import HuImage, check_spacing, volume_from_hu
 from xrcore.ct.image_files import check_file, checked_path, read_image
 from xrcore.ct.volume import Volume

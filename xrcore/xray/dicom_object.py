@@ -14,34 +14,18 @@ from pydicom.valuerep import format_number_as_ds
 
 from xrcore._util.errors import XrcoreError
 from xrcore.geometry import CArm, Pose
+from xrcore.xray.positioner_angles import angles_from_pose, axes_of, axis_letter
 
 # Decimal strings of DICOM have 16 characters, and no tag holds six numbers of a pose or a principal point: the block does.
 _GROUP, _CREATOR = 0x0019, "XRCORE VIEW"
-_LENGTHS, _POINT, _POSE, _MASK = 0x01, 0x02, 0x03, 0x04
-_LPS = "RLAPFH"  # DICOM's letters for -x, +x, -y, +y, -z, +z
-
-
-def axis_letter(direction: Any) -> str:
-    """DICOM's letter of the patient axis nearest to an LPS direction."""
-    vector = np.asarray(direction, dtype=float)
-    axis = int(np.abs(vector).argmax())
-    return _LPS[2 * axis + int(vector[axis] > 0)]
-
-
-def letter_direction(letters: str) -> Float32[ndarray, "*three"] | None:
-    """LPS direction of the first of DICOM's letters, such as "LH"; None if it is not one."""
-    index = _LPS.find(letters[:1].upper()) if letters else -1
-    if index < 0:
-        return None
-    direction = np.zeros(3, dtype=np.float32)
-    direction[index // 2] = 2 * (index % 2) - 1
-    return direction
+_LENGTHS, _POINT, _POSE, _MASK, _SHAPE = 0x01, 0x02, 0x03, 0x04, 0x05
 
 
 def xray_dataset(image: Float32[ndarray, "H W"], carm: CArm, pose: Pose | None, mask: Bool[ndarray, "H W"] | None) -> Dataset:
     """The dataset: 16 bit, pixels growing with attenuation (relationship LOG, sign -1), bone bright.
 
-    Identifiers follow from the content, so that the same image always makes the same file.
+    All tags are as the standard says, for other readers: angles count from a detector in front of the patient. Identifiers follow from
+    the content, so that the same image always makes the same file.
     """
     data = Dataset()
     content = [image.tobytes().hex(), repr(carm), repr(pose)]
@@ -59,9 +43,9 @@ def xray_dataset(image: Float32[ndarray, "H W"], carm: CArm, pose: Pose | None, 
     data.EstimatedRadiographicMagnificationFactor = format_number_as_ds(carm.magnification)
     data.ImagerPixelSpacing = [format_number_as_ds(s) for s in carm.spacing]
     if pose is not None:
-        rx, ry = pose.numbers[0, :2].tolist()
-        data.PositionerPrimaryAngle, data.PositionerSecondaryAngle = format_number_as_ds(ry), format_number_as_ds(rx)
-        axes = pose.world_from_camera(carm, pose.numbers.new_zeros(3))[0, :3, :2]
+        primary, secondary = angles_from_pose(pose, carm)
+        data.PositionerPrimaryAngle, data.PositionerSecondaryAngle = format_number_as_ds(primary), format_number_as_ds(secondary)
+        axes = axes_of(pose, carm)
         data.PatientOrientation = [axis_letter(axes[:, 0]), axis_letter(axes[:, 1])]
 
     # the decimal strings are what a reader scales with, so they are also what the pixels are rounded with
@@ -87,6 +71,7 @@ def _add_view(data: Dataset, carm: CArm, pose: Pose | None, mask: Bool[ndarray, 
     block = data.private_block(_GROUP, _CREATOR, create=True)
     block.add_new(_LENGTHS, "FD", [carm.source_to_detector, carm.source_to_isocenter, *carm.spacing])
     block.add_new(_POINT, "FD", list(carm.center))
+    block.add_new(_SHAPE, "US", list(carm.shape))
     if pose is not None:
         block.add_new(_POSE, "FD", pose.numbers[0].tolist())
     if mask is not None and not mask.all():
@@ -94,16 +79,26 @@ def _add_view(data: Dataset, carm: CArm, pose: Pose | None, mask: Bool[ndarray, 
         block.add_new(_MASK, "OB", packed + b"\0" * (len(packed) % 2))
 
 
-def stored_view(data: Dataset, path: Path) -> tuple[CArm | None, Pose | None, Bool[ndarray, "H W"] | None]:
-    """What the private block of a file that `write_xray` made holds; nothing of others. Raises XrcoreError if it is damaged."""
+def stored_view(
+    data: Dataset, tags: dict[str, Any], path: Path, notes: list[str]
+) -> tuple[CArm | None, Pose | None, Bool[ndarray, "H W"] | None]:
+    """What the private block of a file that `write_xray` made holds; nothing of others.
+
+    tags: the geometry by public tags. Where they or the image's size are others, somebody changed the file: then the block is not used.
+    Raises XrcoreError if it is damaged.
+    """
     try:
         block = data.private_block(_GROUP, _CREATOR)
     except KeyError:
         return None, None, None
     shape = (int(data.Rows), int(data.Columns))
     try:
-        found = {offset: block[offset].value for offset in (_LENGTHS, _POINT, _POSE, _MASK) if offset in block}
+        found = {offset: block[offset].value for offset in (_LENGTHS, _POINT, _POSE, _MASK, _SHAPE) if offset in block}
         (sdd, sid, *spacing), point = _doubles(found[_LENGTHS]), _doubles(found[_POINT])
+        public = [tags.get("source_to_detector", sdd), tags.get("source_to_isocenter", sid), *tags.get("pixel_spacing", spacing)]
+        if _whole(found.get(_SHAPE, shape)) != shape or not np.allclose(public, [sdd, sid, *spacing], rtol=1e-6):
+            notes.append("image size or geometry were changed after xrcore wrote this file: its exact pose, centre and mask are not used")
+            return None, None, None
         geometry: dict[str, Any] = {"pixel_spacing": spacing, "principal_point": point}
         carm = CArm(source_to_detector=sdd, source_to_isocenter=sid, shape=shape, **geometry)
         pose = Pose(_doubles(found[_POSE])) if _POSE in found else None
@@ -120,3 +115,7 @@ def stored_view(data: Dataset, path: Path) -> tuple[CArm | None, Pose | None, Bo
 def _doubles(value: Any) -> list[float]:
     # a tool that rewrites the file with implicit types leaves the bytes
     return np.frombuffer(value, dtype="<f8").tolist() if isinstance(value, bytes) else [float(v) for v in value]
+
+
+def _whole(value: Any) -> tuple[int, ...]:
+    return tuple(np.frombuffer(value, dtype="<u2").tolist() if isinstance(value, bytes) else [int(v) for v in value])

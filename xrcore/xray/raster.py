@@ -11,7 +11,7 @@ from PIL import Image
 
 from xrcore._util.errors import XrcoreError
 from xrcore._util.suppress_stderr import suppress_library_output
-from xrcore.ct.dicom_pixels import COMPRESSED_AT_MOST
+from xrcore.ct.dicom_compression import COMPRESSED_AT_MOST
 
 MOST_PIXELS = 2**27
 _GREY = ("L", "1", "I", "F")

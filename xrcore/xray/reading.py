@@ -13,13 +13,15 @@ from jaxtyping import Bool, Float32, Shaped
 from numpy import ndarray
 
 from xrcore._util.errors import XrcoreError, is_whole, require
-from xrcore.ct.dicom_pixels import is_dicom, tag
+from xrcore.ct.dicom_tags import is_dicom, tag
 from xrcore.ct.image_files import check_file, checked_path
 from xrcore.geometry import CArm
 from xrcore.xray.carm_file import CarmFile, build_carm, load_carm_file
-from xrcore.xray.dicom import DETECTOR, TAGS, DicomXray, mirrored, pose_from_angles, read_dicom
+from xrcore.xray.dicom import DicomXray, read_dicom
+from xrcore.xray.dicom_geometry import TAGS
 from xrcore.xray.field_of_view import field_of_view, inscribed_disc
 from xrcore.xray.image import Xray
+from xrcore.xray.positioner_angles import DETECTOR
 from xrcore.xray.raster import read_raster
 
 
@@ -27,14 +29,15 @@ def read_xray(
     path: str | os.PathLike[str],
     carm: CArm | str | os.PathLike[str] | None = None,
     *,
-    detector: str = "posterior",
+    detector: str | None = None,
     frame: int | None = None,
 ) -> Xray:
     """Read an X-ray with its geometry: DICOM, TIFF or PNG (8 or 16 bit, or float TIFF).
 
     The image becomes an attenuation image, bone bright, up to gain and offset: intensities I turn into -log(I / I0), I0 their brightest
     0.1 %. What tags and options cannot tell stays a guess, kept in `notes`; registration finds a wrong sign by itself.
-    Collimators and the round field of an image intensifier are masked. Burnt-in text is not.
+    Collimators, shutters and the round field of an image intensifier are masked, as tags and the image say, and so is padding. Burnt-in
+    text is not.
 
     Parameters
     ----------
@@ -43,10 +46,10 @@ def read_xray(
     carm : CArm or path, optional
         The geometry, or a carm.yaml (see `read_carm`), which may also say how pixels are meant; it describes the image as stored. Keys it
         has override DICOM tags; keys it lacks are taken from them. PNG and TIFF need it.
-    detector : str
-        The side from which DICOM's positioner angles count: "posterior" as `Pose` does (ry = primary, rx = secondary), or "anterior", as
-        the DICOM standard says for C-arms; then the image is also flipped left to right if it was stored as shown to a reader who faces
-        the patient.
+    detector : str, optional
+        The side from which positioner angles count: "anterior", as the DICOM standard says and as is assumed by default; the image is
+        then also flipped left to right if it was stored as shown to a reader who faces the patient. "posterior" counts as `Pose` does
+        (ry = primary, rx = secondary). A file that `write_xray` made holds the exact pose, whatever is given here.
     frame : int, optional
         Of a multi-frame file, counted from 0; default the first.
 
@@ -73,21 +76,23 @@ def read_xray(
     path = checked_path("read_xray", path)
     known = carm is None or isinstance(carm, (CArm, str, os.PathLike))
     require("read_xray", "carm", carm, known, "a CArm, the path of a carm.yaml, or None")
-    require("read_xray", "detector", detector, isinstance(detector, str) and detector in DETECTOR, " or ".join(DETECTOR))
+    side = detector is None or (isinstance(detector, str) and detector in DETECTOR)
+    require("read_xray", "detector", detector, side, f"{' or '.join(DETECTOR)}, or None")
     require("read_xray", "frame", frame, frame is None or is_whole(frame), "a whole number, or None")
     if path.is_dir():
         raise XrcoreError(f"{path}: a folder; an X-ray is one file")
     check_file(path)
-    if path.suffix.lower() in (".dcm", ".ima") and not is_dicom(path):
+    dicom = is_dicom(path)
+    if path.suffix.lower() in (".dcm", ".ima") and not dicom:
         raise XrcoreError(f"{path}: not a DICOM file (it lacks DICOM's mark); damaged, or a wrong suffix")
     said = carm if isinstance(carm, CArm) else None
     file = load_carm_file(carm) if isinstance(carm, (str, os.PathLike)) else CarmFile(path=path)
-    if is_dicom(path):
+    if dicom:
         source = read_dicom(path, frame)
         tags = {key: tag(keyword) for key, keyword in TAGS.items()}
     else:
         values, remarks = read_raster(path, frame)
-        source = DicomXray(values=values, pixel_values="attenuation", geometry={}, angles=None, orientation=("", ""), notes=remarks)
+        source = DicomXray(values=values, pixel_values="attenuation", geometry={}, notes=remarks)
         tags = {}
         if carm is None:
             raise XrcoreError(f"{path}: PNG and TIFF carry no geometry; give a CArm, or a carm.yaml (--carm)")
@@ -97,9 +102,22 @@ def read_xray(
     elif said.shape != source.values.shape:
         said = build_carm({"shape": said.shape}, source.values.shape, str(path), {})
     notes = list(source.notes)
-    if source.loose_spacing and not own_spacing:
-        notes.append(f"{tag('PixelSpacing')} stands for the absent {tags['pixel_spacing']}; it may have been calibrated at the patient")
+    if source.spacing_remark and not own_spacing:
+        notes.append(source.spacing_remark)
+    else:
+        notes += _differences(said, source)
     return _assemble(path, source, file, said, detector, notes)
+
+
+def _differences(carm: CArm, source: DicomXray) -> list[str]:
+    """Remarks on what a given geometry says otherwise than the file's own tags, by more than 1 %."""
+    notes = []
+    for key, own in source.geometry.items():
+        given = carm.spacing if key == "pixel_spacing" else getattr(carm, key, own)
+        if key in TAGS and not (key == "pixel_spacing" and source.spacing_remark) and not np.allclose(given, own, rtol=0.01):
+            used, says = (" x ".join(f"{v:g}" for v in np.atleast_1d(numbers)) for numbers in (given, own))
+            notes.append(f"{key} is taken as {used}, but {tag(TAGS[key])} says {says}")
+    return notes
 
 
 def _merged(own: dict[str, Any], tags: dict[str, Any]) -> dict[str, Any]:
@@ -111,7 +129,7 @@ def _merged(own: dict[str, Any], tags: dict[str, Any]) -> dict[str, Any]:
     return {**{k: v for k, v in tags.items() if k in wanted}, **own}
 
 
-def _assemble(path: Path, source: DicomXray, file: CarmFile, carm: CArm, detector: str, notes: list[str]) -> Xray:
+def _assemble(path: Path, source: DicomXray, file: CarmFile, carm: CArm, detector: str | None, notes: list[str]) -> Xray:
     """Pixel meaning, mask, pose and orientation, put together."""
     with np.errstate(over="ignore"):
         values = source.values.astype(np.float32)
@@ -129,13 +147,9 @@ def _assemble(path: Path, source: DicomXray, file: CarmFile, carm: CArm, detecto
         attenuation = -attenuation
 
     try:
-        pose = source.pose
-        if pose is None and source.angles is not None:
-            pose = pose_from_angles(source.angles, detector, carm)
-        if source.pose is None:
-            upside_down, swapped = mirrored(source.orientation, pose, detector if source.angles is not None else "posterior", carm)
-            attenuation, mask, carm = _flipped(attenuation, mask, carm, upside_down, swapped)
-            notes += [f"flipped {way} to the camera's axes" for way, done in (("up-down", upside_down), ("left-right", swapped)) if done]
+        pose, (upside_down, swapped) = source.placed(detector, carm, notes)
+        attenuation, mask, carm = _flipped(attenuation, mask, carm, upside_down, swapped)
+        notes += [f"flipped {way} to the camera's axes" for way, done in (("up-down", upside_down), ("left-right", swapped)) if done]
         return Xray(
             image=torch.from_numpy(np.ascontiguousarray(attenuation, dtype=np.float32)),
             carm=carm,
@@ -164,7 +178,10 @@ def _mask(source: DicomXray, file: CarmFile, upward: Float32[ndarray, "H W"]) ->
     if file.mask == "circle":
         return inscribed_disc(shape)
     if file.mask == "auto":
-        return field_of_view(upward) if source.mask is None else source.mask
+        if source.mask is not None or source.open is None or source.open.all():
+            return field_of_view(upward) if source.mask is None else source.mask
+        # behind blades there may be anything: noise, scatter, text
+        return field_of_view(np.where(source.open, upward, upward[source.open].max())) & source.open
     beside = file.path.parent / file.mask
     check_file(beside)
     values, _ = read_raster(beside)
