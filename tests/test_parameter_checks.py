@@ -135,7 +135,7 @@ CHECKS: list[tuple[str, Callable[[Any], Any], tuple[Any, ...]]] = [
     ("Volume.surface_points: count", lambda v: volume().surface_points(v), (None, 0, -1, 1.5, "64")),
     ("read_xray: path", read_xray, (None, 5)),
     ("read_xray: carm", lambda v: read_xray("absent.png", v), (5, {"shape": (2, 2)})),
-    ("read_xray: detector", lambda v: read_xray("absent.dcm", detector=v), (None, "left", ["posterior"])),
+    ("read_xray: detector", lambda v: read_xray("absent.dcm", detector=v), (5, "left", ["posterior"])),
     ("read_xray: frame", lambda v: read_xray("absent.dcm", frame=v), (1.5, "1", True)),
     ("write_carm: carm", lambda v: write_carm("absent.yaml", v), (None, {})),
     ("Xray: image", lambda v: xray(image=v), (None, "abc", torch.rand(32, 24), torch.rand(1, 24, 32))),

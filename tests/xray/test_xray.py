@@ -471,7 +471,7 @@ def test_patient_orientation_turns_the_image(tmp_path, orientation, axes):
 
 
 def test_detector_is_checked(tmp_path):
-    with pytest.raises(XrcoreError, match="posterior or anterior"):
+    with pytest.raises(XrcoreError, match="anterior or posterior, or None"):
         read_xray(dicom(tmp_path / "x.dcm"), detector="lateral")
 
 

@@ -46,11 +46,8 @@ class DicomXray:
         if pose is None:
             notes.append(f"{said} look along the patient's axis, where they do not say which way is up: no pose")
             return None, (False, False)
-        counted = {
-            "anterior": "from a detector in front of the patient, as DICOM does",
-            "posterior": "as ry and rx, from a detector behind",
-        }
-        notes.append(f"{said} are counted {counted[side]} (detector=, --detector)")
+        counted = "from a detector in front of the patient, as DICOM does" if side == "anterior" else "from one behind, as ry and rx"
+        notes.append(f"{said} are counted {counted} (detector=, --detector)")
         return oriented(self.tags, pose, side, carm, notes)
 
 
