@@ -15,14 +15,14 @@ from xrcore._util.errors import XrcoreError
 from xrcore.ct.dicom_pixels import padding, rescaled, stored_pixels
 from xrcore.ct.dicom_slices import PLACE, Slice, slices_of
 from xrcore.ct.dicom_tags import frame_tags, read_dataset, tag, text
-from xrcore.ct.image_files import MOST_VOXELS
 from xrcore.ct.materials import HU_OF_AIR
+from xrcore.ct.voxel_data import MOST_VOXELS, ImageFile
 
 SAME_PLACE = 0.01  # [mm]
 LOWEST_HU, HIGHEST_HU = -1024.0, 3071.0  # of 12 bits, what tissue and metal can have
 
 
-def read_series(path: Path, series: str | None = None) -> tuple[Float32[ndarray, "D H W"], Float64[ndarray, "4 4"], list[str]]:
+def read_series(path: Path, series: str | None = None) -> ImageFile:
     """HU (z, y, x), world_from_voxel (LPS mm) and remarks of one CT series.
 
     path: a folder (searched through its subfolders), one of the series' files, which stands for its series in the same folder, or an
@@ -52,7 +52,7 @@ def read_series(path: Path, series: str | None = None) -> tuple[Float32[ndarray,
                 hu = np.empty((len(order), *values.shape), dtype=np.float32)
             hu[k] = values
     assert hu is not None
-    return hu, world_from_voxel, list(dict.fromkeys(notes))
+    return ImageFile(hu, world_from_voxel, tuple(dict.fromkeys(notes)))
 
 
 def _hu(tags: Dataset, dataset: Dataset, one: Slice, notes: list[str]) -> Float32[ndarray, "H W"]:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 
 import SimpleITK as sitk
 
 from xrcore._util.errors import XrcoreError, require
+from xrcore._util.input_files import check_file, checked_path
 from xrcore._util.logs import logger
 from xrcore.ct.dicom_series import read_series
 from xrcore.ct.dicom_tags import is_dicom
 from xrcore.ct.hu_image import HuImage, check_spacing, volume_from_hu
-from xrcore.ct.image_files import check_file, checked_path, read_image
+from xrcore.ct.image_files import read_image
 from xrcore.ct.volume import Volume
-from xrcore.ct.voxel_data import ImageFile
 
 
 def read_ct(
@@ -133,5 +132,5 @@ def read_hu(path: str | os.PathLike[str], *, series: str | None = None) -> HuIma
         check_file(path)
         if not is_dicom(path) and series is not None:
             raise XrcoreError(f"{path}: not DICOM, so there is no series to choose (series=, --series); leave that out")
-    found = ImageFile(*read_series(path, series)) if path.is_dir() or is_dicom(path) else read_image(path)
+    found = read_series(path, series) if path.is_dir() or is_dicom(path) else read_image(path)
     return HuImage(hu=found.values, world_from_voxel=found.world_from_voxel, name=str(path), notes=found.notes).with_air_noted()

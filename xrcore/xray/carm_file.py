@@ -12,8 +12,8 @@ from typing import Any
 
 from xrcore._util.atomic import atomic_file
 from xrcore._util.errors import XrcoreError, require
+from xrcore._util.input_files import check_file, checked_path
 from xrcore._util.text_files import read_yaml
-from xrcore.ct.image_files import check_file, checked_path
 from xrcore.geometry import CArm
 
 IMAGE_KEYS = ("pixel_values", "invert", "mask")

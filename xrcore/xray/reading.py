@@ -13,8 +13,8 @@ from jaxtyping import Bool, Float32, Shaped
 from numpy import ndarray
 
 from xrcore._util.errors import XrcoreError, is_whole, require
+from xrcore._util.input_files import check_file, checked_path
 from xrcore.ct.dicom_tags import is_dicom, tag
-from xrcore.ct.image_files import check_file, checked_path
 from xrcore.geometry import CArm
 from xrcore.xray.carm_file import CarmFile, build_carm, load_carm_file
 from xrcore.xray.dicom import DicomXray, read_dicom

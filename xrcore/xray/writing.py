@@ -14,7 +14,7 @@ from torch import Tensor
 
 from xrcore._util.atomic import atomic_file
 from xrcore._util.errors import XrcoreError
-from xrcore.ct.image_files import checked_path
+from xrcore._util.input_files import checked_path
 from xrcore.geometry import CArm, Pose
 from xrcore.geometry.pose import require_one_pose
 from xrcore.xray.dicom_object import xray_dataset
