@@ -1,6 +1,7 @@
 # make demo        register a simulated X-ray; sets everything up first, needs Python 3.11 or newer
 # make test        the tests and the notebooks, but for those marked slow
 # make test-slow   the tests marked slow: whole workflows, a batch system, the site
+# make test-bounds the tests of the CPU's kernels once more, every read of theirs checked
 # make test-shapes the arrays of the core against the shapes in its annotations
 # make lint        style, types, which package imports which
 # make lab         the notebooks in JupyterLab
@@ -21,7 +22,7 @@ GPU ?=
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SETTINGS := pyproject.toml constraints.txt
 
-.PHONY: demo test test-slow test-shapes lint lab explore reproduce site bench gpu clean
+.PHONY: demo test test-slow test-bounds test-shapes lint lab explore reproduce site bench gpu clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.core
@@ -35,6 +36,11 @@ test: $(VENV)/.dev
 
 test-slow: $(VENV)/.dev
 	@$(PYTEST) tests -m slow
+
+# machine code of its own, kept apart from the quick one
+test-bounds: $(VENV)/.dev
+	@NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=build/numba-checked $(PYTEST) -m 'not slow' \
+		$(addprefix tests/,robustness/test_extreme_geometry.py renderer/test_renderer.py simulation/test_acquisition.py registration/test_refinement.py)
 
 # arrays against their annotations; the packages below registration and learning, as checking doubles the time of small calls
 test-shapes: $(VENV)/.dev

@@ -178,7 +178,7 @@ CHECKS: list[tuple[str, Callable[[Any], Any], tuple[Any, ...]]] = [
     ("register: method", lambda v: register(xray(), volume(), method=v), (None, 3, (), ("adam",))),
     ("register: unknown method", lambda v: register(xray(), volume(), method=v), ("adams",)),
     ("refine: method", lambda v: refine(xray(), volume(), Pose(), v), (None, 3)),
-    ("area_density: step", lambda v: area_density(volume(), CARM, Pose(), step=v), NOT_A_LENGTH),
+    ("area_density: step", lambda v: area_density(volume(), CARM, Pose(), step=v), (*NOT_A_LENGTH, 1e-300, 1e300)),
     ("register: watch", lambda v: register(xray(), volume(), watch=v), (3, "print")),
     ("refine: watch", lambda v: refine(xray(), volume(), Pose(), watch=v), (3,)),
     ("register_views: views", lambda v: register_views(v, volume(), torch.eye(4)), (3, None, "ab", [3])),

@@ -19,6 +19,7 @@ from xrcore import CArm, Pose, SearchBox, Volume, XrcoreError, render, render_wi
 from xrcore._util.bounds import LARGEST_ANGLE, LARGEST_LENGTH
 from xrcore.geometry.pose import NAMES
 from xrcore.renderer.packing import pack
+from xrcore.simulation import integrator
 
 CARM = CArm(source_to_detector=1000, source_to_isocenter=700, shape=(6, 7), pixel_spacing=20.0)
 VOLUME = Volume(density=torch.rand(2, 9, 11, 10), materials=("soft", "bone"), world_from_voxel=torch.diag(torch.tensor([8.0, 8, 8, 1])))
@@ -135,6 +136,31 @@ def test_the_kernel_itself_stays_in_the_grid_for_any_floats(numbers, camera):
     assert not (image == 7.0).any()
 
 
+@many
+@given(st.lists(anything, min_size=3, max_size=3), st.lists(anything, min_size=6, max_size=6), anything)
+def test_the_integrator_stays_in_the_grid_for_any_floats(origin, directions, step):
+    values = np.zeros((5, 9, 7), np.float32)
+    sums = np.full(2, 7.0, np.float32)
+    rays = np.array(directions).reshape(2, 3)
+    integrator._march(values.ravel(), 7, 9, 5, np.ones((1, 2, 1), bool), np.array(origin), rays, step, sums)
+    assert (sums == 0).all()
+
+
+def test_the_integrator_reads_the_cells_at_both_ends_of_the_diagonal():
+    z, y, x = np.meshgrid(*[np.arange(7, dtype=np.float32)] * 3, indexing="ij")
+    ray, sums = np.ones((1, 3)), np.zeros(1, np.float32)
+    integrator._march((x + y + z).ravel(), 7, 7, 7, np.ones((1, 1, 1), bool), np.zeros(3), ray, 0.1, sums)
+    assert sums[0] == pytest.approx(60 * 9)  # samples, and their mean
+
+
+@many
+@given(pose)
+def test_the_integrator_gives_a_finite_area_for_every_pose_within_bounds(numbers):
+    area = integrator.area_density(VOLUME, CARM, Pose([*numbers]), step=5.0)
+    assert torch.isfinite(area).all()
+    assert (area >= 0).all()
+
+
 def test_the_kernel_with_every_read_checked():
     """`NUMBA_BOUNDSCHECK=1` also checks the reads of the inner loop, in code of its own."""
     code = """
@@ -145,7 +171,7 @@ assert BOUNDS_CHECKED
 words, sums = np.zeros(64, np.uint32), np.zeros((2, 5), np.float32)
 march = (words, np.int32(0), np.int32(16), np.int32(4), 2, np.float32(1), np.float32(0), np.float32(1), np.float32(0), sums)
 kernels._march(*march)
-for n in (60, -7):
+for n in (60, -7, 2):
     with pytest.raises(IndexError):
         kernels._march(words, np.int32(n), *march[2:])
 """

@@ -97,8 +97,8 @@ def _pack(volume: Volume) -> PackedVolume:
         zyx = words[0, plane].view(shape)
         inner = zyx[PAD_LOW:-PAD_HIGH, PAD_LOW:-PAD_HIGH, PAD_LOW:-PAD_HIGH]
         for half, m in enumerate(range(2 * plane, min(2 * plane + 2, materials))):
-            counts = torch.round(density[m] * float(1 / scale[m])).clamp_(0, LEVELS).to(torch.int32)
-            inner |= counts << (16 * half)
+            counts = (density[m] * float(1 / scale[m])).round_().clamp_(0, LEVELS).to(torch.int32)
+            inner |= counts.bitwise_left_shift_(16 * half)
         words[1, plane].view(shape[0], shape[2], shape[1]).copy_(zyx.transpose(1, 2))
         occupied.append(_occupied(zyx))
     x, y, z = reversed(shape)
@@ -106,7 +106,8 @@ def _pack(volume: Volume) -> PackedVolume:
 
 
 def _occupied(words: Int32[Tensor, "z y x"]) -> UInt8[Tensor, "bz by bx"]:
-    filled = F.pad((words != 0).to(torch.uint8), [v for n in reversed(words.shape) for v in (0, -n % BLOCK)])
+    filled = F.pad((words != 0).view(torch.uint8), [v for n in reversed(words.shape) for v in (0, -n % BLOCK)])
     z, y, x = (n // BLOCK for n in filled.shape)
-    blocks = filled.view(z, BLOCK, y, BLOCK, x, BLOCK).amax((1, 3, 5)).float()
+    rows = filled.view(torch.int64)  # the eight voxels of a block's row in one number, greatest is zero only where all are
+    blocks = (rows.view(z, BLOCK, -1).amax(1).view(z, y, BLOCK, x).amax(2) != 0).float()
     return F.max_pool3d(blocks[None, None], 3, 1, 1)[0, 0].to(torch.uint8)  # dilated by one block, also diagonally

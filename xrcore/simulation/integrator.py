@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from numba import njit
 from scipy.ndimage import maximum_filter
 from torch import Tensor
 
+from xrcore._util.bounds import LARGEST_SIDE
 from xrcore._util.code_cache import cached_njit
 from xrcore._util.errors import XrcoreError, is_number, require
 from xrcore.ct.volume import Volume
@@ -19,6 +23,9 @@ from xrcore.geometry.pose import require_one_pose
 
 _CHUNK = 2048  # rays a task
 _BLOCK = 8  # voxels along the side of a block that is skipped when empty
+_LARGEST_COUNT = 1 << 20  # samples along the grid's diagonal; single precision counts them and the rim's without loss
+# comparisons with what is not a number are false, as fastmath would not have it
+_careful: Any = {"nsz", "arcp", "contract", "afn", "reassoc"}
 
 
 @dataclass(frozen=True)
@@ -55,9 +62,12 @@ def area_density(volume: Volume, carm: CArm, pose: Pose, *, step: float = 1.0) -
     Raises
     ------
     XrcoreError
-        If there is not one pose, or the step is not positive.
+        If there is not one pose, or the step is longer than the grid or a millionth of it; for a grid that is too large.
     """
-    require("area_density", "step", step, is_number(step) and step > 0, "a positive length in mm")
+    diagonal = math.hypot(*volume.extent)
+    shortest = diagonal / _LARGEST_COUNT
+    good = is_number(step) and shortest <= step <= diagonal
+    require("area_density", "step", step, good, f"a length in mm between {shortest:.1g} and the grid's diagonal, {diagonal:.4g}")
     require_one_pose("area_density", "pose", pose)
     world_from_camera = pose.world_from_camera(carm, volume.isocenter)[0].detach()
     voxel_from_camera = (volume.voxel_from_world @ world_from_camera).numpy()
@@ -91,7 +101,7 @@ def _grid(density: np.ndarray) -> _Grid | None:
             return None
         bounds.append((held[0], held[-1] + 1))
     values = np.pad(density[tuple(slice(*b) for b in bounds)], 1)
-    if values.size >= 2**31:
+    if values.size >= 2**31 or max(values.shape) > LARGEST_SIDE:
         raise XrcoreError(f"simulate: a volume of {values.size} voxels is too large; read the CT at a coarser spacing")
     start = np.array([b[0] - 1 for b in reversed(bounds)], dtype=np.float64)
     whole = np.pad(values > 0, [(0, -n % _BLOCK) for n in values.shape])
@@ -99,13 +109,20 @@ def _grid(density: np.ndarray) -> _Grid | None:
     return _Grid(values.ravel(), values.shape[::-1], start, maximum_filter(blocks, 3))
 
 
-@cached_njit(_BLOCK, nogil=True, fastmath=True)
+@njit(inline="always")
+def _clamped(x, top):  # type: ignore[no-untyped-def]
+    """A coordinate from 0 to top, whatever it is."""
+    x = x if x > np.float32(0) else np.float32(0)
+    return x if x < top else top
+
+
+@cached_njit(_BLOCK, _LARGEST_COUNT, nogil=True, error_model="numpy", fastmath=_careful)
 def _march(values, nx, ny, nz, occupied, origin, directions, step, out):  # type: ignore[no-untyped-def]
     """Sum of the samples along each ray; origin [voxels], directions [voxels per mm], both from the grid's first value."""
     high = (nx - 1.0, ny - 1.0, nz - 1.0)
     along_y, along_z, one = np.uint32(nx), np.uint32(nx * ny), np.uint32(1)
     # rounding may put the outermost samples a hair outside
-    top_x, top_y, top_z, zero = np.float32(nx - 1.001), np.float32(ny - 1.001), np.float32(nz - 1.001), np.float32(0)
+    top_x, top_y, top_z = np.float32(nx - 1.001), np.float32(ny - 1.001), np.float32(nz - 1.001)
     for ray in range(len(directions)):
         enter, leave, fastest = 0.0, np.inf, 1e-12
         for axis in range(3):
@@ -117,28 +134,31 @@ def _march(values, nx, ny, nz, occupied, origin, directions, step, out):  # type
             elif place < 0.0 or place > high[axis]:
                 leave = -1.0
         first = np.ceil(enter / step - 0.5)
-        count = int(np.floor(leave / step - 0.5) - first) + 1 if leave > enter else 0
+        samples = np.floor(leave / step - 0.5) - first + 1
+        # not so for numbers that are none
+        count = int(samples) if leave > enter and 0 < samples <= 4 * _LARGEST_COUNT else 0
         # float32 from here on: coordinates inside the grid are small
         t = (first + 0.5) * step
         x0, dx = np.float32(origin[0] + t * directions[ray, 0]), np.float32(step * directions[ray, 0])
         y0, dy = np.float32(origin[1] + t * directions[ray, 1]), np.float32(step * directions[ray, 1])
         z0, dz = np.float32(origin[2] + t * directions[ray, 2]), np.float32(step * directions[ray, 2])
         # a run of samples spans at most a block, so the block at its middle and those next to it hold all it reads
-        run = max(1, int(_BLOCK / (step * fastest)))
+        span = _BLOCK / (step * fastest)
+        run = max(1, int(span) if span < count else count)
         total = np.float32(0)
         for begin in range(0, count, run):
             end = min(begin + run, count)
             n = np.float32(0.5) * np.float32(begin + end - 1)
-            x = min(max(x0 + n * dx, zero), top_x)
-            y = min(max(y0 + n * dy, zero), top_y)
-            z = min(max(z0 + n * dz, zero), top_z)
+            x = _clamped(x0 + n * dx, top_x)
+            y = _clamped(y0 + n * dy, top_y)
+            z = _clamped(z0 + n * dz, top_z)
             if not occupied[int(z) // _BLOCK, int(y) // _BLOCK, int(x) // _BLOCK]:
                 continue
             for k in range(begin, end):
                 n = np.float32(k)
-                x = min(max(x0 + n * dx, zero), top_x)
-                y = min(max(y0 + n * dy, zero), top_y)
-                z = min(max(z0 + n * dz, zero), top_z)
+                x = _clamped(x0 + n * dx, top_x)
+                y = _clamped(y0 + n * dy, top_y)
+                z = _clamped(z0 + n * dz, top_z)
                 i, j, l = np.uint32(x), np.uint32(y), np.uint32(z)
                 fx, fy, fz = x - np.float32(i), y - np.float32(j), z - np.float32(l)
                 p = l * along_z + j * along_y + i

@@ -37,9 +37,9 @@ _careful: Any = _common | {"fastmath": {"nsz", "arcp", "contract", "afn", "reass
 
 
 @njit(inline="always", **_options)
-def _corners(words, index, row):
-    if BOUNDS_CHECKED and (index < 0 or index + row + 1 >= len(words)):
-        raise IndexError("a ray reads outside the grid")
+def _corners(words, index, row, length):
+    if BOUNDS_CHECKED and (index < 0 or index + row + 1 >= len(words) or index % length + 1 == length):
+        raise IndexError("a ray reads outside the grid, or from the end of one row and the start of the next")
     below = add(index, row)
     return load_u32(words, index), load_u32(words, add(index, _ONE)), load_u32(words, below), load_u32(words, add(below, _ONE))
 
@@ -49,6 +49,7 @@ def _march(words, start, slice_step, row_step, count, u0, du, v0, dv, sums):
     """Sums over `count` slices of both materials in `words`: sums[m, 0]."""
     total0 = np.float32(0)
     total1 = np.float32(0)
+    length = min(slice_step, row_step)  # of a row of words
     for i in range(count):
         k = np.int32(i)
         kf = to_float(k)
@@ -59,7 +60,7 @@ def _march(words, start, slice_step, row_step, count, u0, du, v0, dv, sums):
         wu = u - to_float(iu)
         wv = v - to_float(iv)
         index = add(add(start, multiply(k, slice_step)), add(multiply(iv, row_step), iu))
-        a, b, c, d = _corners(words, index, row_step)
+        a, b, c, d = _corners(words, index, row_step, length)
 
         low_a = to_float(bit_and(a, _LOW))
         low_c = to_float(bit_and(c, _LOW))
@@ -89,6 +90,7 @@ def _march_with_gradient(words, start, slice_step, row_step, count, u0, du, v0, 
     kfu1 = np.float32(0)
     fv1 = np.float32(0)
     kfv1 = np.float32(0)
+    length = min(slice_step, row_step)
     for i in range(count):
         k = np.int32(i)
         kf = to_float(k)
@@ -99,7 +101,7 @@ def _march_with_gradient(words, start, slice_step, row_step, count, u0, du, v0, 
         wu = u - to_float(iu)
         wv = v - to_float(iv)
         index = add(add(start, multiply(k, slice_step)), add(multiply(iv, row_step), iu))
-        a, b, c, d = _corners(words, index, row_step)
+        a, b, c, d = _corners(words, index, row_step, length)
 
         low_a = to_float(bit_and(a, _LOW))
         low_c = to_float(bit_and(c, _LOW))
