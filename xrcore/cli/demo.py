@@ -108,12 +108,15 @@ def _comparison(result: Registration, truth: Pose, volume: Volume, carm: CArm) -
 
 
 def _write_ct(path: Path, hu: NDArray[np.int16], world_from_voxel: NDArray[np.float64]) -> None:
-    import SimpleITK as sitk
+    import nibabel
+    import numpy as np
 
-    image = sitk.GetImageFromArray(hu)
-    image.SetSpacing(world_from_voxel.diagonal()[:3].tolist())
-    image.SetOrigin(world_from_voxel[:3, 3].tolist())
-    sitk.WriteImage(image, str(path), useCompression=True)
+    ras_from_voxel = np.diag([-1.0, -1.0, 1.0, 1.0]) @ world_from_voxel
+    image = nibabel.Nifti1Image(hu.transpose(2, 1, 0), ras_from_voxel)
+    image.set_qform(ras_from_voxel, 1)
+    image.set_sform(ras_from_voxel, 1)
+    image.header.set_xyzt_units("mm")
+    image.to_filename(path)
 
 
 @contextmanager

@@ -65,10 +65,7 @@ def write_registration(
     record = to_record(result, carm, volume.isocenter, inputs=inputs, options=options)
     with atomic_folder(folder) as temporary:
         (temporary / FILES[0]).write_text(to_json(record), encoding="utf-8")
-        try:
-            sitk.WriteTransform(camera_from_ct(result.pose, carm, volume.isocenter), str(temporary / FILES[1]))
-        except RuntimeError:
-            raise XrcoreError(f"{temporary / FILES[1]}: cannot be written") from None
+        (temporary / FILES[1]).write_text(_itk_text(camera_from_ct(result.pose, carm, volume.isocenter)), encoding="ascii")
         save_overlay(temporary / FILES[2], result, volume, beam)
 
 
@@ -97,6 +94,14 @@ def camera_from_ct(pose: Pose, carm: CArm, isocenter: Float[Tensor, "3"]) -> sit
     transform.SetMatrix(matrix[:3, :3].flatten().tolist())
     transform.SetTranslation(matrix[:3, 3].tolist())
     return transform
+
+
+def _itk_text(transform: sitk.AffineTransform) -> str:
+    """What ITK writes for a transform; ITK itself cannot open every path."""
+    lines = ["#Insight Transform File V1.0", "#Transform 0", "Transform: AffineTransform_double_3_3"]
+    for name, numbers in (("Parameters", transform.GetParameters()), ("FixedParameters", transform.GetFixedParameters())):
+        lines.append(f"{name}: {' '.join(map(repr, numbers))}")
+    return "\n".join(lines) + "\n"
 
 
 def to_record(
@@ -171,6 +176,7 @@ def to_json(record: Mapping[str, Any]) -> str:
         What is not finite has become null.
     """
     text = json.dumps(_finite(record), indent=2, ensure_ascii=False, allow_nan=False)
+    text = text.encode("utf-8", "backslashreplace").decode()  # bytes of a path that are not UTF-8, as JSON's own escapes
     number = r"-?\d[\d.eE+-]*"
     return re.sub(rf"\[\n\s*({number}(?:,\n\s*{number})*)\n\s*\]", lambda m: "[" + re.sub(r",\s+", ", ", m[1]) + "]", text) + "\n"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 
@@ -75,7 +76,9 @@ def write_xray(
             scaled = np.round((values.astype(np.float64) - low) / max(high - low, 1e-30) * 65535).astype(np.uint16)
             Image.fromarray(scaled).save(temporary, format="PNG")
         else:
-            Image.fromarray(values).save(temporary, format="TIFF", compression="tiff_adobe_deflate")
+            content = io.BytesIO()  # libtiff cannot open every path
+            Image.fromarray(values).save(content, format="TIFF", compression="tiff_adobe_deflate")
+            temporary.write_bytes(content.getvalue())
 
 
 def _finite(image: Tensor | ndarray, mask: ndarray | None, path: Path) -> Float32[ndarray, "H W"]:
