@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from xrcore._util.input_files import open_file
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:
@@ -21,27 +24,33 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
     str
         64 hexadecimal digits.
     """
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def fingerprint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Compute the SHA-256 of a file, or of all files of a folder.
+def fingerprint(path: str | os.PathLike[str], files: Sequence[Path] = ()) -> dict[str, Any]:
+    """Compute the SHA-256 of a file, or of all files of a folder, or of several files that belong together.
 
     Parameters
     ----------
     path : str or path
         The file or folder; subfolders are included.
+    files : Sequence of path
+        What else is read with the file, such as the data file that it names; with or without the file itself.
 
     Returns
     -------
     dict
-        Of a file its "path" and "sha256"; of a folder also the number of "files", and the hash is that of its sorted lines `SHA256  NAME`:
-        what `find * -type f | xargs sha256sum | LC_ALL=C sort -k 2 | sha256sum` prints in it.
+        Of a file its "path" and "sha256"; of several also the number of "files", and the hash is that of sorted lines `SHA256  NAME`, names
+        relative to the folder: what `find * -type f | xargs sha256sum | LC_ALL=C sort -k 2 | sha256sum` prints in it.
     """
     path = Path(path)
-    if not path.is_dir():
+    if path.is_dir():
+        folder, several = path, {p for p in path.rglob("*") if p.is_file()}
+    else:
+        folder, several = path.parent, {path, *files}
+    if several == {path}:
         return {"path": str(path), "sha256": file_sha256(path)}
-    files = sorted((p for p in path.rglob("*") if p.is_file()), key=lambda p: p.relative_to(path).as_posix())
-    lines = "".join(f"{file_sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
-    return {"path": str(path), "files": len(files), "sha256": hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()}
+    names = sorted((Path(os.path.relpath(file, folder)).as_posix(), file) for file in several)
+    lines = "".join(f"{file_sha256(file)}  {name}\n" for name, file in names)
+    return {"path": str(path), "files": len(several), "sha256": hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()}

@@ -26,7 +26,20 @@ Device = Annotated[str, typer.Option(help="auto (a GPU where there is one), cpu,
 Series = Annotated[str | None, typer.Option(help="UID or description, if the folder holds several CT series.", show_default=False)]
 
 
-def load_ct(path: Path, spacing: float, background: float | None, labels: Path | None, keep: str | None, series: str | None) -> Volume:
+Body = Annotated[bool, typer.Option("--body", help="Only the largest connected body: cut away table and couch.")]
+Crop = Annotated[str | None, typer.Option(metavar="X0,X1,Y0,Y1,Z0,Z1", help="Only this box of the CT, LPS [mm].", show_default=False)]
+
+
+def load_ct(
+    path: Path,
+    spacing: float,
+    background: float | None,
+    labels: Path | None,
+    keep: str | None,
+    series: str | None,
+    body: bool = False,
+    crop: str | None = None,
+) -> Volume:
     """Read a CT, as the options say."""
     from xrcore.ct import read_ct
 
@@ -36,7 +49,11 @@ def load_ct(path: Path, spacing: float, background: float | None, labels: Path |
         values = None if keep is None else [int(value) for value in keep.split(",")]
     except ValueError:
         raise XrcoreError(f"--keep: expected whole numbers such as 1,2,5, got {keep!r}") from None
-    return read_ct(path, spacing, background=background, labels=labels, keep=values, series=series)
+    try:
+        box = None if crop is None else [float(value) for value in crop.split(",")]
+    except ValueError:
+        raise XrcoreError(f"--crop: expected six numbers such as -100,100,-80,120,-300,50, got {crop!r}") from None
+    return read_ct(path, spacing, background=background, labels=labels, keep=values, series=series, body=body, crop=box)
 
 
 def load_carm(path: Path | None) -> CArm:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xrcore.cli.options import Background, Ct, Device, Keep, Kilovolts, Labels, Series, Spacing, load_ct, tell
+from xrcore.cli.options import Background, Body, Crop, Ct, Device, Keep, Kilovolts, Labels, Series, Spacing, load_ct, tell
 
 if TYPE_CHECKING:
     from xrcore.geometry import Pose
@@ -41,6 +41,8 @@ def register(
     labels: Labels = None,
     keep: Keep = None,
     series: Series = None,
+    body: Body = False,
+    crop: Crop = None,
     detector: Annotated[str | None, typer.Option(help="Side that DICOM angles count from: anterior (the standard) or posterior.")] = None,
     kilovolts: Kilovolts = 90,
     frame: Annotated[int | None, typer.Option(help="Of a multi-frame file, counted from 0.", show_default=False)] = None,
@@ -63,19 +65,21 @@ def register(
     from xrcore._util.hashes import fingerprint
     from xrcore.beam import Beam
     from xrcore.cli.text import line, pose_table, verdict_lines
+    from xrcore.ct.reading import ct_files
     from xrcore.learning.models import PoseRegressor
     from xrcore.registration.pipeline import register as find
     from xrcore.registration.presets import refinements
     from xrcore.registration.registration_files import FILES, read_pose, write_registration
     from xrcore.renderer import place
     from xrcore.xray import read_xray
+    from xrcore.xray.carm_file import mask_file
 
     check_writable(out)
     named_device(device)  # which complains before anything is read
     beam = Beam(kilovolts=kilovolts)
     image = read_xray(xray, carm, detector=detector, frame=frame)
     tell(image.notes)
-    volume = load_ct(ct, spacing, background, labels, keep, series)
+    volume = load_ct(ct, spacing, background, labels, keep, series, body, crop)
     start: Pose | PoseRegressor | None = None
     if initial is not None:
         start = PoseRegressor.load(initial) if os.path.isdir(initial) else read_pose(initial, image.carm, volume.isocenter)
@@ -85,15 +89,24 @@ def register(
     result = find(image, there, initial=start, method=settings, similarity=wanted, beam=beam)
     tell(tuple(note for note in result.notes if note not in (*image.notes, *volume.notes)))
 
-    inputs = {"ct": fingerprint(ct), "xray": fingerprint(xray)}
+    inputs = {"ct": fingerprint(ct, ct_files(ct)), "xray": fingerprint(xray)}
     if isinstance(start, PoseRegressor):
-        inputs["model"] = fingerprint(Path(initial or "") / "model.json")
-    inputs |= {name: fingerprint(path) for name, path in (("carm", carm), ("labels", labels)) if path is not None}
+        inputs["model"] = fingerprint(Path(initial or "") / "model.json")  # which names its weights' hash
+    elif initial is not None and os.path.isfile(initial):
+        inputs["initial"] = fingerprint(initial)
+    if labels is not None:
+        inputs["labels"] = fingerprint(labels, ct_files(labels))
+    if carm is not None:
+        inputs["carm"] = fingerprint(carm)
+        if (mask := mask_file(carm)) is not None:
+            inputs["mask"] = fingerprint(mask)
     options = {
         "spacing": spacing,
         "background": background,
         "keep": keep,
         "series": series,
+        "body": body,
+        "crop": crop,
         "kilovolts": kilovolts,
         "detector": detector,
         "frame": frame,

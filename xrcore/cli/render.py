@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from xrcore._util.errors import XrcoreError
-from xrcore.cli.options import Background, Ct, Keep, Kilovolts, Labels, Series, Spacing, load_carm, load_ct
+from xrcore.cli.options import Background, Body, Crop, Ct, Keep, Kilovolts, Labels, Series, Spacing, load_carm, load_ct
 
 _SUFFIXES = (".png", ".tif", ".tiff", ".dcm")
 
@@ -24,6 +24,8 @@ def render(
     labels: Labels = None,
     keep: Keep = None,
     series: Series = None,
+    body: Body = False,
+    crop: Crop = None,
 ) -> None:
     """Render an X-ray of a CT: an attenuation image, bone bright.
 
@@ -48,7 +50,7 @@ def render(
     check_writable(out.parent)
     beam = Beam(kilovolts=kilovolts)
     geometry = load_carm(carm)
-    volume = load_ct(ct, spacing, background, labels, keep, series)
+    volume = load_ct(ct, spacing, background, labels, keep, series, body, crop)
     view = read_pose(pose, geometry, volume.isocenter)
     image = draw(volume, geometry, view, beam)[0]
     if not image.any():

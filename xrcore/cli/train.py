@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from xrcore._util.errors import XrcoreError
-from xrcore.cli.options import Background, Ct, Device, Keep, Labels, Series, load_carm, load_ct
+from xrcore.cli.options import Background, Body, Crop, Ct, Device, Keep, Labels, Series, load_carm, load_ct
 
 Profile = Annotated[str, typer.Option(help="smoke (seconds, learns little), laptop (half an hour) or paper (256 pixels, for a GPU).")]
 Rotation = Annotated[str | None, typer.Option(metavar="RX,RY,RZ", help="Half-widths of the poses [deg].", show_default="15,15,10")]
@@ -38,6 +38,8 @@ def train(
     labels: Labels = None,
     keep: Keep = None,
     series: Series = None,
+    body: Body = False,
+    crop: Crop = None,
 ) -> None:
     """Train a model that predicts the pose of this patient's X-rays.
 
@@ -74,7 +76,7 @@ def train(
     changes = {name: value for name, value in given.items() if value is not None} | dict(_pair(text) for text in settings)
     config = named(profile, method).changed(**changes)
     geometry = load_carm(carm)
-    volume = load_ct(ct, config.spacing, background, labels, keep, series)
+    volume = load_ct(ct, config.spacing, background, labels, keep, series, body, crop)
     first = None if start is None else PoseRegressor.load(start)
     where = place(volume, device, "training", spacing=config.spacing, always_log=True).device
     model = learn(volume, geometry, config, out=out, resume=resume, start=first, device=where, progress=True)

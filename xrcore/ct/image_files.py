@@ -14,10 +14,8 @@ from jaxtyping import Float64
 from numpy import ndarray
 
 from xrcore._util.errors import XrcoreError
-from xrcore._util.input_files import check_file, checked_path
-from xrcore.ct.voxel_data import MOST_VOXELS, ImageFile
-
-__all__ = ["MOST_VOXELS", "SUFFIXES", "check_file", "checked_path", "geometry", "image_file_parts", "read_image"]
+from xrcore._util.input_files import check_file
+from xrcore.ct.voxel_data import ImageFile
 
 SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 

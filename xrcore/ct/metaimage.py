@@ -31,6 +31,7 @@ _SIGNED = {"MET_CHAR": "i1", "MET_SHORT": "i2", "MET_INT": "i4", "MET_LONG": "i4
 _TYPES = {**_UNSIGNED, **_SIGNED, "MET_FLOAT": "f4", "MET_DOUBLE": "f8"}
 _AXES = ("TransformMatrix", "Rotation", "Orientation")
 _ORIGIN = ("Offset", "Origin", "Position")
+_FROM_SIDE = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "I": (2, 1), "S": (2, -1)}  # an axis goes from there: LPS, sign
 _BIG_ENDIAN = ("BinaryDataByteOrderMSB", "ElementByteOrderMSB")
 
 
@@ -101,8 +102,20 @@ def _geometry(path: Path, header: _Header, n: int) -> tuple[Float64[ndarray, "4 
     matrix[:3, 3] = origin[:3]
     matrix[:3] *= UNITS.get(unit, 1.0)
     check_grid(path, matrix)
-    notes = () if header.has(*_AXES) else (unknown_orientation(path, "no TransformMatrix"),)
+    notes = _orientation_notes(path, header, directions)
     return matrix, notes if header.has(*_ORIGIN) else (*notes, f"{path}: it has no Offset; the first voxel is taken to lie at 0, 0, 0 mm")
+
+
+def _orientation_notes(path: Path, header: _Header, directions: Float64[ndarray, "n n"]) -> tuple[str, ...]:
+    if not header.has(*_AXES):
+        return (unknown_orientation(path, "no TransformMatrix"),)
+    code = header.text("AnatomicalOrientation").upper()
+    if not set(code) <= _FROM_SIDE.keys() or len(code) < 3:
+        return ()
+    along = [float(directions[_FROM_SIDE[side][0], k]) * _FROM_SIDE[side][1] for k, side in enumerate(code[:3])]
+    if min(along) > 1e-3:
+        return ()
+    return (f"{path}: its AnatomicalOrientation {code} contradicts its TransformMatrix, which is taken",)
 
 
 class _Header:

@@ -27,7 +27,7 @@ _PATIENTS = (1, 2)  # codes of a patient's own space; larger ones are of a templ
 
 def read_nifti(path: Path) -> ImageFile:
     """Voxels, world_from_voxel and remarks of a NIfTI file, compressed or not."""
-    with open_file(path) as file, damage_as_error(path):
+    with open_file(path) as file, damage_as_error(path), np.errstate(all="ignore"):  # what is not finite is refused
         zipped = file.read(2) == b"\x1f\x8b"
         file.seek(0)
         stream: BinaryIO = gzip.GzipFile(fileobj=file) if zipped else file  # type: ignore[assignment]
@@ -44,7 +44,8 @@ def read_nifti(path: Path) -> ImageFile:
     elif slope != 0 and not math.isfinite(intercept):  # a slope of 0 means "not scaled"
         raise XrcoreError(f"{path}: the header is damaged (scl_inter is {intercept})")
     elif slope != 0 and (slope, intercept) != (1.0, 0.0):
-        values = (values * slope + intercept).astype(np.float32)
+        with np.errstate(all="ignore"):
+            values = (values * slope + intercept).astype(np.float32)
     return ImageFile(values, matrix, notes + surplus)
 
 
@@ -69,7 +70,7 @@ def _layout(path: Path, header: Nifti1Header) -> tuple[tuple[int, int, int], np.
     shape = grid_shape(path, [int(n) for n in header["dim"][1 : dimensions + 1]])
     try:
         dtype = header.get_data_dtype()
-    except HeaderDataError:
+    except (HeaderDataError, KeyError):
         raise XrcoreError(f"{path}: the header is damaged (voxels of type {int(header['datatype'])})") from None
     if dtype.fields is not None:
         raise XrcoreError(f"{path}: a colour image, not a CT")

@@ -45,6 +45,14 @@ _SYNONYMS = {
 _TYPES = {name: kind for kind, names in _SYNONYMS.items() for name in (kind, f"{kind}_t", *names.split(", "))}
 _SPACES = {"lps": (1, 1, 1), "ras": (-1, -1, 1), "las": (1, -1, 1)}  # signs to LPS
 _LONG_NAMES = {"left-posterior-superior": "lps", "right-anterior-superior": "ras", "left-anterior-superior": "las"}
+_READ_FIELDS = {
+    *("type", "dimension", "sizes", "encoding", "endian", "datafile", "lineskip", "byteskip"),
+    *("space", "spacedimension", "spacings", "spacedirections", "spaceorigin", "spaceunits"),
+}
+_OTHER_FIELDS = {
+    *("content", "number", "blocksize", "measurementframe", "axismins", "axismaxs", "thicknesses", "centers", "centerings", "labels"),
+    *("units", "kinds", "min", "max", "oldmin", "oldmax", "sampleunits"),
+}
 _ENCODINGS = {"gz": "gzip", "bz2": "bzip2", "txt": "text", "ascii": "text"}
 _MOST_HEADER = 1 << 20
 _BZIP2_AT_MOST = 50_000_000  # no useful bound: runs of zeros shrink nearly without end
@@ -100,8 +108,9 @@ def _header(path: Path) -> tuple[dict[str, str], int]:
         if line.startswith("#") or value.startswith("="):  # a comment, or a key of somebody's own
             continue
         key = name.strip().lower().replace(" ", "")
-        if not colon or key in fields:
-            raise XrcoreError(f"{path}: the header is damaged ({line[:60]!r}{' stands there twice' if colon else ''})")
+        if not colon or key in fields or key not in _READ_FIELDS | _OTHER_FIELDS:
+            what = "stands there twice" if key in fields else "is no field of NRRD"
+            raise XrcoreError(f"{path}: the header is damaged ({line[:60]!r} {what})")
         fields[key] = value.strip()
     if end is None and not {"datafile"} & fields.keys():
         raise XrcoreError(f"{path}: the header is damaged (no empty line ends it)")

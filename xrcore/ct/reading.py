@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import SimpleITK as sitk
 
@@ -11,9 +12,10 @@ from xrcore._util.errors import XrcoreError, require
 from xrcore._util.input_files import check_file, checked_path
 from xrcore._util.logs import logger
 from xrcore.ct.dicom_series import read_series
+from xrcore.ct.dicom_slices import slices_of
 from xrcore.ct.dicom_tags import is_dicom
 from xrcore.ct.hu_image import HuImage, check_spacing, volume_from_hu
-from xrcore.ct.image_files import read_image
+from xrcore.ct.image_files import image_file_parts, read_image
 from xrcore.ct.volume import Volume
 
 
@@ -134,3 +136,23 @@ def read_hu(path: str | os.PathLike[str], *, series: str | None = None) -> HuIma
             raise XrcoreError(f"{path}: not DICOM, so there is no series to choose (series=, --series); leave that out")
     found = read_series(path, series) if path.is_dir() or is_dicom(path) else read_image(path)
     return HuImage(hu=found.values, world_from_voxel=found.world_from_voxel, name=str(path), notes=found.notes).with_air_noted()
+
+
+def ct_files(path: str | os.PathLike[str]) -> list[Path]:
+    """List what `read_ct` or a label map reads under one path.
+
+    Parameters
+    ----------
+    path : path
+        The file or folder.
+
+    Returns
+    -------
+    list of path
+        The file, and the data file that its header names; of a DICOM slice the files of its series; of a folder the folder.
+    """
+    path = checked_path("ct_files", path)
+    if path.is_dir():
+        return [path]
+    check_file(path)
+    return sorted({one.path for one in slices_of(path)[0]}) if is_dicom(path) else image_file_parts(path)

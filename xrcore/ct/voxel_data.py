@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float64, Shaped
 from numpy import ndarray
 
-from xrcore._util.errors import XrcoreError
+from xrcore._util.errors import XrcoreError, shown
 from xrcore._util.input_files import check_file
 
 MOST_VOXELS = 2**30
@@ -157,5 +157,6 @@ def data_file(path: Path, entry: bytes) -> Path:
     try:
         check_file(found)
     except XrcoreError as error:
-        raise XrcoreError(f"{path}: its data file: {error}") from None
+        reason = str(error).removeprefix(f"{found}: ")
+        raise XrcoreError(f"{path}: its data file {shown(text)}: {reason}") from None
     return found

@@ -20,6 +20,7 @@ from xrcore._util.errors import XrcoreError
 from xrcore._util.hashes import fingerprint
 from xrcore.beam import Beam
 from xrcore.ct import Volume
+from xrcore.ct.reading import ct_files
 from xrcore.geometry import CArm, Pose
 from xrcore.geometry.presets import PAPER_CARM
 from xrcore.metrics import mpd, mtre
@@ -31,6 +32,7 @@ from xrcore.simulation import Acquisition, simulate
 from xrcore.widgets.state import PoseState
 from xrcore.widgets.volume_sources import SPACING, CtFile, VolumeSource
 from xrcore.xray import Xray, read_xray
+from xrcore.xray.carm_file import mask_file
 
 _FINER = 0.75  # of the voxel size: a simulated X-ray comes from a finer patient than the one that is registered
 _SUBJECTS = ("volume", "carm", "beam", "xray")  # what a registration is about
@@ -168,7 +170,11 @@ class Session(PoseState):
         file = _named(path, "X-ray")
         yaml = _named(carm, "C-arm") if carm and str(carm).strip() else None
         xray = read_xray(file, yaml, **options)
-        self._files = {"xray": fingerprint(file)} | ({"carm": fingerprint(yaml)} if yaml else {})
+        self._files = {"xray": fingerprint(file)}
+        if yaml:
+            self._files["carm"] = fingerprint(yaml)
+            if (mask := mask_file(yaml)) is not None:
+                self._files["mask"] = fingerprint(mask)
         self._simulated = {}
         self._take(xray)
 
@@ -370,10 +376,12 @@ class Session(PoseState):
             raise XrcoreError("name a folder to save into")
         check_writable(folder)
         file = getattr(self.patient, "file", None)
-        inputs = {"ct": {"path": None} if file is None else fingerprint(file), **self._files}
+        inputs = {"ct": {"path": None} if file is None else fingerprint(file, ct_files(file)), **self._files}
         read = {
             name: str(value) if isinstance(value, os.PathLike) else value for name, value in getattr(self.patient, "options", {}).items()
         }
+        if isinstance(read.get("labels"), str):
+            inputs["labels"] = fingerprint(read["labels"], ct_files(read["labels"]))
         options = {"spacing": round(self.volume.spacing[0], 4), **read, "kilovolts": self.beam.kilovolts}
         if self._simulated:
             options["simulated"] = self._simulated

@@ -18,6 +18,7 @@ from xrcore.geometry import CArm
 
 IMAGE_KEYS = ("pixel_values", "invert", "mask")
 PIXEL_VALUES = ("attenuation", "intensity")
+MASKS = ("auto", "circle", "none")  # what else is a file
 LARGEST_FILE = 16_384  # [bytes]
 
 
@@ -90,6 +91,23 @@ def write_carm(path: str | os.PathLike[str], carm: CArm) -> None:
     ]
     with atomic_file(path) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def mask_file(path: str | os.PathLike[str]) -> Path | None:
+    """Find the image that a carm.yaml names as the mask.
+
+    Parameters
+    ----------
+    path : path
+        The carm.yaml.
+
+    Returns
+    -------
+    path or None
+        The mask's file, None where the mask is none.
+    """
+    file = load_carm_file(path)
+    return None if file.mask in MASKS else file.path.parent / file.mask
 
 
 def load_carm_file(path: str | os.PathLike[str]) -> CarmFile:
