@@ -60,8 +60,8 @@ def _outcome(sample: Sample, original: Found) -> tuple[str, str]:
     signal.alarm(SECONDS)  # an exception after so long, or, where compiled code does not come back, the end of the process
     faulthandler.dump_traceback_later(2 * SECONDS, exit=True)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # nor does it print any
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
             found = sample.read()
     except XrcoreError as error:
         short = "\n" not in str(error) and 0 < len(str(error)) <= _LONGEST_MESSAGE
@@ -71,6 +71,8 @@ def _outcome(sample: Sample, original: Found) -> tuple[str, str]:
     finally:
         signal.alarm(0)
         faulthandler.cancel_dump_traceback_later()
+    if warned:
+        return "failed", f"it warns: {str(warned[0].message)[:300]}"
     if set(found.notes) - set(original.notes):
         return "remarked", ""
     changed = [name for name in ("values", "geometry") if getattr(found, name) != getattr(original, name)]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+import tifffile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -564,6 +565,33 @@ def test_grey_images_of_any_kind(tmp_path, mode):
         assert torch.equal(
             read_xray(tmp_path / f"x.{suffix}", CARM).image, torch.from_numpy(grey.astype(np.float32) / (255 if mode == "1" else 1))
         )
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_tiffs_whose_zero_is_white_are_turned_over(tmp_path, dtype):
+    stored = np.random.default_rng(0).integers(0, 200, SHAPE).astype(dtype)
+    for photometric in ("minisblack", "miniswhite"):
+        tifffile.imwrite(tmp_path / f"{photometric}.tif", stored, photometric=photometric)
+    black, white = (read_xray(tmp_path / f"{name}.tif", CARM).image for name in ("minisblack", "miniswhite"))
+    assert torch.equal(black, torch.from_numpy(stored).float())
+    assert torch.equal(white, np.iinfo(dtype).max - black)
+
+
+@pytest.mark.parametrize("rows_a_strip", [SHAPE[0], 5])
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [("ImageWidth", 30), ("ImageWidth", 34), ("ImageLength", 12), ("BitsPerSample", 8), ("StripByteCounts", 700), ("StripOffsets", 1)],
+)
+def test_tiffs_whose_strips_do_not_hold_what_they_say(tmp_path, rows_a_strip, entry, value):
+    stored = np.random.default_rng(0).integers(0, 4095, SHAPE).astype(np.uint16)
+    tifffile.imwrite(path := tmp_path / "x.tif", stored, rowsperstrip=rows_a_strip)
+    assert torch.equal(read_xray(path, CARM).image, torch.from_numpy(stored.astype(np.float32)))
+    with tifffile.TiffFile(path, mode="r+") as file:
+        tag = file.pages[0].tags[entry]
+        tag.overwrite(value if isinstance(tag.value, int) else [value, *tag.value[1:]])
+    with pytest.raises(XrcoreError, match=r"its strips (hold|of pixels reach out)|cannot be read as PNG or TIFF") as error:
+        read_xray(path, CARM)
+    only_line(error)
 
 
 def test_pages_of_a_tiff(tmp_path):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped
 from numpy import ndarray
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from xrcore._util.errors import XrcoreError
 from xrcore._util.suppress_stderr import suppress_library_output
@@ -53,7 +56,14 @@ def _decode(path: Path, frame: int) -> tuple[Shaped[ndarray, "H W"], int]:
         count = image.width * image.height
         if count > MOST_PIXELS or count > COMPRESSED_AT_MOST * path.stat().st_size:
             raise XrcoreError(f"{path}: the header claims {image.height} x {image.width} pixels; damaged, or too large")
-        if image.mode.startswith("I;16") or image.mode in _GREY:
+        tags = getattr(image, "tag_v2", None)
+        if tags is not None:
+            _check_strips(path, image.size, tags)
+        if image.mode.startswith("I;16"):
+            # where white is zero, Pillow turns 8 bits over and 16 not
+            turned = tags is not None and tags[TiffImagePlugin.PHOTOMETRIC_INTERPRETATION] == 0
+            return (65535 - np.asarray(image) if turned else np.asarray(image)), pages
+        if image.mode in _GREY:
             return np.asarray(image), pages
         if image.mode not in _COLOUR:
             raise XrcoreError(f"{path}: an image of kind {image.mode}; an X-ray is grey")
@@ -63,3 +73,26 @@ def _decode(path: Path, frame: int) -> tuple[Shaped[ndarray, "H W"], int]:
     if np.abs(channels.astype(np.int16) - grey[..., None]).max() > 2:
         raise XrcoreError(f"{path}: a colour image; an X-ray is grey (is this a screenshot with annotations?)")
     return grey, pages
+
+
+def _check_strips(path: Path, size: tuple[int, int], tags: Mapping[int, Any]) -> None:
+    """Raise XrcoreError unless a TIFF says what its pixels mean and, of one without compression, its strips hold as many as it says."""
+    packed = tags.get(TiffImagePlugin.COMPRESSION, 1) != 1
+    needed = {"PhotometricInterpretation": TiffImagePlugin.PHOTOMETRIC_INTERPRETATION}
+    needed |= {"BitsPerSample": TiffImagePlugin.BITSPERSAMPLE} if packed else {}  # otherwise the default, 1, is held against the strips
+    for name, tag in needed.items():
+        if tag not in tags:
+            raise XrcoreError(f"{path}: a TIFF without {name}: damaged, or not an image of grey values")
+    starts, counts = tags.get(TiffImagePlugin.STRIPOFFSETS), tags.get(TiffImagePlugin.STRIPBYTECOUNTS)
+    if packed or not starts or not counts:
+        return
+    (columns, rows), samples = size, tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)
+    bits = tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))[0] * samples
+    row = math.ceil(columns * bits / 8)
+    padded = len(counts) * min(rows, tags.get(TiffImagePlugin.ROWSPERSTRIP, rows))  # a writer may fill the last strip up
+    if not row * rows <= sum(counts) <= row * max(rows, padded):
+        held = f"its strips hold {sum(counts)} bytes, {rows} rows of {columns} pixels of {bits} bits need {row * rows}"
+        raise XrcoreError(f"{path}: {held}; damaged")
+    ends = [start + count for start, count in zip(starts, counts, strict=True)]
+    if min(starts) < 8 or max(ends) > path.stat().st_size:
+        raise XrcoreError(f"{path}: truncated or damaged: its strips of pixels reach out of the file")
