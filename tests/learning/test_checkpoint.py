@@ -39,8 +39,15 @@ def test_the_log_of_a_resumed_training_has_each_row_once(tmp_path):
     assert len(losses) == 30
     rows = read_log(tmp_path)
     assert [r["images"] for r in rows] == ["50", "100", "120"]
-    # the second row's mean is over the steps since the checkpoint, 30 to 49
-    assert [float(r["loss"]) for r in rows[1:]] == pytest.approx([np.mean(losses[:20]), np.mean(losses[20:])], rel=1e-5)
+    whole = [step.loss for step in training_steps(patient(), CARM, settings, folder=tmp_path / "whole")]
+    assert losses == whole[30:]
+    # each row's mean is over all steps since the row before, also of those before the checkpoint
+    assert [float(r["loss"]) for r in rows] == pytest.approx([np.mean(whole[k : k + 25]) for k in (0, 25, 50)], rel=1e-5)
+    timed = {"seconds", "rendering_share"}
+    uninterrupted = read_log(tmp_path / "whole")
+    assert [{k: v for k, v in row.items() if k not in timed} for row in rows] == [
+        {k: v for k, v in row.items() if k not in timed} for row in uninterrupted
+    ]
 
 
 @pytest.fixture
@@ -110,23 +117,70 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(tmp_path, monke
     assert same(model, train(patient(), CARM, TINY))
 
 
-def test_a_full_disk_stops_with_the_checkpoint_before(half_done, monkeypatch):
-    content = (half_done / "checkpoint.json").read_bytes()
-
+@pytest.mark.parametrize(("done", "kept"), [
+    (1, "there is no checkpoint yet: begin again"),
+    (2, "the checkpoint before is whole: make room and go on with --resume"),
+    (3, "the checkpoint before is whole: make room and go on with --resume"),  # then the model is written
+])  # fmt: skip
+def test_a_full_disk_stops_and_says_what_is_kept(tmp_path, done, kept):
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    settings = TINY.changed(checkpoint_every=8)
-    with pytest.raises(XrcoreError, match="checkpoint_every"):
-        train(patient(), CARM, settings, out=half_done, resume=True)
+    settings = TINY.changed(images=32, checkpoint_every=8 * 2 if done == 1 else 8)
+    steps = training_steps(patient(), CARM, settings, folder=tmp_path)
     with pytest.MonkeyPatch.context() as patch:
+        for _ in range(done):
+            next(steps)
+        content = {path.name: path.read_bytes() for path in tmp_path.glob("checkpoint*")}
         patch.setattr(os, "fsync", full)
-        with pytest.raises(XrcoreError, match=r"cannot be written .No space left on device."):
-            train(patient(), CARM, TINY, out=half_done, resume=True)
-        with pytest.raises(XrcoreError, match=r"cannot be written .No space left on device.; the checkpoint before is whole"):
-            train(patient(), CARM, settings, out=half_done.parent / "other")
-    assert (half_done / "checkpoint.json").read_bytes() == content
-    train(patient(), CARM, TINY, out=half_done, resume=True)
+        with pytest.raises(XrcoreError, match=f"cannot be written .No space left on device.; {kept}$"):
+            list(steps)
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("checkpoint*")} == content
+    assert not (tmp_path / "model.json").exists()
+    assert same(train(patient(), CARM, settings, out=tmp_path, resume=True), train(patient(), CARM, settings))
+
+
+def test_two_trainings_do_not_share_a_folder(tmp_path):
+    steps = training_steps(patient(), CARM, TINY, folder=tmp_path / "run")
+    next(steps)
+    for resume in (False, True):
+        with pytest.raises(XrcoreError, match="run: another training is writing there; wait for its end, or choose another folder") as caught:
+            train(patient(), CARM, TINY, out=tmp_path / "run", resume=resume)
+        assert "\n" not in str(caught.value)
+    train(patient(), CARM, TINY.changed(images=16), out=tmp_path / "other")
+    with pytest.raises(StopIteration) as ended:
+        while True:
+            next(steps)
+    assert same(ended.value.value, train(patient(), CARM, TINY))
+    assert sorted(path.name.split("-")[0] for path in (tmp_path / "run").iterdir()) == ["log.csv", "model", "model.json"]
+
+
+def test_a_training_that_was_refused_leaves_no_folder(tmp_path):
+    with pytest.raises(XrcoreError, match="too small for these ranges"):
+        train(patient(), CARM, TINY.changed(translation=(900, 900, 900)), out=tmp_path / "new" / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["model.json", "checkpoint.json", "log.csv"])
+def test_what_is_in_the_way_is_said_before_the_training(tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(XrcoreError, match=f"{name}: a folder of this name is in the way"):
+        next(training_steps(patient(), CARM, TINY, folder=tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_checkpoint_that_a_kill_left_beside_the_model_is_removed(tmp_path):
+    stopped_after(3, TINY, tmp_path)
+    left = {path.name: path.read_bytes() for path in tmp_path.glob("checkpoint*")}
+    model = train(patient(), CARM, TINY, out=tmp_path, resume=True)
+    for names in (left, [name for name in left if name != "checkpoint.json"]):  # killed before, and while, the checkpoint was removed
+        for name in names:
+            (tmp_path / name).write_bytes(left[name])
+        with pytest.raises(XrcoreError, match="holds a trained model; choose another folder, or --resume to keep it"):
+            train(patient(), CARM, TINY, out=tmp_path)
+        assert same(train(patient(), CARM, TINY, out=tmp_path, resume=True), PoseRegressor.load(tmp_path))
+        assert sorted(path.name.split("-")[0] for path in tmp_path.iterdir()) == ["log.csv", "model", "model.json"]
+    assert same(model, PoseRegressor.load(tmp_path))
 
 
 def test_resuming_nothing_is_starting(tmp_path):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import re
 import signal
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -125,6 +128,109 @@ def test_a_folder_gets_all_files_or_none(tmp_path):
     assert (target / "b").read_text() == "again"
 
 
+# forks a process that writes into DIR/N/result, for each event of the file system, which kills it there; prints what each left
+KILLED_AT_EVERY_EVENT = """
+import json, os, signal, sys
+from itertools import count
+from pathlib import Path
+from xrcore._util.atomic import atomic_folder
+
+def write(target, last):
+    def kill(event, arguments, seen=count(1)):
+        if event.split(".")[0] in ("os", "open", "shutil") and next(seen) == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(kill)
+    with atomic_folder(target, record="record.json") as folder:
+        for name in ("points.tfm", "picture.png", "record.json"):
+            (folder / name).write_text("new")
+
+def texts(target):
+    return {path.name: path.read_text() for path in target.iterdir() if path.is_file()} if target.exists() else None
+
+for last in count(1):
+    target = Path(sys.argv[1]) / str(last) / "result"
+    for name, text in json.loads(sys.argv[2]).items():
+        target.mkdir(parents=True, exist_ok=True)
+        (target / name).write_text(text)
+    if (child := os.fork()) == 0:
+        write(target, last)
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    print(json.dumps(texts(target)))
+    if status == 0:
+        break
+"""
+WHOLE = {"points.tfm": "new", "picture.png": "new", "record.json": "new"}
+
+
+def killed_at_every_event(folder: Path, **old: str) -> list[dict[str, str] | None]:
+    command = [sys.executable, "-c", KILLED_AT_EVERY_EVENT, folder, json.dumps(old)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_kill_at_any_moment_leaves_a_new_folder_whole_or_absent(tmp_path):
+    left = killed_at_every_event(tmp_path)
+    assert len(left) > 10
+    assert left[0] is None
+    assert left[-1] == WHOLE
+    assert all(files in (None, WHOLE) for files in left)
+
+
+def test_a_kill_at_any_moment_leaves_no_record_over_files_that_are_not_its_own(tmp_path):
+    old = {"points.tfm": "old", "picture.png": "old", "record.json": "old", "other": "old"}
+    left = killed_at_every_event(tmp_path, **old)
+    assert left[0] == old
+    assert left[-1] == WHOLE | {"other": "old"}
+    for files in left:
+        assert files is not None
+        assert files.pop("other") == "old"
+        assert "record.json" not in files or set(files.values()) in ({"old"}, {"new"})
+
+
+def test_files_of_two_writers_do_not_mix(tmp_path):
+    code = """
+import os, sys
+from pathlib import Path
+from xrcore._util.atomic import atomic_folder
+target = Path(sys.argv[1])
+for _ in range(10):
+    for text in ("one", "two"):
+        if os.fork() == 0:
+            with atomic_folder(target, record="file 0") as folder:
+                for number in range(20):
+                    (folder / f"file {number}").write_text(text)
+            os._exit(0)
+    assert os.wait()[1] == os.wait()[1] == 0
+    print(*sorted({path.read_text() for path in target.iterdir()}))
+"""
+    (tmp_path / "out").mkdir()
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "out"], capture_output=True, text=True, timeout=120, check=True)
+    assert set(done.stdout.splitlines()) <= {"one", "two"}
+
+
+def test_a_new_folder_is_as_others_may_read_it(tmp_path, umask):
+    with atomic_folder(tmp_path / "new") as folder:
+        (folder / "a").write_text("a")
+    assert permissions(tmp_path / "new") == 0o750
+
+
+def test_a_folder_behind_a_link_is_written_to(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to("there")
+    with atomic_folder(tmp_path / "link") as folder:
+        (folder / "a").write_text("a")
+    assert names(tmp_path / "there") == ["a"]
+
+
+@pytest.mark.parametrize("length", [250, 255])
+def test_the_longest_names_are_written(tmp_path, length):
+    name = "é" * ((length - 4) // 2) + "." + "x" * 3
+    with atomic_folder(tmp_path / name) as folder, atomic_file(folder / name) as temporary:
+        temporary.write_text("text")
+    assert (tmp_path / name / name).read_text() == "text"
+
+
 def test_a_folder_in_a_files_way_is_named(tmp_path):
     (tmp_path / "a").mkdir()
     with pytest.raises(XrcoreError, match="a: a folder of this name is in the way"), atomic_folder(tmp_path) as folder:
@@ -134,7 +240,57 @@ def test_a_folder_in_a_files_way_is_named(tmp_path):
 
 def test_an_output_that_cannot_be_is_refused_before_the_work(tmp_path):
     (tmp_path / "file").write_text("")
-    check_writable(tmp_path / "new/folder")
-    for folder, why in ((tmp_path / "file", "this is a file, not a folder"), (tmp_path / "file/below", "file is a file")):
-        with pytest.raises(XrcoreError, match=why):
-            check_writable(folder)
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "link").symlink_to("nowhere")
+    (tmp_path / "circle").symlink_to("circle")
+    check_writable(tmp_path / "new/folder", "name")
+    check_writable(tmp_path, "file", "new")
+    for folder, names_in_it, why in (
+        (tmp_path / "file", (), "this is a file, not a folder"),
+        (tmp_path / "file/below", (), "file is a file"),
+        (tmp_path / "link", (), "this is a link that leads nowhere"),
+        (tmp_path / "circle/below", (), "circle"),
+        (tmp_path / ("x" * 256), (), "File name too long"),
+        (tmp_path / "new" / ("é" * 128), (), "File name too long"),
+        (tmp_path / "new", ("x" * 256,), "File name too long"),
+        (tmp_path / ("x" * 5000), (), "File name too long"),
+        (tmp_path / "a\0b", (), "null"),
+        (tmp_path, ("new", "taken"), "taken: a folder of this name is in the way"),
+    ):
+        with pytest.raises(XrcoreError, match=why) as caught:
+            check_writable(folder, *names_in_it)
+        assert "\n" not in str(caught.value)
+    assert names(tmp_path) == ["circle", "file", "link", "taken"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user, to whom permissions apply")
+def test_folders_without_permission_are_named():
+    code = """
+import os, sys
+from xrcore._util.atomic import atomic_file, atomic_folder, check_writable
+from xrcore._util.errors import XrcoreError
+os.setgid(65534), os.setuid(65534)
+def write():
+    with atomic_folder(sys.argv[1]) as folder:
+        raise SystemExit("began to write")
+def write_file():
+    with atomic_file(os.path.join(sys.argv[1], "file")):
+        raise SystemExit("began to write")
+for attempt in (lambda: check_writable(sys.argv[1], "file"), write, write_file):
+    try:
+        attempt()
+        print("accepted")
+    except XrcoreError as error:
+        print(error)
+"""
+    with TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        for mode, below in ((0o555, ""), (0o666, ""), (0o000, ""), (0o555, "new"), (0o666, "new"), (0o000, "new")):
+            folder = Path(place) / f"{mode:o}{below}"
+            folder.mkdir()
+            folder.chmod(mode)
+            done = subprocess.run([sys.executable, "-c", code, folder / below], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            said = done.stdout.splitlines()
+            assert len(said) == 3, done.stdout
+            assert all(re.search("permission to write in|Permission denied|No such file", line) for line in said), said

@@ -2,36 +2,52 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from xrcore._util.errors import XrcoreError
 
+_LONGEST_NAME = 255  # bytes
 
-def check_writable(folder: str | os.PathLike[str]) -> None:
+
+def check_writable(folder: str | os.PathLike[str], *names: str) -> None:
     """Check before long work that its results can be written.
 
     Parameters
     ----------
     folder : str or path
         Where the results are to go.
+    *names : str
+        Of the files that are to come into it.
 
     Raises
     ------
     XrcoreError
-        If `folder` neither is nor can become a folder to write to.
+        If `folder` neither is nor can become a folder to write to, or something else is in the place of a file.
     """
     folder = Path(folder)
-    base = _existing(folder)
-    if not base.is_dir():
-        raise XrcoreError(f"{folder}: {'this is a file, not a folder' if base == folder else f'{base} is a file'}; choose another --out")
-    if not os.access(base, os.W_OK | os.X_OK):
-        raise XrcoreError(f"{folder}: no permission to write in {base}")
+    try:
+        base = next(path for path in (folder, *folder.absolute().parents) if _is_there(path))
+        if not base.is_dir():
+            what = "a link that leads nowhere" if not base.exists() else "a file"
+            raise XrcoreError(f"{folder}: {f'this is {what}, not a folder' if base == folder else f'{base} is {what}'}; choose another --out")
+        if not os.access(base, os.W_OK | os.X_OK):
+            raise XrcoreError(f"{folder}: no permission to write in {base}")
+        for part in (*folder.parts, *names):
+            if len(os.fsencode(part)) > _LONGEST_NAME:
+                raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        for name in names:
+            if _is_there(folder / name) and (folder / name).is_dir():
+                raise XrcoreError(f"{folder / name}: a folder of this name is in the way")
+    except XrcoreError:
+        raise
+    except (OSError, ValueError) as error:
+        raise XrcoreError(f"{folder}: cannot be written ({getattr(error, 'strerror', None) or error})") from None
 
 
 @contextmanager
@@ -56,7 +72,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     path = Path(path)
     try:
-        temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}.part{path.suffix}")
+        temporary = path.with_name(_hidden_name(path.stem, path.suffix))
         temporary.open("xb").close()
     except (OSError, ValueError) as error:
         raise XrcoreError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})") from None
@@ -72,19 +88,24 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
-    """Write several files of a folder, all of them or none.
+def atomic_folder(folder: str | os.PathLike[str], *, record: str | None = None) -> Iterator[Path]:
+    """Write several files of a folder, all of them or none, even if the program is killed.
+
+    A folder that is new appears with all its files. In one that exists files take their places one after the other, and `record` tells
+    whether all have.
 
     Parameters
     ----------
     folder : str or path
         Where the files are to go. It is made when it does not exist, with its parents; files of other names stay in it.
+    record : str, optional
+        Name of the file that stands for all of them: in a folder that exists the old one is removed first, and the new one comes last.
 
     Yields
     ------
     path
         An empty folder on the same disk, for the block to write to. When the block ends without an error its files move into `folder`;
-        otherwise nothing is left of them.
+        otherwise nothing is left of them. A killed program leaves it behind, as `.NAME-*.part`.
 
     Raises
     ------
@@ -94,18 +115,24 @@ def atomic_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
     folder = Path(folder)
     check_writable(folder)
     # a place on the same file system, so that moving is renaming; `folder` itself may be a mount
-    base = _existing(folder)
+    base = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     try:
-        temporary = Path(tempfile.mkdtemp(dir=base, prefix=f".{folder.name or 'xrcore'}-"))
+        temporary = base / _hidden_name(folder.name or "xrcore")
+        temporary.mkdir()
         try:
             yield temporary
-            _move(temporary, folder)
+            _move(temporary, folder, record)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     except XrcoreError as error:
         raise XrcoreError(str(error).replace(str(temporary), str(folder))) from None
     except OSError as error:
         raise XrcoreError(f"{folder}: cannot be written ({error.strerror or error})") from None
+
+
+def _hidden_name(stem: str, suffix: str = "") -> str:
+    """A name that nobody can foresee, short where the stem is as long as names may be."""
+    return f".{stem[:32]}-{secrets.token_hex(4)}.part{suffix[:16]}"
 
 
 def _flush_to_disk(file: Path) -> None:
@@ -123,26 +150,59 @@ def _flush_names(folder: Path) -> None:
             os.close(handle)
 
 
-def _move(temporary: Path, folder: Path) -> None:
-    files = sorted(temporary.iterdir())
-    blocked = [file.name for file in files if (folder / file.name).is_dir()]
-    if blocked:
-        raise XrcoreError(f"{folder / blocked[0]}: a folder of this name is in the way")
-    made = [p for p in (folder, *folder.parents) if not p.exists()]
+def _move(temporary: Path, folder: Path, record: str | None) -> None:
+    files = sorted(temporary.iterdir(), key=lambda file: (file.name == record, file.name))
+    check_writable(folder, *(file.name for file in files))
     for file in files:
         _flush_to_disk(file)
+    _flush_names(temporary)
+    made = [path for path in folder.absolute().parents if not path.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for file in files:
-            os.replace(file, folder / file.name)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.rename(temporary, folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+            _replace(files, folder, record)
         _flush_names(folder)
+        _flush_names(folder.parent)
     except OSError:
         for path in made:
-            if path.is_dir() and not any(path.iterdir()):
+            with suppress(OSError):
                 path.rmdir()
         raise
 
 
-def _existing(folder: Path) -> Path:
-    """The folder itself, or the nearest of its parents that exists."""
-    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
+def _replace(files: list[Path], folder: Path, record: str | None) -> None:
+    with _one_writer(folder):
+        if record is not None:
+            (folder / record).unlink(missing_ok=True)
+            _flush_names(folder)
+        for file in files:
+            if file.name == record:
+                _flush_names(folder)
+            os.replace(file, folder / file.name)
+
+
+@contextmanager
+def _one_writer(folder: Path) -> Iterator[None]:
+    """Wait until no other process replaces files in a folder, where the system can tell."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(ImportError, OSError):  # Windows; some network file systems
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is anything of this name, be it a link that leads nowhere."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True

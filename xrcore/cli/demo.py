@@ -51,7 +51,7 @@ def demo(
     from xrcore.simulation import Acquisition, simulate
     from xrcore.xray import write_xray
 
-    check_writable(out)
+    check_writable(out, *FILES, "ct.nii.gz", "xray.dcm")
     carm, settings = PAPER_CARM, Acquisition()
     print(f"xrcore {xrcore.__version__} demo: a pelvis made from seed {seed}{', with a hip replacement' if implant else ''}\n")
     seconds: dict[str, float] = {}
@@ -66,7 +66,7 @@ def demo(
     with time_block(seconds, "renderer"):
         render_with_jacobian(volume.coarser(16), carm.resized((32, 32)), Pose.zero())
     result = register(xray, volume)
-    with time_block(seconds, "files"), atomic_folder(out) as temporary:
+    with time_block(seconds, "files"), atomic_folder(out, record=FILES[0]) as temporary:
         _write_ct(temporary / "ct.nii.gz", hu, world_from_voxel)
         write_xray(temporary / "xray.dcm", xray)
         inputs = {name: fingerprint(temporary / file) | {"path": file} for name, file in (("ct", "ct.nii.gz"), ("xray", "xray.dcm"))}

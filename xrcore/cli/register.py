@@ -74,7 +74,7 @@ def register(
     from xrcore.xray import read_xray
     from xrcore.xray.carm_file import mask_file
 
-    check_writable(out)
+    check_writable(out, *FILES)
     named_device(device)  # which complains before anything is read
     beam = Beam(kilovolts=kilovolts)
     image = read_xray(xray, carm, detector=detector, frame=frame)

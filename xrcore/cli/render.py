@@ -45,9 +45,9 @@ def render(
     from xrcore.renderer import render as draw
     from xrcore.xray import write_carm, write_xray
 
-    if out.is_dir():
-        raise XrcoreError(f"{out}: a folder of this name is in the way")
-    check_writable(out.parent)
+    dicom = out.suffix.lower() == ".dcm"
+    beside = out.stem + ".carm.yaml"
+    check_writable(out.parent, out.name, *([] if dicom else [beside]))
     beam = Beam(kilovolts=kilovolts)
     geometry = load_carm(carm)
     volume = load_ct(ct, spacing, background, labels, keep, series, body, crop)
@@ -55,9 +55,7 @@ def render(
     image = draw(volume, geometry, view, beam)[0]
     if not image.any():
         raise XrcoreError(f"{ct}: the CT lies outside the view at pose {pose}; nothing to render")
-    dicom = out.suffix.lower() == ".dcm"
-    beside = out.stem + ".carm.yaml"
-    with atomic_folder(out.parent) as temporary:
+    with atomic_folder(out.parent, record=out.name) as temporary:
         write_xray(temporary / out.name, image, geometry, view)
         if not dicom:
             write_carm(temporary / beside, geometry)

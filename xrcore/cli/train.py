@@ -62,7 +62,7 @@ def train(
     from xrcore.learning.training import profile as named
     from xrcore.renderer import place
 
-    check_writable(out)
+    check_writable(out, "training.png")
     named_device(device)  # which complains before anything is read
     if protocol not in ("", "acquired", "paper"):
         raise XrcoreError(f"--protocol must be acquired or paper, got {protocol!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -18,8 +19,9 @@ from torch import Tensor
 from xrcore._util.atomic import atomic_folder
 from xrcore._util.conversion import as_numbers
 from xrcore._util.errors import XrcoreError, is_number, shown
+from xrcore._util.hashes import file_sha256
 from xrcore._util.machine import package_versions
-from xrcore._util.text_files import read_json
+from xrcore._util.text_files import read_bytes, read_json
 from xrcore.beam import Beam
 from xrcore.ct import Volume
 from xrcore.geometry import CArm, Pose
@@ -30,6 +32,7 @@ from xrcore.registration.result import Registration
 FILES = ("registration.json", "camera_from_ct.tfm", "overlay.png")
 _DEPENDENCIES = ("numba", "numpy", "SimpleITK", "torch")
 _LARGEST_FILE = 1_000_000  # bytes, of a pose file
+_LARGEST_BESIDE = 100_000_000  # bytes, of a transform or picture
 
 
 def write_registration(
@@ -41,7 +44,7 @@ def write_registration(
     inputs: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write registration.json, camera_from_ct.tfm and overlay.png, or nothing.
+    """Write registration.json, camera_from_ct.tfm and overlay.png, or nothing: where registration.json is, the others are its own.
 
     Parameters
     ----------
@@ -63,10 +66,11 @@ def write_registration(
     """
     carm = result.xray.carm
     record = to_record(result, carm, volume.isocenter, inputs=inputs, options=options)
-    with atomic_folder(folder) as temporary:
-        (temporary / FILES[0]).write_text(to_json(record), encoding="utf-8")
+    with atomic_folder(folder, record=FILES[0]) as temporary:
         (temporary / FILES[1]).write_text(_itk_text(camera_from_ct(result.pose, carm, volume.isocenter)), encoding="ascii")
         save_overlay(temporary / FILES[2], result, volume, beam)
+        record["files"] = {name: file_sha256(temporary / name) for name in FILES[1:]}
+        (temporary / FILES[0]).write_text(to_json(record), encoding="utf-8")
 
 
 def camera_from_ct(pose: Pose, carm: CArm, isocenter: Float[Tensor, "3"]) -> sitk.AffineTransform:
@@ -193,7 +197,8 @@ def read_pose(text: str, carm: CArm, isocenter: Float[Tensor, "3"]) -> Pose:
     """A pose as people give it: six numbers, or a JSON file.
 
     The file is a registration.json, or holds the six numbers by name, as a list, or as a 4x4 `camera_from_world`. Numbers from
-    a registration.json whose isocentre or distance was another are carried over by its `camera_from_world`.
+    a registration.json whose isocentre or distance was another are carried over by its `camera_from_world`; what lies beside it must be
+    what was written with it.
 
     Parameters
     ----------
@@ -224,6 +229,7 @@ def read_pose(text: str, carm: CArm, isocenter: Float[Tensor, "3"]) -> Pose:
         return _six(content, str(path))
     if not isinstance(content, dict):
         raise XrcoreError(f"{path}: expected six numbers, or an object with a pose")
+    _check_files(path, content.get("files", {}))
     numbers = content.get("pose", content)
     if isinstance(numbers, dict) and set(NAMES) <= numbers.keys():
         numbers = [numbers[name] for name in NAMES]
@@ -235,6 +241,16 @@ def read_pose(text: str, carm: CArm, isocenter: Float[Tensor, "3"]) -> Pose:
     if elsewhere:
         raise XrcoreError(f"{path}: its pose counts from another isocentre or distance, and it holds no camera_from_world to carry it over")
     raise XrcoreError(f"{path}: holds no pose; expected {', '.join(NAMES)} or camera_from_world")
+
+
+def _check_files(path: Path, hashes: Any) -> None:
+    """Compare what lies beside a registration.json with the hashes in it; where it was copied alone there is nothing to compare."""
+    if not (isinstance(hashes, dict) and all(isinstance(digits, str) for digits in hashes.values()) and set(hashes) <= set(FILES[1:])):
+        raise XrcoreError(f"{path}: files must name {' and '.join(FILES[1:])} with their sha256; the file is damaged")
+    for name, digits in hashes.items():
+        beside = path.parent / name
+        if os.path.lexists(beside) and hashlib.sha256(read_bytes(beside, _LARGEST_BESIDE)).hexdigest() != digits:
+            raise XrcoreError(f"{beside}: not the file that was written with {path.name}: of another registration, or changed since")
 
 
 def _elsewhere(content: dict[str, Any], carm: CArm, isocenter: Float[Tensor, "3"], path: Path) -> bool:

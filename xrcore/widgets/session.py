@@ -374,7 +374,7 @@ class Session(PoseState):
             raise XrcoreError("there is no result to save yet; register first")
         if not str(folder).strip():
             raise XrcoreError("name a folder to save into")
-        check_writable(folder)
+        check_writable(folder, *FILES)
         file = getattr(self.patient, "file", None)
         inputs = {"ct": {"path": None} if file is None else fingerprint(file, ct_files(file)), **self._files}
         read = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from xrcore.learning.models.regressor import PACKAGES
 from xrcore.learning.models.tensors import load_tensors, read_json, read_tensors, remove_pair, write_pair
 from xrcore.learning.settings import TrainingSettings
 
-FORMAT = "xrcore-checkpoint/1"
+FORMAT = "xrcore-checkpoint/2"
 _STEM = "checkpoint"
 _OPTIMISER = "optimiser."
 
@@ -38,6 +40,10 @@ class State:
         Spent.
     origin : dict[str, Any]
         What the training began from, if from a model.
+    sums : dict[str, float]
+        Of loss and parts over the steps since the last row of the log, by name.
+    summed : int
+        How many steps these are.
     """
 
     network: nn.Module
@@ -46,6 +52,8 @@ class State:
     step: int = 0
     seconds: float = 0.0
     origin: dict[str, Any] = field(default_factory=dict)
+    sums: dict[str, float] = field(default_factory=dict)
+    summed: int = 0
 
 
 def write_checkpoint(folder: Path, state: State, settings: TrainingSettings, carm: CArm, ct: CtIdentity) -> None:
@@ -67,7 +75,7 @@ def write_checkpoint(folder: Path, state: State, settings: TrainingSettings, car
     Raises
     ------
     XrcoreError
-        If the disk refuses; the checkpoint before is then still whole.
+        If the disk refuses; the checkpoint before, if there is one, is then still whole.
     """
     tensors: dict[str, Tensor] = {f"network.{k}": v for k, v in state.network.state_dict().items()}
     if state.averaged is not state.network:
@@ -84,11 +92,10 @@ def write_checkpoint(folder: Path, state: State, settings: TrainingSettings, car
         "images": state.step * settings.batch,
         "seconds": state.seconds,
         "origin": state.origin,
+        "sums": state.sums,
+        "summed": state.summed,
     }
-    try:
-        write_pair(folder, _STEM, tensors, record)
-    except XrcoreError as error:
-        raise XrcoreError(f"{error}; the checkpoint before is whole: make room and go on with --resume") from None
+    write_pair(folder, _STEM, tensors, record)
 
 
 def read_checkpoint(folder: Path, state: State, settings: TrainingSettings, carm: CArm, ct: CtIdentity) -> None:
@@ -119,6 +126,7 @@ def read_checkpoint(folder: Path, state: State, settings: TrainingSettings, carm
         same_carm = CArm(**record["carm"]) == carm
         difference = CtIdentity.from_dict(record["ct"]).differs(ct)
         step, seconds, origin = int(record["step"]), float(record["seconds"]), dict(record["origin"])
+        sums, summed = {str(name): float(value) for name, value in record["sums"].items()}, int(record["summed"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise XrcoreError(f"{path}: the checkpoint is damaged ({error})") from None
     for name, value in _flat(settings.to_dict()).items():
@@ -145,7 +153,34 @@ def read_checkpoint(folder: Path, state: State, settings: TrainingSettings, carm
         state.optimiser.load_state_dict({"state": inner, "param_groups": groups})
     except (KeyError, RuntimeError, ValueError) as error:
         raise XrcoreError(f"{path}: the optimiser's state does not fit ({error})") from None
-    state.step, state.seconds, state.origin = step, seconds, origin
+    state.step, state.seconds, state.origin, state.sums, state.summed = step, seconds, origin, sums, summed
+
+
+@contextmanager
+def tell_what_is_kept(folder: Path | None) -> Iterator[None]:
+    """Add to an error of the block, which writes, what is left of the training.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        Of the training.
+
+    Yields
+    ------
+    None
+        For the block to write.
+
+    Raises
+    ------
+    XrcoreError
+        That of the block, saying whether a checkpoint is left.
+    """
+    try:
+        yield
+    except XrcoreError as error:
+        there = folder is not None and exists(folder)
+        kept = "the checkpoint before is whole: make room and go on with --resume" if there else "there is no checkpoint yet: begin again"
+        raise XrcoreError(f"{error}; {kept}") from None
 
 
 def exists(folder: Path) -> bool:

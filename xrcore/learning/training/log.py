@@ -9,6 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from xrcore._util.atomic import atomic_file
 from xrcore._util.errors import XrcoreError
 
 CSV = "log.csv"
@@ -20,12 +21,12 @@ COLUMNS = (
 
 
 class Log:
-    """Rows in a folder's log.csv, and a progress bar on stderr.
+    """Rows in a folder's log.csv, each appended when it is known, and a progress bar on stderr.
 
     Parameters
     ----------
     folder : Path, optional
-        Without one only the bar.
+        That exists; without one only the bar.
     total : int
         Images of the training.
     bar : bool
@@ -39,7 +40,8 @@ class Log:
         self._bar = tqdm(total=total, initial=done, unit="img", disable=not bar, dynamic_ncols=True, mininterval=0.5)
         if folder is not None:
             kept = [row for row in read_log(folder) if int(row["images"]) <= done] if done else []
-            self._write(kept, "w")
+            with atomic_file(folder / CSV) as temporary:
+                temporary.write_text(_lines(kept, header=True), encoding="utf-8", newline="")
 
     def advance(self, images: int, **shown: float) -> None:
         """Move the bar.
@@ -67,26 +69,17 @@ class Log:
         XrcoreError
             If it cannot be written.
         """
-        if self.folder is not None:
-            self._write([{k: _text(v) for k, v in row.items()}], "a")
+        if self.folder is None:
+            return
+        try:
+            with open(self.folder / CSV, "a", encoding="utf-8", newline="") as file:
+                file.write(_lines([{k: _text(v) for k, v in row.items()}]))
+        except OSError as error:
+            raise XrcoreError(f"{self.folder / CSV}: cannot be written ({error.strerror or error})") from None
 
     def close(self) -> None:
         """End the bar."""
         self._bar.close()
-
-    def _write(self, rows: list[dict[str, Any]], mode: str) -> None:
-        assert self.folder is not None
-        text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        if mode == "w":
-            writer.writeheader()
-        writer.writerows(rows)
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with open(self.folder / CSV, mode, encoding="utf-8", newline="") as file:
-                file.write(text.getvalue())
-        except OSError as error:
-            raise XrcoreError(f"{self.folder / CSV}: cannot be written ({error.strerror or error})") from None
 
 
 def read_log(folder: Path) -> list[dict[str, str]]:
@@ -112,6 +105,15 @@ def read_log(folder: Path) -> list[dict[str, str]]:
         return []
     rows = [row for row in reader if row["images"].isdigit() and None not in row and None not in row.values()]
     return [row | dict.fromkeys(missing, "") for row in rows]
+
+
+def _lines(rows: list[dict[str, Any]], *, header: bool = False) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    if header:
+        writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def _text(value: Any) -> Any:

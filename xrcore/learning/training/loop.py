@@ -30,7 +30,8 @@ from xrcore.learning.training import checkpoint
 from xrcore.learning.training.checkpoint import State
 from xrcore.learning.training.distributed import Team, team
 from xrcore.learning.training.evaluation import Errors, Evaluator
-from xrcore.learning.training.log import Log
+from xrcore.learning.training.folder_lock import locked
+from xrcore.learning.training.log import CSV, Log
 from xrcore.learning.training.optimisation import average, half_precision, optimiser_for
 from xrcore.learning.training.patient_check import check_patient
 from xrcore.learning.training.prefetch import Batches
@@ -143,11 +144,7 @@ def train(
     require("train", "out", out, out is None or isinstance(out, (str, os.PathLike)), "a path")
     require("train", "start", start, start is None or isinstance(start, PoseRegressor), "a PoseRegressor")
     folder = None if out is None else Path(out)
-    if folder is not None:
-        check_writable(folder)
     where = place(volume, device, "training", spacing=settings.spacing).device
-    if folder is not None and (finished := _finished(folder, settings, carm, volume, resume)) is not None:
-        return finished
     steps = training_steps(volume, carm, settings, folder=folder, resume=resume, start=start, device=where, progress=progress)
     while True:
         try:
@@ -169,7 +166,8 @@ def training_steps(
 ) -> Generator[TrainingStep, None, PoseRegressor]:
     """Train as `train` does, step by step: yields after each step and returns the model.
 
-    A training that is left before its end can be gone on with from its last checkpoint. While it runs, torch's random numbers are its own.
+    A training that is left before its end can be gone on with from its last checkpoint; one that was finished has no steps left. While it
+    runs, torch's random numbers are its own, and so is the folder.
 
     Parameters
     ----------
@@ -205,7 +203,12 @@ def training_steps(
     XrcoreError
         As `train`.
     """
-    with on(device), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), team(device) as crew:
+    if folder is not None:
+        check_writable(folder, "model.json", "checkpoint.json", CSV)
+    random_numbers = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+    with on(device), random_numbers, team(device) as crew, locked(folder if crew.is_main else None):
+        if folder is not None and (finished := _finished(folder, settings, carm, volume, resume)) is not None:
+            return finished
         # the training images
         size = settings.batch
         require("train", "batch", size, size % crew.size == 0, f"a multiple of the {crew.size} processes")
@@ -232,8 +235,6 @@ def training_steps(
 
         began, before = time.perf_counter(), state.seconds
         log = Log(folder if crew.is_main else None, settings.steps * size, bar=progress and crew.is_main, done=state.step * size)
-        sums: dict[str, float] = {}
-        summed = 0
         shown: dict[str, float] = {}
         try:
             for step in range(state.step, settings.steps):
@@ -256,8 +257,8 @@ def training_steps(
                     average(network, averaged, min(settings.ema, (1 + step) / (10 + step)))
                 state.step, state.seconds = step + 1, before + time.perf_counter() - began
                 for name, value in {"loss": loss, **parts}.items():
-                    sums[name] = sums.get(name, 0.0) + value
-                summed += 1
+                    state.sums[name] = state.sums.get(name, 0.0) + value
+                state.summed += 1
 
                 # validation, at the end of a stage too
                 last = state.step == settings.steps
@@ -271,14 +272,16 @@ def training_steps(
 
                 # log and checkpoint
                 if crew.is_main and (state.step % _LOG_EVERY == 0 or measured is not None):
-                    # not always _LOG_EVERY steps: a validation has a row of its own, and a resumed training starts between two
-                    means = {name: value / summed for name, value in sums.items()}
+                    # not always _LOG_EVERY steps: a validation has a row of its own
+                    means = {name: value / state.summed for name, value in state.sums.items()}
                     share = batches.rendering.seconds / max(state.seconds - before, 1e-9)
-                    log.row(_row(state, size, schedule.learning_rate(step), share, means, measured, on_train))
-                    sums, summed = {}, 0
+                    with checkpoint.tell_what_is_kept(folder):
+                        log.row(_row(state, size, schedule.learning_rate(step), share, means, measured, on_train))
+                    state.sums, state.summed = {}, 0
                 log.advance(size, loss=loss, **shown)
                 if crew.is_main and folder is not None and _due(state.step, settings.checkpoint_every, size) and not last:
-                    checkpoint.write_checkpoint(folder, state, settings, carm, ct)
+                    with checkpoint.tell_what_is_kept(folder):
+                        checkpoint.write_checkpoint(folder, state, settings, carm, ct)
                 yield TrainingStep(state.step, state.step * size, network, loss, parts, portions.pieces(batches.size), measured, on_train)
         finally:
             log.close()
@@ -303,7 +306,8 @@ def training_steps(
             }
         model = PoseRegressor(kept, settings, carm, ct, training)
         if folder is not None and crew.is_main:
-            model.save(folder)
+            with checkpoint.tell_what_is_kept(folder):
+                model.save(folder)
             checkpoint.remove(folder)
         crew.wait()
         return model
@@ -383,13 +387,14 @@ def _copy_weights(start: PoseRegressor, network: nn.Module, settings: TrainingSe
 
 def _finished(folder: Path, settings: TrainingSettings, carm: CArm, volume: Volume, resume: bool) -> PoseRegressor | None:
     """The model in `folder` if it is of this training; raises XrcoreError rather than overwrite another model."""
-    if checkpoint.exists(folder) or not PoseRegressor.exists(folder):
+    if not PoseRegressor.exists(folder):
         return None
     if not resume:
         raise XrcoreError(f"{folder}: holds a trained model; choose another folder, or --resume to keep it")
     model = PoseRegressor.load(folder)
     if model.settings != settings or model.carm != carm or model.ct.differs(CtIdentity.of(volume)):
         raise XrcoreError(f"{folder}: holds a model trained with other settings, geometry or CT; choose another folder")
+    checkpoint.remove(folder)  # which a kill after the model was written left
     return model
 
 
