@@ -24,7 +24,7 @@ from torch import Tensor
 import xrcore as xr
 from xrcore.geometry import rigid
 from xrcore.geometry.presets import PAPER_CARM
-from xrcore.utilities import atomic_file
+from xrcore.utilities import atomic_file, read_json
 
 POSE = xr.Pose(rx=5, ry=-8, rz=3, tx=6, ty=-10, tz=15)
 Table = tuple[tuple[str, ...], list[tuple[str, ...]]]  # head, rows
@@ -252,7 +252,7 @@ def main() -> None:
     parser.add_argument("--only", help=f"some of {','.join(TABLES)}; default all")
     parser.add_argument("--out", type=out_path, default=Path("results/geometry_mistakes.json"))
     args = parser.parse_args()
-    kept = json.loads(args.out.read_text(encoding="utf-8")) if args.out.exists() else {}
+    kept = read_json(args.out) if args.out.exists() else {}
     for name in args.only.split(",") if args.only else TABLES:
         head, rows = TABLES[name]()
         kept[name] = {"head": head, "rows": rows}

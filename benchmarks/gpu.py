@@ -12,7 +12,6 @@ overwritten by an empty one.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -92,7 +91,7 @@ def _guarded(part: Part, clock: Clock, scene: Scene, found: dict[str, Figure]) -
 def holds_figures(out: Path) -> bool:
     """Whether OUT.json is a table with any figure in it."""
     try:
-        table = json.loads(out.with_suffix(".json").read_text())["table"]
+        table = utilities.read_json(out.with_suffix(".json"))["table"]
         return len(missing(table)) < len(table)
     except (OSError, ValueError, KeyError, TypeError):
         return False

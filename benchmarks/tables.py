@@ -5,7 +5,6 @@ python benchmarks/tables.py    # what stands between <!-- NAME --> and <!-- /NAM
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -14,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from xrcore.utilities import atomic_file
+from xrcore.utilities import atomic_file, read_json
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
@@ -243,7 +242,7 @@ def numbers() -> dict[str, str]:
 
 def origin() -> dict[str, str]:
     """Where the paper's tables come from: trainings, and hours."""
-    records = [json.loads(path.read_text()) for path in sorted((RESULTS / PROFILE).glob("*.json"))]
+    records = [read_json(path) for path in sorted((RESULTS / PROFILE).glob("*.json"))]
     trained = {name: training["minutes"] for record in records for name, training in record.get("trainings", {}).items()}
     images = next(record["options"]["settings"]["images"] for record in records if "settings" in record["options"])
     return {
@@ -259,7 +258,7 @@ def origin() -> dict[str, str]:
 
 def kept(name: str) -> dict[str, Any]:
     """results/NAME.json."""
-    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+    found: dict[str, Any] = read_json(RESULTS / f"{name}.json")
     return found
 
 

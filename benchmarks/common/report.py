@@ -18,10 +18,10 @@ MACHINE = describe_machine()  # when a script starts, so that its load is that o
 
 
 def out_path(text: str) -> Path:
-    """Type of an option such as --out: a path in a folder that can be written to, which is checked before anything is measured."""
+    """Type of an option such as --out: a path that can be written to, with .csv and .json too; checked before anything is measured."""
     path = Path(text)
     try:
-        check_writable(path.parent)
+        check_writable(path.parent, *(path.with_suffix(suffix).name for suffix in {".csv", ".json", path.suffix} - {""}))
     except XrcoreError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return path

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from xrcore import XrcoreError
+from xrcore.utilities import check_writable
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "speed.py"
 
@@ -28,6 +29,8 @@ def bench(
     """
     if not SCRIPT.is_file():
         raise XrcoreError("xrcore bench: benchmarks/ is not installed with the package; run the command from a clone of the repository")
+    if out is not None:
+        check_writable(out, "speed.csv", "speed.json")
     asked = [flag for flag, wanted in (("--peers", peers), ("--quick", quick)) if wanted]
     asked += ["--no-files"] if out is None else ["--out", str(out / "speed")]
     raise typer.Exit(subprocess.run([sys.executable, SCRIPT, *asked]).returncode)

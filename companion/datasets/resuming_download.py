@@ -16,7 +16,7 @@ import urllib3
 
 from companion.datasets.manifest import unprotected
 from xrcore import XrcoreError
-from xrcore.utilities import read_json
+from xrcore.utilities import atomic_file, read_json
 
 _CHUNK = 1 << 16
 _FINAL = {401: "wants a password", 403: "refuses to hand it out", 410: "no longer has it", 451: "may not hand it out"}
@@ -147,7 +147,8 @@ class ResumingDownloader:
             self.resumed = self.resumed or continues
             if not continues:
                 self._drop()
-                self._note.write_text(json.dumps({"url": url, "is": _validator(response), "total": total}), encoding="utf-8")
+                with atomic_file(self._note) as temporary:
+                    temporary.write_text(json.dumps({"url": url, "is": _validator(response), "total": total}), encoding="utf-8")
             self._receive(response, "ab" if continues else "wb")
         have = self._have()
         wanted = self.size if self.size is not None else total
@@ -189,7 +190,7 @@ class ResumingDownloader:
 
     def _receive(self, response: requests.Response, mode: str) -> None:
         have = self._have() if mode == "ab" else 0
-        with self.part.open(mode) as file:
+        with open(self.part, mode, opener=_open_no_link) as file:
             # never more than the size: a server that promises too much would fail the last read, and its bytes would be lost
             while want := _CHUNK if self.size is None else min(_CHUNK, self.size - have):
                 chunk = response.raw.read(want, decode_content=True)
@@ -200,6 +201,11 @@ class ResumingDownloader:
                 self._tell(len(chunk))
             file.flush()
             os.fsync(file.fileno())
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    """A name that others can foresee may be a link that they put there, to a file of the user's."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 _COMPLETE = -1

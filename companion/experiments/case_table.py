@@ -54,7 +54,7 @@ class Table:
         found = as_frame([])
         if self.path is not None:
             _check_suffix(self.path)
-            check_writable(self.path.parent)
+            check_writable(self.path.parent, self.path.name)
             found = self._open(self.path)
         self.rows = {tuple(row[name] for name in KEY): row for row in found.to_dict("records")}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from timeit import timeit
@@ -22,6 +21,7 @@ from companion.studies.common.trainings import model_of
 from companion.studies.paper import paper_table
 from xrcore import XrcoreError, register
 from xrcore.figures import style
+from xrcore.utilities import read_json
 
 PREDICTION, REGISTRATION = "network's prediction", "registration from the prediction"
 _PRESETS = {
@@ -83,12 +83,15 @@ def renderer_times(root: Path) -> pd.DataFrame:
     path = root / "results" / "speed.json"
     if not path.is_file():
         raise XrcoreError(f"{path}: is not there; python benchmarks/speed.py --peers makes it")
-    record = json.loads(path.read_text(encoding="utf-8"))
-    if not record["note"].startswith("256 x 256"):
+    record, keys = read_json(path), ("what", "median", "low", "high", "repeats")
+    try:
+        sized = record["note"].startswith("256 x 256")
+        timed = [[line[key] for key in keys] for line in record["table"] if line["unit"] == "ms" and line["median"] is not None]
+    except (AttributeError, KeyError, TypeError):
+        raise XrcoreError(f"{path}: not a table of times; python benchmarks/speed.py --peers makes it") from None
+    if not sized:
         raise XrcoreError(f"{path}: not of 256 x 256 pixels, as the paper's are; python benchmarks/speed.py --peers makes it")
-    timed = [line for line in record["table"] if line["unit"] == "ms" and line["median"] is not None]
-    keys = ("what", "median", "low", "high", "repeats")
-    return pd.DataFrame([[line[key] for key in keys] for line in timed], columns=["what", *_COLUMNS])
+    return pd.DataFrame(timed, columns=["what", *_COLUMNS])
 
 
 HEADLINES = {"image": "one 256 x 256 image", REGISTRATION: "whole registration", "training": "training"}

@@ -8,6 +8,7 @@ from typing import Any
 
 from companion.studies.common.paths import Paths
 from xrcore import XrcoreError
+from xrcore.utilities import check_writable
 
 # the studies whose results a notebook reads
 NOTEBOOKS: dict[str, tuple[str, ...]] = {
@@ -79,6 +80,7 @@ def _execute(paths: Paths, name: str, parameters: dict[str, Any], folder: Path) 
     if unknown := sorted(parameters.keys() - papermill.inspect_notebook(str(source)).keys()):
         raise XrcoreError(f"{source}: has no parameter `{unknown[0]}`")
     target = folder / f"{name}.ipynb"
+    check_writable(folder, target.name, f".{target.name}")
     target.parent.mkdir(parents=True, exist_ok=True)
     growing = target.with_name(f".{target.name}")
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")

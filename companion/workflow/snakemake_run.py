@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 from companion.studies.common.paths import Paths
 from companion.studies.common.plan import PROFILES, Plan
 from xrcore import XrcoreError
-from xrcore.utilities import available_cores
+from xrcore.utilities import available_cores, check_writable
 
 _SETTINGS = (
     "--rerun-incomplete",
@@ -81,6 +82,10 @@ def _wait(process: subprocess.Popen[bytes]) -> int:
             raise
 
 
+def _open_no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+
+
 @contextmanager
 def _alone(root: Path) -> Iterator[tuple[int, ...]]:
     """Lock the clone and yield the lock's file descriptor; the system releases it when the last process that has it ends."""
@@ -89,8 +94,9 @@ def _alone(root: Path) -> Iterator[tuple[int, ...]]:
     except ImportError:  # Windows
         yield ()
         return
+    check_writable(root / "build", ".reproduce")
     (root / "build").mkdir(exist_ok=True)
-    with (root / "build" / ".reproduce").open("w") as file:
+    with open(root / "build" / ".reproduce", "w", opener=_open_no_link) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -144,7 +144,9 @@ def test_two_trainings_do_not_share_a_folder(tmp_path):
     steps = training_steps(patient(), CARM, TINY, folder=tmp_path / "run")
     next(steps)
     for resume in (False, True):
-        with pytest.raises(XrcoreError, match="run: another training is writing there; wait for its end, or choose another folder") as caught:
+        with pytest.raises(
+            XrcoreError, match="run: another training is writing there; wait for its end, or choose another folder"
+        ) as caught:
             train(patient(), CARM, TINY, out=tmp_path / "run", resume=resume)
         assert "\n" not in str(caught.value)
     train(patient(), CARM, TINY.changed(images=16), out=tmp_path / "other")

@@ -16,7 +16,7 @@ from companion.studies.common.paths import Paths
 from companion.studies.common.plan import Plan
 from companion.studies.common.provenance import origin, write
 from xrcore import XrcoreError
-from xrcore.utilities import atomic_file, fingerprint, read_json
+from xrcore.utilities import atomic_file, check_writable, fingerprint, read_json
 
 _DIGITS = 5  # of what is kept in results/
 _KEPT = ("commit", "uncommitted", "minutes")  # of each training and part
@@ -175,11 +175,12 @@ class Study(ABC):
         Raises
         ------
         XrcoreError
-            If there is no such part.
+            If there is no such part, or its results cannot be written.
         """
         if part not in self.parts(plan):
             raise XrcoreError(f"study {self.name} has no part {part!r}; it has {', '.join(self.parts(plan))}")
         kept = paths.part(self.name, part)
+        check_writable(kept.parent, f"{part}.csv", f"{part}.json")
         kept.parent.mkdir(parents=True, exist_ok=True)
         # models of another training, or other settings, grow another table
         models = [fingerprint(paths.model(name) / "model.json")["sha256"] for name in self.trainings(plan, part)]
@@ -206,8 +207,9 @@ class Study(ABC):
         Raises
         ------
         XrcoreError
-            If a part was not measured yet.
+            If a part was not measured yet, or its results cannot be written.
         """
+        check_writable(paths.results, *(f"{self.name}{suffix}" for suffix in (".csv", ".json", ".npz")))
         began = time.perf_counter()
         tables, records = [], {}
         for part in self.parts(plan):

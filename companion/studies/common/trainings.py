@@ -10,6 +10,7 @@ from companion.studies.common.plan import Plan
 from companion.studies.common.provenance import origin, write
 from xrcore import PoseRegressor, XrcoreError, train
 from xrcore.geometry import PAPER_CARM
+from xrcore.utilities import check_writable, read_json
 
 
 def make(plan: Plan, paths: Paths, name: str) -> PoseRegressor:
@@ -32,11 +33,12 @@ def make(plan: Plan, paths: Paths, name: str) -> PoseRegressor:
     Raises
     ------
     XrcoreError
-        If the plan has no such training.
+        If the plan has no such training, or its model cannot be written.
     """
     if name not in plan.trainings:
         raise XrcoreError(f"profile {plan.name} has no training {name!r}; it has {', '.join(plan.trainings)}")
     training, folder = plan.trainings[name], paths.model(name)
+    check_writable(folder, "setup", "made.json", "origin.json")
     _clear_unless_of(folder, training.setup)
     volume = training.subject.volume(training.settings.spacing)
     was_there = PoseRegressor.exists(folder)
@@ -46,7 +48,7 @@ def make(plan: Plan, paths: Paths, name: str) -> PoseRegressor:
     if not (was_there and kept.exists()):
         minutes, images = model.training["seconds"] / 60, model.training["images"]
         write(kept, origin(paths.root, seed=training.settings.seed, minutes=minutes, setup=training.setup, images=images))
-    shutil.copyfile(kept, paths.origin(name))
+    write(paths.origin(name), read_json(kept))
     return model
 
 

@@ -29,7 +29,7 @@ from xrcore import Beam, Volume, metrics, render
 from xrcore.figures import edges
 from xrcore.geometry import rigid
 from xrcore.registration import View, ViewsRegistration, crop_to_body, register_views, visible_region
-from xrcore.utilities import atomic_file
+from xrcore.utilities import atomic_file, check_writable
 
 # rig_from_ct as an operator gives it: rotation vector [deg], and where in the rig the crop's centre lies [mm]
 STARTS: dict[tuple[str, int], tuple[tuple[float, float, float], tuple[float, float, float]]] = {
@@ -84,6 +84,8 @@ def run(
     DataFrame
         The table.
     """
+    for path in (Path(out_csv), Path(out_npz)):
+        check_writable(path.parent, path.name)
     data = WristBiplane(Path(folder))
     rows: list[dict[str, Any]] = []
     images: dict[str, np.ndarray] = {}

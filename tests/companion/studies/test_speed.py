@@ -40,3 +40,12 @@ def test_renderer_times_are_those_of_the_benchmark(tmp_path: Path):
     (tmp_path / "results" / "speed.json").write_text(json.dumps(record | {"note": "128 x 128 pixels"}), encoding="utf-8")
     with pytest.raises(XrcoreError, match="256 x 256"):
         renderer_times(tmp_path)
+    for text, said in (
+        ("{", "not valid JSON"),
+        ('{"table": NaN}', "not valid JSON"),
+        ("[]", "not a table of times"),
+        ("{}", "not a table"),
+    ):
+        (tmp_path / "results" / "speed.json").write_text(text, encoding="utf-8")
+        with pytest.raises(XrcoreError, match=said):
+            renderer_times(tmp_path)
