@@ -20,6 +20,17 @@ from xrcore import utilities
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
+@pytest.mark.parametrize(("out", "taken"), [("speed", "speed.json"), ("speed", "speed.csv"), ("kept.json", "kept.json"), ("x" * 252, None)])
+def test_what_is_in_the_way_is_said_before_anything_is_measured(tmp_path, capsys, monkeypatch, out, taken):
+    if taken:
+        (tmp_path / taken).mkdir()
+    monkeypatch.setattr(sys, "argv", ["speed.py", "--out", str(tmp_path / out)])
+    with pytest.raises(SystemExit) as ended:
+        speed.main()
+    assert ended.value.code == 2
+    assert (f"{taken}: a folder of this name is in the way" if taken else "File name too long") in capsys.readouterr().err
+
+
 def test_quick_run_measures_and_writes(tmp_path, capsys, monkeypatch):
     for peer in (speed.rtk, speed.nanodrr):
         monkeypatch.setattr(peer, "installed", lambda: None)

@@ -35,9 +35,8 @@ def check_writable(folder: str | os.PathLike[str], *names: str) -> None:
         base = next(path for path in (folder, *folder.absolute().parents) if _is_there(path))
         if not base.is_dir():
             what = "a link that leads nowhere" if not base.exists() else "a file"
-            raise XrcoreError(
-                f"{folder}: {f'this is {what}, not a folder' if base == folder else f'{base} is {what}'}; choose another --out"
-            )
+            why = f"this is {what}, not a folder" if base == folder else f"{base} is {what}"
+            raise XrcoreError(f"{folder}: {why}; choose another --out")
         if not os.access(base, os.W_OK | os.X_OK):
             raise XrcoreError(f"{folder}: no permission to write in {base}")
         for part in (*folder.parts, *names):

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -324,6 +325,27 @@ def command(tmp_path: Path, *arguments: str) -> list[str]:
 def environment(tmp_path: Path) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith("XRCORE_")}
     return {**kept, "XRCORE_DATA": str(tmp_path / "data"), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.mark.parametrize("name", ["data.bin.part", "data.bin.part.json"])
+def test_a_link_under_a_name_that_can_be_foreseen_is_not_written_through(site, tmp_path, name):
+    victim = tmp_path / "victim"
+    data = store(tmp_path, x=single(site))
+    site.break_after = [HALF, 0, 0, 0]
+    with pytest.raises(XrcoreError):
+        data.fetch("x")
+    planted = data.folder / ".downloads/x" / name
+    begun = planted.read_bytes()
+    victim.write_bytes(begun)
+    planted.unlink()
+    planted.symlink_to(victim)
+    site.etag = '"2"'  # so that the note is written anew
+    with suppress(XrcoreError):
+        data.fetch("x")
+    assert victim.read_bytes() == begun
+    planted.unlink(missing_ok=True)
+    data.fetch("x")
+    assert data.find("x").read_bytes() == CONTENT
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL there")
