@@ -327,19 +327,18 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return {**kept, "XRCORE_DATA": str(tmp_path / "data"), "OMP_NUM_THREADS": "1"}
 
 
-@pytest.mark.parametrize("name", ["data.bin.part", "data.bin.part.json"])
-def test_a_link_under_a_name_that_can_be_foreseen_is_not_written_through(site, tmp_path, name):
+def test_a_link_under_a_name_that_can_be_foreseen_is_not_written_through(site, tmp_path):
     victim = tmp_path / "victim"
     data = store(tmp_path, x=single(site))
     site.break_after = [HALF, 0, 0, 0]
     with pytest.raises(XrcoreError):
         data.fetch("x")
-    planted = data.folder / ".downloads/x" / name
+    planted = data.folder / ".downloads/x/data.bin.part"
     begun = planted.read_bytes()
     victim.write_bytes(begun)
     planted.unlink()
     planted.symlink_to(victim)
-    site.etag = '"2"'  # so that the note is written anew
+    site.break_after = []
     with suppress(XrcoreError):
         data.fetch("x")
     assert victim.read_bytes() == begun
