@@ -60,9 +60,10 @@ def train(
     from xrcore.learning import train as learn
     from xrcore.learning.models import PoseRegressor
     from xrcore.learning.training import profile as named
+    from xrcore.learning.training.loop import FILES
     from xrcore.renderer import place
 
-    check_writable(out, "training.png")
+    check_writable(out, *FILES, "training.png")
     named_device(device)  # which complains before anything is read
     if protocol not in ("", "acquired", "paper"):
         raise XrcoreError(f"--protocol must be acquired or paper, got {protocol!r}")

@@ -39,6 +39,7 @@ from xrcore.learning.training.schedule import Schedule
 from xrcore.learning.training.stream import VALIDATION, DrrStream
 from xrcore.renderer import place
 
+FILES = ("model.json", "checkpoint.json", CSV)  # beside the tensors that the first two name
 _LOG_EVERY = 25  # steps
 
 
@@ -204,7 +205,7 @@ def training_steps(
         As `train`.
     """
     if folder is not None:
-        check_writable(folder, "model.json", "checkpoint.json", CSV)
+        check_writable(folder, *FILES)
     random_numbers = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
     with on(device), random_numbers, team(device) as crew, locked(folder if crew.is_main else None):
         if folder is not None and (finished := _finished(folder, settings, carm, volume, resume)) is not None:
