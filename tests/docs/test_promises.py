@@ -18,7 +18,7 @@ ROWS = [
 
 
 @cache
-def tests_of(file: Path) -> set[str]:
+def functions_in(file: Path) -> set[str]:
     return {node.name for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.FunctionDef)}
 
 
@@ -28,7 +28,7 @@ def test_a_promise_names_tests_that_exist(promise, tests):
     for test in tests:
         file, _, name = test.partition("::")
         assert (ROOT / file).is_file(), test
-        assert name in tests_of(ROOT / file), test
+        assert name in functions_in(ROOT / file), test
 
 
 def test_the_page_is_in_the_index():
