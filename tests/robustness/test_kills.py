@@ -32,9 +32,9 @@ CARM = xr.CArm(source_to_detector=1259.65, source_to_isocenter=742.5, shape=(64,
 def in_child(work, folder, last):
     "Work in a process that kills itself when it touches the folder for the last-th time; whether it came to its end."
     def kill(event, arguments, seen=count(1)):
-        touched = any(folder.name in str(argument) for argument in arguments)
-        if event.split(".")[0] in ("os", "open", "shutil") and touched and next(seen) == last:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if event.split(".")[0] in ("os", "open", "shutil") and any(folder.name in str(argument) for argument in arguments):
+            if next(seen) == last:
+                os.kill(os.getpid(), signal.SIGKILL)
     if (child := os.fork()) == 0:
         sys.addaudithook(kill)
         work(folder)
