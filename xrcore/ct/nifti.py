@@ -105,6 +105,8 @@ def _geometry(path: Path, header: Nifti1Header, shape: tuple[int, int, int]) -> 
         if apart > 0.1 * np.linalg.norm(matrix[:3, :3], axis=0).min():
             taken = "sform" if patients else "qform"
             notes.append(f"{path}: its qform and sform disagree, by up to {apart:.3g} mm in the image; the {taken} is taken")
+    if qform is None and int(header["qform_code"]) > 0:
+        notes.append(f"{path}: its qform is damaged; the sform is taken")
     lengths = np.linalg.norm(matrix[:3, :3], axis=0)
     if sform is not None and not np.allclose(lengths, size, rtol=1e-3) and not notes:
         given, counts = (" x ".join(f"{v:.4g}" for v in values) for values in (size, lengths))
@@ -113,6 +115,8 @@ def _geometry(path: Path, header: Nifti1Header, shape: tuple[int, int, int]) -> 
     if units in _UNITS:
         matrix[:3] *= _UNITS[units]
         notes.append(f"{path}: its lengths are in {'metres' if units == 1 else 'micrometres'}, converted to mm")
+    elif units not in (0, 2):
+        notes.append(f"{path}: the unit of its lengths (code {units}) is unknown; mm is taken")
     check_grid(path, matrix)
     return matrix, tuple(notes)
 

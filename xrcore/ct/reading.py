@@ -130,11 +130,11 @@ def read_hu(path: str | os.PathLike[str], *, series: str | None = None) -> HuIma
     """
     path = checked_path("read_ct", path)
     require("read_ct", "series", series, series is None or isinstance(series, str), "a UID or description")
-    if not path.is_dir():
+    if not os.path.isdir(path):
         check_file(path)
         if not is_dicom(path) and series is not None:
             raise XrcoreError(f"{path}: not DICOM, so there is no series to choose (series=, --series); leave that out")
-    found = read_series(path, series) if path.is_dir() or is_dicom(path) else read_image(path)
+    found = read_series(path, series) if os.path.isdir(path) or is_dicom(path) else read_image(path)
     return HuImage(hu=found.values, world_from_voxel=found.world_from_voxel, name=str(path), notes=found.notes).with_air_noted()
 
 
@@ -152,7 +152,7 @@ def ct_files(path: str | os.PathLike[str]) -> list[Path]:
         The file, and the data file that its header names; of a DICOM slice the files of its series; of a folder the folder.
     """
     path = checked_path("ct_files", path)
-    if path.is_dir():
+    if os.path.isdir(path):
         return [path]
     check_file(path)
     return sorted({one.path for one in slices_of(path)[0]}) if is_dicom(path) else image_file_parts(path)

@@ -150,10 +150,7 @@ def data_file(path: Path, entry: bytes) -> Path:
     text = entry.decode("utf-8", "surrogateescape")
     names = [os.fsdecode(entry), *(unicodedata.normalize(form, text) for form in ("NFC", "NFD")), entry.decode("latin-1")]
     candidates = [path.parent / name for name in names]
-    try:
-        found = next((candidate for candidate in candidates if candidate.exists()), candidates[0])
-    except ValueError:  # a zero byte
-        found = candidates[0]
+    found = next((candidate for candidate in candidates if os.path.exists(candidate)), candidates[0])
     try:
         check_file(found)
     except XrcoreError as error:

@@ -79,7 +79,7 @@ def read_xray(
     side = detector is None or (isinstance(detector, str) and detector in DETECTOR)
     require("read_xray", "detector", detector, side, f"{' or '.join(DETECTOR)}, or None")
     require("read_xray", "frame", frame, frame is None or is_whole(frame), "a whole number, or None")
-    if path.is_dir():
+    if os.path.isdir(path):
         raise XrcoreError(f"{path}: a folder; an X-ray is one file")
     check_file(path)
     dicom = is_dicom(path)

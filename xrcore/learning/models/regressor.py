@@ -219,7 +219,7 @@ class PoseRegressor:
         bool
             Whether there is a model.json in it.
         """
-        return (Path(folder) / f"{_STEM}.json").exists()
+        return os.path.exists(Path(folder) / f"{_STEM}.json")
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], device: str = "cpu") -> PoseRegressor:
@@ -244,7 +244,7 @@ class PoseRegressor:
         """
         folder = Path(folder)
         path = folder / f"{_STEM}.json"
-        if not path.exists() and (folder / "checkpoint.json").exists():
+        if not os.path.exists(path) and os.path.exists(folder / "checkpoint.json"):
             raise XrcoreError(f"{folder}: this training is not finished; go on with `xrcore train ... --resume`")
         record = read_json(path, FORMAT)
         for key in sorted(_KEYS ^ set(record)):
