@@ -171,6 +171,8 @@ def test_a_checkpoint_that_a_kill_left_beside_the_model_is_removed(tmp_path):
     for names in (left, [name for name in left if name != "checkpoint.json"]):  # killed before, and while, the checkpoint was removed
         for name in names:
             (tmp_path / name).write_bytes(left[name])
+        for name in (".log-0a1b2c3d.part.csv", ".checkpoint-0a1b2c3d.part.safetensors", ".training-0a1b2c3d.part.png"):
+            (tmp_path / name).write_text("half")
         with pytest.raises(XrcoreError, match="holds a trained model; choose another folder, or --resume to keep it"):
             train(patient(), CARM, TINY, out=tmp_path)
         assert same(train(patient(), CARM, TINY, out=tmp_path, resume=True), PoseRegressor.load(tmp_path))

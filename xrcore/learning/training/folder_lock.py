@@ -15,7 +15,7 @@ _FILE = ".lock"
 
 @contextmanager
 def locked(folder: Path | None) -> Iterator[None]:
-    """Hold the lock of a folder; the system lifts that of a process that was killed.
+    """Hold the lock of a folder, and clear what killed trainings left half-written; the system lifts the lock of a killed process.
 
     Parameters
     ----------
@@ -45,6 +45,9 @@ def locked(folder: Path | None) -> Iterator[None]:
     except OSError as error:
         raise XrcoreError(f"{folder}: cannot be written ({error.strerror or error})") from None
     try:
+        for rest in folder.glob(".*.part*"):
+            if rest.is_file():
+                rest.unlink()
         yield
     finally:
         (folder / _FILE).unlink(missing_ok=True)
