@@ -33,6 +33,8 @@ def stored_pixels(dataset: Dataset, path: Path, frame: int = 0) -> Shaped[ndarra
         raise XrcoreError(f"{path}: the DICOM header claims {rows} x {cols} pixels in {frames} frames; it is damaged")
     if (number(dataset, "SamplesPerPixel", path) or 1) != 1:
         raise XrcoreError(f"{path}: a colour DICOM image; CT and X-ray have one sample per pixel")
+    if (photometric := text(dataset, "PhotometricInterpretation").upper()) not in ("MONOCHROME1", "MONOCHROME2"):
+        raise XrcoreError(f"{path}: {tag('PhotometricInterpretation')} is {photometric[:20]!r}; expected MONOCHROME1 or MONOCHROME2")
     syntax = _transfer_syntax(dataset, path)
     # a deflated data set is unpacked as a whole while it is read
     if syntax.is_compressed and syntax != DeflatedExplicitVRLittleEndian:

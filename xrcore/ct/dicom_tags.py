@@ -14,13 +14,14 @@ import pydicom
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
+from pydicom.tag import Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from xrcore._util.errors import XrcoreError
 from xrcore._util.suppress_stderr import suppress_library_output
 
 MOST_BYTES = 2**31  # of a file, also after it was inflated
-MOST_READS = 1_000_000  # of a parser in one file: two or three an element
+MOST_READS = 500_000  # of a parser in one file: two or three an element
 MOST_NESTED = 2**25  # bytes of one sequence
 _FIRST_GROUPS = (0x0002, 0x0008)
 
@@ -69,7 +70,7 @@ def read_dataset(path: Path, tags: Sequence[str] | None = None) -> Dataset:
     """
     if path.stat().st_size > MOST_BYTES:
         raise XrcoreError(f"{path}: larger than {MOST_BYTES / 2**30:g} GiB; a DICOM image is smaller")
-    specific: Any = None if tags is None else list(tags)
+    specific: Any = None if tags is None else [Tag(t) for t in tags]
     try:
         with suppress_library_output(), _CountedReads(io.FileIO(path)) as file:
             dataset = _inflated(path, specific)
@@ -109,7 +110,7 @@ def _inflated(path: Path, tags: Any) -> Dataset | None:
 def frame_tags(dataset: Dataset, frame: int, path: Path) -> Dataset:
     """The tags of one frame: those of the file, with those of an enhanced object's functional groups beside them.
 
-    Shared and per-frame groups hold sequences of one item each; what is in an item overrides what the file says as a whole.
+    Shared and per-frame groups hold sequences, most of one item; what is in that overrides what the file says as a whole.
     Raises XrcoreError if there are not as many groups as frames.
     """
     shared, per_frame = dataset.get("SharedFunctionalGroupsSequence") or [], dataset.get("PerFrameFunctionalGroupsSequence") or []
@@ -121,9 +122,9 @@ def frame_tags(dataset: Dataset, frame: int, path: Path) -> Dataset:
     flat = Dataset({e.tag: e for e in dataset if e.VR != "SQ"})
     for group in [*shared[:1], *per_frame[frame : frame + 1]]:
         for sequence in group:
-            if sequence.VR == "SQ" and len(sequence.value):
-                for item in sequence.value:
-                    flat.update({e.tag: e for e in item})
+            flat.update({sequence.tag: sequence})
+            if sequence.VR == "SQ" and len(sequence.value) == 1 and not sequence.tag.is_private:
+                flat.update({e.tag: e for e in sequence.value[0]})
     return flat
 
 

@@ -10,7 +10,6 @@ from jaxtyping import Bool, Float32, Shaped
 from numpy import ndarray
 from pydicom.dataset import Dataset
 
-from xrcore._util.errors import XrcoreError
 from xrcore.ct.dicom_pixels import padding, rescaled, stored_pixels
 from xrcore.ct.dicom_tags import frame_count, frame_tags, number, read_dataset, tag, text
 from xrcore.geometry import CArm, Pose
@@ -95,8 +94,6 @@ def _meaning(data: Dataset, path: Path, notes: list[str]) -> str:
     MONOCHROME2), while radiography shows bone bright: as MONOCHROME2 it stores attenuation, as MONOCHROME1 intensity.
     """
     relationship, photometric = text(data, "PixelIntensityRelationship").upper(), text(data, "PhotometricInterpretation").upper()
-    if photometric not in ("MONOCHROME1", "MONOCHROME2"):
-        raise XrcoreError(f"{path}: {tag('PhotometricInterpretation')} is {photometric[:20]!r}; an X-ray is MONOCHROME1 or MONOCHROME2")
     sign = number(data, "PixelIntensityRelationshipSign", path)
     if sign in (1, -1):
         of_intensity = sign == 1

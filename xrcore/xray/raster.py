@@ -59,12 +59,8 @@ def _decode(path: Path, frame: int) -> tuple[Shaped[ndarray, "H W"], int]:
         tags = getattr(image, "tag_v2", None)
         if tags is not None:
             _check_strips(path, image.size, tags)
-        if image.mode.startswith("I;16"):
-            # where white is zero, Pillow turns 8 bits over and 16 not
-            turned = tags is not None and tags[TiffImagePlugin.PHOTOMETRIC_INTERPRETATION] == 0
-            return (65535 - np.asarray(image) if turned else np.asarray(image)), pages
-        if image.mode in _GREY:
-            return np.asarray(image), pages
+        if image.mode.startswith("I;16") or image.mode in _GREY:
+            return _as_shown(np.asarray(image), image), pages
         if image.mode not in _COLOUR:
             raise XrcoreError(f"{path}: an image of kind {image.mode}; an X-ray is grey")
         channels = np.asarray(image.convert("RGB"))
@@ -96,3 +92,13 @@ def _check_strips(path: Path, size: tuple[int, int], tags: Mapping[int, Any]) ->
     ends = [start + count for start, count in zip(starts, counts, strict=True)]
     if min(starts) < 8 or max(ends) > path.stat().st_size:
         raise XrcoreError(f"{path}: truncated or damaged: its strips of pixels reach out of the file")
+
+
+def _as_shown(values: Shaped[ndarray, "H W"], image: Image.Image) -> Shaped[ndarray, "H W"]:
+    """Values turned over where a TIFF says that 0 is white, which Pillow does for 8 bits alone; 32 bits as signed as they are."""
+    tags = getattr(image, "tag_v2", {})  # of a TIFF
+    if values.dtype == np.int32 and tags.get(TiffImagePlugin.SAMPLEFORMAT, (1,)) == (1,):
+        values = values.view(np.uint32)
+    if tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) != 0 or image.mode in ("1", "L"):
+        return values
+    return np.iinfo(values.dtype).max - values if values.dtype.kind == "u" else -values
