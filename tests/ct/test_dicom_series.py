@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from dicom_files import BALL, ORIGIN, SHAPE, STEP, ball_at, compressed, ct_series, enhanced_ct, group, hounsfield, outside, saved
+from dicom_files import BALL, ORIGIN, SHAPE, STEP, ball_at, compressed, ct_series, enhanced_ct, group, hounsfield, outside, saved, with_tags
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, JPEGLSLossless, RLELossless
 
 from xrcore._util.errors import XrcoreError
