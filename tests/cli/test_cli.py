@@ -155,6 +155,36 @@ def test_png_needs_and_takes_carm_yaml(run, case, tmp_path):
     assert set(record["inputs"]) == {"ct", "xray", "carm"}
 
 
+def test_everything_that_was_read_is_recorded_by_its_hash(run, case, folder):
+    image = sitk.ReadImage(str(case / "ct.nii.gz"))
+    sitk.WriteImage(image, str(folder / "ct.mhd"))
+    sitk.WriteImage(sitk.Cast(image > -2000, sitk.sitkUInt8), str(folder / "labels.nhdr"))
+    Image.fromarray(np.full(CARM.shape, 255, np.uint8)).save(folder / "mask.png")
+    (folder / "carm.yaml").write_text((folder / "carm.yaml").read_text() + "mask: mask.png\n")
+    (folder / "start.json").write_text(
+        json.dumps(dict(zip(("rx", "ry", "rz", "tx", "ty", "tz"), map(float, TRUTH.split(",")), strict=True)))
+    )
+
+    def recorded() -> dict[str, str]:
+        arguments = ("--carm", folder / "carm.yaml", "--labels", folder / "labels.nhdr", "--initial", folder / "start.json")
+        done = run("register", folder / "ct.mhd", folder / "xray.png", *arguments, "--out", folder / "result", *FAST)
+        assert done.code in (0, 3), done.err
+        inputs = json.loads((folder / "result" / "registration.json").read_text())["inputs"]
+        return {name: one["sha256"] for name, one in inputs.items()}
+
+    before = recorded()
+    assert set(before) == {"ct", "xray", "carm", "mask", "labels", "initial"}
+    for changed, name in (("ct.raw", "ct"), ("labels.raw", "labels"), ("mask.png", "mask")):
+        content = (folder / changed).read_bytes()
+        if changed == "mask.png":
+            Image.fromarray(np.full(CARM.shape, 254, np.uint8)).save(folder / changed)
+        else:
+            (folder / changed).write_bytes(content[:-2] + bytes([content[-2] ^ 2, content[-1]]))
+        after = recorded()
+        assert {key for key in before if before[key] != after[key]} == {name}
+        (folder / changed).write_bytes(content)
+
+
 def test_an_inverted_xray_is_turned_over_and_said_so(run, case, tmp_path):
     image = read_xray(case / "xray.dcm").image
     write_xray(tmp_path / "dark.png", -image)

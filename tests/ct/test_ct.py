@@ -17,9 +17,11 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, RLELossless
 from scipy.spatial.transform import Rotation
 
 from xrcore._util.errors import XrcoreError
+from xrcore._util.hashes import fingerprint
 from xrcore.ct import HuImage, read_ct, read_hu, volume_from_hu
 from xrcore.ct.image_files import geometry
 from xrcore.ct.materials import densities, density_of
+from xrcore.ct.reading import ct_files
 from xrcore.ct.resampling import isotropic_grid, resample_spline
 
 FORMATS = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
@@ -510,6 +512,28 @@ def test_one_file_stands_for_its_series(tmp_path):
     alone = Path(shutil.copy(next((tmp_path / "ct").glob("1.2.3_*.dcm")), tmp_path / "alone"))
     with pytest.raises(XrcoreError, match="single DICOM slice"):
         read_hu(alone)
+
+
+def test_the_hash_of_one_slice_covers_its_series(tmp_path):
+    write_series(tmp_path / "ct")
+    write_series(tmp_path / "ct", uid="1.2.34", description="other")
+    own = sorted((tmp_path / "ct").glob("1.2.3_*.dcm"))
+    assert ct_files(own[0]) == own
+    before = fingerprint(own[0], ct_files(own[0]))
+    next((tmp_path / "ct").glob("1.2.34_*.dcm")).unlink()
+    assert fingerprint(own[0], ct_files(own[0])) == before
+    data = pydicom.dcmread(own[-1])
+    data.RescaleSlope = 0.25
+    data.save_as(own[-1])
+    assert fingerprint(own[0], ct_files(own[0]))["sha256"] != before["sha256"]
+
+
+def test_a_series_is_not_chosen_where_there_is_none(tmp_path):
+    path = saved(tmp_path / "ct.nii.gz")
+    with pytest.raises(XrcoreError, match="not DICOM, so there is no series to choose"):
+        read_ct(path, series="1.2.3")
+    with pytest.raises(XrcoreError, match="series must be"):
+        read_ct(path, series=5)
 
 
 def test_several_series_are_named_and_chosen(tmp_path):

@@ -675,6 +675,10 @@ def test_masks_by_name_and_file(tmp_path):
     Image.fromarray(np.zeros((120, 120), dtype=np.uint8)).save(tmp_path / "masks" / "m.png")
     with pytest.raises(XrcoreError, match="zero everywhere"):
         mask("masks/m.png")
+    for odd in (np.nan, np.inf):
+        Image.fromarray(np.full((120, 120), odd, dtype=np.float32)).save(tmp_path / "masks" / "m.tif")
+        with pytest.raises(XrcoreError, match="NaN or infinite"):
+            mask("masks/m.tif")
     Image.fromarray(np.ones((10, 120), dtype=np.uint8)).save(tmp_path / "masks" / "m.png")
     with pytest.raises(XrcoreError, match="10 x 120"):
         mask("masks/m.png")

@@ -187,6 +187,8 @@ def _mask(source: DicomXray, file: CarmFile, upward: Float32[ndarray, "H W"]) ->
     values, _ = read_raster(beside)
     if values.shape != shape:
         raise XrcoreError(f"{beside}: the mask is {values.shape[0]} x {values.shape[1]} pixels, the image {shape[0]} x {shape[1]}")
+    if not np.isfinite(values).all():
+        raise XrcoreError(f"{beside}: the mask holds NaN or infinite pixels; write zero where nothing can be trusted")
     if not (values > 0).any():
         raise XrcoreError(f"{beside}: the mask is zero everywhere, it leaves no pixel")
     return values > 0
