@@ -174,15 +174,12 @@ def test_everything_that_was_read_is_recorded_by_its_hash(run, case, folder):
 
     before = recorded()
     assert set(before) == {"ct", "xray", "carm", "mask", "labels", "initial"}
-    for changed, name in (("ct.raw", "ct"), ("labels.raw", "labels"), ("mask.png", "mask")):
+    for changed in ("ct.raw", "labels.raw"):
         content = (folder / changed).read_bytes()
-        if changed == "mask.png":
-            Image.fromarray(np.full(CARM.shape, 254, np.uint8)).save(folder / changed)
-        else:
-            (folder / changed).write_bytes(content[:-2] + bytes([content[-2] ^ 2, content[-1]]))
-        after = recorded()
-        assert {key for key in before if before[key] != after[key]} == {name}
-        (folder / changed).write_bytes(content)
+        (folder / changed).write_bytes(content[:-2] + bytes([content[-2] ^ 2, content[-1]]))
+    Image.fromarray(np.full(CARM.shape, 254, np.uint8)).save(folder / "mask.png")
+    after = recorded()
+    assert {key for key in before if before[key] != after[key]} == {"ct", "labels", "mask"}
 
 
 def test_an_inverted_xray_is_turned_over_and_said_so(run, case, tmp_path):

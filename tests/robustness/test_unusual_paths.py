@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from support.trainings import TINY, patient
+from support import trainings
 from support.volume_headers import VOXELS, write_metaimage, write_nifti, write_nrrd
 
 import xrcore as xr
@@ -61,8 +61,8 @@ def test_xrays_in_such_a_folder(latin, suffix):
 
 def test_models_in_such_a_folder(latin):
     out = latin / "model"
-    xr.train(patient(), config=TINY, out=out)
-    assert xr.PoseRegressor.load(out).settings == TINY
+    xr.train(trainings.patient(), trainings.CARM, trainings.TINY, out=out)
+    assert xr.PoseRegressor.load(out).settings == trainings.TINY
 
 
 def test_commands_in_such_a_folder(run: Callable, latin: Path):
