@@ -14,7 +14,7 @@ from xrcore import XrcoreError
 from xrcore.geometry import POSE_NAMES
 from xrcore.utilities import check_writable
 
-EVIDENCE = ("zncc", "gradient", "local", "attainable", "disagreement")
+EVIDENCE = ("agreement", "likeness", "blocks", "deviation")
 # what an answer is measured by, and pandas' type of it; missing where the method failed or does not tell
 MEASURED = {
     **{f"error_{name}": "float64" for name in POSE_NAMES},

@@ -22,7 +22,7 @@ from xrcore.registration.solvers.cma_es import CMAES
 from xrcore.registration.solvers.gauss_newton import GaussNewton
 from xrcore.registration.solvers.lbfgs import LBFGS
 from xrcore.registration.solvers.powell import Powell
-from xrcore.registration.verify import failed_checks, gather_evidence
+from xrcore.registration.verify import confidence, failed_checks, gather_evidence
 from xrcore.registration.view_pyramid import ViewLevel, ViewSettings, crop_to_body, visible_region
 
 __all__ = [
@@ -54,6 +54,7 @@ __all__ = [
     "ViewLevel",
     "ViewSettings",
     "ViewsRegistration",
+    "confidence",
     "crop_to_body",
     "failed_checks",
     "gather_evidence",

@@ -18,11 +18,11 @@ from xrcore.registration.presets import COARSE_SEARCH, Method, refinements
 from xrcore.registration.refinement import check_images, refinement
 from xrcore.registration.result import Registration
 from xrcore.registration.search import SearchBox, search_box
-from xrcore.registration.search_plans import RETRIES, plans_about_pose, plans_about_prediction, within_ranges
+from xrcore.registration.search_plans import RETRIES, another_way, plans_about_pose, plans_about_prediction, within_ranges
 from xrcore.registration.settings import RefinementSettings
 from xrcore.registration.similarities import Similarity
 from xrcore.registration.solvers.gauss_newton import GaussNewton
-from xrcore.registration.verify import failed_checks, gather_evidence
+from xrcore.registration.verify import confidence, failed_checks, gather_evidence
 from xrcore.renderer import place
 from xrcore.xray.image import Xray
 
@@ -44,13 +44,12 @@ def register(
 
     "gauss-newton" searches the box and descends coarse to fine. The other methods refine from `initial` alone, as their authors
     do; if that answer is not trusted, a coarse search gives them another start. A model's last retry covers all it was trained
-    for. The answer is verified on a fixed level against what the X-ray's noise leaves attainable, and on halves of the image
-    (see `registration.verify`).
+    for. The answer is verified by looking for each block of the X-ray on the DRR (see `registration.verify`).
 
     Parameters
     ----------
     xray : Xray
-        What to register; one with dark bone is recognised and its grey values are negated.
+        What to register. How its grey values were mapped need not be known: bone may be dark, and they may be counts.
     volume : Volume
         The CT.
     initial : Pose or Predictor, optional
@@ -196,23 +195,23 @@ def _registration(
     for attempt, (center, box) in enumerate(plans[: retries + 1]):
         yield stage("searching" if attempt == 0 else f"not sure yet: searching {box.candidates} starts")
         began = clock()
-        result = yield from _attempt(task, center, box, alone=attempt == 0)
+        result = yield from _attempt(task, center, box, attempt)
         evaluations += result.evaluations
         stages["search and refine"] += clock() - began
         yield stage("verifying")
         began = clock()
-        evidence, drr = gather_evidence(result.xray, volume, result.pose, task.beam)
+        evidence, covariance, drr = gather_evidence(result.xray, volume, result.pose, task.beam)
         reasons = failed_checks(evidence)
-        result = replace(result, trusted=not reasons, reasons=reasons, evidence=evidence, drr=drr)
+        result = replace(result, confidence=confidence(evidence), trusted=not reasons, reasons=reasons)
+        result = replace(result, evidence=evidence, covariance=covariance, drr=drr)
         stages["verify"] += clock() - began
-        if best is None or best.evidence is None or result.trusted or evidence.local > best.evidence.local:
+        if best is None or result.confidence > best.confidence:
             best = result
         if best.trusted:
             break
     assert best is not None
-    notes = xray.notes + (("the X-ray was inverted (bone dark) and its grey values were negated",) if best.inverted else ())
     best = replace(
-        best, initial=start, evaluations=evaluations, notes=notes, stages=stages, attempts=attempt + 1, device=str(volume.device)
+        best, initial=start, evaluations=evaluations, notes=best.xray.notes, stages=stages, attempts=attempt + 1, device=str(volume.device)
     )
     return replace(best, seconds=clock())
 
@@ -223,14 +222,14 @@ def _start(initial: Pose | None, xray: Xray) -> Pose:
     return Pose(start.numbers.detach().double())
 
 
-def _attempt(task: _Task, start: Pose, box: SearchBox, *, alone: bool) -> Events[Registration]:
+def _attempt(task: _Task, start: Pose, box: SearchBox, attempt: int) -> Events[Registration]:
     """Search and refine once; methods other than gauss-newton refine alone, or else from where a coarse search ends."""
     volume, settings, beam, report = task.volume, task.settings, task.beam, task.report
     first = settings[0]
-    if alone and not isinstance(first, GaussNewton):
+    if attempt == 0 and not isinstance(first, GaussNewton):
         return (yield from refinement(task.xray, volume, start, settings, beam, report))
     searched, after = (first, settings[1:]) if isinstance(first, GaussNewton) else (COARSE_SEARCH, settings)
-    found = yield from search_box(task.xray, volume, start, box, searched, beam, report=report)
+    found = yield from search_box(task.xray, volume, start, box, another_way(searched, attempt), beam, report=report)
     if not after:
         return found
     result = yield from refinement(found.xray, volume, found.pose, after, beam, report)

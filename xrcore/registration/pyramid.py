@@ -96,9 +96,3 @@ class XrayPyramid(Pyramid):
         """Iterations at most, and the tolerance, which grows with the voxels."""
         chosen = self._settings.levels[level]
         return chosen.iterations, self._settings.tolerance_at(chosen)
-
-    def of_inverted_xray(self) -> XrayPyramid:
-        """The pyramid of the inverted X-ray."""
-        return XrayPyramid(
-            self.xray.negative(), self._volume, self._beam, self._settings, first_level=self._first_level, report=self._report
-        )

@@ -139,6 +139,7 @@ def to_record(
     deviation = result.standard_deviation
     return {
         "pose": result.pose.to_dict(),
+        "confidence": float(result.confidence),
         "trusted": bool(result.trusted),
         "reasons": list(result.reasons),
         "evidence": vars(result.evidence) if result.evidence else None,

@@ -23,19 +23,20 @@ class Evidence:
 
     Parameters
     ----------
-    zncc, gradient, local : float
-        Similarities at the pose, on a fixed level.
-    attainable : float
-        What `local` could reach at this noise.
-    disagreement : float
-        Mean displacement of points in the CT between two half images' answers [mm].
+    agreement : float
+        Share of the X-ray's detail that is found on the DRR where the pose puts it.
+    likeness : float
+        Local ZNCC there, over that of where each block fits best.
+    blocks : float
+        How many blocks of 16 pixels there is detail for.
+    deviation : float
+        Standard deviation of where landmarks are drawn, across the ray at their depth, along one axis [mm].
     """
 
-    zncc: float
-    gradient: float
-    local: float
-    attainable: float
-    disagreement: float
+    agreement: float
+    likeness: float
+    blocks: float
+    deviation: float
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -73,10 +74,12 @@ class Registration:
         Searches made.
     evidence : Evidence or None
         What the verdict rests on; None for a bare refinement.
+    confidence : float
+        Probability that landmarks are drawn within 2 mm of their place, across the ray at their depth; 0 for a bare refinement.
     trusted : bool
-        The verdict of `register`; a bare refinement is never trusted, since nobody checked it.
+        The verdict of `register`: whether the confidence is high enough; a bare refinement is never trusted, since nobody checked it.
     reasons : tuple of str
-        What spoke against trusting it.
+        What spoke against trusting it, and what to do.
     notes : tuple of str
         Remarks for the user.
     stages : dict of str to float
@@ -101,6 +104,7 @@ class Registration:
     inverted: bool = False
     attempts: int = 1
     evidence: Evidence | None = None
+    confidence: float = 0.0
     trusted: bool = False
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -144,7 +148,7 @@ class Registration:
             for name, value, deviation in zip(NAMES, numbers, deviations, strict=True)
         ]
         judged = self.evidence is not None
-        verdict = "trusted" if self.trusted else "NOT trusted: " + "; ".join(self.reasons) if judged else "not judged (a bare refinement)"
+        verdict = f"trusted (confidence {self.confidence:.2f})" if self.trusted else "NOT trusted: " + "; ".join(self.reasons) if judged else "not judged (a bare refinement)"
         return "\n".join(
             (
                 f"Registration: {', '.join(shown[:3])} deg",

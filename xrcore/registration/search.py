@@ -20,11 +20,15 @@ from xrcore.geometry import Pose
 from xrcore.geometry.pose import clamped
 from xrcore.geometry.rigid import apply
 from xrcore.registration.events import Events
+from xrcore.registration.grey_values import grey_curve, with_attenuation
 from xrcore.registration.problem import Problem
 from xrcore.registration.pyramid import XrayPyramid
 from xrcore.registration.result import Registration
+from xrcore.registration.similarities import similarity as named_similarity
+from xrcore.registration.similarities.correlation_ratio import CorrelationRatio
 from xrcore.registration.solvers.descent import Descent
 from xrcore.registration.solvers.gauss_newton import GaussNewton
+from xrcore.renderer import render
 from xrcore.xray.image import Xray
 
 _SURVIVORS = (8, 4, 2, 1)  # descents begun on each level, coarse to fine
@@ -121,43 +125,41 @@ def search_box(
 ) -> Events[Registration]:
     """Descend from the best of a box of starts, coarse to fine; a generator of steps.
 
-    An X-ray with bone dark correlates negatively; if the descents from its negative end higher, the X-ray is taken as inverted,
-    and the result holds it with negated grey values.
+    The first levels compare by the correlation ratio, which does not depend on how grey values were mapped. A DRR of where they end
+    tells whether bone is bright, and whether grey values follow attenuation; the result holds the X-ray as mapped back.
     Raises XrcoreError when no start brings the CT into the view.
     """
-    pyramid = XrayPyramid(xray, volume, beam, settings, report=report)
-    coarse, candidates = pyramid.problem(0), box.poses(start)
-    value = coarse.value(candidates)
-    highest, lowest = value.nan_to_num(nan=-math.inf), value.nan_to_num(nan=math.inf)
-    _reject_empty_view(coarse, value)
-    chosen = highest.argsort(descending=True)[: _SURVIVORS[0]]
-    if 0 not in chosen:
-        chosen = torch.cat([chosen.new_zeros(1), chosen])
-    course = yield from pyramid.descend(candidates[chosen], [0])
-    inverted, evaluations = False, 0
-    if -float(lowest.min()) > 0.5 * float(highest.max()):
-        other = pyramid.of_inverted_xray()
-        turned = yield from other.descend(candidates[lowest.argsort()[: _SURVIVORS[0]]], [0])
-        inverted = float(turned.descent.value.max()) > float(course.descent.value.max())
-        if inverted:
-            pyramid, course, other = other, turned, pyramid
-        evaluations = other.evaluations
+    own = [named_similarity(level.similarity).name == CorrelationRatio.name for level in settings.levels]
+    blind = own.index(False) if False in own else len(own)  # levels of the settings that are so already
+    levels = settings.levels if blind else (replace(settings.levels[0], similarity=CorrelationRatio()), *settings.levels)
+    ladder, first = replace(settings, levels=levels), max(blind, 1)
+    landmarks, candidates = corners(volume), box.poses(start)
 
-    landmarks = corners(volume)
+    def best_starts(pyramid: XrayPyramid, level: int) -> Pose:
+        problem = pyramid.problem(level)
+        value = problem.value(candidates)
+        _reject_empty_view(problem, value)
+        chosen = value.nan_to_num(nan=-math.inf).argsort(descending=True)[: _SURVIVORS[0]]
+        return candidates[chosen if 0 in chosen else torch.cat([chosen.new_zeros(1), chosen])]
 
     def survivors(level: int, descent: Descent) -> Pose:
         poses = descent.pose[descent.order()]
-        places = apply(poses.camera_from_world(coarse.carm, volume.isocenter), landmarks)
-        distinct = index_of_duplicate(places, _SAME * settings.levels[level].spacing).unique()
+        places = apply(poses.camera_from_world(xray.carm, volume.isocenter), landmarks)
+        distinct = index_of_duplicate(places, _SAME * levels[level].spacing).unique()
         return poses[distinct[: _SURVIVORS[min(level + 1, len(_SURVIVORS) - 1)]]]
 
-    history = course.history
-    if len(settings.levels) > 1:
-        course = yield from pyramid.descend(survivors(0, course.descent), pyramid.levels[1:], survivors)
-        history += course.history
+    pyramid = XrayPyramid(xray, volume, beam, ladder, report=report)
+    course = yield from pyramid.descend(best_starts(pyramid, 0), range(first), survivors)
+    last = pyramid.problem(first - 1)
+    curve = grey_curve(last.xray, render(last.volume, last.carm, course.poses[:1], beam)[0])
+    history, evaluations, registered = course.history, pyramid.evaluations + 1, with_attenuation(xray, curve)
+    if first < len(levels):
+        fine = XrayPyramid(registered, volume, beam, ladder, report=report)
+        poses = course.poses if blind else best_starts(fine, first)
+        course = yield from fine.descend(poses, range(first, len(levels)), survivors)
+        history, evaluations = history + course.history, evaluations + fine.evaluations
     outcome = course.descent.outcome(int(course.descent.order()[0]), history)
-    evaluations += pyramid.evaluations
-    return Registration.of(outcome, settings, initial=start, evaluations=evaluations, xray=pyramid.xray, inverted=inverted)
+    return Registration.of(outcome, settings, initial=start, evaluations=evaluations, xray=registered, inverted=curve.inverted)
 
 
 def corners(volume: Volume, low: float = 0.25, high: float = 0.75) -> Float[Tensor, "8 3"]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 
 from xrcore.geometry import Pose
 from xrcore.registration.predictor import Predictor
 from xrcore.registration.search import SearchBox
+from xrcore.registration.settings import GRADIENT_PYRAMID, PYRAMID
+from xrcore.registration.solvers.gauss_newton import GaussNewton
 
-# How much wider, and with how many candidates, to search again while the answer is not trusted.
-_WIDER = ((1.0, 384), (1.6, 1024))
+# How much wider, and with how many candidates, to search again while the answer is not trusted; every other time by gradients.
+_WIDER = ((1.0, 384), (1.6, 1024), (1.6, 1024))
 RETRIES = len(_WIDER)
 # The first box about a prediction: this many times its 95th percentiles, at least these half-widths [deg, mm]; fewest and most candidates.
 _DOUBT, _LEAST, _NEAR = 1.5, (1.0, 1.0, 1.0, 2.0, 2.0, 4.0), (32, 384)
@@ -42,3 +45,8 @@ def plans_about_prediction(start: Pose, model: Predictor, search: SearchBox | No
     ranges = tuple(max(r, d) for r, d in zip(model.ranges, (*default.rotation, *default.translation), strict=True))
     everywhere = SearchBox(rotation=ranges[:3], translation=ranges[3:], candidates=_WIDER[-1][1], seed=2)  # type: ignore[arg-type]
     return [(start, near), (start, denser), (Pose.zero(), everywhere)]
+
+
+def another_way(settings: GaussNewton, attempt: int) -> GaussNewton:
+    """The settings of a search: those given, but every other time gradients from the start in place of the default levels."""
+    return replace(settings, levels=GRADIENT_PYRAMID) if attempt % 2 == 1 and settings.levels == PYRAMID else settings

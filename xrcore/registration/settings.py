@@ -101,13 +101,20 @@ class Level(SimilarityLevel):
         require("Level", "iterations", self.iterations, is_whole(self.iterations) and self.iterations >= 0, "a whole number, not negative")
 
 
-# ZNCC of whole images finds the pose from far away, but scatter and beam hardening bend its optimum by 1 to 2 mm. Both vary
-# slowly over the image, so the last levels compare gradients, then patches.
+# Whole images find the pose from far away, by what does not depend on how grey values were mapped; but scatter and beam hardening bend
+# that optimum by 1 to 2 mm. Both vary slowly over the image, so the last levels compare gradients, then patches.
 PYRAMID = (
-    Level(pixels=32, spacing=16.0, iterations=10),
-    Level(pixels=64, spacing=8.0, iterations=12),
+    Level(pixels=32, spacing=16.0, iterations=10, similarity="correlation-ratio"),
+    Level(pixels=64, spacing=8.0, iterations=12, similarity="correlation-ratio"),
     Level(pixels=128, spacing=4.0, iterations=12, similarity="gradient-zncc"),
-    Level(pixels=256, spacing=2.0, iterations=4, similarity="local-zncc"),
+    Level(pixels=128, spacing=4.0, iterations=8, similarity="robust-local-zncc"),
+    Level(pixels=256, spacing=2.0, iterations=4, similarity="robust-local-zncc"),
+)
+# Another way down: gradients from the start, on finer grids. It ends right where tools or collimation mislead whole images.
+GRADIENT_PYRAMID = (
+    Level(pixels=32, spacing=8.0, iterations=10, similarity="gradient-zncc"),
+    Level(pixels=64, spacing=4.0, iterations=12, similarity="gradient-zncc"),
+    *PYRAMID[2:],
 )
 
 

@@ -79,9 +79,8 @@ def verdict_html(result: Registration | None) -> str:
     facts = " · ".join((*parts, escape(result.stop_reason)))
     lines = [f'<div class="xr-verdict" role="status"><b style="color:{colour}">{word}</b> <span style="color:{MUTED}">{facts}</span></div>']
     if (seen := result.evidence) is not None:
-        share = f"{100 * seen.local / seen.attainable:.0f} % of the details that the noise leaves" if seen.attainable > 0 else ""
-        parts = (f"ZNCC {seen.zncc:.3f}", share, f"the image's halves agree within {seen.disagreement:.1f} mm")
-        lines.append(f'<div style="color:{MUTED}">evidence: {" · ".join(part for part in parts if part)}</div>')
+        parts = (f"confidence {result.confidence:.2f}", f"{100 * seen.agreement:.0f} % of the detail agrees", f"drawn within ±{seen.deviation:.1f} mm")
+        lines.append(f'<div style="color:{MUTED}">evidence: {" · ".join(parts)}</div>')
     lines += [f'<div style="color:{MUTED}">{escape(text)}</div>' for text in (*result.reasons, *result.notes)]
     if result.covariance is not None:
         lines.append(f"<details><summary>correlations of the six numbers</summary>{_correlations(result.covariance)}</details>")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from xrcore._util.errors import XrcoreError
 from xrcore.registration.similarities.base import Fitted, NormalEquations, Similarity
+from xrcore.registration.similarities.correlation_ratio import CorrelationRatio
 from xrcore.registration.similarities.gradient_zncc import GradientZNCC
-from xrcore.registration.similarities.local_zncc import LocalZNCC
+from xrcore.registration.similarities.local_zncc import LocalZNCC, RobustLocalZNCC
 from xrcore.registration.similarities.mutual_information import MutualInformation
 from xrcore.registration.similarities.wlmi import WLMI
 from xrcore.registration.similarities.zncc import ZNCC
 
-SIMILARITIES: dict[str, type[Similarity]] = {s.name: s for s in (ZNCC, GradientZNCC, LocalZNCC, MutualInformation, WLMI)}
+SIMILARITIES: dict[str, type[Similarity]] = {s.name: s for s in (ZNCC, GradientZNCC, LocalZNCC, RobustLocalZNCC, CorrelationRatio, MutualInformation, WLMI)}
 
 
 def similarity(name_or_object: str | Similarity) -> Similarity:
@@ -42,11 +43,13 @@ __all__ = [
     "SIMILARITIES",
     "WLMI",
     "ZNCC",
+    "CorrelationRatio",
     "Fitted",
     "GradientZNCC",
     "LocalZNCC",
     "MutualInformation",
     "NormalEquations",
+    "RobustLocalZNCC",
     "Similarity",
     "similarity",
 ]

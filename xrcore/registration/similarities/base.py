@@ -56,17 +56,23 @@ class NormalEquations(NamedTuple):
             Numbers that a direction without curvature would change have an infinite variance; NaN where the Hessian is not finite.
         """
         variance = 2 * (1 - self.value).clamp_min(1e-12) / max(self.effective_count - 6, 1.0)
-        finite = torch.isfinite(self.hessian).all(-1).all(-1)[:, None, None]
-        diagonal = self.hessian.diagonal(dim1=-2, dim2=-1)
-        scale = torch.where(diagonal > 0, diagonal, 1.0).rsqrt()  # degrees and mm to one scale, so that eigenvalues compare
-        scaled = torch.where(finite, self.hessian, 0.0) * scale.unsqueeze(-1) * scale.unsqueeze(-2)
-        curvature, directions = torch.linalg.eigh(scaled)
-        seen = curvature > _LEAST_CURVATURE
-        inverse = torch.where(seen, curvature, 1.0).reciprocal() * seen
-        known = (directions * inverse.unsqueeze(-2)) @ directions.mT * scale.unsqueeze(-1) * scale.unsqueeze(-2)
-        unseen = (directions * ~seen.unsqueeze(-2)) @ directions.mT
-        infinite = torch.where(unseen.abs() > _LEAST_SHARE, torch.inf * unseen.sign(), 0.0)
-        return torch.where(finite, variance[:, None, None] * known + infinite, torch.nan)
+        known, infinite = inverse_hessian(self.hessian)
+        return variance[:, None, None] * known + infinite
+
+
+def inverse_hessian(hessian: Float[Tensor, "B 6 6"]) -> tuple[Float[Tensor, "B 6 6"], Float[Tensor, "B 6 6"]]:
+    """Inverse over the directions that have curvature, and infinity for what the others would change; NaN where not finite."""
+    finite = torch.isfinite(hessian).all(-1).all(-1)[:, None, None]
+    diagonal = hessian.diagonal(dim1=-2, dim2=-1)
+    scale = torch.where(diagonal > 0, diagonal, 1.0).rsqrt()  # degrees and mm to one scale, so that eigenvalues compare
+    scaled = torch.where(finite, hessian, 0.0) * scale.unsqueeze(-1) * scale.unsqueeze(-2)
+    curvature, directions = torch.linalg.eigh(scaled)
+    seen = curvature > _LEAST_CURVATURE
+    inverse = torch.where(seen, curvature, 1.0).reciprocal() * seen
+    known = (directions * inverse.unsqueeze(-2)) @ directions.mT * scale.unsqueeze(-1) * scale.unsqueeze(-2)
+    unseen = (directions * ~seen.unsqueeze(-2)) @ directions.mT
+    infinite = torch.where(unseen.abs() > _LEAST_SHARE, torch.inf * unseen.sign(), 0.0)
+    return torch.where(finite, known, torch.nan), torch.where(finite, infinite, 0.0)
 
 
 class Fitted(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -19,7 +20,7 @@ class _Patches(Layout):
     def __init__(self, shape: tuple[int, int], patch: int, overlap: bool) -> None:
         self._cell = patch // 2 if overlap else patch
         self._overlap = overlap
-        self._grid = tuple(-(-n // self._cell) for n in shape)
+        self._grid = (-(-shape[0] // self._cell), -(-shape[1] // self._cell))
         self._padding = tuple(g * self._cell - n for g, n in zip(self._grid, shape, strict=True))
 
     def arrange(self, image: Tensor) -> Tensor:
@@ -31,6 +32,12 @@ class _Patches(Layout):
 
     def arrange_mask(self, mask: Bool[Tensor, "H W"]) -> Bool[Tensor, "C P"]:
         return self.arrange(mask.unsqueeze(0)).squeeze(0)
+
+    @property
+    def pooled_grid(self) -> tuple[int, int]:
+        """Patches along rows and columns of the image."""
+        less = int(self._overlap)
+        return self._grid[0] - less, self._grid[1] - less
 
     def pool(self, sums: Tensor) -> Tensor:
         if not self._overlap:
@@ -56,6 +63,8 @@ class LocalZNCC:
     floor : float
         Contrast, as a share of the whole image's standard deviation, below which a patch counts as flat: flat fixed patches lose
         their weight smoothly, and flat moving patches are not blown up to unit contrast.
+    tolerance : float
+        By how much a patch's ZNCC may lack 1 before the patch loses weight; infinite for the plain mean.
 
     Raises
     ------
@@ -74,12 +83,15 @@ class LocalZNCC:
     patch: int = 16
     overlap: bool = True
     floor: float = 0.1
+    tolerance: float = math.inf
 
     def __post_init__(self) -> None:
         require(self.name, "patch", self.patch, is_whole(self.patch) and self.patch >= 3, "3 pixels or more")
         if self.overlap and self.patch % 2:
             raise XrcoreError(f"{self.name}: patch must be even to overlap by half, got {self.patch}; make it even or pass overlap=False")
         require(self.name, "floor", self.floor, is_number(self.floor) and 0 < self.floor < 1, "between 0 and 1")
+        positive = isinstance(self.tolerance, (int, float)) and self.tolerance > 0
+        require(self.name, "tolerance", self.tolerance, positive, "positive, or infinite")
 
     def fit(self, fixed: Float[Tensor, "H W"], mask: Bool[Tensor, "H W"]) -> StandardisedFit:
         """Weigh and standardise the fixed image's patches.
@@ -106,4 +118,31 @@ class LocalZNCC:
         if side < 3:
             raise XrcoreError(f"{self.name}: image is {tuple(fixed.shape)}, too small for patches")
         side -= side % 2 if self.overlap else 0
-        return StandardisedFit(self.name, fixed, mask, _Patches(shape, side, self.overlap), floor=self.floor)
+        return StandardisedFit(self.name, fixed, mask, _Patches(shape, side, self.overlap), floor=self.floor, tolerance=self.tolerance)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobustLocalZNCC(LocalZNCC):
+    """Robust mean of the ZNCC of square patches: those with tools, text or changed tissue pull little.
+
+    1 for equal images and 0 for unrelated ones; in between it is well below the plain mean.
+
+    Parameters
+    ----------
+    patch, overlap, floor : int, bool, float
+        As of `LocalZNCC`.
+    tolerance : float
+        By how much a patch's ZNCC may lack 1 before the patch loses weight.
+
+    Raises
+    ------
+    XrcoreError
+        If a parameter makes no sense.
+
+    References
+    ----------
+    Geman and McClure, "Bayesian image analysis: an application to single photon emission tomography", 1985 (the cost).
+    """
+
+    name: ClassVar[str] = "robust-local-zncc"
+    tolerance: float = 0.1

@@ -12,11 +12,15 @@ where e = floor^2 x (variance of the whole image). With v the group's variance a
 
 still exactly 1 for equal images, and independent of the image's gain and offset.
 
+With a tolerance t, the cost s = 1 - u_f . u_m of a group becomes s (1 + t) / (s + t): groups that differ by much more than t, such as
+those with a tool or burnt-in text, pull little (Geman and McClure 1985). Gauss-Newton weighs each group by the cost's derivative.
+
 All that Gauss-Newton needs are sums over pixels of J, m J, f J and J J^T, so that standardised Jacobians are never formed.
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
@@ -61,17 +65,28 @@ class _Moments:
 class StandardisedFit(MovableFit):
     """A fixed image, standardised in groups.
 
-    floor: contrast floor as a share of the whole image's standard deviation. Groups weigh n v_f / (v_f + e_f); those that are
+    floor: contrast floor as a share of the whole image's standard deviation. tolerance: cost that a group may have before it loses weight. Groups weigh n v_f / (v_f + e_f); those that are
     flat, or lie mostly outside the mask (under a quarter of the largest group), weigh nothing.
     Raises XrcoreError if that leaves none.
 
     What the GPU's kernels read as well: fixed, inside (C, P), pixels in cells, centred and 0 outside the mask, and where they count (None:
-    everywhere); weight, fixed_scale, fixed_extra (G,), float64, of the groups: w, 1 / sqrt(q_f), sqrt(e_f / q_f); variance_floor: floor^2.
+    everywhere); weight, fixed_scale, fixed_extra (G,), float64, of the groups: w, 1 / sqrt(q_f), sqrt(e_f / q_f); variance_floor: floor^2;
+    tolerance.
     """
 
-    def __init__(self, name: str, fixed: Float[Tensor, "H W"], mask: Bool[Tensor, "H W"], layout: Layout, *, floor: float = 0.0) -> None:
+    def __init__(
+        self,
+        name: str,
+        fixed: Float[Tensor, "H W"],
+        mask: Bool[Tensor, "H W"],
+        layout: Layout,
+        *,
+        floor: float = 0.0,
+        tolerance: float = math.inf,
+    ) -> None:
         fixed = masked_fixed(name, fixed, mask)
         self.name, self.shape, self.layout, self.variance_floor = name, fixed.shape, layout, floor**2
+        self.tolerance = tolerance
         inside = layout.arrange_mask(mask)  # (C, P)
         self._total = max(float(inside.sum()), 1.0)
         self.inside = None if bool(inside.all()) else inside.to(fixed.dtype)
@@ -150,11 +165,24 @@ class StandardisedFit(MovableFit):
         """Weighted mean correlation of the groups, at most 1."""
         check_moving(self.name, self.shape, moving)
         correlation, _, _ = self._correlation(self._moments(moving))
-        return (correlation @ self.weight).to(moving.dtype)
+        return (self._tolerant(correlation)[0] @ self.weight).to(moving.dtype)
 
-    @torch.no_grad()
+    def _tolerant(self, correlation: Float[Tensor, "B G"]) -> tuple[Tensor, Tensor | None]:
+        """Value of each group, and the derivative of its cost 1 - value by 1 - correlation (None: 1)."""
+        if math.isinf(self.tolerance):
+            return correlation, None
+        t, loss = self.tolerance, 1 - correlation
+        return 1 - loss * (1 + t) / (t + loss), t * (1 + t) / (t + loss) ** 2
+
     def normal_equations(self, moving: Float[Tensor, "B H W"], jacobian: Float[Tensor, "B H W 6"]) -> NormalEquations:
         """See `NormalEquations`; from sums over pixels, without forming residuals."""
+        return self.equations_by_group(moving, jacobian)[0]
+
+    @torch.no_grad()
+    def equations_by_group(
+        self, moving: Float[Tensor, "B H W"], jacobian: Float[Tensor, "B H W 6"]
+    ) -> tuple[NormalEquations, Float[Tensor, "B G 6"]]:
+        """The normal equations, and what each group contributes to their gradient."""
         check_moving(self.name, self.shape, moving, jacobian)
         pool, count = self.layout.pool, self._count.unsqueeze(-1)
         s = self._moments(moving)
@@ -175,7 +203,9 @@ class StandardisedFit(MovableFit):
         m_j = sum_mj / count - s.mean.unsqueeze(-1) * mean_j  # cov(m, J)
         f_j = (sum_fj / count - self._fixed_mean.unsqueeze(-1) * mean_j) * self.fixed_scale.unsqueeze(-1)
         q = contrast.unsqueeze(-1)
+        value, slope = self._tolerant(correlation)
         weight = torch.where(s.varied.unsqueeze(-1), self.weight.unsqueeze(-1), 0.0)
+        weight = weight if slope is None else weight * slope.unsqueeze(-1)
         if self.variance_floor > 0:
             total_j, total_mj = sums[:, :, 0].sum(1), sums[:, :, 1].sum(1)
             d_floor = (2 * self.variance_floor / self._total * (total_mj - s.total_mean.unsqueeze(-1) * total_j)).unsqueeze(1)  # (B, 1, 6)
@@ -184,12 +214,12 @@ class StandardisedFit(MovableFit):
             m_j = m_j + 0.5 * d_floor
         # with y = (m - mean, sqrt(n e)) and u = y / |y|: du = (dy - u (u . dy)) / |y|, so du^T du = dy^T dy / |y|^2 - h h^T
         h = m_j / q
-        gradient = (weight * (correlation.unsqueeze(-1) * h - f_j * q.rsqrt())).sum(1)
+        gradient = weight * (correlation.unsqueeze(-1) * h - f_j * q.rsqrt())
         scale = weight / q  # (B, G, 1)
         hessian = ((scale / count).unsqueeze(-1) * sum_jj).sum(1) - (scale * mean_j).mT @ mean_j - (weight * h).mT @ h
         if self.variance_floor > 0:
             hessian += scale.sum(1, keepdim=True) * (d_root.mT @ d_root)
-        return NormalEquations(correlation @ self.weight, gradient, hessian, self.effective_count)
+        return NormalEquations(value @ self.weight, gradient.sum(1), hessian, self.effective_count), gradient
 
 
 def _gram(columns: Float[Tensor, "*batch P 6"]) -> Float[Tensor, "*batch 6 6"]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Float64
@@ -80,7 +82,9 @@ def _standardised(fitted: StandardisedFit, moving: Tensor, jacobian: Tensor) -> 
             groups,
             fitted.variance_floor,
             flat_tolerance(moving.dtype),
+            fitted.tolerance,
             FLOORED=floored,
+            ROBUST=math.isfinite(fitted.tolerance),
             GROUPS=GROUPS,
             num_warps=1,
             enable_fp_fusion=True,

@@ -101,13 +101,16 @@ def standardised(
     groups,
     variance_floor,
     tolerance,
+    robustness,
     FLOORED: tl.constexpr,
+    ROBUST: tl.constexpr,
     GROUPS: tl.constexpr,
 ):
     """Normal equations of GROUPS groups of a view, weighted and added up; a program is a block of groups of a view.
 
     group_sums (B, G, 9, 8): from `sums`. totals (B, 9, 8): of the whole image, if FLOORED: `variance_floor` times its variance is every
     group's contrast floor. weights, fixed_scale, fixed_extra (G,): of a `StandardisedFit`. tolerance: `flat_tolerance`.
+    robustness: its `tolerance`, if ROBUST.
     out (B, blocks, 8, 8): written, as `normal_tiles` says. All tensors are float64.
     """
     program = tl.program_id(0)
@@ -152,7 +155,13 @@ def standardised(
         h = (with_m + 0.5 * d_floor) / q
         f_j = with_f * scale + extra * d_root
         weight = tl.where(varied & (number < groups), tl.load(weights + group), 0.0)
-        value += tl.where(varied, weight * correlation, 0.0)  # also where it is not a number
+        worth = correlation
+        if ROBUST:
+            loss = 1.0 - correlation
+            worth = 1.0 - loss * (1.0 + robustness) / (robustness + loss)
+        value += tl.where(varied, weight * worth, 0.0)  # also where it is not a number
+        if ROBUST:
+            weight = weight * robustness * (1.0 + robustness) / ((robustness + loss) * (robustness + loss))
         gradient += weight * (correlation * h - f_j / tl.sqrt(q))
         of_j = products / count - mean[:, None] * mean[None, :] + d_root[:, None] * d_root[None, :]
         hessian += weight * (of_j / q - h[:, None] * h[None, :])

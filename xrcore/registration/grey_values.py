@@ -1,0 +1,76 @@
+"""Find how an X-ray's grey values were mapped, from a DRR near the right pose, and map them back to attenuation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+from scipy.optimize import isotonic_regression
+from torch import Tensor
+
+from xrcore.xray.image import Xray
+
+_BINS = 24
+_END = 3  # bins that give the slope beyond the first and the last
+_WORTH = 0.75  # a curve is used where it leaves less than this share of what a straight line leaves unexplained
+
+
+@dataclass(frozen=True)
+class GreyCurve:
+    """A monotone piecewise linear map of an X-ray's grey values to attenuation, and whether it is worth using.
+
+    Beyond its ends it goes on straight.
+    """
+
+    grey: Float[ndarray, " n"]
+    attenuation: Float[ndarray, " n"]
+    inverted: bool
+    curved: bool
+
+    def __call__(self, image: Float[Tensor, "H W"]) -> Float[Tensor, "H W"]:
+        """Map an image."""
+        values = image.double().numpy()
+        x, y = self.grey, self.attenuation
+        mapped = np.interp(values, x, y)
+        for here, inner, beyond in ((0, min(_END, len(x) - 1), values < x[0]), (-1, max(-1 - _END, -len(x)), values > x[-1])):
+            if inner % len(x) != here % len(x):
+                slope = (y[inner] - y[here]) / (x[inner] - x[here])
+                mapped[beyond] = y[here] + slope * (values[beyond] - x[here])
+        return torch.from_numpy(mapped.astype(np.float32))
+
+
+def grey_curve(xray: Xray, drr: Float[Tensor, "H W"]) -> GreyCurve:
+    """The curve from the X-ray's grey values to those of a DRR of the same size: medians in bins of equal counts, made monotone."""
+    grey = xray.image[xray.mask].cpu().double().numpy()
+    wanted = drr[xray.mask].cpu().double().numpy()
+    order = np.argsort(grey, kind="stable")
+    parts = np.array_split(order, min(_BINS, len(order)))
+    x, y = (np.array([np.median(values[part]) for part in parts]) for values in (grey, wanted))
+    ranks = np.argsort(np.argsort(y))
+    inverted = bool(np.corrcoef(np.arange(len(y)), ranks)[0, 1] < 0)
+    monotone = isotonic_regression(y, weights=[len(part) for part in parts], increasing=not inverted).x
+    places, which = np.unique(x, return_inverse=True)
+    heights = np.bincount(which, monotone) / np.bincount(which)
+    curve = GreyCurve(places, heights, inverted, curved=True)
+    straight, mapped = _unexplained(grey, wanted), _unexplained(np.interp(grey, places, heights), wanted)
+    return replace(curve, curved=mapped < _WORTH * straight)
+
+
+def with_attenuation(xray: Xray, curve: GreyCurve) -> Xray:
+    """The X-ray with its grey values mapped, or only negated, or as it is."""
+    notes = xray.notes
+    if curve.inverted:
+        notes += ("the X-ray was inverted (bone dark) and its grey values were negated",)
+    if not curve.curved:
+        return replace(xray.negative(), notes=notes) if curve.inverted else xray
+    notes += ("the X-ray's grey values do not follow attenuation and were mapped to it by a fitted curve",)
+    return replace(xray, image=curve(xray.image.cpu()).to(xray.image.device), notes=notes)
+
+
+def _unexplained(a: ndarray, b: ndarray) -> float:
+    """Share of the variance of one that a straight line through the other does not explain."""
+    deviation = a.std() * b.std()
+    return 1.0 if deviation == 0 else 1 - float(((a - a.mean()) * (b - b.mean())).mean() / deviation) ** 2

@@ -1,0 +1,98 @@
+"""Find the edges of collimator blades behind which scatter is still counted, so that nothing is constant there."""
+
+from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+from numpy import ndarray
+from scipy import ndimage
+
+_REACH = 3  # [pixels] averaged on either side of an edge
+_LEAST_STEP = 0.08  # of the range of grey values
+_CANDIDATE_SHARE, _LEAST_SHARE = 0.3, 0.85  # of an edge's length along which the step is seen: to be tried, to be taken
+_SMALLEST_SIDE = 0.2  # of the image's
+_MOST = 3  # edges tried on each side
+
+
+class Rectangle(NamedTuple):
+    """Rows top to bottom - 1 and columns left to right - 1."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+
+def blade_rectangle(attenuation: Shaped[ndarray, "H W"]) -> Rectangle | None:
+    """The upright rectangle that blades leave open, or None.
+
+    An edge of a blade is a straight line along which attenuation steps up outwards, and stays high beyond it. Blades may be on one to
+    four sides.
+    """
+    image = ndimage.gaussian_filter(attenuation.astype(np.float32), 1.0)
+    rows, cols = image.shape
+    if min(rows, cols) < 8 * _REACH:
+        return None
+    low, high = np.percentile(image, (2, 98))
+    least = _LEAST_STEP * float(high - low)
+    down, right = _step(image), _step(image.T)  # attenuation before minus after each line
+    sides = (
+        (0, *_candidates(down > least)),
+        (rows, *_candidates(-down > least)),
+        (0, *_candidates(right > least)),
+        (cols, *_candidates(-right > least)),
+    )
+    best, most = None, 0.0
+    for found in itertools.starmap(Rectangle, itertools.product(*sides)):
+        if found.bottom - found.top < _SMALLEST_SIDE * rows or found.right - found.left < _SMALLEST_SIDE * cols:
+            continue
+        seen = _seen(image, found, down > least, -down > least, right > least, -right > least)
+        if seen > most:
+            best, most = found, seen
+    return best
+
+
+def _step(image: Float[ndarray, "n m"]) -> Float[ndarray, "n m"]:
+    """Mean of the rows before each line between rows less that of the rows after it; line i lies before row i."""
+    sums = np.vstack([np.zeros((1, image.shape[1])), np.cumsum(image, 0, dtype=np.float64)])
+    step = np.zeros(image.shape)
+    line = np.arange(_REACH, image.shape[0] - _REACH + 1)
+    step[line[:-1]] = (2 * sums[line] - sums[line - _REACH] - sums[line + _REACH])[:-1] / _REACH
+    return step
+
+
+def _candidates(stepped: Shaped[ndarray, "n m"]) -> list[int]:
+    """Lines along which the step is seen most."""
+    share = stepped.mean(1)
+    chosen: list[int] = []
+    for line in np.argsort(share)[::-1]:
+        if share[line] < _CANDIDATE_SHARE or len(chosen) == _MOST:
+            break
+        if all(abs(int(line) - other) > 2 * _REACH for other in chosen):
+            chosen.append(int(line))
+    return chosen
+
+
+def _seen(image: ndarray, found: Rectangle, *stepped: ndarray) -> float:
+    """Shares of the edges along which the step is seen, added up; 0 where one of them is no blade's."""
+    rows, cols = image.shape
+    top, bottom, left, right = found
+    inside_rows, inside_cols = slice(top + _REACH, bottom - _REACH), slice(left + _REACH, right - _REACH)
+    ordinary = np.percentile(image[inside_rows, inside_cols], 75)
+    edges = (
+        (top, top > 0, stepped[0], inside_cols, image[: max(top - _REACH, 1)]),
+        (bottom, bottom < rows, stepped[1], inside_cols, image[min(bottom + _REACH, rows - 1) :]),
+        (left, left > 0, stepped[2], inside_rows, image[:, : max(left - _REACH, 1)]),
+        (right, right < cols, stepped[3], inside_rows, image[:, min(right + _REACH, cols - 1) :]),
+    )
+    total = 0.0
+    for line, used, steps, along, beyond in edges:
+        if used:
+            share = float(steps[max(line - 1, 0) : line + 2, along].any(0).mean())
+            if share < _LEAST_SHARE or np.median(beyond) < ordinary:
+                return 0.0
+            total += share
+    return total
