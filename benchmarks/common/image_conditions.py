@@ -99,7 +99,9 @@ def sigmoid(scene: Scene, g: Generator) -> xr.Xray:
 
 def clahe(scene: Scene, g: Generator) -> xr.Xray:
     """Contrast-limited adaptive histogram equalisation."""
-    return as_read(exposure.equalize_adapthist(unit(attenuation(counts(scene, g))), kernel_size=32, clip_limit=g.uniform(0.01, 0.04)), scene, 8)
+    return as_read(
+        exposure.equalize_adapthist(unit(attenuation(counts(scene, g))), kernel_size=32, clip_limit=g.uniform(0.01, 0.04)), scene, 8
+    )
 
 
 def unsharp(scene: Scene, g: Generator) -> xr.Xray:

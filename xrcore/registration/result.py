@@ -148,7 +148,13 @@ class Registration:
             for name, value, deviation in zip(NAMES, numbers, deviations, strict=True)
         ]
         judged = self.evidence is not None
-        verdict = f"trusted (confidence {self.confidence:.2f})" if self.trusted else "NOT trusted: " + "; ".join(self.reasons) if judged else "not judged (a bare refinement)"
+        verdict = (
+            f"trusted (confidence {self.confidence:.2f})"
+            if self.trusted
+            else "NOT trusted: " + "; ".join(self.reasons)
+            if judged
+            else "not judged (a bare refinement)"
+        )
         return "\n".join(
             (
                 f"Registration: {', '.join(shown[:3])} deg",

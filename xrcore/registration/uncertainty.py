@@ -18,9 +18,7 @@ _CLUSTER = 3  # patches along a side whose errors count as one: neighbours share
 _INFLATION = 1.6
 
 
-def cluster_robust_covariance(
-    xray: Xray, drr: Float[Tensor, "1 H W"], jacobian: Float[Tensor, "1 H W 6"]
-) -> Float[Tensor, "6 6"] | None:
+def cluster_robust_covariance(xray: Xray, drr: Float[Tensor, "1 H W"], jacobian: Float[Tensor, "1 H W 6"]) -> Float[Tensor, "6 6"] | None:
     """Covariance of the six numbers of a pose [deg, mm], from how much parts of the image disagree about it.
 
     Residuals of neighbouring pixels go together, so that the least-squares covariance is far too small. Here each cluster of patches
@@ -38,9 +36,7 @@ def cluster_robust_covariance(
     if not torch.isfinite(hessian).all() or not hessian.any():
         return None
     grid = by_patch[0].cpu().unflatten(0, fitted.layout.pooled_grid)
-    clusters = torch.stack(
-        [part.sum((0, 1)) for rows in grid.split(_CLUSTER, 0) for part in rows.split(_CLUSTER, 1)]
-    )
+    clusters = torch.stack([part.sum((0, 1)) for rows in grid.split(_CLUSTER, 0) for part in rows.split(_CLUSTER, 1)])
     clusters = clusters[clusters.abs().sum(1) > 0]
     inverse, unseen = inverse_hessian(hessian[None])
     freedom = len(clusters) / max(len(clusters) - 6, 1)
@@ -50,7 +46,7 @@ def cluster_robust_covariance(
 
 
 def drawn_deviation(covariance: Float[Tensor, "6 6"], pose: Pose, carm: CArm, volume: Volume, points: Float[Tensor, "N 3"]) -> float:
-    """Standard deviation of where world points are drawn, across the ray at their depth [mm]: along one axis, root mean square over points."""
+    """Standard deviation of where points are drawn, across the ray at their depth, along one axis [mm]; root mean square over points."""
     if not torch.isfinite(covariance).all():
         return float("inf")
     places = apply(pose.camera_from_world(carm, volume.isocenter), points)[0].double()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -119,7 +118,8 @@ def failed_checks(evidence: Evidence) -> tuple[str, ...]:
     found = []
     if _within(evidence.deviation) < LEAST_CONFIDENCE:
         found.append(
-            f"landmarks may be drawn {evidence.deviation:.1f} mm from their place; give an X-ray of more pixels or a larger field, or another view"
+            f"landmarks may be drawn {evidence.deviation:.1f} mm from their place; "
+            "give an X-ray of more pixels or a larger field, or another view"
         )
     share = evidence.agreement
     if evidence.blocks < 2 * _CHANCE_BLOCKS:

@@ -79,7 +79,11 @@ def verdict_html(result: Registration | None) -> str:
     facts = " · ".join((*parts, escape(result.stop_reason)))
     lines = [f'<div class="xr-verdict" role="status"><b style="color:{colour}">{word}</b> <span style="color:{MUTED}">{facts}</span></div>']
     if (seen := result.evidence) is not None:
-        parts = (f"confidence {result.confidence:.2f}", f"{100 * seen.agreement:.0f} % of the detail agrees", f"drawn within ±{seen.deviation:.1f} mm")
+        parts = (
+            f"confidence {result.confidence:.2f}",
+            f"{100 * seen.agreement:.0f} % of the detail agrees",
+            f"drawn within ±{seen.deviation:.1f} mm",
+        )
         lines.append(f'<div style="color:{MUTED}">evidence: {" · ".join(parts)}</div>')
     lines += [f'<div style="color:{MUTED}">{escape(text)}</div>' for text in (*result.reasons, *result.notes)]
     if result.covariance is not None:

@@ -6,14 +6,15 @@ import itertools
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Shaped
 from numpy import ndarray
 from scipy import ndimage
 
 _REACH = 3  # [pixels] averaged on either side of an edge
 _LEAST_STEP = 0.08  # of the range of grey values
 _CANDIDATE_SHARE, _LEAST_SHARE = 0.3, 0.85  # of an edge's length along which the step is seen: to be tried, to be taken
-_SMALLEST_SIDE = 0.2  # of the image's
+_SMALLEST_SIDE = 0.35  # of the image's
+_PIXELS = 256
 _MOST = 3  # edges tried on each side
 
 
@@ -26,13 +27,27 @@ class Rectangle(NamedTuple):
     right: int
 
 
-def blade_rectangle(attenuation: Shaped[ndarray, "H W"]) -> Rectangle | None:
-    """The upright rectangle that blades leave open, or None.
+def blade_rectangle(attenuation: Shaped[ndarray, "H W"]) -> Bool[ndarray, "H W"] | None:
+    """True within the upright rectangle that blades leave open; None where there are none.
 
     An edge of a blade is a straight line along which attenuation steps up outwards, and stays high beyond it. Blades may be on one to
-    four sides.
+    four sides. They are looked for on about 256 pixels, so that large images take no longer.
     """
-    image = ndimage.gaussian_filter(attenuation.astype(np.float32), 1.0)
+    factor = max(1, max(attenuation.shape) // _PIXELS)
+    image = ndimage.gaussian_filter(attenuation.astype(np.float32), factor)[::factor, ::factor]
+    found = _rectangle(image)
+    if found is None:
+        return None
+    inside = np.zeros(attenuation.shape, dtype=bool)
+    spans = []
+    for n, small, (first, end) in zip(attenuation.shape, image.shape, (found[:2], found[2:]), strict=True):
+        blur = factor if factor > 1 else 0  # which moves the edges
+        spans.append(slice(first * factor + blur * (first > 0), n if end == small else end * factor - blur))
+    inside[*spans] = True
+    return inside
+
+
+def _rectangle(image: Float[ndarray, "H W"]) -> Rectangle | None:
     rows, cols = image.shape
     if min(rows, cols) < 8 * _REACH:
         return None

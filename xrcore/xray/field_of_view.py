@@ -7,6 +7,8 @@ from jaxtyping import Bool, Shaped
 from numpy import ndarray
 from scipy import ndimage
 
+from xrcore.xray.collimator import blade_rectangle
+
 SMALLEST_PART = 0.01
 _GROW = 2  # [pixels] the border of a field is blurred
 
@@ -16,12 +18,15 @@ def field_of_view(attenuation: Shaped[ndarray, "H W"]) -> Bool[ndarray, "H W"]:
 
     The largest attenuation is metal of a collimator, or photons that did not arrive, and is always left out. The smallest may be
     the surround that an imaging system paints, but also air beside the patient, which registration needs: it is left
-    out only if what remains is a disc or an upright rectangle.
+    out only if what remains is a disc or an upright rectangle. Where nothing is constant, blades behind which scatter was counted are
+    looked for.
     """
     outside = _border_part(attenuation == attenuation.max())
     surround = _border_part(attenuation == attenuation.min())
     if surround.any() and (_is_disc(~surround) or _is_rectangle(~surround)):
         outside |= surround
+    if not outside.any() and (opening := blade_rectangle(attenuation)) is not None:
+        outside = ~opening
     if not outside.any() or outside.all():
         return np.ones(attenuation.shape, dtype=bool)
     field = ~ndimage.binary_dilation(outside, iterations=_GROW)

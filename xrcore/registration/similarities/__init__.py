@@ -11,7 +11,9 @@ from xrcore.registration.similarities.mutual_information import MutualInformatio
 from xrcore.registration.similarities.wlmi import WLMI
 from xrcore.registration.similarities.zncc import ZNCC
 
-SIMILARITIES: dict[str, type[Similarity]] = {s.name: s for s in (ZNCC, GradientZNCC, LocalZNCC, RobustLocalZNCC, CorrelationRatio, MutualInformation, WLMI)}
+SIMILARITIES: dict[str, type[Similarity]] = {
+    s.name: s for s in (ZNCC, GradientZNCC, LocalZNCC, RobustLocalZNCC, CorrelationRatio, MutualInformation, WLMI)
+}
 
 
 def similarity(name_or_object: str | Similarity) -> Similarity:

@@ -79,7 +79,9 @@ class CorrelationRatioFit(MovableFit):
         centred = values - values.mean()
         total = float((centred.double() ** 2).sum())
         if not total > flat_tolerance(fixed.dtype) * float((values.double() ** 2).sum()):
-            raise XrcoreError(f"{options.name}: the fixed image is constant inside the mask, or too little of it is inside; check image and mask")
+            raise XrcoreError(
+                f"{options.name}: the fixed image is constant inside the mask, or too little of it is inside; check image and mask"
+            )
         self.fixed = centred / total**0.5  # (P,), of unit length
         self.effective_count = float(len(self.kept))
 

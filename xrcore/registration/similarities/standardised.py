@@ -65,7 +65,8 @@ class _Moments:
 class StandardisedFit(MovableFit):
     """A fixed image, standardised in groups.
 
-    floor: contrast floor as a share of the whole image's standard deviation. tolerance: cost that a group may have before it loses weight. Groups weigh n v_f / (v_f + e_f); those that are
+    floor: contrast floor as a share of the whole image's standard deviation. tolerance: cost that a group may have before it loses
+    weight. Groups weigh n v_f / (v_f + e_f); those that are
     flat, or lie mostly outside the mask (under a quarter of the largest group), weigh nothing.
     Raises XrcoreError if that leaves none.
 
