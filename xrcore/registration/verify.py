@@ -19,7 +19,7 @@ from xrcore.registration.block_matching import match_blocks
 from xrcore.registration.problem import shrink
 from xrcore.registration.result import Evidence
 from xrcore.registration.search import corners
-from xrcore.registration.uncertainty import cluster_robust_covariance, drawn_deviation
+from xrcore.registration.uncertainty import cluster_robust_covariance, drawn_by_numbers, drawn_deviation
 from xrcore.renderer import render_with_jacobian
 from xrcore.xray.image import Xray
 
@@ -29,8 +29,7 @@ _TOLERANCE = 2.0  # [mm] within which landmarks are to be drawn
 # patients 1, 3 and 4 and ten of the conditions of benchmarks/robustness.py, which reports on the others.
 _SLOPE, _INTERCEPT = 3.3, 2.7
 _CHANCE, _CHANCE_BLOCKS = 0.05, 8.0
-# What no covariance knows of: differences between any CT and its X-ray, and the grid of pixels [mm, pixels].
-_LEAST_DEVIATION, _PIXEL_SHARE = 0.2, 0.1
+_PIXEL_SHARE = 0.1  # of a pixel: what its grid costs at the least
 LEAST_CONFIDENCE = 0.8
 
 
@@ -61,17 +60,18 @@ def gather_evidence(
     """
     small = shrink(xray, _PIXELS)
     image, jacobian = render_with_jacobian(volume.coarser(_SPACING), small.carm, pose, beam)
-    covariance = cluster_robust_covariance(small, image, jacobian)
+    drawn = drawn_by_numbers(pose, small.carm, volume, corners(volume))
+    covariance = cluster_robust_covariance(small, image, jacobian, drawn)
     drr = image[0].cpu()
     matches = match_blocks(small.image.cpu(), small.mask.cpu(), drr)
     carm = small.carm
     pixel = max(carm.spacing) * carm.source_to_isocenter / carm.source_to_detector
-    spread = math.inf if covariance is None else drawn_deviation(covariance, pose, carm, volume, corners(volume))
+    spread = math.inf if covariance is None else drawn_deviation(covariance, drawn)
     evidence = Evidence(
         agreement=matches.agreement,
         likeness=matches.likeness,
         blocks=matches.blocks,
-        deviation=math.hypot(spread, _LEAST_DEVIATION, _PIXEL_SHARE * pixel),
+        deviation=math.hypot(spread, _PIXEL_SHARE * pixel),
     )
     return evidence, covariance, drr
 

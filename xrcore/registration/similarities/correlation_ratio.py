@@ -85,40 +85,47 @@ class CorrelationRatioFit(MovableFit):
         self.fixed = centred / total**0.5  # (P,), of unit length
         self.effective_count = float(len(self.kept))
 
-    def _explained(self, moving: Float[Tensor, "B H W"]) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Explained part (B, P), slope of the function at each pixel (B, P), basis (B, P, K), its inverse normal matrix, range (B, 1)."""
-        values = moving.flatten(1)[:, self.kept]
-        low, high = values.detach().amin(1, keepdim=True), values.detach().amax(1, keepdim=True)
-        span = (high - low).clamp_min(1e-12)
-        place = (values - low) / span * (self.knots - 1)
+    def _explained(self, values: Float[Tensor, "B P"]) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Explained part (B, P), slope of the function at each pixel (B, P), basis (B, P, K), its inverse normal matrix, share (B, P)."""
+        low, high = values.amin(1, keepdim=True), values.amax(1, keepdim=True)
+        span = torch.where(high > low, high - low, 1.0)
+        share = (values - low) / span
+        place = share * (self.knots - 1)
         distance = place.unsqueeze(-1) - torch.arange(self.knots, dtype=values.dtype, device=values.device)
         basis = (1 - distance.abs()).clamp_min(0)  # sums to 1 at each pixel, so constants are among the functions
         gram = (basis.mT @ basis).double()
         ridge = _RIDGE * gram.diagonal(dim1=-2, dim2=-1).mean(-1)
         inverse = torch.linalg.inv(gram + ridge[:, None, None] * torch.eye(self.knots, dtype=gram.dtype, device=gram.device))
-        height = (inverse @ (basis.mT @ self.fixed).double().unsqueeze(-1)).to(values.dtype)
-        explained = (basis @ height).squeeze(-1)
+        height = (inverse @ (basis.mT @ self.fixed.to(values.dtype)).double().unsqueeze(-1)).to(values.dtype)
         rise = height.squeeze(-1).diff(dim=1) * (self.knots - 1) / span
         piece = place.detach().long().clamp(0, self.knots - 2)
-        return explained, rise.gather(1, piece), basis, inverse, high > low
+        return (basis @ height).squeeze(-1), rise.gather(1, piece), basis, inverse, share
+
+    def _varied(self, values: Float[Tensor, "B P"]) -> Bool[Tensor, " B"]:
+        """Whether a moving image is more than constant but for rounding."""
+        values = values.detach()
+        return values.var(1, correction=0) > flat_tolerance(values.dtype) * (values**2).mean(1)
 
     def value(self, moving: Float[Tensor, "B H W"]) -> Float[Tensor, " B"]:
         """Share of the variance explained."""
         check_moving(self.name, self.shape, moving)
-        explained, *_, varied = self._explained(moving)
-        left = ((self.fixed - explained).double() ** 2).sum(1)
-        return torch.where(varied.squeeze(-1), 1 - left, 0.0).to(moving.dtype)
+        values = moving.flatten(1)[:, self.kept]
+        left = ((self.fixed.to(values.dtype) - self._explained(values)[0]).double() ** 2).sum(1)
+        return torch.where(self._varied(values), 1 - left, 0.0).to(moving.dtype)
 
     @torch.no_grad()
     def normal_equations(self, moving: Float[Tensor, "B H W"], jacobian: Float[Tensor, "B H W 6"]) -> NormalEquations:
         """See `NormalEquations`; the residual is sqrt(2) (fixed - explained)."""
         check_moving(self.name, self.shape, moving, jacobian)
-        explained, slope, basis, inverse, varied = self._explained(moving)
-        left = self.fixed - explained
-        columns = jacobian.flatten(1, 2)[:, self.kept] * slope.unsqueeze(-1)
+        values, columns = moving.flatten(1)[:, self.kept], jacobian.flatten(1, 2)[:, self.kept]
+        explained, slope, basis, inverse, share = self._explained(values)
+        left = self.fixed.to(values.dtype) - explained
+        lowest, highest = (at[:, None, None].expand(-1, 1, 6) for at in (values.argmin(1), values.argmax(1)))
+        ends = columns.gather(1, lowest), columns.gather(1, highest)  # the knots move with the range of grey values
+        columns = (columns - ends[0] - share.unsqueeze(-1) * (ends[1] - ends[0])) * slope.unsqueeze(-1)
         across = (basis.mT @ columns).double()  # the function follows what of the change it can
         gradient = -2 * (columns.mT @ left.unsqueeze(-1)).squeeze(-1).double()
         hessian = 2 * ((columns.mT @ columns).double() - across.mT @ inverse @ across)
         value = 1 - (left.double() ** 2).sum(1)
-        keep = varied.double()
-        return NormalEquations(value * keep.squeeze(-1), gradient * keep, hessian * keep.unsqueeze(-1), self.effective_count)
+        varied = self._varied(values).double()
+        return NormalEquations(value * varied, gradient * varied[:, None], hessian * varied[:, None, None], self.effective_count)

@@ -42,7 +42,7 @@ class GaussNewton(RefinementSettings):
 
     method: ClassVar[str] = "gauss-newton"
     levels: tuple[Level, ...] = PYRAMID
-    tolerance: float = 0.05
+    tolerance: float = 0.1
 
     def __post_init__(self) -> None:
         levels = self.levels

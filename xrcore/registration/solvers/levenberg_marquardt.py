@@ -21,7 +21,7 @@ def descend(problem: LeastSquaresProblem, start: Pose, *, iterations: int, toler
 
     Steps compose on the rigid transform. A descent is done when its step is smaller than `tolerance` (deg and mm). That last step
     is still taken, without rendering what it leads to: what it leaves to do is smaller by orders.
-    After each iteration the best step so far is yielded, as of `level`.
+    After each iteration, but at least once, the best step so far is yielded, as of `level`.
     """
     value, gradient, hessian, count = problem.normal_equations(start)
     pose = Pose(start.numbers.detach().double())
@@ -34,7 +34,7 @@ def descend(problem: LeastSquaresProblem, start: Pose, *, iterations: int, toler
         index = int(value.nan_to_num(nan=-torch.inf).argmax())
         return Step(level=level, pose=pose[index], similarity=float(value[index]))
 
-    steps = [best()]
+    steps, reported = [best()], False
     for _ in range(iterations):
         pending = torch.nonzero(~converged).squeeze(-1)
         if len(pending) == 0:
@@ -65,7 +65,10 @@ def descend(problem: LeastSquaresProblem, start: Pose, *, iterations: int, toler
         if float(value.max()) > steps[-1].similarity:
             steps.append(best())
         yield steps[-1]
+        reported = True
     steps[-1] = best()  # with the last small step
+    if not reported:
+        yield steps[-1]
     return Descent(pose, NormalEquations(value, gradient, hessian, count), converged, left, steps)
 
 
