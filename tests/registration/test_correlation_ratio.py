@@ -32,7 +32,9 @@ every_mask = pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS.keys())
 
 
 @every_mask
-@pytest.mark.parametrize("mapped", [lambda a: a, lambda a: torch.exp(-a), lambda a: -a, lambda a: 1 / (1 + torch.exp(2 - 2 * a)), torch.sqrt])
+@pytest.mark.parametrize(
+    "mapped", [lambda a: a, lambda a: torch.exp(-a), lambda a: -a, lambda a: 1 / (1 + torch.exp(2 - 2 * a)), torch.sqrt]
+)
 def test_how_grey_values_were_mapped_hardly_matters(mask, mapped):
     value = CorrelationRatio(knots=16).fit(mapped(TRUTH), mask).value(torch.stack([TRUTH, MOVING[1]]))
     assert value[0] > 0.998
@@ -54,9 +56,7 @@ def test_value_is_the_explained_share_of_numpys_least_squares(mask, knots):
 
 def test_a_straight_line_gives_the_square_of_zncc():
     mask = MASKS["half"]
-    assert_close(
-        CorrelationRatio(knots=2).fit(TRUTH, mask).value(MOVING), ZNCC().fit(TRUTH, mask).value(MOVING) ** 2, atol=1e-4, rtol=0
-    )
+    assert_close(CorrelationRatio(knots=2).fit(TRUTH, mask).value(MOVING), ZNCC().fit(TRUTH, mask).value(MOVING) ** 2, atol=1e-4, rtol=0)
 
 
 @every_mask
@@ -70,7 +70,9 @@ def test_gradient_is_that_of_minus_the_value(mask):
 
 
 def test_hessian_predicts_the_change_that_the_function_cannot_follow():
-    normal = CorrelationRatio().fit(TRUTH, MASKS["full"]).normal_equations(TRUTH[None], torch.func.jacfwd(scene)(torch.zeros(6).double())[None])
+    normal = (
+        CorrelationRatio().fit(TRUTH, MASKS["full"]).normal_equations(TRUTH[None], torch.func.jacfwd(scene)(torch.zeros(6).double())[None])
+    )
     step = torch.tensor([0.004, -0.003, 0.002, 0.003, 0.002, 0.003], dtype=torch.float64)
     cost = 1 - CorrelationRatio().fit(TRUTH, MASKS["full"]).value(torch.stack([scene(step), TRUTH]))
     assert float(cost[0] - cost[1]) == pytest.approx(float(step @ normal.hessian[0] @ step / 2), rel=0.15)

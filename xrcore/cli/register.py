@@ -23,7 +23,12 @@ Start = Annotated[
     ),
 ]
 Method = Annotated[str, typer.Option(help="gauss-newton, adam, lbfgs, cma-es, powell, grimm, paper-as-released or paper-as-intended.")]
-Similarity = Annotated[str, typer.Option(help="auto (the method's), zncc, gradient-zncc, local-zncc, robust-local-zncc, correlation-ratio, mutual-information or wlmi.")]
+Similarity = Annotated[
+    str,
+    typer.Option(
+        help="auto (the method's), zncc, gradient-zncc, local-zncc, robust-local-zncc, correlation-ratio, mutual-information or wlmi."
+    ),
+]
 
 
 def register(

@@ -15,7 +15,7 @@ from xrcore.xray.image import Xray
 
 _BINS = 24
 _END = 3  # bins that give the slope beyond the first and the last
-_WORTH = 0.75  # a curve is used where it leaves less than this share of what a straight line leaves unexplained
+_WORTH = 0.5  # a curve is used where it leaves less than this share of what a straight line leaves unexplained
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def cluster_robust_covariance(
     hessian = normal.hessian[0].cpu()
     if not torch.isfinite(hessian).all() or not hessian.any():
         return None
-    grid = by_patch[0].cpu().unflatten(0, fitted.layout.pooled_grid)
+    grid = by_patch[0].cpu().unflatten(0, fitted.layout.grid)
     clusters = torch.stack([part.sum((0, 1)) for rows in grid.split(_CLUSTER, 0) for part in rows.split(_CLUSTER, 1)])
     clusters = clusters[clusters.abs().sum(1) > 0]
     (inverse,), (unseen,) = inverse_hessian(hessian[None])

@@ -34,7 +34,7 @@ class _Patches(Layout):
         return self.arrange(mask.unsqueeze(0)).squeeze(0)
 
     @property
-    def pooled_grid(self) -> tuple[int, int]:
+    def grid(self) -> tuple[int, int]:
         """Patches along rows and columns of the image."""
         less = int(self._overlap)
         return self._grid[0] - less, self._grid[1] - less

@@ -40,6 +40,11 @@ class Layout(ABC):
     def arrange(self, image: Tensor) -> Tensor:
         """Linear map of images (B, H, W, ...) to pixels in cells (B, C, P, ...)."""
 
+    @property
+    def grid(self) -> tuple[int, int]:
+        """How the groups lie on the image, along rows and columns, where they do."""
+        raise NotImplementedError
+
     @abstractmethod
     def arrange_mask(self, mask: Bool[Tensor, "H W"]) -> Bool[Tensor, "C P"]:
         """Which pixels in cells depend on pixels inside the mask only."""
