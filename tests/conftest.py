@@ -13,6 +13,7 @@ import torch
 from commands import Done
 
 from xrcore._util import devices
+from xrcore._util.logs import log_once
 from xrcore.cli import main
 
 if not torch.cuda.is_available():
@@ -49,6 +50,12 @@ def auto_is_the_processor(request: pytest.FixtureRequest, monkeypatch: pytest.Mo
     """Also on a machine with a GPU: tests that are about one name it."""
     if torch.cuda.is_available() and request.module.__name__ not in ("test_devices", "test_placing"):
         monkeypatch.setattr(devices, "_chosen", lambda: (torch.device("cpu"), ""))
+
+
+@pytest.fixture(autouse=True)
+def nothing_logged_yet() -> None:
+    """What is said once in a process is said in the test that asks for it, whichever ran before."""
+    log_once.cache_clear()
 
 
 @pytest.fixture(scope="module")

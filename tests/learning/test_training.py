@@ -18,7 +18,6 @@ from torch.testing import assert_close
 from xrcore._util import device_memory
 from xrcore._util.devices import named_device
 from xrcore._util.errors import XrcoreError
-from xrcore._util.logs import log_once
 from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
 from xrcore.learning.methods import method_named
@@ -270,7 +269,6 @@ def test_a_batch_in_portions_teaches_the_same(monkeypatch, caplog, room):
     settings = TINY.changed(images=16, norm_layer="group", optimiser="sgd", learning_rate=1e-2, ema=0.0)
     whole = train(patient(), CARM, settings)
     caplog.set_level(logging.INFO, logger="xrcore")
-    log_once.cache_clear()
     tried = little_room(monkeypatch, room)
     cut = train(patient(), CARM, settings)
     assert tried == {4: [8, 4, 4, 4, 4], 3: [8, 4, 2, 2, 2, 2, 2, 2, 2, 2]}[room]

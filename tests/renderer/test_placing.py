@@ -11,7 +11,6 @@ import torch
 from xrcore._util import devices
 from xrcore._util.device_memory import OUT_OF_MEMORY, NoRoomError
 from xrcore._util.errors import XrcoreError
-from xrcore._util.logs import log_once
 from xrcore.ct import Volume
 from xrcore.geometry.presets import PAPER_CARM
 from xrcore.learning.training.loop import train
@@ -22,7 +21,6 @@ from xrcore.xray import Xray
 
 
 def test_auto_goes_back_to_the_processor_where_a_gpu_has_no_room(monkeypatch, caplog):
-    log_once.cache_clear()
     caplog.set_level(logging.INFO, logger="xrcore")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)

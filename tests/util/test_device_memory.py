@@ -8,12 +8,10 @@ import pytest
 
 from xrcore._util.device_memory import OUT_OF_MEMORY, Portions
 from xrcore._util.errors import XrcoreError
-from xrcore._util.logs import log_once
 
 
 @pytest.fixture(autouse=True)
-def nothing_logged(caplog):
-    log_once.cache_clear()
+def lines_seen(caplog):
     caplog.set_level(logging.INFO, logger="xrcore")
 
 

@@ -12,12 +12,10 @@ from xrcore._util import devices
 from xrcore._util.device_memory import OUT_OF_MEMORY
 from xrcore._util.devices import named_device
 from xrcore._util.errors import XrcoreError
-from xrcore._util.logs import log_once
 
 
 @pytest.fixture(autouse=True)
-def nothing_logged(caplog):
-    log_once.cache_clear()
+def lines_seen(caplog):
     caplog.set_level(logging.INFO, logger="xrcore")
 
 

@@ -15,6 +15,7 @@ import typer
 
 from xrcore._util.errors import XrcoreError
 from xrcore._util.logs import logger
+from xrcore._util.out_of_memory import GPU_ERROR, ran_out_of_memory
 from xrcore.cli.app import app
 
 # the base of all complaints about arguments; its own home moved between versions of typer
@@ -40,20 +41,10 @@ def main() -> NoReturn:
         code = _complain(f"{error.format_message().rstrip('.')} ({help_of} --help shows what it takes)")
     except BrokenPipeError:  # the reader of our output left, as `head` does
         code = 1
-    except OSError as error:
-        if error.filename:
-            code = _complain(f"{error.filename}: {error.strerror}")
-        else:
-            _complain(f"output cannot be written ({error.strerror or error})")
-            code = 1
-    except RuntimeError as error:
-        if type(error).__name__ != "OutOfMemoryError":  # torch's, of a GPU
-            raise
-        code = _complain("not enough GPU memory; a smaller batch, a larger --spacing, or --device cpu needs less")
-    except MemoryError:
-        code = _complain("not enough memory; a larger --spacing needs less")
     except (KeyboardInterrupt, typer.Abort):
         code = 130
+    except Exception as error:
+        code = _complain_of_system(error)
     finally:
         logger.removeHandler(notes)
         _give_up_output()
@@ -64,6 +55,20 @@ def _complain(message: str) -> int:
     with suppress(OSError):
         print("xrcore: error:", " ".join(message.split()), file=sys.stderr)
     return 2
+
+
+def _complain_of_system(error: Exception) -> int:
+    """Memory that ran out and files that the system refuses; what else there is, is raised again."""
+    if type(error).__name__ == GPU_ERROR:
+        return _complain("not enough GPU memory; a smaller batch, a larger --spacing, or --device cpu needs less")
+    if ran_out_of_memory(error):
+        return _complain("not enough memory; a larger --spacing, a detector of fewer pixels, or in training a smaller batch needs less")
+    if not isinstance(error, OSError):
+        raise error
+    if error.filename:
+        return _complain(f"{error.filename}: {error.strerror}")
+    _complain(f"output cannot be written ({error.strerror or error})")
+    return 1
 
 
 def _prepare_output() -> None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from xrcore.cli.options import check_paths
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -36,6 +38,7 @@ def demo(
       xrcore demo
       xrcore demo --seed 7 --implant --out demo7
     """
+    check_paths(out)
     import torch
 
     import xrcore

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from xrcore._util.atomic import check_writable
 from xrcore._util.errors import XrcoreError
+from xrcore._util.input_files import check_file
 from xrcore._util.logs import logger
 
 if TYPE_CHECKING:
@@ -28,6 +31,14 @@ Series = Annotated[str | None, typer.Option(help="UID or description, if the fol
 
 Body = Annotated[bool, typer.Option("--body", help="Only the largest connected body: cut away table and couch.")]
 Crop = Annotated[str | None, typer.Option(metavar="X0,X1,Y0,Y1,Z0,Z1", help="Only this box of the CT, LPS [mm].", show_default=False)]
+
+
+def check_paths(out: Path, *inputs: Path | None) -> None:
+    """Complain of paths before the packages that read them are imported, which takes seconds."""
+    check_writable(out)
+    for path in inputs:
+        if path is not None and not os.path.isdir(path):
+            check_file(path)
 
 
 def load_ct(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xrcore.cli.options import Background, Body, Crop, Ct, Device, Keep, Kilovolts, Labels, Series, Spacing, load_ct, tell
+from xrcore._util.pose_text import pose_file
+from xrcore.cli.options import Background, Body, Crop, Ct, Device, Keep, Kilovolts, Labels, Series, Spacing, check_paths, load_ct, tell
 
 if TYPE_CHECKING:
     from xrcore.geometry import Pose
@@ -65,6 +66,7 @@ def register(
       xrcore register ct.nii.gz fluoro.dcm --initial model/ --out result
       xrcore register ct_folder/ xray.png --carm carm.yaml --initial 0,30,0,0,0,0 --out result
     """
+    check_paths(out, xray, ct, carm, labels, None if initial is None else pose_file(initial))
     from xrcore._util.atomic import check_writable
     from xrcore._util.devices import named_device
     from xrcore._util.hashes import fingerprint

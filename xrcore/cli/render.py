@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
+from xrcore._util.atomic import check_writable
 from xrcore._util.errors import XrcoreError
-from xrcore.cli.options import Background, Body, Crop, Ct, Keep, Kilovolts, Labels, Series, Spacing, load_carm, load_ct
+from xrcore._util.pose_text import pose_file
+from xrcore.cli.options import Background, Body, Crop, Ct, Keep, Kilovolts, Labels, Series, Spacing, check_paths, load_carm, load_ct
 
 _SUFFIXES = (".png", ".tif", ".tiff", ".dcm")
 
@@ -39,15 +41,16 @@ def render(
     """
     if out.suffix.lower() not in _SUFFIXES:
         raise XrcoreError(f"{out}: --out must end in .png, .tif or .dcm")
-    from xrcore._util.atomic import atomic_folder, check_writable
+    dicom = out.suffix.lower() == ".dcm"
+    beside = out.stem + ".carm.yaml"
+    check_writable(out.parent, out.name, *([] if dicom else [beside]))
+    check_paths(out.parent, ct, carm, labels, pose_file(pose))
+    from xrcore._util.atomic import atomic_folder
     from xrcore.beam import Beam
     from xrcore.registration.registration_files import read_pose
     from xrcore.renderer import render as draw
     from xrcore.xray import write_carm, write_xray
 
-    dicom = out.suffix.lower() == ".dcm"
-    beside = out.stem + ".carm.yaml"
-    check_writable(out.parent, out.name, *([] if dicom else [beside]))
     beam = Beam(kilovolts=kilovolts)
     geometry = load_carm(carm)
     volume = load_ct(ct, spacing, background, labels, keep, series, body, crop)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from xrcore._util.errors import XrcoreError
-from xrcore.cli.options import Background, Body, Crop, Ct, Device, Keep, Labels, Series, load_carm, load_ct
+from xrcore.cli.options import Background, Body, Crop, Ct, Device, Keep, Labels, Series, check_paths, load_carm, load_ct
 
 Profile = Annotated[str, typer.Option(help="smoke (seconds, learns little), laptop (half an hour) or paper (256 pixels, for a GPU).")]
 Rotation = Annotated[str | None, typer.Option(metavar="RX,RY,RZ", help="Half-widths of the poses [deg].", show_default="15,15,10")]
@@ -55,6 +55,7 @@ def train(
       xrcore train ct.nii.gz --method salehi --protocol paper --out salehi
       xrcore train ct.nii.gz --set autoencoder=false --set attention=false --out encoder-only
     """
+    check_paths(out, ct, carm, labels, start)
     from xrcore._util.atomic import check_writable
     from xrcore._util.devices import named_device
     from xrcore.learning import train as learn

@@ -11,6 +11,7 @@ import SimpleITK as sitk
 from xrcore._util.errors import XrcoreError, require
 from xrcore._util.input_files import check_file, checked_path
 from xrcore._util.logs import logger
+from xrcore._util.out_of_memory import memory_advice
 from xrcore.ct.dicom_series import read_series
 from xrcore.ct.dicom_slices import slices_of
 from xrcore.ct.dicom_tags import is_dicom
@@ -19,6 +20,7 @@ from xrcore.ct.image_files import image_file_parts, read_image
 from xrcore.ct.volume import Volume
 
 
+@memory_advice("read_ct", "a larger spacing, or a file cropped to what is seen, needs less")
 def read_ct(
     path: str | os.PathLike[str],
     spacing: float | None = 2.0,

@@ -21,6 +21,7 @@ from xrcore._util.conversion import as_numbers
 from xrcore._util.errors import XrcoreError, is_number, shown
 from xrcore._util.hashes import file_sha256
 from xrcore._util.machine import package_versions
+from xrcore._util.pose_text import pose_file
 from xrcore._util.text_files import read_bytes, read_json
 from xrcore.beam import Beam
 from xrcore.ct import Volume
@@ -220,11 +221,9 @@ def read_pose(text: str, carm: CArm, isocenter: Float[Tensor, "3"]) -> Pose:
     XrcoreError
         Saying what is missing.
     """
-    if re.fullmatch(r"[\s\d.,eE+-]*,[\s\d.,eE+-]*", text):
+    path = pose_file(text)
+    if path is None:
         return _six([_number(value) for value in text.split(",")], f"pose {shown(text)}")
-    path = Path(text)
-    if not os.path.exists(path):
-        raise XrcoreError(f"pose {shown(text)} is neither six numbers rx,ry,rz,tx,ty,tz nor an existing JSON file or model folder")
     content = read_json(path, _LARGEST_FILE)
     if isinstance(content, list):
         return _six(content, str(path))

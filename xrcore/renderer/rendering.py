@@ -13,6 +13,7 @@ from torch import Tensor
 from xrcore._util.devices import kernel_obstacle, no_gpu
 from xrcore._util.errors import XrcoreError, require
 from xrcore._util.logs import log_once
+from xrcore._util.out_of_memory import memory_advice
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
@@ -23,6 +24,7 @@ T = TypeVar("T", bound=tuple[Tensor, ...])
 BACKENDS = ("auto", "reference", "cpu", "cuda")
 
 
+@memory_advice("render", "fewer pixels, fewer poses at once or a coarser volume need less")
 def render(
     volume: Volume, carm: CArm, pose: Pose | Float[Tensor, "*B 6"], beam: Beam | Sequence[Beam] | None = None, backend: str = "auto"
 ) -> Float[Tensor, "B H W"]:
@@ -84,6 +86,7 @@ def render(
     return image
 
 
+@memory_advice("render_with_jacobian", "fewer pixels, fewer poses at once or a coarser volume need less")
 def render_with_jacobian(
     volume: Volume, carm: CArm, pose: Pose | Float[Tensor, "*B 6"], beam: Beam | Sequence[Beam] | None = None, backend: str = "auto"
 ) -> tuple[Float[Tensor, "B H W"], Float[Tensor, "B H W 6"]]:

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xrcore._util.errors import is_whole, require
+from xrcore._util.out_of_memory import memory_advice
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
@@ -23,6 +24,7 @@ from xrcore.xray.image import Xray
 _CHUNK = 1024  # rays whose spectra are summed at once, to stay in the cache
 
 
+@memory_advice("simulate", "fewer pixels, less oversampling or a coarser volume need less")
 def simulate(volume: Volume, carm: CArm, pose: Pose, *, settings: Acquisition | None = None, seed: int = 0) -> Xray:
     """Simulate an X-ray of a volume as acquired, to judge a registration without the inverse crime.
 

@@ -19,6 +19,7 @@ from xrcore._util.device_memory import Portions
 from xrcore._util.devices import on
 from xrcore._util.errors import XrcoreError, require
 from xrcore._util.machine import describe_machine
+from xrcore._util.out_of_memory import memory_advice
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm
 from xrcore.learning.methods import Method, method_named
@@ -77,6 +78,7 @@ class TrainingStep:
     training: Errors | None = None
 
 
+@memory_advice("train", "a smaller batch, fewer pixels or a larger spacing need less")
 def train(
     volume: Volume,
     carm: CArm,
