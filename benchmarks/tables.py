@@ -212,11 +212,37 @@ def gpu_launches() -> str:
     return grid(head, [tuple(line[name] for name in head) for line in kept("gpu_launches")["table"]], text=(1,))
 
 
+def robustness() -> str:
+    """Registrations of images that xrcore did not make."""
+    head = ("", "success", "mTRE median", "drawn median", "trusted, of the right", "trusted and wrong", "truth within the 95 % ellipsoid")
+    rows = []
+    for line in kept("robustness")["table"]:
+        if not line["what was done to the image"].endswith("pixels"):
+            right, within = line["trusted, of the right %"], line["truth within 95 % ellipsoid, %"]
+            medians = ("" if line[name] is None else mm(line[name]) for name in ("median mTRE mm", "median drawn mm"))
+            shares = ("" if right is None else percent(right), line["trusted and wrong"], "" if within is None else percent(within))
+            rows.append((line["what was done to the image"], percent(line["SR %"]), *medians, *shares))
+    return grid(head, rows)
+
+
+def resolution() -> str:
+    """Registrations of images of few pixels."""
+    head = ("", "success", "mTRE median", "drawn median", "trusted", "trusted and wrong")
+    rows = []
+    for line in kept("robustness")["table"]:
+        if line["what was done to the image"].endswith("pixels"):
+            medians = ("" if line[name] is None else mm(line[name]) for name in ("median mTRE mm", "median drawn mm"))
+            right = line["trusted, of the right %"]
+            trusted = "" if right is None else percent(right)
+            rows.append((line["what was done to the image"], percent(line["SR %"]), *medians, trusted, line["trusted and wrong"]))
+    return grid(head, rows)
+
+
 MISTAKES = ("half_pixels", "flips", "wrong_carm", "known_object", "far_starts")
 TABLES: dict[str, Callable[[], str]] = {
     "headline": headline, "paper": paper, "ablation": ablation, "real_xrays": real_xrays, "accuracy": accuracy, "network": network,
     "wide_ranges": wide_ranges, "throughput": throughput, "truth": truth, "speed": speed, "gpu": gpu, "gpu_precision": gpu_precision,
-    "gpu_kernels": gpu_kernels, "gpu_launches": gpu_launches,
+    "gpu_kernels": gpu_kernels, "gpu_launches": gpu_launches, "robustness": robustness, "resolution": resolution,
 } | {name: partial(mistake, name) for name in MISTAKES}  # fmt: skip
 
 
