@@ -193,7 +193,7 @@ class PoseRegressor:
             If it cannot be written.
         """
         folder = Path(folder)
-        check_writable(folder)
+        check_writable(folder, f"{_STEM}.json")
         kept = {k: to_half(v) if half else v for k, v in self.network.state_dict().items()}
         record = {
             "format": FORMAT,

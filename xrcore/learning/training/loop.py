@@ -125,7 +125,8 @@ def train(
     Raises
     ------
     XrcoreError
-        For a CT that is not suitable, a checkpoint of another training, a loss that is no longer finite, a full disk.
+        For a CT that is not suitable, a checkpoint of another training, a folder that another training is writing to, a loss that is no
+        longer finite, a full disk.
 
     References
     ----------
