@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom.dataset import Dataset
+from pydicom.config import IGNORE
 from pydicom.uid import UID
 
 from xrcore._util.errors import XrcoreError
@@ -92,7 +93,7 @@ def _files(folder: Path) -> Iterator[Path]:
 def headers(path: Path) -> list[Slice]:
     """The slices of one DICOM file: one, or as many as it has frames; none where it holds no image (a report, a directory)."""
     dataset = read_dataset(path, (*_TAGS, *_GROUPS, *(keyword for keyword, _ in PLACE.values())))
-    if "Rows" not in dataset and "Columns" not in dataset and not UID(text(dataset, "SOPClassUID")).name.endswith("Image Storage"):
+    if "Rows" not in dataset and "Columns" not in dataset and not UID(text(dataset, "SOPClassUID"), IGNORE).name.endswith("Image Storage"):
         return []
     # frames without groups of their own have no places either: one slice stands for them, to be refused with its series
     frames = frame_count(dataset, path) if dataset.get("PerFrameFunctionalGroupsSequence") else 1

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pydicom
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
@@ -80,10 +81,21 @@ def read_dataset(path: Path, tags: Sequence[str] | None = None) -> Dataset:
                 raw = dataset.get_item(key)
                 if isinstance(raw, RawDataElement) and raw.VR in (None, "SQ", "UN") and key.group != 0x7FE0 and raw.length > MOST_NESTED:
                     raise ValueError(f"{key} holds {raw.length} bytes")
-                dataset[key].value  # noqa: B018 (values are parsed on access)
+            _parse_values(dataset)
             return dataset
     except Exception as error:
         raise XrcoreError(f"{path}: cannot be read as DICOM; damaged or truncated ({_brief(error)})") from None
+
+
+def _parse_values(dataset: Dataset) -> None:
+    """Look at all values, also within sequences, which are parsed on access."""
+    for element in dataset:
+        items = element.value
+        if element.VR == "SQ":
+            for item in items:
+                _parse_values(item)
+        elif dictionary_has_tag(element.tag) and dictionary_VR(element.tag) == "SQ":
+            raise ValueError(f"{element.keyword} is no sequence")
 
 
 def _inflated(path: Path, tags: Any) -> Dataset | None:
