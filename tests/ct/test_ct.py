@@ -14,6 +14,7 @@ import SimpleITK as sitk
 import torch
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, RLELossless
+from robustness.ct_samples import enhanced
 from scipy.spatial.transform import Rotation
 
 from xrcore._util.errors import XrcoreError
@@ -471,6 +472,31 @@ def test_reversed_slices_and_feet_first_keep_world_points(tmp_path):
     found = read_hu(tmp_path / "ct")  # the normal points down: the slice at 9 mm comes first
     assert np.allclose(found.hu, hu)
     assert np.allclose(found.world_from_voxel @ [1, 2, 3, 1], [-12, 23, 0, 1])
+
+
+@pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept"])
+def test_a_slice_that_lacks_slope_or_intercept_is_noted(tmp_path, keyword):
+    write_series(tmp_path / "ct")
+    assert not read_hu(tmp_path / "ct").notes
+    path = next((tmp_path / "ct").iterdir())
+    data = pydicom.dcmread(path)
+    delattr(data, keyword)
+    data.save_as(path)
+    assert any(keyword in note for note in read_hu(tmp_path / "ct").notes)
+
+
+@pytest.mark.parametrize("damage", ["not a sequence", "of half a number"])
+def test_damage_within_functional_groups_is_told_in_one_line(tmp_path, damage):
+    path = enhanced(tmp_path / "enhanced.dcm")
+    read_hu(path)
+    content = path.read_bytes()
+    tag, kind = ("00522992", b"UT") if damage == "not a sequence" else ("28005310", b"FD")  # of the groups; RescaleSlope
+    at = content.index(bytes.fromhex(tag)) + 4
+    content = content[:at] + kind + content[at + 2 :]
+    path.write_bytes(content)
+    with pytest.raises(XrcoreError, match="cannot be read as DICOM; damaged") as error:
+        read_hu(path)
+    only_line(error)
 
 
 def test_every_slice_has_its_own_slope(tmp_path):

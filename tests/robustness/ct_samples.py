@@ -66,7 +66,7 @@ def samples(folder: Path) -> dict[str, Sample]:
         contradictions = [element_lost] + ([pixels_resized] if name == "series" else [])
         found[name] = Sample(paths[1], partial(_ct, folder / name), mutations, contradictions)
         found[f"end of {name}"] = Sample(paths[0], partial(_ct, folder / name), mutations, contradictions)
-    path = _enhanced(folder / "enhanced.dcm")
+    path = enhanced(folder / "enhanced.dcm")
     found["enhanced"] = Sample(path, partial(_ct, path), [damaged, *[dicom_element] * 3], [element_lost, pixels_resized])
     for name in ("labels.nii.gz", "labels.mha", "labels.nrrd"):
         labels = sitk.GetImageFromArray((_hu() > 0).astype(np.uint8) * 3)
@@ -175,7 +175,7 @@ def wavelets(values: NDArray[np.int_], folder: Path, kind: str = "JPEG2000") -> 
     return data.file_meta.TransferSyntaxUID, data.PixelData
 
 
-def _enhanced(path: Path) -> Path:
+def enhanced(path: Path) -> Path:
     """One file of several frames, out of order."""
     data = _slice("1.2.3.9")
     data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = EnhancedCTImageStorage

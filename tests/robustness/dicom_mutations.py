@@ -72,10 +72,10 @@ def dicom_element(data: bytes, draw: random.Random) -> bytes:
 
 
 def element_lost(data: bytes, draw: random.Random) -> bytes:
-    """An element dropped."""
+    """An element of the standard dropped."""
     elements = _parsed(data[132:])
     where = draw.choice(_nested(elements))
-    del where[draw.randrange(len(where))]
+    del where[draw.choice([at for at, one in enumerate(where) if not one.tag[0] % 2])]
     return data[:132] + b"".join(map(bytes, elements))
 
 

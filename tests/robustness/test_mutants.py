@@ -18,12 +18,12 @@ from xrcore.learning.models.tensors import read_json, read_tensors, write_pair
 @pytest.mark.parametrize(
     ("samples", "count"),
     [
-        # ("ct_samples", 250),
-        # ("xray_samples", 200),
+        ("ct_samples", 250),
+        ("xray_samples", 200),
         ("text_samples", 100),
         ("model_samples", 40),
-        # pytest.param("ct_samples", 2_000, marks=pytest.mark.slow),
-        # pytest.param("xray_samples", 2_000, marks=pytest.mark.slow),
+        pytest.param("ct_samples", 2_000, marks=pytest.mark.slow),
+        pytest.param("xray_samples", 2_000, marks=pytest.mark.slow),
         pytest.param("text_samples", 2_000, marks=pytest.mark.slow),
         pytest.param("model_samples", 400, marks=pytest.mark.slow),
     ],

@@ -27,12 +27,6 @@ def main(module: str, folder: Path, first: int, count: int, seed: int, only: str
     signal.signal(signal.SIGALRM, _too_long)
     samples: dict[str, Sample] = importlib.import_module(f"robustness.{module}").samples(folder)
     samples = {name: sample for name, sample in samples.items() if only in name}
-    for name in list(samples):  # TEMPORARY
-        try:
-            samples[name].read()
-        except XrcoreError as error:
-            print(name, error, file=sys.stderr)
-            del samples[name]
     whole = {name: (sample.path.read_bytes(), sample.read()) for name, sample in samples.items()}
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY, resource.RLIM_INFINITY))

@@ -745,3 +745,12 @@ def test_an_xray_prints_a_few_lines():
     page = xray._repr_html_()
     assert "data:image/png;base64," in page
     assert "50 % of them inside the mask" in page
+
+
+def test_what_is_assumed_of_an_incomplete_file_is_noted(tmp_path):
+    pose = Pose(rx=3.0, ry=20.0)
+    whole = read_xray(dicom(tmp_path / "whole.dcm", pose=pose))
+    for keyword in ("PatientOrientation", "RescaleSlope", "RescaleIntercept"):
+        lacking = read_xray(dicom(tmp_path / f"{keyword}.dcm", pose=pose, without=[keyword]))
+        assert not any(keyword in note for note in whole.notes)
+        assert any(keyword in note for note in lacking.notes)

@@ -101,6 +101,12 @@ def padding(values: Shaped[ndarray, "rows cols"], dataset: Dataset, path: Path) 
     return (values >= stored.min()) & (values <= stored.max())
 
 
+def rescale_remark(tags: Dataset) -> str:
+    """What to say where only one of slope and intercept is there; nothing otherwise."""
+    absent = [keyword for keyword in ("RescaleSlope", "RescaleIntercept") if keyword not in tags]
+    return f"no {tag(absent[0])} beside the other of the two: taken as {absent[0] == 'RescaleSlope':d}" if len(absent) == 1 else ""
+
+
 def rescaled(values: Shaped[ndarray, "*s"], dataset: Dataset, path: Path) -> Shaped[ndarray, "*s"]:
     """Stored values times RescaleSlope plus RescaleIntercept, float32."""
     slope, intercept = number(dataset, "RescaleSlope", path), number(dataset, "RescaleIntercept", path)

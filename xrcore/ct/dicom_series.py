@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from scipy import ndimage
 
 from xrcore._util.errors import XrcoreError
-from xrcore.ct.dicom_pixels import padding, rescaled, stored_pixels
+from xrcore.ct.dicom_pixels import padding, rescale_remark, rescaled, stored_pixels
 from xrcore.ct.dicom_slices import PLACE, Slice, slices_of
 from xrcore.ct.dicom_tags import frame_tags, read_dataset, tag, text
 from xrcore.ct.materials import HU_OF_AIR
@@ -59,8 +59,10 @@ def _hu(tags: Dataset, dataset: Dataset, one: Slice, notes: list[str]) -> Float3
     """One slice's HU, with air where the scanner filled beyond its circle."""
     if "ModalityLUTSequence" in tags:
         raise XrcoreError(f"{one.path}: {tag('ModalityLUTSequence')} instead of a slope and an intercept is not read; convert the series")
-    if "RescaleIntercept" not in tags:
+    if "RescaleIntercept" not in tags and "RescaleSlope" not in tags:
         notes.append(f"no {tag('RescaleIntercept')}: stored values are taken for HU")
+    elif remark := rescale_remark(tags):
+        notes.append(remark)
     if (unit := text(tags, "RescaleType").upper()) not in ("", "HU", "US"):
         notes.append(f"{tag('RescaleType')} is {unit[:20]}, taken for HU")
     stored = stored_pixels(dataset, one.path, one.frame)

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydicom.dataset import Dataset
 from pydicom.config import IGNORE
+from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from xrcore._util.errors import XrcoreError

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float32, Shaped
 from numpy import ndarray
 from pydicom.dataset import Dataset
 
-from xrcore.ct.dicom_pixels import padding, rescaled, stored_pixels
+from xrcore.ct.dicom_pixels import padding, rescale_remark, rescaled, stored_pixels
 from xrcore.ct.dicom_tags import frame_count, frame_tags, number, read_dataset, tag, text
 from xrcore.geometry import CArm, Pose
 from xrcore.xray.dicom_geometry import stored_geometry
@@ -58,6 +58,7 @@ def read_dicom(path: Path, frame: int | None = None) -> DicomXray:
     notes = list(frame_notes(frame, frames))
     stored = stored_pixels(data, path, frame or 0)
     tags = frame_tags(data, frame or 0, path)
+    notes += [remark] if (remark := rescale_remark(tags)) else []
     geometry, spacing_remark = stored_geometry(tags, path, notes)
     carm, pose, mask = stored_view(data, geometry, path, notes)
     if carm is not None:

@@ -82,6 +82,8 @@ def oriented(tags: Dataset, pose: Pose, detector: str, carm: CArm, notes: list[s
     wanted = [letter_direction(str(v)) for v in letters] if isinstance(letters, MultiValue) else []
     default = pose, (False, detector == "anterior")
     if len(wanted) != 2 or wanted[0] is None or wanted[1] is None:
+        shown = "as shown, the patient's right on the left" if detector == "anterior" else "as the pose sees it"
+        notes.append(f"no {tag('PatientOrientation')} of two directions: the image is taken {shown}")
         return default
     axes = axes_of(pose, carm)
     along = np.stack([wanted[0], wanted[1]]) @ axes[:, :2]  # rows: the image's columns and rows; columns: the camera's x and y
