@@ -301,6 +301,25 @@ def test_a_broken_network_gives_no_pose():
         model.predict(xray())
 
 
+_WIDEST = {"pixels": 2048, "bottleneck": 4096, "hidden": 4096, "decoder": 4096}
+
+
+@pytest.mark.parametrize(
+    ("method", "changes", "match"),
+    [
+        ("psss", {"pixels": 10**9}, "pixels must be a multiple of 8, 32 to 2048"),
+        ("salehi", {"hidden": 10**15}, "hidden must be a whole number, 1 to 4096"),
+        ("psss", _WIDEST, "a network of .* parameters"),
+        ("grimm", _WIDEST, "a network of .* parameters"),
+    ],
+)
+def test_descriptions_of_absurd_networks_are_refused_before_memory_is_taken(saved, method, changes, match):
+    """Each would take at least 30 GB."""
+    edit(saved, lambda record: record["settings"].update(method=method))
+    edit(saved, lambda record: record["settings"]["architecture"].update(changes))
+    refused(saved, match)
+
+
 def test_a_device_that_is_not_there_is_refused(saved):
     with pytest.raises(XrcoreError, match="device cuda:99: not available here"):
         PoseRegressor.load(saved, device="cuda:99")

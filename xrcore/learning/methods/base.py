@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from xrcore._util.errors import XrcoreError
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm
 from xrcore.learning.methods.batch import Batch
 from xrcore.learning.methods.normalisation import normalise
 from xrcore.learning.settings import TrainingSettings
+
+LARGEST_NETWORK = 400_000_000  # parameters
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,22 @@ class Method(ABC):
         nn.Module
             Untrained.
         """
+
+    def check_size(self) -> None:
+        """Check that the network is of a size that can be trained and kept, before any memory is taken for it.
+
+        Raises
+        ------
+        XrcoreError
+            For more than `LARGEST_NETWORK` parameters.
+        """
+        with torch.device("meta"):  # shapes alone
+            count = sum(value.numel() for value in self.network().state_dict().values())
+        if count > LARGEST_NETWORK:
+            raise XrcoreError(
+                f"TrainingSettings: a network of {count:.2g} parameters, and at most {LARGEST_NETWORK:.2g} make sense; "
+                "reduce pixels, bottleneck, hidden, tokens or decoder"
+            )
 
     @abstractmethod
     def loss(self, network: nn.Module, batch: Batch, done: float) -> tuple[Tensor, dict[str, Tensor]]:

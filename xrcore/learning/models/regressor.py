@@ -259,9 +259,14 @@ class PoseRegressor:
             raise XrcoreError(f"{path}: the description is damaged ({error})") from None
         if not _is_usable(record["training"]):
             raise XrcoreError(f"{path}: the description is damaged (training)")
+        method = method_named(settings.method)(settings)
+        try:
+            method.check_size()
+        except XrcoreError as error:
+            raise XrcoreError(f"{path}: {error}") from None
         try:
             with torch.random.fork_rng(devices=[]):
-                network = method_named(settings.method)(settings).network()
+                network = method.network()
         except (RuntimeError, MemoryError):
             raise XrcoreError(f"{path}: the description is damaged (no network can be built from its settings)") from None
         load_tensors(network, read_tensors(folder, record), str(folder))

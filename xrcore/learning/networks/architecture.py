@@ -13,6 +13,9 @@ _CHOICES = {
     "norm_layer": ("batch", "group"),
 }
 
+LARGEST_SIDE = 2048  # pixels of the input
+LARGEST_WIDTH = 4096  # channels or features of a layer
+
 _require = partial(require, "Architecture")
 
 
@@ -96,12 +99,11 @@ class Architecture:
             _require(name, getattr(self, name), isinstance(getattr(self, name), bool), "True or False")
         for name in ("bottleneck", "hidden", "tokens", "heads", "decoder"):
             value = getattr(self, name)
-            _require(name, value, is_whole(value) and value >= 1, "a whole number, at least 1")
+            _require(name, value, is_whole(value) and 1 <= value <= LARGEST_WIDTH, f"a whole number, 1 to {LARGEST_WIDTH}")
         for name, choices in _CHOICES.items():
             _require(name, getattr(self, name), getattr(self, name) in choices, f"one of {', '.join(choices)}")
-        _require(
-            "pixels", self.pixels, is_whole(self.pixels) and self.pixels >= 32 and self.pixels % 8 == 0, "a multiple of 8, at least 32"
-        )
+        sized = is_whole(self.pixels) and 32 <= self.pixels <= LARGEST_SIDE and self.pixels % 8 == 0
+        _require("pixels", self.pixels, sized, f"a multiple of 8, 32 to {LARGEST_SIDE}")
         _require("heads", self.heads, self.tokens % self.heads == 0, f"a divisor of tokens ({self.tokens})")
         _require("edge_stride", self.edge_stride, is_whole(self.edge_stride) and self.edge_stride in (1, 2, 4, 8), "1, 2, 4 or 8")
         for name in ("drop_connect", "dropout"):

@@ -217,6 +217,7 @@ def training_steps(
         size = settings.batch
         require("train", "batch", size, size % crew.size == 0, f"a multiple of the {crew.size} processes")
         method = method_named(settings.method)(settings)
+        method.check_size()
         coarse = settings.coarse_pixels
         require("train", "coarse_pixels", coarse, coarse is None or method.any_size, f"None for the method {settings.method}")
         schedule, ct, there = Schedule(settings), CtIdentity.of(volume), volume.to(device)
