@@ -59,7 +59,7 @@ def _hu(tags: Dataset, dataset: Dataset, one: Slice, notes: list[str]) -> Float3
     """One slice's HU, with air where the scanner filled beyond its circle."""
     if "ModalityLUTSequence" in tags:
         raise XrcoreError(f"{one.path}: {tag('ModalityLUTSequence')} instead of a slope and an intercept is not read; convert the series")
-    if "RescaleIntercept" not in tags and "RescaleSlope" not in tags:
+    if "RescaleIntercept" not in tags:
         notes.append(f"no {tag('RescaleIntercept')}: stored values are taken for HU")
     elif remark := rescale_remark(tags):
         notes.append(remark)
