@@ -14,8 +14,8 @@ import SimpleITK as sitk
 import torch
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, RLELossless
-from robustness.ct_samples import enhanced
 from scipy.spatial.transform import Rotation
+from support.mutants.ct_samples import enhanced
 
 from xrcore._util.errors import XrcoreError
 from xrcore._util.hashes import fingerprint

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 import torch
-from robustness.guarded import attack
 from safetensors.torch import save
+from support.mutants.guarded import attack
 
 from xrcore import XrcoreError
 from xrcore.learning.models.tensors import read_json, read_tensors, write_pair

@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from robustness.byte_mutations import damaged
-from robustness.guarded import Found, Sample
+from support.mutants.byte_mutations import damaged
+from support.mutants.guarded import Found, Sample
 
 from companion.datasets.manifest import load_manifest, manifest_path
 from xrcore import CArm

@@ -7,7 +7,7 @@ import random
 import re
 import struct
 
-from robustness.byte_mutations import damaged
+from support.mutants.byte_mutations import damaged
 
 NUMBERS = [b"0", b"-1", b"-0.0", b"nan", b"inf", b"1e308", b"-1e308", b"1e-308", b"1e9", b"4294967297", b"9" * 30, b"0.5", b"2", b"7"]
 NUMBERS += [b"", b"x"]

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from robustness.byte_mutations import damaged
-from robustness.guarded import Found, Sample
+from support.mutants.byte_mutations import damaged
+from support.mutants.guarded import Found, Sample
 from support.trainings import CARM, TINY, patient
 
 from xrcore.learning.methods import method_named

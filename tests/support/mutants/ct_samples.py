@@ -14,10 +14,10 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
-from robustness.byte_mutations import damaged, spliced
-from robustness.dicom_mutations import dicom_element, element_lost, pixels_resized
-from robustness.guarded import Found, Sample
-from robustness.header_mutations import (
+from support.mutants.byte_mutations import damaged, spliced
+from support.mutants.dicom_mutations import dicom_element, element_lost, pixels_resized
+from support.mutants.guarded import Found, Sample
+from support.mutants.header_mutations import (
     body_resized,
     field_lost,
     nifti_disagreement,

@@ -81,8 +81,8 @@ def attack(samples: str, count: int, seed: int, only: str = "", keep: Path | Non
 
 def _run(*arguments: str) -> tuple[bool, list[dict[str, Any]]]:
     """Whether the worker died, and what became of each mutant until then."""
-    command = [sys.executable, "-X", "faulthandler", "-m", "robustness.worker", *arguments]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-X", "faulthandler", "-m", "support.mutants.worker", *arguments]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=LONGEST)
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     if done.returncode:

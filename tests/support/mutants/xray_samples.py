@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom.uid import RLELossless
-from robustness.byte_mutations import damaged, spliced
-from robustness.ct_samples import wavelets
-from robustness.dicom_mutations import dicom_element, element_lost, pixels_resized
-from robustness.guarded import Found, Sample
-from robustness.raster_mutations import png_chunk, tiff_entry
+from support.mutants.byte_mutations import damaged, spliced
+from support.mutants.ct_samples import wavelets
+from support.mutants.dicom_mutations import dicom_element, element_lost, pixels_resized
+from support.mutants.guarded import Found, Sample
+from support.mutants.raster_mutations import png_chunk, tiff_entry
 
 from xrcore import CArm, Pose, Xray, read_xray
 from xrcore.xray import write_carm, write_xray

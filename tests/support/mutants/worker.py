@@ -13,7 +13,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from robustness.guarded import Found, Sample
+from support.mutants.guarded import Found, Sample
 
 from xrcore import XrcoreError
 
@@ -25,7 +25,7 @@ _LONGEST_MESSAGE = 1000
 def main(module: str, folder: Path, first: int, count: int, seed: int, only: str) -> None:
     """One line of JSON before each mutant, and one with what became of it."""
     signal.signal(signal.SIGALRM, _too_long)
-    samples: dict[str, Sample] = importlib.import_module(f"robustness.{module}").samples(folder)
+    samples: dict[str, Sample] = importlib.import_module(f"support.mutants.{module}").samples(folder)
     samples = {name: sample for name, sample in samples.items() if only in name}
     whole = {name: (sample.path.read_bytes(), sample.read()) for name, sample in samples.items()}
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
