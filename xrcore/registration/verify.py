@@ -29,7 +29,7 @@ _TOLERANCE = 2.0  # [mm] within which landmarks are to be drawn
 # patients 1, 3 and 4 and ten of the conditions of benchmarks/robustness.py, which reports on the others.
 _SLOPE, _INTERCEPT = 3.3, 2.7
 _CHANCE, _CHANCE_BLOCKS = 0.05, 8.0
-_PIXEL_SHARE = 0.1  # of a pixel: what its grid costs at the least
+_PIXEL_SHARE = 0.15  # of a pixel: what its grid costs at the least
 LEAST_CONFIDENCE = 0.8
 
 
