@@ -361,7 +361,7 @@ def test_missing_files_are_named(saved, tmp_path):
     (saved / "model.json").unlink()
     refused(saved, "not found; a model is a folder that `xrcore train` wrote")
     (saved / "model.json").mkdir()
-    refused(saved, "cannot be read")
+    refused(saved, "not a file")
 
 
 def test_damaged_tensors_are_refused(saved):
@@ -421,7 +421,7 @@ def test_tensors_outside_the_folder_are_refused(saved, tmp_path):
     shutil.copy(outside, saved / "sub" / "x.safetensors")
     for name in ("../x.safetensors", str(outside), "sub/x.safetensors", "./sub/../../x.safetensors", "..", "."):
         edit(saved, lambda record, name=name: record["tensors"].update(file=name))
-        refused(saved, "outside the folder|cannot be read")
+        refused(saved, "outside the folder|not a file|cannot be read")
     edit(saved, lambda record: record["tensors"].update(file="x\0y"))
     refused(saved, "cannot be read")
 
