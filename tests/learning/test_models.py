@@ -423,7 +423,7 @@ def test_tensors_outside_the_folder_are_refused(saved, tmp_path):
         edit(saved, lambda record, name=name: record["tensors"].update(file=name))
         refused(saved, "outside the folder|not a file|cannot be read")
     edit(saved, lambda record: record["tensors"].update(file="x\0y"))
-    refused(saved, "cannot be read")
+    refused(saved, "cannot be opened")
 
 
 @pytest.mark.parametrize("key", ["settings", "carm", "ct", "training", "versions", "tensors"])
