@@ -125,9 +125,9 @@ def flips() -> Table:
         a = ask(xray, patient)
         assert a.result.evidence is not None
         note = ", inversion recognised" if a.result.inverted else ""
-        share = a.result.evidence.local / a.result.evidence.attainable
-        rows.append((name, f"{a.whole:.1f}", f"{a.result.evidence.zncc:.2f}", f"{share:.2f}", a.verdict + note))
-    return ("what is flipped", "mTRE [mm]", "ZNCC", "share of the attainable local ZNCC", "verdict"), rows
+        agreement = f"{100 * a.result.evidence.agreement:.0f} %"
+        rows.append((name, f"{a.whole:.1f}", agreement, f"{a.result.confidence:.2f}", a.verdict + note))
+    return ("what is flipped", "mTRE [mm]", "detail found in place", "confidence", "verdict"), rows
 
 
 def wrong_carm() -> Table:

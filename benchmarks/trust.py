@@ -1,4 +1,4 @@
-"""How reliable is the `trusted` flag: on correct poses, wrong local optima and other patients' X-rays?
+"""How reliable are confidence and `trusted`: on correct poses, wrong local optima and other patients' X-rays?
 
 right: registered from the zero pose. wrong optimum: one descent from a start far off, kept if it ends more than 10 mm away.
 other patient: the full registration, retries included, of an X-ray of the next patient: nothing it finds is right.
@@ -9,6 +9,7 @@ other patient: the full registration, retries included, of an X-ray of the next 
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields
 
 import numpy as np
 import torch
@@ -17,10 +18,11 @@ from common.report import RESULTS, out_path, publish
 
 import xrcore as xr
 from xrcore.registration.refinement import refine
-from xrcore.registration.verify import failed_checks, gather_evidence
+from xrcore.registration.result import Evidence
+from xrcore.registration.verify import confidence, failed_checks, gather_evidence
 
 FAR = torch.tensor([30.0, 30.0, 20.0, 60.0, 60.0, 60.0], dtype=torch.float64)
-FIELDS = ("zncc", "gradient", "local", "attainable", "disagreement")
+FIELDS = tuple(field.name for field in fields(Evidence))
 
 
 def cases(patient, count: int):
@@ -36,14 +38,15 @@ def cases(patient, count: int):
         settings = xr.Acquisition.random(generator, mask="circle", inverted=False)
         xray = xr.simulate(fine, CARM, truth, settings=settings, seed=i)
 
-        def row(kind: str, pose: xr.Pose, evidence, trusted: bool, truth=truth) -> dict:
+        def row(kind: str, pose: xr.Pose, evidence, truth=truth) -> dict:
             error = float(xr.metrics.mtre(pose, truth, landmarks, CARM, volume.isocenter))
             return {
                 "patient": patient.number,
                 "kind": kind,
                 "mtre_mm": error,
                 **{f: getattr(evidence, f) for f in FIELDS},
-                "trusted": trusted,
+                "confidence": confidence(evidence),
+                "trusted": not failed_checks(evidence),
             }
 
         result = xr.register(xray, volume)
@@ -51,17 +54,16 @@ def cases(patient, count: int):
             "right" if float(xr.metrics.mtre(result.pose, truth, landmarks, CARM, volume.isocenter)) < 10 else "failed",
             result.pose,
             result.evidence,
-            result.trusted,
         )
         for _ in range(3):
             start = xr.Pose(truth.numbers + (2 * torch.rand(1, 6, generator=generator, dtype=torch.float64) - 1) * FAR)
             pose = refine(xray, volume, start).pose
             if float(xr.metrics.mtre(pose, truth, landmarks, CARM, volume.isocenter)) > 10:
-                evidence, _ = gather_evidence(xray, volume, pose, beam)
-                yield row("wrong optimum", pose, evidence, not failed_checks(evidence))
+                evidence, _, _ = gather_evidence(xray, volume, pose, beam)
+                yield row("wrong optimum", pose, evidence)
         strange = xr.simulate(stranger, CARM, truth, settings=settings, seed=i)
         result = xr.register(strange, volume)
-        yield row("other patient", result.pose, result.evidence, result.trusted)
+        yield row("other patient", result.pose, result.evidence)
 
 
 def main() -> None:
@@ -78,10 +80,10 @@ def main() -> None:
     for kind in ("right", "failed", "wrong optimum", "other patient"):
         mine = [r for r in rows if r["kind"] == kind]
         if mine:
-            spread = {f: " / ".join(f"{v:.3g}" for v in np.percentile([r[f] for r in mine], (0, 50, 100))) for f in FIELDS}
+            spread = {f: " / ".join(f"{v:.3g}" for v in np.percentile([r[f] for r in mine], (0, 50, 100))) for f in (*FIELDS, "confidence")}
             table.append({"kind": kind, "cases": len(mine), "trusted": sum(r["trusted"] for r in mine), **spread})
     publish(args.out, table, rows=rows, digits=5)
-    print("evidence: least / median / largest")
+    print("evidence and confidence: least / median / largest")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ EVIDENCE = ("agreement", "likeness", "blocks", "deviation")
 MEASURED = {
     **{f"error_{name}": "float64" for name in POSE_NAMES},
     **dict.fromkeys(("mtre_mm", "mpd_mm", "ncc", "ssim", "css"), "float64"),
+    "confidence": "float64",
     "trusted": "boolean",
     "attempts": "Int64",
     "evaluations": "Int64",
@@ -36,6 +38,7 @@ COLUMNS = {
 }
 KEY = ("patient", "test_set", "method", "case")
 _HEADER = ",".join(COLUMNS) + "\n"
+_OF_VERDICT = ("confidence", "evidence_")  # how columns begin that other versions have less of, or others
 
 
 class Table:
@@ -126,6 +129,8 @@ class Table:
 def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     """Read the table that `run` wrote, finished or not.
 
+    In tables of versions that judged poses by other evidence, confidence and today's evidence are missing.
+
     Parameters
     ----------
     path : str or path
@@ -145,7 +150,7 @@ def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     _check_suffix(path)
     if not path.exists():
         raise XrcoreError(f"{path}: there is no such table")
-    return _read(path)[0]
+    return _read(path, other_versions=True)[0]
 
 
 def as_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
@@ -184,7 +189,7 @@ def _write(path: Path, text: str, flag: int) -> None:
         raise XrcoreError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
-def _read(path: Path) -> tuple[pd.DataFrame, int]:
+def _read(path: Path, *, other_versions: bool = False) -> tuple[pd.DataFrame, int]:
     """The table, and how many bytes from the beginning hold whole lines."""
     try:
         data = path.read_bytes()
@@ -192,7 +197,8 @@ def _read(path: Path) -> tuple[pd.DataFrame, int]:
         raise XrcoreError(f"{path}: cannot be read ({error.strerror or error})") from None
     if _HEADER.encode().startswith(data) and not data.endswith(b"\n"):  # nothing, or a header cut short
         return as_frame([]), 0
-    if not data.startswith(_HEADER.encode()):
+    header = data[: data.find(b"\n") + 1].decode(errors="replace").rstrip("\r\n").split(",")
+    if header != list(COLUMNS) and not (other_versions and _without_verdict(header) == _without_verdict(COLUMNS)):
         raise XrcoreError(f"{path}: is not a table of this version; choose another file")
     lines = data[: data.rfind(b"\n") + 1].splitlines(keepends=True)
     if b"\0" in lines[-1]:  # a crash of the machine can leave a line of nothing
@@ -200,11 +206,16 @@ def _read(path: Path) -> tuple[pd.DataFrame, int]:
     whole = b"".join(lines)
     broken = "is broken; remove it, and its case is measured again"
     for number, cells in enumerate(csv.reader(io.StringIO(whole.decode(errors="replace"))), 1):
-        if len(cells) != len(COLUMNS):
+        if len(cells) != len(header):
             raise XrcoreError(f"{path}: line {number} {broken}")
-    empty = {name: [""] for name, kind in COLUMNS.items() if kind != "str"}
+    kinds = {name: COLUMNS.get(name, "float64") for name in header}
+    empty = {name: [""] for name, kind in kinds.items() if kind != "str"}
     try:
-        table = pd.read_csv(io.BytesIO(whole), dtype=COLUMNS, keep_default_na=False, na_values=empty)
+        table = pd.read_csv(io.BytesIO(whole), dtype=kinds, keep_default_na=False, na_values=empty)
     except ValueError as error:
         raise XrcoreError(f"{path}: a line {broken} ({error})") from None
-    return table.sort_values(list(KEY), ignore_index=True), len(whole)
+    return table.reindex(columns=list(COLUMNS)).sort_values(list(KEY), ignore_index=True), len(whole)
+
+
+def _without_verdict(names: Iterable[str]) -> list[str]:
+    return [name for name in names if not name.startswith(_OF_VERDICT)]

@@ -121,10 +121,11 @@ def _pose(answer: Any) -> Pose:
 
 
 def _verdict(answer: Any) -> dict[str, Any]:
-    """`trusted` where the method verifies its result; a bare refinement is not verified and has none."""
+    """Confidence and `trusted` where the method verifies its result; a bare refinement is not verified and has none."""
     evidence = getattr(answer, "evidence", None)
     judged = hasattr(answer, "trusted") and (evidence is not None or not hasattr(answer, "evidence"))
     return {
+        "confidence": float(getattr(answer, "confidence", math.nan)) if judged else math.nan,
         "trusted": bool(answer.trusted) if judged else None,
         "attempts": getattr(answer, "attempts", None),
         "evaluations": getattr(answer, "evaluations", None),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 import torch
 from support.small_pelvis import POSE, drr, volume
 
-from xrcore import Pose, Registration
+from xrcore import Evidence, Pose, Registration
 from xrcore.widgets import Session
 from xrcore.widgets.html_tables import difference_table, pose_table, verdict_html
 
@@ -42,6 +44,15 @@ def test_a_verdict_says_what_it_is():
     unseen = torch.diag(torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0, torch.inf], dtype=torch.float64))
     for covariance in (torch.zeros(6, 6, dtype=torch.float64), unseen):
         assert "nan" not in verdict_html(outcome(covariance=covariance))
+
+
+def test_a_verdict_gives_its_confidence_and_the_evidence():
+    assert "confidence" not in verdict_html(outcome())
+    judged = Evidence(agreement=0.934, likeness=0.9, blocks=60.0, deviation=0.26)
+    text = verdict_html(outcome(evidence=judged, confidence=0.973, trusted=True))
+    for fact in ("confidence 0.97", "93 %", "±0.3 mm"):
+        assert fact in text
+    assert "±inf mm" not in verdict_html(outcome(evidence=replace(judged, deviation=math.inf)))
 
 
 def test_correlations_are_within_one():

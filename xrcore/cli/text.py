@@ -30,12 +30,11 @@ def pose_table(rows: Iterable[tuple[str, Sequence[float] | None]]) -> list[str]:
 
 
 def verdict_lines(result: Registration) -> list[str]:
-    """Similarity, trust and time."""
+    """Similarity, verdict and time."""
     stages = ", ".join(f"{name} {seconds:.2f}" for name, seconds in result.stages.items())
-    trust = "trusted" if result.trusted else "NOT trusted: " + "; ".join(result.reasons)
     return [
         line("similarity", f"{result.similarity:.4f}", result.similarity_name),
-        line("verdict", trust),
+        line("verdict", result.verdict),
         line("stopped", result.stop_reason),
         line("time", f"{result.seconds:.2f} s", *([f"({stages})"] if stages else [])),
     ]

@@ -140,6 +140,14 @@ class Registration:
             return None
         return tuple(self.covariance.diagonal().clamp_min(0).sqrt().tolist())
 
+    @property
+    def verdict(self) -> str:
+        """Whether to trust the pose, how confidently, and what speaks against it."""
+        if self.evidence is None:
+            return "not judged (a bare refinement)"
+        confidence = f"(confidence {self.confidence:.2f})"
+        return f"trusted {confidence}" if self.trusted else f"NOT trusted {confidence}: {'; '.join(self.reasons)}"
+
     def __repr__(self) -> str:
         numbers = self.pose.numbers[0].tolist()
         deviations = self.standard_deviation or (None,) * 6
@@ -147,19 +155,11 @@ class Registration:
             f"{name} {value:.2f}" + ("" if deviation is None else f" ± {deviation:.2g}")
             for name, value, deviation in zip(NAMES, numbers, deviations, strict=True)
         ]
-        judged = self.evidence is not None
-        verdict = (
-            f"trusted (confidence {self.confidence:.2f})"
-            if self.trusted
-            else "NOT trusted: " + "; ".join(self.reasons)
-            if judged
-            else "not judged (a bare refinement)"
-        )
         return "\n".join(
             (
                 f"Registration: {', '.join(shown[:3])} deg",
                 f"  {', '.join(shown[3:])} mm",
-                f"  {verdict}",
+                f"  {self.verdict}",
                 f"  {self.similarity_name} {self.similarity:.4f}, {self.method}: {self.stop_reason}, {self.seconds:.2f} s",
             )
         )

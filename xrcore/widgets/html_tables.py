@@ -55,12 +55,12 @@ def pose_table(session: Session) -> str:
             cells += [f"{value:.2f}" for value in found] if found else ["", ""]
         lines.append(_row(label, cells))
         if label == "found" and result and result.standard_deviation is not None:
-            lines.append(_row("std. dev., at least", [f"{value:.3f}".replace("inf", "∞") for value in result.standard_deviation]))
+            lines.append(_row("std. dev.", [f"{value:.3f}".replace("inf", "∞") for value in result.standard_deviation]))
     return f'<table class="xr-poses">{"".join(lines)}</table>'
 
 
 def verdict_html(result: Registration | None) -> str:
-    """Write whether a result is trusted, why, its time, and the correlations of the six numbers.
+    """Write whether a result is trusted, how confidently, why, its time, and the correlations of the six numbers.
 
     Parameters
     ----------
@@ -79,12 +79,9 @@ def verdict_html(result: Registration | None) -> str:
     facts = " · ".join((*parts, escape(result.stop_reason)))
     lines = [f'<div class="xr-verdict" role="status"><b style="color:{colour}">{word}</b> <span style="color:{MUTED}">{facts}</span></div>']
     if (seen := result.evidence) is not None:
-        parts = (
-            f"confidence {result.confidence:.2f}",
-            f"{100 * seen.agreement:.0f} % of the detail agrees",
-            f"drawn within ±{seen.deviation:.1f} mm",
-        )
-        lines.append(f'<div style="color:{MUTED}">evidence: {" · ".join(parts)}</div>')
+        place = f"{100 * seen.agreement:.0f} % of the X-ray's detail found where the CT would have it"
+        drawn = f"landmarks drawn to ±{seen.deviation:.1f} mm".replace("±inf mm", "an unknown distance")
+        lines.append(f'<div style="color:{MUTED}">confidence {result.confidence:.2f} · {place} · {drawn}</div>')
     lines += [f'<div style="color:{MUTED}">{escape(text)}</div>' for text in (*result.reasons, *result.notes)]
     if result.covariance is not None:
         lines.append(f"<details><summary>correlations of the six numbers</summary>{_correlations(result.covariance)}</details>")

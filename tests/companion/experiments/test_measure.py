@@ -22,6 +22,7 @@ from companion.experiments import (
     search,
 )
 from xrcore.geometry import POSE_NAMES
+from xrcore.registration.verify import LEAST_CONFIDENCE
 
 
 def test_the_truth_has_no_error_and_looks_the_same():
@@ -90,12 +91,14 @@ def test_a_registration_tells_its_verdict_and_a_bare_refinement_has_none():
     table = table.set_index("method")
     assert table.loc["registration", "trusted"] in (True, False)
     assert table.loc["registration", "attempts"] == 1
-    assert math.isfinite(table.loc["registration", "evidence_local"])
+    assert 0 <= table.loc["registration", "confidence"] <= 1
+    assert (table.loc["registration", "confidence"] >= LEAST_CONFIDENCE) == table.loc["registration", "trusted"]
+    assert 0 <= table.loc["registration", "evidence_agreement"] <= 1
     assert table.loc["registration", "start_mtre_mm"] == pytest.approx(0.0, abs=1e-9)
     assert table.loc["search", "start_mtre_mm"] > 5
     assert 0 < table.loc["search", "mtre_mm"] < table.loc["search", "start_mtre_mm"]
     assert pd.isna(table.loc["refined", "trusted"])
-    assert pd.isna(table.loc["refined", "evidence_local"])
+    assert table.loc["refined"].filter(regex="^(confidence|evidence_)").isna().all()
     assert table.loc["refined", "mtre_mm"] < 1.0
     assert (table["evaluations"] > 0).all()
     assert (table["seconds"] > 0).all()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
@@ -22,6 +23,8 @@ from companion.experiments import (
     run,
     search,
 )
+
+RESULTS = Path(__file__).parents[3] / "results"
 
 
 def test_same_seed_same_rows_in_any_order_of_methods():
@@ -139,6 +142,28 @@ def test_a_file_that_is_no_table_is_left_as_it_is(tmp_path, text):
         with pytest.raises(xr.XrcoreError, match=r"notes.csv: is not a table of this version"):
             call()
     assert path.read_text() == text
+
+
+def test_a_table_with_other_evidence_is_read_without_it_and_does_not_grow(tmp_path):
+    path, today = tmp_path / "table.csv", tmp_path / "today.csv"
+    table = run([search(method=QUICK, retries=0)], [PATIENT], [PAPER], today)
+    before = pd.read_csv(today).drop(columns="confidence").rename(columns={"evidence_agreement": "evidence_zncc"})
+    before.to_csv(path, index=False, lineterminator="\n")
+    text = path.read_text()
+    missing = ["confidence", "evidence_agreement"]
+    found = read_table(path)
+    assert found[missing].isna().all(axis=None)
+    pd.testing.assert_frame_equal(found.drop(columns=missing), table.drop(columns=missing))
+    with pytest.raises(xr.XrcoreError, match=r"table.csv: is not a table of this version"):
+        run([constant()], [PATIENT], [PAPER], path)
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize("name", ["accuracy", "network", "wide_ranges"])
+def test_kept_results_can_be_read(name):
+    found = read_table(RESULTS / f"{name}.csv")
+    assert len(found) > 50
+    assert found["mtre_mm"].notna().all()
 
 
 def test_a_broken_line_in_the_middle_is_named(tmp_path):
