@@ -45,8 +45,8 @@ def run(
         The whole table, with `case_table.COLUMNS`. `error_*` are signed, found - true [deg, mm], angles the short way round. ncc, ssim,
         css: X-ray against the DRR of the registered volume at the found pose (default beam), over the X-ray's mask, by `metrics.likeness`.
         start_mtre_mm: of the pose the answer started from, its `initial`, or else of the X-ray's, or else of the zero pose. seconds: of
-        the whole call. confidence, trusted: missing where nobody judged. failure: what an XrcoreError said, the row's measures then missing.
-        setup: tells settings apart. The same settings give the same rows, `seconds` apart, in whatever order they are measured.
+        the whole call. confidence, trusted: missing where nobody judged. failure: what an XrcoreError said, the row's measures then
+        missing. setup: tells settings apart. The same settings give the same rows, `seconds` apart, in whatever order they are measured.
 
     Raises
     ------

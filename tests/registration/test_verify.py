@@ -144,7 +144,12 @@ def test_a_few_blocks_are_not_enough_however_well_they_agree():
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"agreement": 0.1}, "--initial"), ({"deviation": 3.0}, "3.0 mm"), ({"blocks": 1.0, "agreement": 1.0}, "too little detail")],
+    [
+        ({"agreement": 0.1}, "--initial"),
+        ({"deviation": 3.0}, "3.0 mm"),
+        ({"deviation": math.inf}, "leaves open"),
+        ({"blocks": 1.0, "agreement": 1.0}, "too little detail"),
+    ],
 )
 def test_each_reason_says_what_to_do(change, words):
     (reason,) = failed_checks(Evidence(**(GOOD | change)))

@@ -118,10 +118,9 @@ def failed_checks(evidence: Evidence) -> tuple[str, ...]:
         return ()
     found = []
     if _within(evidence.deviation) < LEAST_CONFIDENCE:
-        found.append(
-            f"landmarks may be drawn {evidence.deviation:.1f} mm from their place; "
-            "give an X-ray of more pixels or a larger field, or another view"
-        )
+        far = f"landmarks may be drawn {evidence.deviation:.1f} mm from their place"
+        far = far if math.isfinite(evidence.deviation) else "the X-ray leaves open where landmarks are"
+        found.append(f"{far}; give an X-ray of more pixels or a larger field, or another view")
     share = evidence.agreement
     if evidence.blocks < 2 * _CHANCE_BLOCKS:
         found.append("the X-ray shows too little detail to tell; give one of more pixels or a larger field")
