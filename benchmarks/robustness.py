@@ -149,7 +149,7 @@ def reliability(cases: pd.DataFrame) -> str:
     brier = float(((cases["confidence"] - good) ** 2).mean())
     bins = pd.cut(cases["confidence"], [0, 0.2, 0.4, 0.6, 0.8, 0.95, 1.0], include_lowest=True)
     groups = good.groupby(bins, observed=True)
-    parts = [f"{part.left:.2g} to {part.right:.2g}: {100 * share.mean():.0f} % of {len(share)}" for part, share in groups]
+    parts = [f"{max(part.left, 0):.2g} to {part.right:.2g}: {100 * share.mean():.0f} % of {len(share)}" for part, share in groups]
     return f"Brier score {brier:.4f}; drawn within 2 mm by confidence: " + ", ".join(parts)
 
 

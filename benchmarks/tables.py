@@ -262,7 +262,24 @@ def numbers() -> dict[str, str]:
         "predict_ms": f"{max(line['predict ms'] for line in kept('network')['table']):.0f} ms",
         "wrist_depth_mm": f"{depth:.0f} mm",
         "wrist_angle": f"{cameras['angle [deg]'].max():.1f}°",
+        **hard_images(),
         **origin(),
+    }
+
+
+def hard_images() -> dict[str, str]:
+    """Registrations of images that xrcore did not make, in a sentence."""
+    lines = {line["what was done to the image"]: line for line in kept("robustness")["table"]}
+    full, other = lines["all of the full-sized"], lines["X-ray of another patient"]
+    return {
+        "robust_cases": str(full["cases"]),
+        "robust_conditions": str(len(lines) - 3 - sum(name.endswith("pixels") for name in lines)),
+        "robust_success": percent(full["SR %"]),
+        "robust_trusted": percent(full["trusted, of the right %"]),
+        "robust_wrong": str(full["trusted and wrong"] + other["trusted and wrong"]),
+        "robust_other": str(other["cases"]),
+        "robust_covered": percent(full["truth within 95 % ellipsoid, %"]),
+        "robust_note": str(kept("robustness")["note"]),
     }
 
 

@@ -9,6 +9,7 @@ import torch
 
 import xrcore as xr
 from xrcore.registration.events import Stage, Step
+from xrcore.registration.mirrored import mirror_image
 from xrcore.registration.search import SearchBox
 from xrcore.registration.settings import PYRAMID
 from xrcore.registration.similarities import ZNCC
@@ -208,3 +209,22 @@ def test_stages_are_logged(xray, volume, caplog):
     caplog.set_level("DEBUG", logger="xrcore")
     xr.register(xray, volume)
     assert [record.message for record in caplog.records if record.name == "xrcore"] == ["searching", "verifying"]
+
+
+def test_a_mirrored_xray_of_a_nearly_symmetric_body_is_not_trusted():
+    volume = xr.phantom.pelvis(seed=0, spacing=3.0)
+    shot = xr.simulate(volume, CARM, xr.Pose(rx=4, ry=-7, rz=3, tx=9, ty=-6), seed=2)
+    assert xr.register(shot, volume).trusted
+    found = xr.register(mirror_image(shot), volume)
+    assert not found.trusted
+    assert found.confidence == 0
+    assert "exchanged" in found.reasons[0]
+
+
+def test_the_mirror_image_of_a_mirror_image_is_the_image(xray):
+    off = replace(xray, carm=replace(xray.carm, principal_point=(20.0, 31.5)))
+    there = mirror_image(off)
+    assert there.carm.center[1] == xray.carm.shape[1] - 1 - 31.5
+    back = mirror_image(there)
+    assert torch.equal(back.image, xray.image)
+    assert back.carm == off.carm

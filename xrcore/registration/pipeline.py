@@ -13,6 +13,7 @@ from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
 from xrcore.geometry.pose import require_one_pose
 from xrcore.registration.events import Events, Step, WorkClock, finish, stage, working
+from xrcore.registration.mirrored import DOUBTFUL, mirrored_agreement
 from xrcore.registration.predictor import Predictor
 from xrcore.registration.presets import COARSE_SEARCH, Method, refinements
 from xrcore.registration.refinement import check_images, refinement
@@ -210,6 +211,13 @@ def _registration(
         if best.trusted:
             break
     assert best is not None
+    if best.trusted and best.evidence is not None and best.evidence.agreement < DOUBTFUL:
+        yield stage("comparing with the mirror image")
+        began = clock()
+        reason = yield from mirrored_agreement(best, volume, task.beam, report=False)
+        if reason is not None:
+            best = replace(best, trusted=False, confidence=0.0, reasons=(reason,))
+        stages["verify"] += clock() - began
     best = replace(
         best, initial=start, evaluations=evaluations, notes=best.xray.notes, stages=stages, attempts=attempt + 1, device=str(volume.device)
     )
