@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import signal
 import socket
@@ -48,6 +49,16 @@ def voila(notebook: Path, folder: Path) -> Iterator[str]:
     ]
     with _served(command, folder, f"http://127.0.0.1:{port}/voila/static/voila.js?token={token}"):
         yield f"http://127.0.0.1:{port}/?token={token}"
+
+
+@contextmanager
+def voila_as_started(notebook: Path, folder: Path, options: list[str]) -> Iterator[str]:
+    """Voila with the options of a command; yields the address that it prints."""
+    port = _free_port()
+    command = ["voila", str(notebook), *options, f"--port={port}"]
+    with _served(command, folder, f"http://127.0.0.1:{port}/voila/static/voila.js"):
+        (address,) = re.findall(rf"http://\S+:{port}/\S*", (folder / "log").read_text())
+        yield address
 
 
 @contextmanager

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import urllib.request
 from pathlib import Path
 
+import nbformat
 import pytest
 import servers
 
@@ -34,6 +36,17 @@ def test_voila_serves_living_instruments(browser, tmp_path, keep):
         page.close()
 
 
-def test_make_explore_keeps_others_out():
+@pytest.mark.slow
+def test_make_explore_keeps_others_out(tmp_path):
+    """Without the token of the address it prints anybody on the machine could drive the page."""
     recipe = (REPOSITORY / "Makefile").read_text(encoding="utf-8").split("\nexplore:")[1].splitlines()[1]
-    assert "--token" in recipe.split()  # without it anybody on the machine may drive the page
+    options = [word for word in recipe.split() if word.startswith("--")]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("print('made' + 'here')")])
+    nbformat.write(notebook, tmp_path / "explore.ipynb")
+    with servers.voila_as_started(tmp_path / "explore.ipynb", tmp_path / "voila", options) as address:
+        without = address.partition("?")[0]
+        for stranger in (without, f"{without}?token=1234", f"{without}api/kernels"):
+            page = urllib.request.urlopen(stranger, timeout=60)
+            assert "/login" in page.url
+            assert b"madehere" not in page.read()
+        assert b"madehere" in urllib.request.urlopen(address, timeout=120).read()
