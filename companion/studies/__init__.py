@@ -16,6 +16,7 @@ _HOME = {
     "cohort": ("table3_patients", "CohortStudy"),
     "cases": ("table4_xray_cases", "CasesStudy"),
     "wrist": ("real_xrays", "WristStudy"),
+    "head": ("megavolt_xrays", "HeadStudy"),
     "speed": ("speed", "SpeedStudy"),
 }
 STUDIES = tuple(_HOME)

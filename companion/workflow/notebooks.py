@@ -17,7 +17,7 @@ NOTEBOOKS: dict[str, tuple[str, ...]] = {
     "04_table3_ablation": ("ablation",),
     "05_table3_patients": ("cohort",),
     "06_table4_xray_cases": ("cases",),
-    "07_real_xrays": ("wrist",),
+    "07_real_xrays": ("wrist", "head"),
     "08_speed": ("speed",),
 }
 

@@ -180,6 +180,22 @@ class WristSize:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HeadSize:
+    """Sizes of the megavolt X-rays' study.
+
+    Parameters
+    ----------
+    simulated : bool
+        On the simulated head instead of the real one.
+    every : int
+        Views used: every one, every second, and so on.
+    """
+
+    simulated: bool = False
+    every: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
 class SpeedSize:
     """Sizes of the speed study.
 
@@ -202,7 +218,9 @@ class Plan:
         Of the profile.
     training : str
         The profile of TrainingSettings that each training begins with.
-    ablation, comparison, cohort, cases, wrist, speed : AblationSize, ComparisonSize, CohortSize, CasesSize, WristSize, SpeedSize
+    ablation, comparison, cohort, cases : AblationSize, ComparisonSize, CohortSize, CasesSize
+        Sizes of the studies.
+    wrist, head, speed : WristSize, HeadSize, SpeedSize
         Sizes of the studies.
     patients : tuple of str
         Numbers of `PATIENTS`.
@@ -225,6 +243,7 @@ class Plan:
     cohort: CohortSize
     cases: CasesSize
     wrist: WristSize
+    head: HeadSize
     speed: SpeedSize
     patients: tuple[str, ...] = ()
     phantoms: int = 0
@@ -263,6 +282,7 @@ class Plan:
             "cohort": CohortSize,
             "cases": CasesSize,
             "wrist": WristSize,
+            "head": HeadSize,
             "speed": SpeedSize,
         }
         given: dict[str, Any] = {name: _build(kind, values.get(name), f"{path}: {name}") for name, kind in kinds.items()}

@@ -49,7 +49,12 @@ def test_the_manifest_is_the_one_at_the_top():
 def test_the_manifest_is_complete():
     manifest = load_manifest()
     assert {p.number: (p.name, p.path) for p in PATIENTS} == {e.patient: (e.name, e.path) for e in manifest.patients}
-    assert [e.name for e in manifest.entries if e.verified] == [*(p.name for p in PATIENTS), "wrist-biplane"]
+    assert [e.name for e in manifest.entries if e.verified] == [
+        *(p.name for p in PATIENTS),
+        "wrist-biplane",
+        "rando-head-ct",
+        "rando-head-portal",
+    ]
     for entry in manifest.entries:
         assert all((entry.shows, entry.stands_for, entry.licence, entry.citation))
         assert entry.verified or not any(file.verified for file in entry.files)
