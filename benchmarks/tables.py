@@ -85,6 +85,15 @@ def ablation() -> str:
     return grid(("part added", "change of the mean mTRE (95 % interval)", "verdict"), rows, text=(0, 2))
 
 
+def real_head() -> str:
+    """The head phantom: each view alone against all, odd against even views."""
+    table = paper_table("07_real_xrays-head")
+    rows = [
+        (name, *("-" if v != v else f"{v:.2f}" for v in row[:-1]), row[-1]) for name, row in zip(table.index, table.to_numpy(), strict=True)
+    ]
+    return grid(("view", *table.columns), rows)
+
+
 def real_xrays() -> str:
     """The wrist: each camera alone against the other."""
     table = paper_table("07_real_xrays-between")
@@ -240,7 +249,8 @@ def resolution() -> str:
 
 MISTAKES = ("half_pixels", "flips", "wrong_carm", "known_object", "far_starts")
 TABLES: dict[str, Callable[[], str]] = {
-    "headline": headline, "paper": paper, "ablation": ablation, "real_xrays": real_xrays, "accuracy": accuracy, "network": network,
+    "headline": headline, "paper": paper, "ablation": ablation, "real_xrays": real_xrays, "real_head": real_head,
+    "accuracy": accuracy, "network": network,
     "wide_ranges": wide_ranges, "throughput": throughput, "truth": truth, "speed": speed, "gpu": gpu, "gpu_precision": gpu_precision,
     "gpu_kernels": gpu_kernels, "gpu_launches": gpu_launches, "robustness": robustness, "resolution": resolution,
 } | {name: partial(mistake, name) for name in MISTAKES}  # fmt: skip

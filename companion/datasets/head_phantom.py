@@ -119,7 +119,7 @@ def read_portal_image(path: str | os.PathLike[str]) -> Xray:
     """Read an image, 512 x 512 bytes without a header, dark where attenuated, as an attenuation image.
 
     Attenuation is -log(value / 255), up to the unknown gain and offset. The mask is the octagonal field less its penumbra and the upper
-    rows, where the couch ends; the couch's sides, seen from 12 degrees on, stay.
+    rows, where the couch ends; the couch's sides, which most views show, stay.
 
     Parameters
     ----------

@@ -76,11 +76,11 @@ def run(data: HeadPhantom, gantry: Sequence[int]) -> tuple[pd.DataFrame, dict[st
         images |= {f"{angle}_{what}": image for what, image in pictures(view, volume, found.pose).items()}
     odd, even = joint["odd"], joint["even"]
     split = [differences(view, odd.rig_from_ct, even.rig_from_ct, points) for view in views.values()]
-    deviations = [_depth_deviation(joint[name]) for name in ("odd", "even")]
+    one, other = _depth_deviation(odd), _depth_deviation(even)
     rows.append(
         {"kind": "joint"}
         | {"across_mm": float(np.mean([s["across_mm"] for s in split])), "angle_deg": split[0]["angle_deg"]}
-        | {"depth_mm": split[len(split) // 2]["depth_mm"], "depth_sd_mm": float(np.hypot(*deviations))}
+        | {"depth_mm": split[len(split) // 2]["depth_mm"], "depth_sd_mm": float(np.hypot(one, other))}
     )
     return pd.DataFrame(rows), images
 
