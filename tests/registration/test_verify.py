@@ -59,6 +59,8 @@ def test_what_is_masked_does_not_count():
     soiled = image.clone()
     soiled[:, 48:] = texture(4)[:, 48:]
     assert match_blocks(soiled, mask, image).agreement == 1
+    soiled[:, 48:] = torch.nan
+    assert match_blocks(soiled, mask, image).agreement == 1
     assert match_blocks(soiled, torch.zeros_like(mask), image).blocks == 0
 
 

@@ -63,7 +63,7 @@ def match_blocks(fixed: Float[Tensor, "H W"], mask: Bool[Tensor, "H W"], moving:
     side = min(_BLOCK, *(n // 2 * 2 for n in fixed.shape))
     stride, reach = max(side // 2, 1), _REACH
     inside = mask.to(fixed.dtype)
-    fixed = _without_slow_changes(fixed, inside)
+    fixed = _without_slow_changes(torch.where(mask, fixed, 0.0), inside)  # what is masked may be anything, NaN too
     moving = _without_slow_changes(moving, torch.ones_like(inside))
     patches, within = (F.unfold(image[None, None], side, stride=stride)[0].T for image in (fixed, inside))  # (N, side^2)
     count = within.sum(1)

@@ -71,9 +71,8 @@ class StandardisedFit(MovableFit):
     """A fixed image, standardised in groups.
 
     floor: contrast floor as a share of the whole image's standard deviation. tolerance: cost that a group may have before it loses
-    weight. Groups weigh n v_f / (v_f + e_f); those that are
-    flat, or lie mostly outside the mask (under a quarter of the largest group), weigh nothing.
-    Raises XrcoreError if that leaves none.
+    weight. Groups weigh n v_f / (v_f + e_f); those that are flat, or lie mostly outside the mask (under a quarter of the largest
+    group), weigh nothing. Raises XrcoreError if that leaves none.
 
     What the GPU's kernels read as well: fixed, inside (C, P), pixels in cells, centred and 0 outside the mask, and where they count (None:
     everywhere); weight, fixed_scale, fixed_extra (G,), float64, of the groups: w, 1 / sqrt(q_f), sqrt(e_f / q_f); variance_floor: floor^2;
