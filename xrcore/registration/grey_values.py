@@ -61,13 +61,14 @@ def grey_curve(xray: Xray, drr: Float[Tensor, "H W"]) -> GreyCurve:
 
 def with_attenuation(xray: Xray, curve: GreyCurve) -> Xray:
     """The X-ray with its grey values mapped, or only negated, or as it is."""
-    notes = xray.notes
+    if curve.curved:
+        dark = " (bone dark)" if curve.inverted else ""
+        note = f"the X-ray's grey values{dark} do not follow attenuation and were mapped to it by a fitted curve"
+        return replace(xray, image=curve(xray.image.cpu()).to(xray.image.device), notes=(*xray.notes, note))
     if curve.inverted:
-        notes += ("the X-ray was inverted (bone dark) and its grey values were negated",)
-    if not curve.curved:
-        return replace(xray.negative(), notes=notes) if curve.inverted else xray
-    notes += ("the X-ray's grey values do not follow attenuation and were mapped to it by a fitted curve",)
-    return replace(xray, image=curve(xray.image.cpu()).to(xray.image.device), notes=notes)
+        note = "the X-ray was inverted (bone dark) and its grey values were negated"
+        return replace(xray.negative(), notes=(*xray.notes, note))
+    return xray
 
 
 def _unexplained(a: ndarray, b: ndarray) -> float:

@@ -206,7 +206,7 @@ def _registration(
         result = replace(result, confidence=confidence(evidence), trusted=not reasons, reasons=reasons)
         result = replace(result, evidence=evidence, covariance=covariance, drr=drr)
         stages["verify"] += clock() - began
-        if best is None or result.confidence > best.confidence:
+        if best is None or best.evidence is None or (result.confidence, evidence.agreement) > (best.confidence, best.evidence.agreement):
             best = result
         if best.trusted:
             break

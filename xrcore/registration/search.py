@@ -146,7 +146,8 @@ def search_box(
         poses = descent.pose[descent.order()]
         places = apply(poses.camera_from_world(xray.carm, volume.isocenter), landmarks)
         distinct = index_of_duplicate(places, _SAME * levels[level].spacing).unique()
-        return poses[distinct[: _SURVIVORS[min(level + 1, len(_SURVIVORS) - 1)]]]
+        own_level = level if blind else level - 1
+        return poses[distinct[: _SURVIVORS[min(own_level + 1, len(_SURVIVORS) - 1)]]]
 
     pyramid = XrayPyramid(xray, volume, beam, ladder, report=report)
     course = yield from pyramid.descend(best_starts(pyramid, 0), range(first), survivors)

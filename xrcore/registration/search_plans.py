@@ -30,7 +30,8 @@ def within_ranges(pose: Pose, ranges: tuple[float, ...]) -> Pose:
 
 def plans_about_pose(start: Pose, box: SearchBox) -> list[tuple[Pose, SearchBox]]:
     """Search boxes about a pose, in order."""
-    return [(start, box), *((start, box.widened(factor, max(candidates, box.candidates))) for factor, candidates in _WIDER)]
+    wider = (box.widened(factor, max(candidates, box.candidates)) for factor, candidates in _WIDER)
+    return [(start, box), *((start, replace(other, seed=box.seed + 1 + i)) for i, other in enumerate(wider))]
 
 
 def plans_about_prediction(start: Pose, model: Predictor, search: SearchBox | None) -> list[tuple[Pose, SearchBox]]:

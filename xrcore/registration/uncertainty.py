@@ -27,7 +27,7 @@ def cluster_robust_covariance(
     Residuals of neighbouring pixels go together, so that the least-squares covariance is far too small. Here each cluster of patches
     counts as one observation, H^-1 (sum of g g^T) H^-1 with g the gradient of a cluster's cost. Added are the step that all of them
     together would still take, and a systematic error of where points are drawn, whose derivative by the numbers is `drawn`.
-    Directions without curvature are infinite; None where nothing is known of any number.
+    Directions without curvature are infinite; None where nothing is known of any number, or an image has too few patches to tell.
 
     References
     ----------
@@ -40,10 +40,13 @@ def cluster_robust_covariance(
     if not torch.isfinite(hessian).all() or not hessian.any():
         return None
     grid = by_patch[0].cpu().unflatten(0, fitted.layout.grid)
-    clusters = torch.stack([part.sum((0, 1)) for rows in grid.split(_CLUSTER, 0) for part in rows.split(_CLUSTER, 1)])
+    side = max(1, min(_CLUSTER, min(fitted.layout.grid) // 4))  # small images have few patches
+    clusters = torch.stack([part.sum((0, 1)) for rows in grid.split(side, 0) for part in rows.split(side, 1)])
     clusters = clusters[clusters.abs().sum(1) > 0]
+    if len(clusters) <= 6:
+        return None
     (inverse,), (unseen,) = inverse_hessian(hessian[None])
-    freedom = len(clusters) / max(len(clusters) - 6, 1)
+    freedom = len(clusters) / (len(clusters) - 6)
     spread = inverse @ (clusters.T @ clusters) @ inverse * freedom * _INFLATION**2
     step = inverse @ normal.gradient[0].cpu()
     systematic = torch.linalg.inv(torch.einsum("nai,naj->ij", drawn, drawn) / len(drawn)) * _SYSTEMATIC**2
