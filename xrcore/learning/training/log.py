@@ -11,8 +11,10 @@ from tqdm import tqdm
 
 from xrcore._util.atomic import atomic_file
 from xrcore._util.errors import XrcoreError
+from xrcore._util.text_files import read_bytes
 
 CSV = "log.csv"
+_LARGEST = 1 << 26  # bytes of it that are read
 _TRAINING = ("training_mtre_mm", "training_success")
 COLUMNS = (
     *("images", "seconds", "rendering_share", "learning_rate", "loss", "parts", "validation_mtre_mm", "validation_success"),
@@ -98,7 +100,7 @@ def read_log(folder: Path) -> list[dict[str, str]]:
     path = folder / CSV
     if not path.exists():
         return []
-    text = path.read_text(encoding="utf-8", errors="replace")
+    text = read_bytes(path, _LARGEST).decode(errors="replace")
     reader = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
     missing = set(COLUMNS) - set(reader.fieldnames or ())
     if not missing <= set(_TRAINING) or not set(reader.fieldnames or ()) <= set(COLUMNS):
