@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 import torch
 from torch.testing import assert_close
+from typer.main import get_command
 
 import xrcore as xr
+from xrcore.cli.app import app
 from xrcore.registration.block_matching import match_blocks
 from xrcore.registration.grey_values import grey_curve, with_attenuation
 from xrcore.registration.uncertainty import drawn_by_numbers
@@ -156,6 +159,12 @@ def test_a_few_blocks_are_not_enough_however_well_they_agree():
 def test_each_reason_says_what_to_do(change, words):
     (reason,) = failed_checks(Evidence(**(GOOD | change)))
     assert words in reason
+
+
+def test_options_that_reasons_name_are_those_of_the_command():
+    (reason,) = failed_checks(Evidence(**(GOOD | {"agreement": 0.1})))
+    known = {option for parameter in get_command(app).commands["register"].params for option in parameter.opts}
+    assert set(re.findall(r"--\w+", reason)) <= known
 
 
 def test_trusted_is_a_threshold_on_the_confidence():

@@ -127,6 +127,6 @@ def failed_checks(evidence: Evidence) -> tuple[str, ...]:
     elif not found or share < 0.6:
         found.append(
             f"only {100 * share:.0f} % of the X-ray's detail is where the CT would have it; "
-            "check the pixel spacing and the CT, or start nearer (--initial) or search wider (--search)"
+            "check the pixel spacing and the CT, or start nearer (--initial), or in Python search wider (SearchBox)"
         )
     return tuple(found)
