@@ -280,7 +280,7 @@ def numbers() -> dict[str, str]:
 def hard_images() -> dict[str, str]:
     """Registrations of images that xrcore did not make, in a sentence."""
     lines = {line["what was done to the image"]: line for line in kept("robustness")["table"]}
-    full, other = lines["all of the full-sized"], lines["X-ray of another patient"]
+    full, other = lines["of these, what the verdict was not set on"], lines["X-ray of another patient"]
     return {
         "robust_cases": str(full["cases"]),
         "robust_conditions": str(len(lines) - 3 - sum(name.endswith("pixels") for name in lines)),

@@ -26,7 +26,7 @@ from xrcore.xray.image import Xray
 _PIXELS, _SPACING = 128, 4.0
 _TOLERANCE = 2.0  # [mm] within which landmarks are to be drawn
 # The logistic model of the agreement, and what is added to it as if seen: blocks that agree as chance would have it. Fitted to
-# patients 1, 3 and 4 and ten of the conditions of benchmarks/robustness.py, which reports on the others.
+# patients 1, 3 and 4 and nine of the conditions of benchmarks/robustness.py, which reports on the others.
 _SLOPE, _INTERCEPT = 3.7, 3.3
 _CHANCE, _CHANCE_BLOCKS = 0.05, 8.0
 _PIXEL_SHARE = 0.3  # of a pixel: what its grid costs at the least
