@@ -454,7 +454,7 @@ def set_to(*path_and_value: Any):
         (set_to("settings", "architecture", "pixels", 100), "pixels"),
         (set_to("settings", "architecture", "pixels", 64.0), "pixels"),
         (set_to("settings", "architecture", "pixels", 96), "was changed after it was written"),
-        (set_to("settings", "architecture", "hidden", 10**12), "no network can be built"),
+        (set_to("settings", "architecture", "hidden", 10**12), "hidden must be a whole number"),
         (set_to("settings", "architecture", "attention", False), "was changed after it was written"),
         (set_to("settings", "architecture", [1]), "damaged"),
         (set_to("settings", []), "damaged"),
