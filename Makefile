@@ -2,6 +2,7 @@
 # make test        the tests and the notebooks, but for those marked slow
 # make test-slow   the tests marked slow: whole workflows, a batch system, the site
 # make test-bounds the tests of the CPU's kernels once more, every read of theirs checked
+# make coverage    the lines of the readers that their tests reach; fails below 95 %
 # make test-shapes the arrays of the core against the shapes in its annotations
 # make lint        style, types, which package imports which
 # make lab         the notebooks in JupyterLab
@@ -22,7 +23,7 @@ GPU ?=
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SETTINGS := pyproject.toml constraints.txt
 
-.PHONY: demo test test-slow test-bounds test-shapes lint lab explore reproduce site bench gpu clean
+.PHONY: demo test test-slow test-bounds coverage test-shapes lint lab explore reproduce site bench gpu clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.core
@@ -41,6 +42,14 @@ test-slow: $(VENV)/.dev
 test-bounds: $(VENV)/.dev
 	@NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=build/numba-checked $(PYTEST) -m 'not slow' \
 		$(addprefix tests/,robustness/test_extreme_geometry.py renderer/test_renderer.py simulation/test_acquisition.py registration/test_refinement.py)
+
+# of what reads files; in one process, as the tests of two would have to be added up
+READERS := xrcore/ct/*,xrcore/xray/*,xrcore/learning/models/*,xrcore/registration/registration_files.py,xrcore/_util/*_files.py,xrcore/_util/pose_text.py
+READ_BY := ct xray test_parameter_checks.py util/test_text_files.py registration/test_registration_files.py registration/test_pose_files.py learning/test_models.py
+coverage: $(VENV)/.dev
+	@mkdir -p build
+	@OMP_NUM_THREADS=1 $(BIN)/python -m coverage run --data-file=build/coverage --include='$(READERS)' -m pytest -m 'not slow' $(addprefix tests/,$(READ_BY))
+	@$(BIN)/python -m coverage report --data-file=build/coverage --show-missing --fail-under=95
 
 # arrays against their annotations; the packages below registration and learning, as checking doubles the time of small calls
 test-shapes: $(VENV)/.dev
