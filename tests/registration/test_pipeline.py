@@ -89,6 +89,14 @@ def test_inverted_xray_is_turned_over_and_noted(result, xray, volume):
     assert not result.inverted
 
 
+def test_xray_said_to_have_bright_bone_is_not_negated(xray, volume):
+    dark = replace(xray, image=10 - xray.image, bone_bright=True)
+    found = xr.register(dark, volume, retries=0)
+    assert not found.inverted
+    assert found.xray.image.sub(dark.image).abs().max() == 0 or any("curve" in note for note in found.notes)
+    assert not found.trusted
+
+
 def test_gain_and_offset_do_not_matter(result, xray, volume):
     found = xr.register(replace(xray, image=300 + 41 * xray.image), volume)
     assert error(found.pose, volume, result.pose) < 0.2

@@ -510,6 +510,12 @@ def test_invert(tmp_path):
     assert torch.equal(read_xray(tmp_path / "x.tif", carm_yaml(tmp_path / "c.yaml", "invert: true")).image, -picture())
 
 
+@pytest.mark.parametrize(("line", "certain"), [("invert: true", True), ("invert: false", True), ("mask: none", False)])
+def test_what_is_said_of_invert_is_certain(tmp_path, line, certain):
+    write_xray(tmp_path / "x.tif", picture())
+    assert read_xray(tmp_path / "x.tif", carm_yaml(tmp_path / "c.yaml", line)).bone_bright is certain
+
+
 @pytest.mark.parametrize(
     ("tags", "intensity"),
     [

@@ -50,7 +50,7 @@ def grey_curve(xray: Xray, drr: Float[Tensor, "H W"]) -> GreyCurve:
     parts = np.array_split(order, min(_BINS, len(order)))
     x, y = (np.array([np.median(values[part]) for part in parts]) for values in (grey, wanted))
     ranks = np.argsort(np.argsort(y))
-    inverted = bool(np.corrcoef(np.arange(len(y)), ranks)[0, 1] < 0)
+    inverted = not xray.bone_bright and bool(np.corrcoef(np.arange(len(y)), ranks)[0, 1] < 0)
     monotone = isotonic_regression(y, weights=[len(part) for part in parts], increasing=not inverted).x
     places, which = np.unique(x, return_inverse=True)
     heights = np.bincount(which, monotone) / np.bincount(which)

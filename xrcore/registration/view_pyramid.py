@@ -233,4 +233,4 @@ def cropped(view: View, volume: Volume, pose: Pose, margin: float) -> View:
     window = (slice(top, bottom), slice(left, right))
     xray = view.xray
     carm = xray.carm.cropped(top, left, (bottom - top, right - left))
-    return replace(view, xray=Xray(image=xray.image[window], mask=xray.mask[window], carm=carm))
+    return replace(view, xray=Xray(image=xray.image[window], mask=xray.mask[window], carm=carm, bone_bright=xray.bone_bright))

@@ -29,7 +29,7 @@ class CarmFile:
     path: Path
     geometry: dict[str, Any] = field(default_factory=dict)
     pixel_values: str | None = None
-    invert: bool = False
+    invert: bool | None = None
     mask: str = "auto"
 
 
@@ -46,7 +46,8 @@ def read_carm(path: str | os.PathLike[str], shape: tuple[int, int] | None = None
 
     or, for a calibrated system, `K: [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]` in pixels with `source_to_isocenter`
     and one of `source_to_detector` and `pixel_spacing`. Beside an image also `pixel_values: attenuation` (bone bright,
-    the default of PNG and TIFF) or `intensity` (detector counts, bone dark), `invert: true`, and
+    the default of PNG and TIFF) or `intensity` (detector counts, bone dark), `invert: true` or `false`
+    (the registration then does not ask whether bone is dark), and
     `mask: auto | circle | none | FILE` (an image, zero where nothing can be trusted).
 
     Parameters
@@ -121,10 +122,10 @@ def load_carm_file(path: str | os.PathLike[str]) -> CarmFile:
             hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
             raise XrcoreError(f"{path}: unknown key {str(key)[:60]!r}; {hint}")
     geometry = {key: read(content[key], key, path) for key, read in _GEOMETRY.items() if key in content}
-    pixel_values, invert, mask = content.get("pixel_values"), content.get("invert", False), content.get("mask", "auto")
+    pixel_values, invert, mask = content.get("pixel_values"), content.get("invert"), content.get("mask", "auto")
     if pixel_values is not None and pixel_values not in PIXEL_VALUES:
         raise XrcoreError(f"{path}: pixel_values must be {' or '.join(PIXEL_VALUES)}, got {_short(pixel_values)}")
-    if not isinstance(invert, bool):
+    if "invert" in content and not isinstance(invert, bool):
         raise XrcoreError(f"{path}: invert must be true or false, got {_short(invert)}")
     mask = "none" if mask is None or mask is False else mask  # YAML reads "mask: no" as false
     if not isinstance(mask, str) or not mask or "\0" in mask:

@@ -30,6 +30,8 @@ class Xray:
         Where the file says it was taken from (DICOM positioner angles).
     notes : tuple of str
         One-line remarks for the user, such as "inverted: ...".
+    bone_bright : bool
+        Whether it is certain that bone is bright; otherwise `register` finds out, and negates grey values where it is dark.
 
     Raises
     ------
@@ -51,10 +53,12 @@ class Xray:
     mask: Bool[Tensor, "H W"] = field(default=None)  # type: ignore[assignment]
     pose: Pose | None = None
     notes: tuple[str, ...] = ()
+    bone_bright: bool = False
 
     def __post_init__(self) -> None:
         put = object.__setattr__
         require("Xray", "carm", self.carm, isinstance(self.carm, CArm), "a CArm")
+        require("Xray", "bone_bright", self.bone_bright, isinstance(self.bone_bright, bool), "True or False")
         require("Xray", "pose", self.pose, self.pose is None or isinstance(self.pose, Pose), "a Pose or None")
         put(self, "image", as_tensor("Xray", "image", self.image, "an image (H, W)", dtype=torch.float32))
         if self.image.ndim != 2:
@@ -98,9 +102,9 @@ class Xray:
         Returns
         -------
         Xray
-            The same with the image's sign changed.
+            The same with the image's sign changed; whether bone is bright is then to be found out.
         """
-        return replace(self, image=-self.image)
+        return replace(self, image=-self.image, bone_bright=False)
 
     def __repr__(self) -> str:
         (rows, cols), (row, col) = self.carm.shape, self.carm.spacing

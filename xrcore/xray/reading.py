@@ -138,7 +138,7 @@ def _assemble(path: Path, source: DicomXray, file: CarmFile, carm: CArm, detecto
     if source.values.min() == source.values.max():
         raise XrcoreError(f"{path}: the image is constant, so there is nothing to register")
     pixel_values = file.pixel_values or source.pixel_values
-    up = -1.0 if (pixel_values != "attenuation") != file.invert else 1.0
+    up = -1.0 if (pixel_values != "attenuation") != bool(file.invert) else 1.0
     mask = _mask(source, file, up * values)
     attenuation = (
         _from_intensity(source.values, mask) if pixel_values == "intensity" else (values if pixel_values == "attenuation" else -values)
@@ -156,6 +156,7 @@ def _assemble(path: Path, source: DicomXray, file: CarmFile, carm: CArm, detecto
             mask=torch.from_numpy(np.ascontiguousarray(mask)),
             pose=pose,
             notes=tuple(notes),
+            bone_bright=file.invert is not None,
         )
     except XrcoreError as error:
         raise XrcoreError(f"{path}: {error}") from None
