@@ -760,3 +760,12 @@ def test_what_is_assumed_of_an_incomplete_file_is_noted(tmp_path):
         lacking = read_xray(dicom(tmp_path / f"{keyword}.dcm", pose=pose, without=[keyword]))
         assert not any(keyword in note for note in whole.notes)
         assert any(keyword in note for note in lacking.notes)
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_an_image_that_lies_on_its_side_is_refused(tmp_path, orientation, dtype):
+    Image.fromarray(np.arange(32 * 48).reshape(32, 48).astype(dtype)).save(tmp_path / "x.tif", tiffinfo={274: orientation})
+    carm = CArm(source_to_detector=1200, source_to_isocenter=800, shape=(32, 48), pixel_spacing=6)
+    with pytest.raises(XrcoreError, match="orientation tag"):
+        read_xray(tmp_path / "x.tif", carm)

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 from numpy import ndarray
-from PIL import Image, TiffImagePlugin
+from PIL import ExifTags, Image, TiffImagePlugin
 
 from xrcore._util.errors import XrcoreError
 from xrcore._util.suppress_stderr import suppress_library_output
 from xrcore.ct.dicom_compression import COMPRESSED_AT_MOST
 
 MOST_PIXELS = 2**27
+_SIDEWAYS = (5, 6, 7, 8)  # orientations that exchange rows and columns
 _GREY = ("L", "1", "I", "F")
 _COLOUR = ("P", "PA", "LA", "RGB", "RGBA", "RGBX")
 
@@ -56,6 +57,9 @@ def _decode(path: Path, frame: int) -> tuple[Shaped[ndarray, "H W"], int]:
         count = image.width * image.height
         if count > MOST_PIXELS or count > COMPRESSED_AT_MOST * path.stat().st_size:
             raise XrcoreError(f"{path}: the header claims {image.height} x {image.width} pixels; damaged, or too large")
+        if (turned := image.getexif().get(ExifTags.Base.Orientation, 1)) in _SIDEWAYS:
+            # Pillow cuts the rows of uncompressed ones at the wrong length
+            raise XrcoreError(f"{path}: its orientation tag ({turned}) says that rows are columns; save the image upright")
         tags = getattr(image, "tag_v2", None)
         if tags is not None:
             _check_strips(path, image.size, tags)
