@@ -73,8 +73,13 @@ def refinement_sums(architecture: int, masked: bool) -> bytes:
 
 def refinement_groups(architecture: int, floored: bool) -> bytes:
     """Machine code of `xrcore.registration.solvers.cuda.normal_kernel.standardised`."""
-    types = dict.fromkeys(normal_kernel.standardised.arg_names, "*fp64") | {"groups": "i32", "variance_floor": "fp32", "tolerance": "fp32"}
-    constants = {"FLOORED": floored, "GROUPS": normal.GROUPS}
+    types = dict.fromkeys(normal_kernel.standardised.arg_names, "*fp64") | {
+        "groups": "i32",
+        "variance_floor": "fp32",
+        "tolerance": "fp32",
+        "robustness": "fp32",
+    }
+    constants = {"FLOORED": floored, "ROBUST": floored, "GROUPS": normal.GROUPS}
     return compile_kernel(normal_kernel.standardised, types, constants, 1, architecture)
 
 

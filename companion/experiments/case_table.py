@@ -209,7 +209,7 @@ def _read(path: Path, *, other_versions: bool = False) -> tuple[pd.DataFrame, in
         if len(cells) != len(header):
             raise XrcoreError(f"{path}: line {number} {broken}")
     kinds = {name: COLUMNS.get(name, "float64") for name in header}
-    empty = {name: [""] for name, kind in kinds.items() if kind != "str"}
+    empty = {name: ["", "nan"] if kind == "float64" else [""] for name, kind in kinds.items() if kind != "str"}
     try:
         table = pd.read_csv(io.BytesIO(whole), dtype=kinds, keep_default_na=False, na_values=empty)
     except ValueError as error:

@@ -105,7 +105,7 @@ def test_what_the_user_sets_wins_over_the_method(run, case: Path, tmp_path: Path
         (("--scheme", "shrinking"), "growing"),
         (("--protocol", "exact"), "acquired or paper"),
         (("--device", "cuda:9"), "not available"),
-        (("--start", "nowhere"), "not found"),
+        (("--start", "nowhere"), "no such file or folder"),
     ],
 )
 def test_bad_input_ends_in_one_line(run, case: Path, tmp_path: Path, more, message: str):

@@ -30,7 +30,11 @@ def refusal(run, *arguments: object) -> str:
 @pytest.mark.parametrize(("command", "name"), IN_FOLDERS)
 def test_a_folder_in_the_place_of_a_file(run, tmp_path, command, name):
     (tmp_path / "out" / name).mkdir(parents=True)
-    assert f"{name}: a folder of this name is in the way" in refusal(run, *COMMANDS[command][0], tmp_path / "out")
+    arguments = [tmp_path / word if word.startswith("absent") else word for word in COMMANDS[command][0]]
+    for path in arguments:
+        if isinstance(path, Path):
+            path.write_bytes(b"not looked into")
+    assert f"{name}: a folder of this name is in the way" in refusal(run, *arguments, tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
 
 

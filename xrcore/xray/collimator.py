@@ -11,7 +11,7 @@ from numpy import ndarray
 from scipy import ndimage
 
 _REACH = 3  # [pixels] averaged on either side of an edge
-_LEAST_STEP = 0.08  # of the range of grey values
+_LEAST_STEP, _LEAST_RATIO = 0.08, 2.5  # of the range of grey values, and of the median step
 _CANDIDATE_SHARE, _LEAST_SHARE = 0.3, 0.85  # of an edge's length along which the step is seen: to be tried, to be taken
 _SMALLEST_SIDE = 0.35  # of the image's
 _PIXELS = 256
@@ -52,8 +52,9 @@ def _rectangle(image: Float[ndarray, "H W"]) -> Rectangle | None:
     if min(rows, cols) < 8 * _REACH:
         return None
     low, high = np.percentile(image, (2, 98))
-    least = _LEAST_STEP * float(high - low)
     down, right = _step(image), _step(image.T)  # attenuation before minus after each line
+    # a step stands out from the slopes of the image
+    least = max(_LEAST_STEP * float(high - low), *(_LEAST_RATIO * float(np.median(np.abs(steps))) for steps in (down, right)))
     sides = (
         (0, *_candidates(down > least)),
         (rows, *_candidates(-down > least)),
