@@ -31,7 +31,7 @@ _SLOPE, _INTERCEPT = 3.7, 3.3
 _CHANCE, _CHANCE_BLOCKS = 0.05, 8.0
 _PIXEL_SHARE = 0.3  # of a pixel: what its grid costs at the least
 _DRAWN = 0.5  # errors of where points are drawn are smaller than the cautious covariance says, by this factor on the same images
-LEAST_CONFIDENCE = 0.8
+LEAST_CONFIDENCE = 0.98  # well above a probability that would do: bodies may be more alike than those the model was fitted to
 
 
 def gather_evidence(
