@@ -223,28 +223,30 @@ def gpu_launches() -> str:
 
 def robustness() -> str:
     """Registrations of images that xrcore did not make."""
-    head = ("", "success", "mTRE median", "drawn median", "trusted, of the right", "trusted and wrong", "truth within the 95 % ellipsoid")
-    rows = []
-    for line in kept("robustness")["table"]:
-        if not line["what was done to the image"].endswith("pixels"):
-            right, within = line["trusted, of the right %"], line["truth within 95 % ellipsoid, %"]
-            medians = ("" if line[name] is None else mm(line[name]) for name in ("median mTRE mm", "median drawn mm"))
-            shares = ("" if right is None else percent(right), line["trusted and wrong"], "" if within is None else percent(within))
-            rows.append((line["what was done to the image"], percent(line["SR %"]), *medians, *shares))
-    return grid(head, rows)
+    return _robustness(small=False, more={"truth within the 95 % ellipsoid": "truth within 95 % ellipsoid, %"})
 
 
 def resolution() -> str:
     """Registrations of images of few pixels."""
-    head = ("", "success", "mTRE median", "drawn median", "trusted", "trusted and wrong")
-    rows = []
-    for line in kept("robustness")["table"]:
-        if line["what was done to the image"].endswith("pixels"):
-            medians = ("" if line[name] is None else mm(line[name]) for name in ("median mTRE mm", "median drawn mm"))
-            right = line["trusted, of the right %"]
-            trusted = "" if right is None else percent(right)
-            rows.append((line["what was done to the image"], percent(line["SR %"]), *medians, trusted, line["trusted and wrong"]))
-    return grid(head, rows)
+    return _robustness(small=True, more={})
+
+
+def _robustness(*, small: bool, more: dict[str, str]) -> str:
+    shown: dict[str, tuple[str, Callable[[float], str]]] = {
+        "success": ("SR %", percent),
+        "mTRE median": ("median mTRE mm", mm),
+        "drawn median": ("median drawn mm", mm),
+        "trusted, of the right": ("trusted, of the right %", percent),
+        "trusted and wrong": ("trusted and wrong", str),
+        **{head: (name, percent) for head, name in more.items()},
+    }
+    lines = {line["what was done to the image"]: line for line in kept("robustness")["table"]}
+    rows = [
+        (name, *("" if line[of] is None else written(line[of]) for of, written in shown.values()))
+        for name, line in lines.items()
+        if name.endswith("pixels") == small
+    ]
+    return grid(("", *shown), rows)
 
 
 MISTAKES = ("half_pixels", "flips", "wrong_carm", "known_object", "far_starts")

@@ -225,6 +225,8 @@ def test_a_mirrored_xray_of_a_nearly_symmetric_body_is_not_trusted():
     assert xr.register(shot, volume).trusted
     found = xr.register(mirror_image(shot), volume)
     assert not found.trusted
+    assert found.confidence == 0
+    assert "exchanged" in found.reasons[0]
 
 
 def test_the_mirror_image_of_a_mirror_image_is_the_image(xray):

@@ -17,7 +17,7 @@ from xrcore.registration.solvers.gauss_newton import GaussNewton
 from xrcore.registration.verify import gather_evidence
 from xrcore.xray.image import Xray
 
-DOUBTFUL = 0.8  # agreement below which an answer is challenged
+_LIKELY, _DOUBTFUL = 0.5, 0.8  # confidence from which, and agreement below which, an answer is challenged
 _BETTER = 0.1  # by how much more of the detail the mirror image must agree
 
 
@@ -33,12 +33,17 @@ def mirror_pose(pose: Pose) -> Pose:
     return Pose(pose.numbers * torch.tensor([1, -1, -1, -1, 1, 1], dtype=pose.numbers.dtype))
 
 
-def mirrored_agreement(result: Registration, volume: Volume, beam: Beam, *, report: bool) -> Events[str | None]:
-    """Say that the mirror image fits much better than the X-ray as it is, if so; a generator of steps."""
+def is_challenged(result: Registration) -> bool:
+    """Whether an answer is likely enough to be believed, and yet much of the X-ray's detail does not agree."""
+    return result.evidence is not None and result.confidence >= _LIKELY and result.evidence.agreement < _DOUBTFUL
+
+
+def mirrored_agreement(result: Registration, volume: Volume, beam: Beam) -> Events[str | None]:
+    """Say that the mirror image fits much better than the X-ray as it is, if so; a generator without steps to show."""
     assert result.evidence is not None
     other = mirror_image(result.xray)
     try:
-        found = yield from search_box(other, volume, mirror_pose(result.pose), SearchBox(), GaussNewton(), beam, report=report)
+        found = yield from search_box(other, volume, mirror_pose(result.pose), SearchBox(), GaussNewton(), beam, report=False)
     except XrcoreError:  # nothing of the CT is in its view
         return None
     evidence, _, _ = gather_evidence(found.xray, volume, found.pose, beam)

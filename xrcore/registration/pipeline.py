@@ -13,7 +13,7 @@ from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
 from xrcore.geometry.pose import require_one_pose
 from xrcore.registration.events import Events, Step, WorkClock, finish, stage, working
-from xrcore.registration.mirrored import DOUBTFUL, mirrored_agreement
+from xrcore.registration.mirrored import is_challenged, mirrored_agreement
 from xrcore.registration.predictor import Predictor
 from xrcore.registration.presets import COARSE_SEARCH, Method, refinements
 from xrcore.registration.refinement import check_images, refinement
@@ -203,18 +203,19 @@ def _registration(
         began = clock()
         evidence, covariance, drr = gather_evidence(result.xray, volume, result.pose, task.beam)
         reasons = failed_checks(evidence)
-        result = replace(result, confidence=confidence(evidence), trusted=not reasons, reasons=reasons)
-        result = replace(result, evidence=evidence, covariance=covariance, drr=drr)
+        result = replace(
+            result, evidence=evidence, confidence=confidence(evidence), trusted=not reasons, reasons=reasons, covariance=covariance, drr=drr
+        )
         stages["verify"] += clock() - began
         if best is None or best.evidence is None or (result.confidence, evidence.agreement) > (best.confidence, best.evidence.agreement):
             best = result
         if best.trusted:
             break
     assert best is not None
-    if best.trusted and best.evidence is not None and best.evidence.agreement < DOUBTFUL:
+    if is_challenged(best):
         yield stage("comparing with the mirror image")
         began = clock()
-        reason = yield from mirrored_agreement(best, volume, task.beam, report=False)
+        reason = yield from mirrored_agreement(best, volume, task.beam)
         if reason is not None:
             best = replace(best, trusted=False, confidence=0.0, reasons=(reason,))
         stages["verify"] += clock() - began

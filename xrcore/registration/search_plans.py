@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import accumulate
 
 import torch
 
@@ -13,8 +14,8 @@ from xrcore.registration.search import SearchBox
 from xrcore.registration.settings import GRADIENT_PYRAMID, PYRAMID
 from xrcore.registration.solvers.gauss_newton import GaussNewton
 
-# How much wider, and with how many candidates, to search again while the answer is not trusted; every other time by gradients.
-_WIDER = ((1.0, 384), (1.6, 1024), (1.6, 1024))
+# How much wider than before, and with how many candidates, to search again while the answer is not trusted; every other time by gradients.
+_WIDER = ((1.0, 384), (1.6, 1024), (1.0, 1024))
 RETRIES = len(_WIDER)
 # The first box about a prediction: this many times its 95th percentiles, at least these half-widths [deg, mm]; fewest and most candidates.
 _DOUBT, _LEAST, _NEAR = 1.5, (1.0, 1.0, 1.0, 2.0, 2.0, 4.0), (32, 384)
@@ -30,8 +31,8 @@ def within_ranges(pose: Pose, ranges: tuple[float, ...]) -> Pose:
 
 def plans_about_pose(start: Pose, box: SearchBox) -> list[tuple[Pose, SearchBox]]:
     """Search boxes about a pose, in order."""
-    wider = (box.widened(factor, max(candidates, box.candidates)) for factor, candidates in _WIDER)
-    return [(start, box), *((start, replace(other, seed=box.seed + 1 + i)) for i, other in enumerate(wider))]
+    boxes = accumulate(_WIDER, lambda before, wider: before.widened(wider[0], max(wider[1], box.candidates)), initial=box)
+    return [(start, each) for each in boxes]
 
 
 def plans_about_prediction(start: Pose, model: Predictor, search: SearchBox | None) -> list[tuple[Pose, SearchBox]]:

@@ -9,8 +9,9 @@ from torch import Tensor
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
 from xrcore.geometry.rigid import apply, skew
-from xrcore.registration.similarities.base import inverse_hessian
+from xrcore.registration.similarities.base import fit_for, inverse_hessian
 from xrcore.registration.similarities.local_zncc import RobustLocalZNCC
+from xrcore.registration.similarities.standardised import StandardisedFit
 from xrcore.xray.image import Xray
 
 _CLUSTER = 3  # patches along a side whose errors count as one: neighbours share edges, shading and half of their pixels
@@ -33,8 +34,8 @@ def cluster_robust_covariance(
     ----------
     Liang and Zeger, "Longitudinal data analysis using generalized linear models", Biometrika 73(1), 1986.
     """
-    device = drr.device
-    fitted = RobustLocalZNCC().fit(xray.image.to(device), xray.mask.to(device))
+    fitted = fit_for(drr.device, RobustLocalZNCC(), xray.image, xray.mask)
+    assert isinstance(fitted, StandardisedFit)
     normal, by_patch = fitted.equations_by_group(drr, jacobian)
     hessian = normal.hessian[0].cpu()
     if not torch.isfinite(hessian).all() or not hessian.any():
