@@ -17,7 +17,7 @@ from xrcore._util.suppress_stderr import suppress_library_output
 from xrcore.ct.dicom_compression import COMPRESSED_AT_MOST
 
 MOST_PIXELS = 2**27
-_SIDEWAYS = (5, 6, 7, 8)  # orientations that exchange rows and columns
+_TURNED = range(2, 9)  # orientations other than upright
 _GREY = ("L", "1", "I", "F")
 _COLOUR = ("P", "PA", "LA", "RGB", "RGBA", "RGBX")
 
@@ -57,9 +57,9 @@ def _decode(path: Path, frame: int) -> tuple[Shaped[ndarray, "H W"], int]:
         count = image.width * image.height
         if count > MOST_PIXELS or count > COMPRESSED_AT_MOST * path.stat().st_size:
             raise XrcoreError(f"{path}: the header claims {image.height} x {image.width} pixels; damaged, or too large")
-        if (turned := image.getexif().get(ExifTags.Base.Orientation, 1)) in _SIDEWAYS:
-            # Pillow cuts the rows of uncompressed ones at the wrong length
-            raise XrcoreError(f"{path}: its orientation tag ({turned}) says that rows are columns; save the image upright")
+        if (turned := image.getexif().get(ExifTags.Base.Orientation, 1)) in _TURNED:
+            # stored as it is, it would be mirrored or turned; of those on their side Pillow cuts the rows at the wrong length
+            raise XrcoreError(f"{path}: its orientation tag ({turned}) says that it is stored mirrored or turned; save the image upright")
         tags = getattr(image, "tag_v2", None)
         if tags is not None:
             _check_strips(path, image.size, tags)
