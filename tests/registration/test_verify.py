@@ -19,7 +19,7 @@ from xrcore.registration.verify import LEAST_CONFIDENCE, Evidence, confidence, f
 
 CARM = xr.CArm(source_to_detector=1259.65, source_to_isocenter=742.5, shape=(128, 128), pixel_spacing=3.375)
 TRUTH = xr.Pose(rx=6.0, ry=-9.0, rz=4.0, tx=12.0, ty=-15.0, tz=20.0)
-GOOD = {"agreement": 0.9, "likeness": 0.97, "blocks": 200.0, "deviation": 0.3}
+GOOD = {"agreement": 0.9, "displacement": 0.15, "likeness": 0.97, "blocks": 200.0, "deviation": 0.3}
 
 
 @pytest.fixture(scope="module")
@@ -45,15 +45,36 @@ def test_blocks_are_found_where_they_were_moved_to(shift):
     image = texture(0)
     found = match_blocks(torch.roll(image, shift, (0, 1)), torch.ones(96, 96, dtype=torch.bool), 0.3 * image + 7)
     middle = found.distance.reshape(11, 11)[1:-1, 1:-1]  # a rolled image is another at its border
-    assert (middle == math.hypot(*shift)).all()
-    assert found.agreement == pytest.approx(float(math.hypot(*shift) <= 1.5), abs=0.25)
+    assert_close(middle, torch.full_like(middle, math.hypot(*shift)), rtol=0, atol=0.25)
+    assert found.agreement(1.5) == pytest.approx(float(math.hypot(*shift) <= 1.5), abs=0.25)
+    assert found.displacement(7) == pytest.approx(math.hypot(*shift), abs=0.15)
     assert found.blocks == pytest.approx(121, rel=0.05)
 
 
 def test_unrelated_images_agree_by_chance_only():
     found = match_blocks(texture(1), torch.ones(96, 96, dtype=torch.bool), texture(2))
-    assert found.agreement < 0.15
+    assert found.agreement(1.5) < 0.15
+    assert found.displacement(3) > 1.5
     assert found.likeness < 0.6
+
+
+def test_blocks_are_found_to_a_fraction_of_a_pixel():
+    rows, cols = torch.meshgrid(torch.arange(96.0), torch.arange(96.0), indexing="ij")
+
+    def waves(right: float) -> torch.Tensor:
+        return torch.sin(rows / 3.1) + torch.sin((cols - right) / 2.7) + torch.sin((rows + cols - right) / 4.3)
+
+    found = match_blocks(waves(0.4), torch.ones(96, 96, dtype=torch.bool), waves(0.0))
+    assert found.displacement(2) == pytest.approx(0.4, abs=0.05)
+
+
+def test_what_either_image_does_not_show_does_not_count():
+    image = texture(5)
+    half = torch.where(torch.arange(96) < 48, image, 0.0)
+    for fixed, moving in ((image, half), (half, image)):
+        found = match_blocks(fixed, torch.ones(96, 96, dtype=torch.bool), moving)
+        assert found.blocks == pytest.approx(66, abs=8)  # of 121, and what overlaps the edge
+        assert found.agreement(1.5) > 0.9
 
 
 def test_what_is_masked_does_not_count():
@@ -61,9 +82,9 @@ def test_what_is_masked_does_not_count():
     mask[:, 48:] = False
     soiled = image.clone()
     soiled[:, 48:] = texture(4)[:, 48:]
-    assert match_blocks(soiled, mask, image).agreement == 1
+    assert match_blocks(soiled, mask, image).agreement(1.5) == 1
     soiled[:, 48:] = torch.nan
-    assert match_blocks(soiled, mask, image).agreement == 1
+    assert match_blocks(soiled, mask, image).agreement(1.5) == 1
     assert match_blocks(soiled, torch.zeros_like(mask), image).blocks == 0
 
 
@@ -130,11 +151,14 @@ def test_derivative_of_where_points_are_drawn(volume):
         assert_close(derivative[:, :, i], numeric, rtol=1e-4, atol=1e-4)
 
 
-def test_confidence_grows_with_agreement_and_falls_with_deviation():
+def test_confidence_grows_with_likeness_and_falls_with_displacement_and_deviation():
     assert confidence(Evidence(**GOOD)) > 0.98
-    shares = [confidence(Evidence(**(GOOD | {"agreement": a}))) for a in (0.0, 0.1, 0.3, 0.5, 0.8, 1.0)]
-    assert shares == sorted(shares)
-    assert shares[1] < 0.02
+    alike = [confidence(Evidence(**(GOOD | {"likeness": a}))) for a in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)]
+    assert alike == sorted(alike)
+    assert alike[0] < 0.2
+    places = [confidence(Evidence(**(GOOD | {"displacement": d}))) for d in (0.0, 0.1, 0.3, 0.5, 0.7, 1.0)]
+    assert places == sorted(places, reverse=True)
+    assert confidence(Evidence(**(GOOD | {"displacement": 0.6, "likeness": 0.45}))) < 0.02
     spreads = [confidence(Evidence(**(GOOD | {"deviation": d}))) for d in (0.1, 0.5, 1.0, 3.0, math.inf)]
     assert spreads == sorted(spreads, reverse=True)
     assert spreads[-1] == 0
@@ -144,13 +168,13 @@ def test_confidence_grows_with_agreement_and_falls_with_deviation():
 
 
 def test_a_few_blocks_are_not_enough_however_well_they_agree():
-    assert confidence(Evidence(agreement=1.0, likeness=1.0, blocks=1.0, deviation=0.1)) < 0.2
+    assert confidence(Evidence(agreement=1.0, displacement=0.0, likeness=1.0, blocks=1.0, deviation=0.1)) < 0.2
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"agreement": 0.1}, "--initial"),
+        ({"displacement": 0.6, "likeness": 0.5}, "--initial"),
         ({"deviation": 3.0}, "3.0 mm"),
         ({"deviation": math.inf}, "leaves open"),
         ({"blocks": 1.0, "agreement": 1.0}, "too little detail"),
@@ -162,13 +186,13 @@ def test_each_reason_says_what_to_do(change, words):
 
 
 def test_options_that_reasons_name_are_those_of_the_command():
-    (reason,) = failed_checks(Evidence(**(GOOD | {"agreement": 0.1})))
+    (reason,) = failed_checks(Evidence(**(GOOD | {"displacement": 0.6, "likeness": 0.4})))
     known = {option for parameter in get_command(app).commands["register"].params for option in parameter.opts}
     assert set(re.findall(r"--\w+", reason)) <= known
 
 
 def test_trusted_is_a_threshold_on_the_confidence():
-    for agreement in torch.linspace(0, 1, 41).tolist():
+    for displacement in torch.linspace(0, 1, 41).tolist():
         for deviation in (0.2, 0.8, 1.2, 2.0):
-            evidence = Evidence(**(GOOD | {"agreement": agreement, "deviation": deviation}))
+            evidence = Evidence(**(GOOD | {"displacement": displacement, "deviation": deviation}))
             assert (confidence(evidence) >= LEAST_CONFIDENCE) == (not failed_checks(evidence))

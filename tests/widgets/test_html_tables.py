@@ -48,7 +48,7 @@ def test_a_verdict_says_what_it_is():
 
 def test_a_verdict_gives_its_confidence_and_the_evidence():
     assert "confidence" not in verdict_html(outcome())
-    judged = Evidence(agreement=0.934, likeness=0.9, blocks=60.0, deviation=0.26)
+    judged = Evidence(agreement=0.934, displacement=0.1, likeness=0.9, blocks=60.0, deviation=0.26)
     text = verdict_html(outcome(evidence=judged, confidence=0.973, trusted=True))
     for fact in ("confidence 0.97", "93 %", "±0.3 mm"):
         assert fact in text

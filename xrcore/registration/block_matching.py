@@ -6,15 +6,15 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-_BLOCK, _STRIDE, _REACH = 16, 8, 6  # [pixels]
+_SMALLEST, _LARGEST = 16, 32  # [pixels] of blocks, an eighth of the image between
+_REACH = 6  # [pixels] of the search, or a quarter of a block
 _SIGMA = 6.0  # [pixels] of what slow changes of grey value are taken out with
 _FLOOR = 0.1  # of the image's contrast: flatter blocks say little
 _LEAST_INSIDE = 0.5  # of a block within the mask
-_NEAR = 1.5  # [pixels]
 
 
 class BlockMatches(NamedTuple):
@@ -23,7 +23,7 @@ class BlockMatches(NamedTuple):
     Parameters
     ----------
     weight : Float[Tensor, "N"]
-        How much of a block's contrast is above the floor, 0 to 1.
+        How much of a block's contrast is above the floor in both images, 0 to 1.
     distance : Float[Tensor, "N"]
         How far its best match lies from where the pose puts it [pixels].
     here, best : Float[Tensor, "N"]
@@ -40,10 +40,17 @@ class BlockMatches(NamedTuple):
         """How many blocks' worth of contrast there is; neighbours overlap by half."""
         return float(self.weight.sum())
 
-    @property
-    def agreement(self) -> float:
-        """Share of the contrast in blocks whose best match is within 1.5 pixels of where the pose puts them; by chance, a twentieth."""
-        return self._mean((self.distance <= _NEAR).to(self.weight.dtype))
+    def agreement(self, near: float) -> float:
+        """Share of the contrast in blocks whose best match is within `near` pixels of where the pose puts them."""
+        return self._mean((self.distance <= near).to(self.weight.dtype))
+
+    def displacement(self, near: float) -> float:
+        """Median distance of those blocks [pixels]; `near` if there are none."""
+        distance, order = self.distance.sort()
+        weight = torch.where(distance <= near, self.weight[order], 0.0).cumsum(0)
+        if len(weight) == 0 or weight[-1] <= 0:
+            return near
+        return float(distance[torch.searchsorted(weight, weight[-1:] / 2)])
 
     @property
     def likeness(self) -> float:
@@ -55,13 +62,13 @@ class BlockMatches(NamedTuple):
 
 
 def match_blocks(fixed: Float[Tensor, "H W"], mask: Bool[Tensor, "H W"], moving: Float[Tensor, "H W"]) -> BlockMatches:
-    """Find the best match of each block of the fixed image in the moving one, within 6 pixels along rows and columns, by ZNCC.
+    """Find the best match of each block of the fixed image in the moving one by ZNCC, to fractions of a pixel.
 
-    Slow changes of grey value are taken out of both first. Blocks are 16 pixels wide and overlap by half; smaller images have smaller
-    ones. Blocks that are mostly outside the mask are left out.
+    Slow changes of grey value are taken out of both first. Blocks are an eighth of the image, 16 to 32 pixels, and overlap by half;
+    those of images smaller than that are as large as the image. Blocks that are mostly outside the mask are left out.
     """
-    side = min(_BLOCK, *(n // 2 * 2 for n in fixed.shape))
-    stride, reach = max(side // 2, 1), _REACH
+    side = min(max(min(fixed.shape) // 16 * 2, _SMALLEST), _LARGEST, *(n // 2 * 2 for n in fixed.shape))
+    stride, reach = max(side // 2, 1), max(_REACH, side // 4)
     inside = mask.to(fixed.dtype)
     fixed = _without_slow_changes(torch.where(mask, fixed, 0.0), inside)  # what is masked may be anything, NaN too
     moving = _without_slow_changes(moving, torch.ones_like(inside))
@@ -86,9 +93,26 @@ def match_blocks(fixed: Float[Tensor, "H W"], mask: Bool[Tensor, "H W"], moving:
     contrast = (variance + floors[0])[:, None, None] * (moving_variance + floors[1])
     correlation = sums(square, centred) / contrast.clamp_min(1e-24).sqrt()
     best, at = correlation.flatten(1).max(1)
-    shifts = 2 * reach + 1
-    distance = torch.hypot((at // shifts - reach).to(fixed.dtype), (at % shifts - reach).to(fixed.dtype))
-    return BlockMatches(variance / (variance + floors[0]).clamp_min(1e-24), distance, correlation[:, reach, reach], best)
+    row, col = at // (2 * reach + 1), at % (2 * reach + 1)
+    each = torch.arange(number)
+    distance = torch.hypot(
+        row - reach + _peak_offset(correlation[each, :, col], row), col - reach + _peak_offset(correlation[each, row], col)
+    )
+    there = moving_variance[:, reach, reach]
+    weight = _share(variance, floors[0]) * _share(there, floors[1])
+    return BlockMatches(weight, distance, correlation[:, reach, reach], best)
+
+
+def _share(variance: Float[Tensor, " N"], floor: Float[Tensor, ""]) -> Float[Tensor, " N"]:
+    return variance / (variance + floor).clamp_min(1e-24)
+
+
+def _peak_offset(line: Float[Tensor, "N S"], peak: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
+    """How far a parabola through the largest value and its neighbours has its top from there; 0 at either end of the line."""
+    inner = peak.clamp(1, line.shape[1] - 2)
+    before, at, after = (line.gather(1, (inner + k)[:, None])[:, 0] for k in (-1, 0, 1))
+    bend = before - 2 * at + after
+    return torch.where((bend < 0) & (inner == peak), (before - after) / 2 / bend, 0.0)
 
 
 def _without_slow_changes(image: Float[Tensor, "H W"], inside: Float[Tensor, "H W"]) -> Float[Tensor, "H W"]:

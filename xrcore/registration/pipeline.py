@@ -12,6 +12,7 @@ from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
 from xrcore.geometry.pose import require_one_pose
+from xrcore.registration.bone_only import is_bone_only
 from xrcore.registration.events import Events, Step, WorkClock, finish, stage, working
 from xrcore.registration.mirrored import is_challenged, mirrored_agreement
 from xrcore.registration.predictor import Predictor
@@ -238,7 +239,7 @@ def _attempt(task: _Task, start: Pose, box: SearchBox, attempt: int) -> Events[R
     if attempt == 0 and not isinstance(first, GaussNewton):
         return (yield from refinement(task.xray, volume, start, settings, beam, report))
     searched, after = (first, settings[1:]) if isinstance(first, GaussNewton) else (COARSE_SEARCH, settings)
-    found = yield from search_box(task.xray, volume, start, box, another_way(searched, attempt), beam, report=report)
+    found = yield from search_box(task.xray, volume, start, box, another_way(searched, attempt, bone_only=is_bone_only(volume)), beam, report=report)
     if not after:
         return found
     result = yield from refinement(found.xray, volume, found.pose, after, beam, report)

@@ -32,7 +32,8 @@ def refine(
 ) -> Registration:
     """Move a pose to where a DRR of the CT looks most like the X-ray.
 
-    The search is local: whether its answer is the right one is for `register` to judge.
+    The search is local: whether its answer is the right one is for `register` to judge. The covariance is of independent residuals,
+    which are what noise alone leaves; that of `register` is of what tissue, scatter and processing leave, too.
 
     Parameters
     ----------

@@ -24,16 +24,20 @@ class Evidence:
     Parameters
     ----------
     agreement : float
-        Share of the X-ray's detail that is found on the DRR where the pose puts it.
+        Share of the X-ray's detail that is found on the DRR near where the pose puts it, within 3 mm at the isocentre.
+    displacement : float
+        Median distance of that detail from where the pose puts it, as a share of 3 mm, or of 3 pixels of an image shrunk to 256 if
+        these are less.
     likeness : float
         Local ZNCC there, over that of where each block fits best.
     blocks : float
-        How many blocks of 16 pixels there is detail for.
+        How many blocks, of an eighth of the image and 16 to 32 pixels, there is detail for.
     deviation : float
         Standard deviation of where landmarks are drawn, across the ray at their depth, along one axis [mm].
     """
 
     agreement: float
+    displacement: float
     likeness: float
     blocks: float
     deviation: float

@@ -11,7 +11,7 @@ import torch
 from xrcore.geometry import Pose
 from xrcore.registration.predictor import Predictor
 from xrcore.registration.search import SearchBox
-from xrcore.registration.settings import GRADIENT_PYRAMID, PYRAMID
+from xrcore.registration.settings import EDGE_PYRAMID, GRADIENT_PYRAMID, PYRAMID
 from xrcore.registration.solvers.gauss_newton import GaussNewton
 
 # How much wider than before, and with how many candidates, to search again while the answer is not trusted; every other time by gradients.
@@ -49,6 +49,12 @@ def plans_about_prediction(start: Pose, model: Predictor, search: SearchBox | No
     return [(start, near), (start, denser), (Pose.zero(), everywhere)]
 
 
-def another_way(settings: GaussNewton, attempt: int) -> GaussNewton:
-    """The settings of a search: those given, but every other time gradients from the start in place of the default levels."""
-    return replace(settings, levels=GRADIENT_PYRAMID) if attempt % 2 == 1 and settings.levels == PYRAMID else settings
+def another_way(settings: GaussNewton, attempt: int, *, bone_only: bool) -> GaussNewton:
+    """The settings of a search: those given, but every other time gradients from the start in place of the default levels.
+
+    Edges alone come first where soft tissue is missing, which makes up most of an X-ray's grey values.
+    """
+    if settings.levels != PYRAMID:
+        return settings
+    ways = (EDGE_PYRAMID, PYRAMID) if bone_only else (PYRAMID, GRADIENT_PYRAMID)
+    return replace(settings, levels=ways[attempt % 2])

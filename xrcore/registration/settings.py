@@ -116,6 +116,11 @@ GRADIENT_PYRAMID = (
     Level(pixels=64, spacing=4.0, iterations=12, similarity="gradient-zncc"),
     *PYRAMID[2:],
 )
+# Edges alone, to the end: where the CT lacks the soft tissue that the X-ray shows, whole patches never look alike.
+EDGE_PYRAMID = (
+    *GRADIENT_PYRAMID[:3],
+    Level(pixels=256, spacing=2.0, iterations=6, similarity="gradient-zncc"),
+)
 
 
 class RefinementSettings:

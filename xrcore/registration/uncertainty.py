@@ -2,22 +2,61 @@
 
 from __future__ import annotations
 
+import math
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
 from xrcore.geometry.rigid import apply, skew
+from xrcore.registration.problem import shrink
+from xrcore.registration.search import corners
 from xrcore.registration.similarities.base import fit_for, inverse_hessian
 from xrcore.registration.similarities.local_zncc import RobustLocalZNCC
 from xrcore.registration.similarities.standardised import StandardisedFit
+from xrcore.renderer import render_with_jacobian
 from xrcore.xray.image import Xray
 
+_PIXELS, _SPACING = 128, 4.0  # of the image; [mm]
 _CLUSTER = 3  # patches along a side whose errors count as one: neighbours share edges, shading and half of their pixels
 # Chosen such that the 95 % ellipsoid holds 95 % of the true poses, on patients 1, 3 and 4 (benchmarks/robustness.py): a factor on the
 # standard deviations, and how far any CT's structures lie from where the X-ray has them [mm], which no image tells.
 _INFLATION, _SYSTEMATIC = 1.3, 0.1
+
+
+class PoseUncertainty(NamedTuple):
+    """Result of `pose_uncertainty`.
+
+    Parameters
+    ----------
+    covariance : Float[Tensor, "6 6"] or None
+        See `cluster_robust_covariance`.
+    drawn : float
+        Standard deviation of where points are drawn, along one axis [mm]; infinite where the X-ray leaves it open.
+    drr : Float[Tensor, "h w"]
+        The DRR that they come from, on the CPU.
+    carm : CArm
+        Its geometry.
+    """
+
+    covariance: Float[Tensor, "6 6"] | None
+    drawn: float
+    drr: Float[Tensor, "h w"]
+    carm: CArm
+
+
+def pose_uncertainty(xray: Xray, volume: Volume, pose: Pose, beam: Beam) -> PoseUncertainty:
+    """Uncertainty of a pose, whatever found it, from the X-ray shrunk to 128 pixels."""
+    small = shrink(xray, _PIXELS)
+    image, jacobian = render_with_jacobian(volume.coarser(_SPACING), small.carm, pose, beam)
+    drawn = drawn_by_numbers(pose, small.carm, volume, corners(volume))
+    covariance = cluster_robust_covariance(small, image, jacobian, drawn)
+    spread = math.inf if covariance is None else drawn_deviation(covariance, drawn)
+    return PoseUncertainty(covariance, spread, image[0].cpu(), small.carm)
 
 
 def cluster_robust_covariance(

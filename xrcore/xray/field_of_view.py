@@ -11,6 +11,7 @@ from xrcore.xray.collimator import blade_rectangle
 
 SMALLEST_PART = 0.01
 _GROW = 2  # [pixels] the border of a field is blurred
+_SOLID = np.ones((5, 5), dtype=bool)  # pixels that are alike where something shuts the beam out; where few photons arrive, some differ
 
 
 def field_of_view(attenuation: Shaped[ndarray, "H W"]) -> Bool[ndarray, "H W"]:
@@ -41,7 +42,8 @@ def inscribed_disc(shape: tuple[int, int]) -> Bool[ndarray, "H W"]:
 
 
 def _border_part(region: Bool[ndarray, "H W"]) -> Bool[ndarray, "H W"]:
-    """Connected parts of a region that touch the border and are large enough."""
+    """Connected solid parts of a region that touch the border and are large enough."""
+    region = ndimage.binary_dilation(ndimage.binary_erosion(region, _SOLID, border_value=1), _SOLID)
     parts, count = ndimage.label(region)
     if count == 0:
         return region
