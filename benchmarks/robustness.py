@@ -1,8 +1,8 @@
 """Is a registration right, and does it know, on images that xrcore did not make: processed, occluded, changed, or not what they say?
 
 X-rays come from a simulator that shares no code with xrcore (common/independent_simulator.py), then go through what happens to images
-elsewhere (common/image_conditions.py). The verdict was set on patients 1, 3 and 4 and the conditions of SET_ON; the rest is reported on.
-Scenes are kept in build/robustness.
+elsewhere (common/image_conditions.py). The verdict was set on patients 1, 3 and 4 and the conditions of SET_ON, and on phantoms 0 and 1;
+the rest is reported on. Scenes are kept in build/robustness.
 
     python benchmarks/robustness.py [--cases 4] [--patients 1,6#] [--jobs 2] [--out results/robustness]
 """
@@ -20,9 +20,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import SimpleITK as sitk
 import torch
 from common.image_conditions import CONDITIONS, Scene, counts_said
-from common.independent_simulator import Scan, area_densities
+from common.independent_simulator import Scan, area_densities, read_image
 from common.patients import CARM, PATIENTS, choose_patients
 from common.report import RESULTS, out_path, publish, say
 
@@ -49,6 +50,11 @@ SMALL = (16, 24, 32, 48, 64, 96)  # pixels
 RIGHT = 10.0  # [mm] of mTRE
 ELLIPSOID = 12.592  # 95 % of chi squared with six degrees of freedom
 OTHER = "X-ray of another patient"
+ALIKE = "X-ray of an alike body"  # a phantom that differs from the CT's in its seed alone
+PHANTOMS = range(4)  # CTs; each has X-rays of the others among SEEDS
+SEEDS = range(10)
+BONE_ONLY = "CT of bone only"
+_BONE = 250  # [HU] above which a label map keeps a voxel
 
 
 def scene(number: str, case: int) -> tuple[Scene, xr.Pose]:
@@ -69,19 +75,28 @@ def scene(number: str, case: int) -> tuple[Scene, xr.Pose]:
 
 
 @lru_cache
-def body(number: str) -> tuple[xr.Volume, torch.Tensor]:
-    """The CT as it is registered, and landmarks on its surface."""
+def body(number: str) -> xr.Volume:
+    """The CT as it is registered."""
     (patient,) = choose_patients(number)
-    volume = patient.volume(2.0)
-    return volume, volume.surface_points(64)
+    return patient.volume(2.0)
 
 
-def row(number: str, condition: str, case: int, xray: xr.Xray, truth: xr.Pose | None) -> dict[str, Any]:
+@lru_cache
+def bones(number: str) -> xr.Volume:
+    """The CT of which a threshold keeps the bone, with contrast medium and metal if there are any; the X-rays show all of it."""
+    (patient,) = choose_patients(number)
+    image = read_image(patient.file)
+    return xr.read_ct(
+        patient.file, labels=sitk.BinaryMorphologicalClosing(image > _BONE, (2, 2, 2)), keep=[1], spacing=2.0, **patient.options
+    )
+
+
+def row(number: str, condition: str, case: int, xray: xr.Xray, volume: xr.Volume, truth: xr.Pose | None) -> dict[str, Any]:
     """Register, and compare with the truth; without one nothing is right."""
-    volume, landmarks = body(number)
     result = xr.register(xray, volume)
     error, drawn, distance = float("inf"), float("inf"), None
     if truth is not None:
+        landmarks = body(number).surface_points(64)
         error = float(xr.metrics.mtre(result.pose, truth, landmarks, CARM, volume.isocenter))
         there, here = (apply(pose.camera_from_world(CARM, volume.isocenter), landmarks)[0] for pose in (truth, result.pose))
         drawn = float(((here[:, :2] / here[:, 2:] - there[:, :2] / there[:, 2:]) * there[:, 2:]).norm(dim=1).mean())
@@ -114,14 +129,29 @@ def _rows(number: str, cases: int) -> Iterator[dict[str, Any]]:
     index = NUMBERS.index(number)
     for case in range(cases):
         seen, truth = scene(number, case)
+        whole = body(number)
         for name, condition in CONDITIONS.items():
-            yield row(number, name, case, condition(seen, np.random.default_rng([index, case, zlib.crc32(name.encode())])), truth)
+            yield row(number, name, case, condition(seen, np.random.default_rng([index, case, zlib.crc32(name.encode())])), whole, truth)
         other, _ = scene(NUMBERS[(index + 1 + case % (len(NUMBERS) - 1)) % len(NUMBERS)], case)
         for name, condition in list(CONDITIONS.items())[case :: len(CONDITIONS) // 3]:
-            yield row(number, OTHER, case, condition(other, np.random.default_rng([index, case, zlib.crc32(name.encode())])), None)
+            yield row(number, OTHER, case, condition(other, np.random.default_rng([index, case, zlib.crc32(name.encode())])), whole, None)
         plain = counts_said(seen, np.random.default_rng([index, case]))
+        yield row(number, BONE_ONLY, case, plain, bones(number), truth)
         for pixels in SMALL:
-            yield row(number, f"{pixels} pixels", case, shrink(plain, pixels), truth)
+            yield row(number, f"{pixels} pixels", case, shrink(plain, pixels), whole, truth)
+
+
+def alike_rows(seed: int) -> list[dict[str, Any]]:
+    """X-rays of phantoms that differ from the CT's in their seed alone; runs in a process of its own."""
+    torch.set_num_threads(1)
+    volume = xr.phantom.pelvis(seed, spacing=2.0)
+    found = []
+    for other in SEEDS:
+        if other != seed:
+            pose = xr.Pose.random(1, generator=torch.Generator().manual_seed(100 * other))
+            xray = xr.simulate(xr.phantom.pelvis(other, spacing=2.0), CARM, pose, seed=other)
+            found.append(row(f"phantom {seed}", ALIKE, other, xray, volume, None))
+    return found
 
 
 def line(name: str, cases: pd.DataFrame) -> dict[str, Any]:
@@ -166,12 +196,15 @@ def main() -> None:
         for number, found in zip(patients, pool.map(rows, patients, [args.cases] * len(patients)), strict=True):
             say(f"patient {number}: {len(found)} registrations")
             table += found
+        for seed, found in zip(PHANTOMS, pool.map(alike_rows, PHANTOMS), strict=True):
+            say(f"phantom {seed}: {len(found)} registrations")
+            table += found
     cases = pd.DataFrame(table)
     lines = [line(str(name), part) for name, part in cases.groupby("condition", sort=False)]
     processed = cases[cases["condition"].isin(CONDITIONS)]
     reported = processed[~(processed["patient"].isin(SET_ON_PATIENTS) & processed["condition"].isin(SET_ON))]
     lines += [line("all of the full-sized", processed), line("of these, what the verdict was not set on", reported)]
-    publish(args.out, lines, rows=table, digits=4, note=reliability(cases[cases["condition"].isin([*CONDITIONS, OTHER])]))
+    publish(args.out, lines, rows=table, digits=4, note=reliability(cases[cases["condition"].isin([*CONDITIONS, OTHER, ALIKE])]))
 
 
 if __name__ == "__main__":

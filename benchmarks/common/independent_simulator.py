@@ -23,6 +23,11 @@ _BONE = (150.0, 1600.0)  # HU from all water to all cortical bone
 _METAL = 2800.0
 
 
+def read_image(path: Path) -> sitk.Image:
+    """A DICOM folder or any file that SimpleITK reads."""
+    return sitk.ReadImage(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(path)) if path.is_dir() else str(path))
+
+
 @dataclass(frozen=True)
 class Scan:
     """Hounsfield units (z, y, x), and the affine map from (x, y, z) indices to LPS [mm]."""
@@ -34,12 +39,8 @@ class Scan:
 
     @classmethod
     def read(cls, path: Path, removed: float | None = None) -> Scan:
-        """A DICOM folder or any file that SimpleITK reads."""
-        if path.is_dir():
-            names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(path))
-            image = sitk.ReadImage(names)
-        else:
-            image = sitk.ReadImage(str(path))
+        """See `read_image`."""
+        image = read_image(path)
         direction = np.reshape(image.GetDirection(), (3, 3)) * np.array(image.GetSpacing())
         return cls(sitk.GetArrayFromImage(image).astype(np.float32), direction, np.array(image.GetOrigin()), removed)
 

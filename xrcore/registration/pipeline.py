@@ -239,7 +239,8 @@ def _attempt(task: _Task, start: Pose, box: SearchBox, attempt: int) -> Events[R
     if attempt == 0 and not isinstance(first, GaussNewton):
         return (yield from refinement(task.xray, volume, start, settings, beam, report))
     searched, after = (first, settings[1:]) if isinstance(first, GaussNewton) else (COARSE_SEARCH, settings)
-    found = yield from search_box(task.xray, volume, start, box, another_way(searched, attempt, bone_only=is_bone_only(volume)), beam, report=report)
+    searched = another_way(searched, attempt, bone_only=is_bone_only(volume))
+    found = yield from search_box(task.xray, volume, start, box, searched, beam, report=report)
     if not after:
         return found
     result = yield from refinement(found.xray, volume, found.pose, after, beam, report)
