@@ -30,6 +30,7 @@ _TOLERANCE = 2.0  # [mm] within which landmarks are to be drawn
 # alone (benchmarks/robustness.py reports on the others).
 _BY_DISPLACEMENT, _BY_LIKENESS, _INTERCEPT = 2.9, 2.2, -6.1
 _CHANCE_DISPLACEMENT, _CHANCE_LIKENESS, _CHANCE_BLOCKS = 0.7, 0.45, 8.0
+_MOSTLY = 0.6  # agreement that only exactness can be doubted from
 _PIXEL_SHARE = 0.3  # of a pixel: what its grid costs at the least
 _DRAWN = 0.5  # errors of where points are drawn are smaller than the cautious covariance says, by this factor on the same images
 LEAST_CONFIDENCE = 0.75
@@ -138,8 +139,7 @@ def failed_checks(evidence: Evidence) -> tuple[str, ...]:
     if evidence.blocks < 2 * _CHANCE_BLOCKS:
         found.append("the X-ray shows too little detail to tell; give one of more pixels or a larger field")
     elif not found or _right(evidence) < LEAST_CONFIDENCE:
-        found.append(
-            f"{100 * evidence.agreement:.0f} % of the X-ray's detail is where the CT would have it, and not exactly; "
-            "check the pixel spacing and the CT, or start nearer (--initial), or in Python search wider (SearchBox)"
-        )
+        share = f"{100 * evidence.agreement:.0f} % of the X-ray's detail is where the CT would have it"
+        seen = f"only {share}" if evidence.agreement < _MOSTLY else f"{share}, but not exactly: perhaps it is of another patient"
+        found.append(f"{seen}; check the pixel spacing and the CT, or start nearer (--initial), or in Python search wider (SearchBox)")
     return tuple(found)
