@@ -17,7 +17,7 @@ from xrcore.registration.solvers.gauss_newton import GaussNewton
 from xrcore.registration.verify import gather_evidence
 from xrcore.xray.image import Xray
 
-_LIKELY, _DOUBTFUL = 0.5, 0.8  # confidence from which, and agreement below which, an answer is challenged
+_LIKELY, _DOUBTFUL = 0.5, 0.85  # confidence from which, and agreement below which, an answer is challenged
 _BETTER = 0.1  # by how much more of the detail the mirror image must agree
 
 
