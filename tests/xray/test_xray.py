@@ -631,6 +631,14 @@ def test_a_round_field_is_masked_whatever_its_surround(tmp_path, surround, centr
     assert mask[disc(47, centre=centre)].all()
 
 
+def test_pixels_that_no_photon_reached_are_no_collimator(tmp_path):
+    """Where few photons arrive many pixels have the largest attenuation, and hang together, but nothing is shut out."""
+    counts = torch.poisson(torch.full((120, 120), 0.5), generator=torch.Generator().manual_seed(0))
+    assert (counts == 0).float().mean() > 0.59  # above which they percolate
+    write_xray(tmp_path / "x.tif", -counts.clamp_min(0.5).log())
+    assert read_xray(tmp_path / "x.tif", ROUND).mask.all()
+
+
 def test_collimator_blades_are_masked(tmp_path):
     image = picture((120, 120))
     image[:, :15] = 9.0

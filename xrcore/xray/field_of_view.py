@@ -42,15 +42,15 @@ def inscribed_disc(shape: tuple[int, int]) -> Bool[ndarray, "H W"]:
 
 
 def _border_part(region: Bool[ndarray, "H W"]) -> Bool[ndarray, "H W"]:
-    """Connected solid parts of a region that touch the border and are large enough."""
-    region = ndimage.binary_dilation(ndimage.binary_erosion(region, _SOLID, border_value=1), _SOLID)
-    parts, count = ndimage.label(region)
+    """Connected solid parts of a region that touch the border and are large enough, with the thin ends that taper from them."""
+    solid = ndimage.binary_dilation(ndimage.binary_erosion(region, _SOLID, border_value=1), _SOLID)
+    parts, count = ndimage.label(solid)
     if count == 0:
-        return region
+        return solid
     border = np.unique(np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]]))
     sizes = np.bincount(parts.ravel())
-    chosen = [p for p in border if p != 0 and sizes[p] > SMALLEST_PART * region.size]
-    return np.isin(parts, chosen)
+    chosen = np.isin(parts, [p for p in border if p != 0 and sizes[p] > SMALLEST_PART * region.size])
+    return ndimage.binary_dilation(chosen, iterations=max(region.shape) // 6, mask=region) if chosen.any() else chosen
 
 
 def _is_disc(inside: Bool[ndarray, "H W"]) -> bool:
