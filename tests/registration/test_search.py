@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 import xrcore as xr
+from xrcore.registration import search
+from xrcore.registration.bone_only import is_bone_only
+from xrcore.registration.grey_values import GreyCurve, grey_curve
 from xrcore.registration.search import SearchBox
+from xrcore.registration.search_plans import another_way
+from xrcore.registration.settings import EDGE_PYRAMID, GRADIENT_PYRAMID, PYRAMID
 
 
 @pytest.mark.parametrize(
@@ -33,3 +40,58 @@ def test_search_box_holds_its_poses_and_begins_with_the_start():
     assert (away <= torch.tensor([1.0, 2, 3, 4, 5, 6])).all()
     assert (away.amax(0) > 0.8 * torch.tensor([1.0, 2, 3, 4, 5, 6])).all()
     assert box.widened(2.0, 33).poses(start).numbers[1:].ne(box.poses(start).numbers[1:]).any()
+
+
+# bone bright or dark, and CTs of bone only
+
+
+@pytest.fixture(scope="module")
+def volume() -> xr.Volume:
+    return xr.phantom.pelvis(seed=0, spacing=4.0)
+
+
+CARM = xr.CArm(source_to_detector=1260, source_to_isocenter=742.5, shape=(128, 128), pixel_spacing=3.375)
+TRUTH = xr.Pose(rx=3, ry=-8, tx=10)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_gradients_correct_a_wrong_answer_about_bone(volume, dark, monkeypatch):
+    """The first levels may end at a wrong pose, and a DRR of that says nothing."""
+
+    def wrong(xray: xr.Xray, drr: torch.Tensor) -> GreyCurve:
+        curve = grey_curve(xray, drr)
+        return replace(curve, inverted=not curve.inverted, curved=False)
+
+    monkeypatch.setattr(search, "grey_curve", wrong)
+    xray = xr.simulate(volume, CARM, TRUTH)
+    given = xray.negative() if dark else xray
+    found = xr.register(given, volume, method=xr.registration.GaussNewton(levels=GRADIENT_PYRAMID), retries=0)
+    assert found.inverted == dark
+    assert float(xr.metrics.mtre(found.pose, TRUTH, volume.surface_points(32), CARM, volume.isocenter)) < 1
+
+
+@pytest.fixture(scope="module")
+def skeleton(volume) -> xr.Volume:
+    """Bone alone, as a label map would keep it."""
+    return replace(volume, density=torch.where(volume.material("bone") > 0.3, volume.density, 0.0))
+
+
+def test_a_ct_of_bone_only_is_told_from_a_body(volume, skeleton):
+    assert is_bone_only(skeleton)
+    assert not is_bone_only(volume)
+    lower, upper = volume.shape[0] // 4, 3 * volume.shape[0] // 4
+    cut = replace(volume, density=volume.density[:, lower:upper].clone())
+    assert not is_bone_only(cut)  # where the grid cuts bones, soft tissue goes on beside them
+
+
+def test_edges_come_first_where_soft_tissue_is_missing():
+    default, own = xr.registration.GaussNewton(), xr.registration.GaussNewton(levels=PYRAMID[2:])
+    tried = [[another_way(default, attempt, bone_only=bone_only).levels for attempt in range(3)] for bone_only in (False, True)]
+    assert tried == [[PYRAMID, GRADIENT_PYRAMID, PYRAMID], [EDGE_PYRAMID, PYRAMID, EDGE_PYRAMID]]
+    assert another_way(own, 1, bone_only=True) is own
+
+
+def test_a_ct_of_bone_only_registers_and_is_trusted(volume, skeleton):
+    found = xr.register(xr.simulate(volume, CARM, TRUTH), skeleton)
+    assert float(xr.metrics.mtre(found.pose, TRUTH, volume.surface_points(32), CARM, volume.isocenter)) < 2
+    assert found.trusted, found.reasons

@@ -126,7 +126,8 @@ def search_box(
     """Descend from the best of a box of starts, coarse to fine; a generator of steps.
 
     The first levels compare by the correlation ratio, which does not depend on how grey values were mapped. A DRR of where they end
-    tells whether bone is bright, and whether grey values follow attenuation; the result holds the X-ray as mapped back.
+    tells whether bone is bright, and whether grey values follow attenuation; the result holds the X-ray as mapped back. Where the
+    settings do not begin with the correlation ratio, the candidates have the last word on whether bone is bright.
     Raises XrcoreError when no start brings the CT into the view.
     """
     own = [named_similarity(level.similarity).name == CorrelationRatio.name for level in settings.levels]
@@ -156,6 +157,10 @@ def search_box(
     history, evaluations, registered = course.history, pyramid.evaluations + 1, with_attenuation(xray, curve)
     if first < len(levels):
         fine = XrayPyramid(registered, volume, beam, ladder, report=report)
+        if not blind and not xray.bone_bright and _is_negative(fine.problem(first), candidates):
+            curve = replace(curve, inverted=not curve.inverted, curved=False)
+            registered = with_attenuation(xray, curve)
+            fine = XrayPyramid(registered, volume, beam, ladder, report=report)
         poses = course.poses if blind else best_starts(fine, first)
         course = yield from fine.descend(poses, range(first, len(levels)), survivors)
         history, evaluations = history + course.history, evaluations + fine.evaluations
@@ -192,6 +197,12 @@ def index_of_duplicate(places: Float[Tensor, "B n 3"], distance: float) -> Int[T
             leader[((places - places[i]).norm(dim=-1).mean(-1) < distance) & (leader < 0)] = i
             leader[i] = i  # also where its points are not finite
     return leader
+
+
+def _is_negative(problem: Problem, candidates: Pose) -> bool:
+    """Whether some candidate looks more like the negative, whose similarity is minus that of the X-ray, than any like the X-ray."""
+    value = problem.value(candidates).nan_to_num(nan=0.0)
+    return bool(-value.min() > value.max())
 
 
 def _reject_empty_view(problem: Problem, value: Float[Tensor, " B"]) -> None:
