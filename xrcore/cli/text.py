@@ -30,10 +30,11 @@ def pose_table(rows: Iterable[tuple[str, Sequence[float] | None]]) -> list[str]:
 
 
 def verdict_lines(result: Registration) -> list[str]:
-    """Similarity, verdict and time."""
+    """What was found of the X-ray, verdict and time."""
+    seen = [line("images", f"{100 * result.evidence.agreement:.0f} % of the X-ray's detail is where the CT has it")] if result.evidence else []
     stages = ", ".join(f"{name} {seconds:.2f}" for name, seconds in result.stages.items())
     return [
-        line("similarity", f"{result.similarity:.4f}", result.similarity_name),
+        *seen,
         line("verdict", result.verdict),
         line("stopped", result.stop_reason),
         line("time", f"{result.seconds:.2f} s", *([f"({stages})"] if stages else [])),
