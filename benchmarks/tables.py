@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from common.image_conditions import CONDITIONS
 
 from xrcore.utilities import atomic_file, read_json
 
@@ -285,7 +286,7 @@ def hard_images() -> dict[str, str]:
     full, other = lines["of these, what the verdict was not set on"], lines["X-ray of another patient"]
     return {
         "robust_cases": str(full["cases"]),
-        "robust_conditions": str(len(lines) - 3 - sum(name.endswith("pixels") for name in lines)),
+        "robust_conditions": str(sum(name in CONDITIONS for name in lines)),
         "robust_success": percent(full["SR %"]),
         "robust_trusted": percent(full["trusted, of the right %"]),
         "robust_wrong": str(full["trusted and wrong"] + other["trusted and wrong"]),

@@ -36,6 +36,12 @@ def test_numbers_are_those_of_the_tables():
     assert f"| {numbers['paper_mm']}, 100.0 % |" in tables.headline()
 
 
+def test_conditions_are_those_whose_cases_are_added_up():
+    lines = {line["what was done to the image"]: line["cases"] for line in tables.kept("robustness")["table"]}
+    number = int(tables.numbers()["robust_conditions"])
+    assert sum(list(lines.values())[:number]) == lines["all of the full-sized"]
+
+
 def test_a_gpu_that_was_not_there_leaves_empty_cells_and_one_that_missed_says_so(tmp_path, monkeypatch):
     line = {"what": "image", "median": None, "unit": "ms", "aim": "at most 0.1", "met": None, "how": "kernel", "note": ""}
     memory = line | {"what": "memory", "unit": "MB", "aim": ""}

@@ -178,6 +178,9 @@ def test_a_few_blocks_are_not_enough_however_well_they_agree():
         ({"deviation": 3.0}, "3.0 mm"),
         ({"deviation": math.inf}, "leaves open"),
         ({"blocks": 1.0, "agreement": 1.0}, "too little detail"),
+        ({"blocks": 20.0, "agreement": 1.0, "displacement": 0.24, "likeness": 0.99}, "too little detail"),  # of 48 x 48 pixels
+        ({"blocks": 20.0, "displacement": 0.6, "likeness": 0.5}, "--initial"),
+        ({"displacement": 0.3, "likeness": 0.88, "deviation": 1.19}, "1.2 mm"),  # both are likely, together not enough
     ],
 )
 def test_each_reason_says_what_to_do(change, words):

@@ -8,6 +8,7 @@ fraction of a millimetre, whatever was done to the grey values; at a wrong one f
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from jaxtyping import Float
 from torch import Tensor
@@ -31,6 +32,7 @@ _TOLERANCE = 2.0  # [mm] within which landmarks are to be drawn
 _BY_DISPLACEMENT, _BY_LIKENESS, _INTERCEPT = 2.9, 2.2, -6.1
 _CHANCE_DISPLACEMENT, _CHANCE_LIKENESS, _CHANCE_BLOCKS = 0.7, 0.45, 8.0
 _MOSTLY = 0.6  # agreement that only exactness can be doubted from
+_PLENTY = 100.0  # blocks of which few are as chance would have them
 _PIXEL_SHARE = 0.3  # of a pixel: what its grid costs at the least
 _DRAWN = 0.5  # errors of where points are drawn are smaller than the cautious covariance says, by this factor on the same images
 LEAST_CONFIDENCE = 0.75
@@ -106,6 +108,11 @@ def _right(evidence: Evidence) -> float:
     return 1 / (1 + math.exp(-score))
 
 
+def _is_right_but_for_blocks(evidence: Evidence) -> bool:
+    """Whether as good matches of more blocks would be enough."""
+    return evidence.blocks < _PLENTY and _right(replace(evidence, blocks=_PLENTY)) >= LEAST_CONFIDENCE
+
+
 def _with_chance(value: float, blocks: float, chance: float) -> float:
     """A mean over so many blocks and a few more as chance would have them, within 0 to 1."""
     return min(max((value * blocks + chance * _CHANCE_BLOCKS) / (blocks + _CHANCE_BLOCKS), 0.01), 0.99)
@@ -132,13 +139,14 @@ def failed_checks(evidence: Evidence) -> tuple[str, ...]:
     if confidence(evidence) >= LEAST_CONFIDENCE:
         return ()
     found = []
-    if _within(evidence.deviation) < LEAST_CONFIDENCE:
-        far = f"landmarks may be drawn {evidence.deviation:.1f} mm from their place"
+    right, within = _right(evidence), _within(evidence.deviation)
+    if within < max(LEAST_CONFIDENCE, right):
+        far = f"landmarks may be drawn {evidence.deviation:.1f} mm from their place (standard deviation)"
         far = far if math.isfinite(evidence.deviation) else "the X-ray leaves open where landmarks are"
         found.append(f"{far}; give an X-ray of more pixels or a larger field, or another view")
-    if evidence.blocks < 2 * _CHANCE_BLOCKS:
+    if evidence.blocks < 2 * _CHANCE_BLOCKS or (right < LEAST_CONFIDENCE and _is_right_but_for_blocks(evidence)):
         found.append("the X-ray shows too little detail to tell; give one of more pixels or a larger field")
-    elif not found or _right(evidence) < LEAST_CONFIDENCE:
+    elif not found or right < LEAST_CONFIDENCE:
         share = f"{100 * evidence.agreement:.0f} % of the X-ray's detail is where the CT would have it"
         seen = f"only {share}" if evidence.agreement < _MOSTLY else f"{share}, but not exactly: perhaps it is of another patient"
         found.append(f"{seen}; check the pixel spacing and the CT, or start nearer (--initial), or in Python search wider (SearchBox)")
