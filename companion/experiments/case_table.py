@@ -6,6 +6,7 @@ import csv
 import io
 import os
 from collections.abc import Iterable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import pandas as pd
 
 from xrcore import XrcoreError
 from xrcore.geometry import POSE_NAMES
+from xrcore.registration import Evidence
 from xrcore.utilities import check_writable
 
-EVIDENCE = ("agreement", "likeness", "blocks", "deviation")
+EVIDENCE = tuple(field.name for field in fields(Evidence))
 # what an answer is measured by, and pandas' type of it; missing where the method failed or does not tell
 MEASURED = {
     **{f"error_{name}": "float64" for name in POSE_NAMES},

@@ -58,14 +58,15 @@ def test_unrelated_images_agree_by_chance_only():
     assert found.likeness < 0.6
 
 
-def test_blocks_are_found_to_a_fraction_of_a_pixel():
+@pytest.mark.parametrize("right", [0.4, 1.4, -2.3])
+def test_blocks_are_found_to_a_fraction_of_a_pixel(right):
     rows, cols = torch.meshgrid(torch.arange(96.0), torch.arange(96.0), indexing="ij")
 
     def waves(right: float) -> torch.Tensor:
         return torch.sin(rows / 3.1) + torch.sin((cols - right) / 2.7) + torch.sin((rows + cols - right) / 4.3)
 
-    found = match_blocks(waves(0.4), torch.ones(96, 96, dtype=torch.bool), waves(0.0))
-    assert found.displacement(2) == pytest.approx(0.4, abs=0.05)
+    found = match_blocks(waves(right), torch.ones(96, 96, dtype=torch.bool), waves(0.0))
+    assert found.displacement(3) == pytest.approx(abs(right), abs=0.05)
 
 
 def test_what_either_image_does_not_show_does_not_count():
@@ -167,6 +168,12 @@ def test_confidence_grows_with_likeness_and_falls_with_displacement_and_deviatio
     assert spreads[2] / spreads[0] == pytest.approx(float((draws <= 2).double().mean()), abs=0.01)
 
 
+def test_the_distance_of_few_near_blocks_says_little():
+    agreed = [confidence(Evidence(**(GOOD | {"agreement": a}))) for a in (0.0, 0.1, 0.3, 0.9)]
+    assert agreed == sorted(agreed)
+    assert agreed[0] < agreed[-1] - 0.1
+
+
 def test_a_few_blocks_are_not_enough_however_well_they_agree():
     assert confidence(Evidence(agreement=1.0, displacement=0.0, likeness=1.0, blocks=1.0, deviation=0.1)) < 0.2
 
@@ -175,6 +182,8 @@ def test_a_few_blocks_are_not_enough_however_well_they_agree():
     ("change", "words"),
     [
         ({"displacement": 0.6, "likeness": 0.5}, "--initial"),
+        ({"displacement": 0.6, "likeness": 0.5}, "90 % of the X-ray's detail is where the CT would have it, but not exactly: perhaps"),
+        ({"displacement": 0.6, "likeness": 0.5, "agreement": 0.3}, "only 30 % of the X-ray's detail is where the CT would have it;"),
         ({"deviation": 3.0}, "3.0 mm"),
         ({"deviation": math.inf}, "leaves open"),
         ({"blocks": 1.0, "agreement": 1.0}, "too little detail"),

@@ -38,6 +38,15 @@ def test_no_blades_no_rectangle(seed):
     assert field_of_view(image).all()
 
 
+def test_thin_ends_of_what_is_shut_out_are_masked_too():
+    rows, cols = np.mgrid[:120, :120]
+    open_beam = cols > 20 * (1 - rows / 100)  # a wedge of 20 pixels that tapers to nothing
+    image = np.where(open_beam, 2 + np.sin(cols / 9) + np.cos(rows / 7), 9.0)
+    field = field_of_view(image)
+    assert not field[~open_beam].any()
+    assert field[cols > 26].all()
+
+
 def test_air_beside_a_cropped_body_is_kept():
     image, inside = leaking((200, 256), (0, 200), (60, 256), step=-3.0)
     assert not inside.all()

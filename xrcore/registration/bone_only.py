@@ -10,7 +10,7 @@ from xrcore.ct.volume import Volume
 
 _SPACING, _DEPTH = 4.0, 2  # [mm], [voxels] of the surface
 _MASS = 0.3  # [g/cm3] of what is not air
-_LEAST_BONE = 0.17  # of the surface's mass: 0 to 0.11 where there is skin, from 0.23 up where a label map keeps the bones
+_LEAST_BONE = 0.17  # of the surface's mass: 0 to 0.145 of trunks and heads with their skin, from 0.23 up where a label map keeps the bones
 
 
 def is_bone_only(volume: Volume) -> bool:

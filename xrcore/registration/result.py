@@ -24,10 +24,10 @@ class Evidence:
     Parameters
     ----------
     agreement : float
-        Share of the X-ray's detail that is found on the DRR near where the pose puts it, within 3 mm at the isocentre.
+        Share of the X-ray's detail that is found on the DRR near where the pose puts it: within 3 mm at the isocentre, or 3 pixels of an
+        image shrunk to 256 if these are less, but 1.5 pixels in any case.
     displacement : float
-        Median distance of that detail from where the pose puts it, as a share of 3 mm, or of 3 pixels of an image shrunk to 256 if
-        these are less.
+        Median distance of that detail from where the pose puts it, as a share of the same 3 mm or 3 pixels.
     likeness : float
         Local ZNCC there, over that of where each block fits best.
     blocks : float

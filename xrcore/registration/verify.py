@@ -2,7 +2,8 @@
 
 How alike the images are says little: tools, text, processing or changed tissue lower it at a right pose, and at a wrong one large
 shapes can match well. So each block of the X-ray is looked for on the DRR: at a right pose blocks are found where the pose puts them, to a
-fraction of a millimetre, whatever was done to the grey values; at a wrong one few are, and of a body that is merely alike, about there.
+fraction of a millimetre, whatever was done to the grey values; at a wrong one few are, and those of a body that is merely alike lie
+beside their place.
 """
 
 from __future__ import annotations

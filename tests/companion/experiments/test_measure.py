@@ -93,6 +93,7 @@ def test_a_registration_tells_its_verdict_and_a_bare_refinement_has_none():
     assert 0 <= table.loc["registration", "confidence"] <= 1
     assert (table.loc["registration", "confidence"] >= LEAST_CONFIDENCE) == table.loc["registration", "trusted"]
     assert 0 <= table.loc["registration", "evidence_agreement"] <= 1
+    assert table.loc["registration", "evidence_displacement"] >= 0
     assert table.loc["registration", "start_mtre_mm"] == pytest.approx(0.0, abs=1e-9)
     assert table.loc["search", "start_mtre_mm"] > 5
     assert 0 < table.loc["search", "mtre_mm"] < table.loc["search", "start_mtre_mm"]
