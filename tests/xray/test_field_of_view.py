@@ -51,3 +51,11 @@ def test_air_beside_a_cropped_body_is_kept():
     image, inside = leaking((200, 256), (0, 200), (60, 256), step=-3.0)
     assert not inside.all()
     assert field_of_view(image).all()
+
+
+@pytest.mark.parametrize("value", [-1.0, -9.0])
+def test_a_panel_painted_into_the_image_is_no_field(value):
+    image, _ = leaking((200, 256), (0, 200), (0, 256))
+    image[50:140, 60:200] = value
+    assert blade_rectangle(image) is None
+    assert field_of_view(image).all()

@@ -14,6 +14,7 @@ _REACH = 3  # [pixels] averaged on either side of an edge
 _LEAST_STEP, _LEAST_RATIO = 0.08, 2.5  # of the range of grey values, and of the median step
 _CANDIDATE_SHARE, _LEAST_SHARE = 0.3, 0.85  # of an edge's length along which the step is seen: to be tried, to be taken
 _SMALLEST_SIDE = 0.35  # of the image's
+_FLAT = 0.01  # of the range of grey values: what varies less was painted
 _PIXELS = 256
 _MOST = 3  # edges tried on each side
 
@@ -53,6 +54,7 @@ def _rectangle(image: Float[ndarray, "H W"]) -> Rectangle | None:
         return None
     low, high = np.percentile(image, (2, 98))
     down, right = _step(image), _step(image.T)  # attenuation before minus after each line
+    flat = _FLAT * float(high - low)
     # a step stands out from the slopes of the image
     least = max(_LEAST_STEP * float(high - low), *(_LEAST_RATIO * float(np.median(np.abs(steps))) for steps in (down, right)))
     sides = (
@@ -66,9 +68,14 @@ def _rectangle(image: Float[ndarray, "H W"]) -> Rectangle | None:
         if found.bottom - found.top < _SMALLEST_SIDE * rows or found.right - found.left < _SMALLEST_SIDE * cols:
             continue
         seen = _seen(image, found, down > least, -down > least, right > least, -right > least)
-        if seen > most:
+        if seen > most and _contrast(image[found.top + _REACH : found.bottom - _REACH, found.left + _REACH : found.right - _REACH]) > flat:
             best, most = found, seen
     return best
+
+
+def _contrast(image: Float[ndarray, "n m"]) -> float:
+    low, high = np.percentile(image, (5, 95))
+    return float(high - low)
 
 
 def _step(image: Float[ndarray, "n m"]) -> Float[ndarray, "n m"]:
