@@ -31,7 +31,9 @@ def pose_table(rows: Iterable[tuple[str, Sequence[float] | None]]) -> list[str]:
 
 def verdict_lines(result: Registration) -> list[str]:
     """What was found of the X-ray, verdict and time."""
-    seen = [line("images", f"{100 * result.evidence.agreement:.0f} % of the X-ray's detail is where the CT has it")] if result.evidence else []
+    seen = (
+        [line("images", f"{100 * result.evidence.agreement:.0f} % of the X-ray's detail is where the CT has it")] if result.evidence else []
+    )
     stages = ", ".join(f"{name} {seconds:.2f}" for name, seconds in result.stages.items())
     return [
         *seen,
