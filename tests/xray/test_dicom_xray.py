@@ -356,6 +356,13 @@ def test_shutters_that_make_no_sense_are_remarked(tmp_path, tags, words):
     assert len(noted(xray, "Shutter", "is not used", words)) == 1
 
 
+def test_a_shutter_that_leaves_nothing_but_one_grey_value(tmp_path):
+    values = np.where(BOX, 100, np.random.default_rng(1).integers(40, 80, (60, 80)))
+    data = xray_dataset(values, ShutterShape="RECTANGULAR", **edges("Shutter", (12, 50, 9, 71)))
+    with pytest.raises(XrcoreError, match="constant"):
+        read(tmp_path, data)
+
+
 def test_padding_is_masked_and_counts_for_nothing(tmp_path):
     values = counts()
     values[:, :8] = 4095

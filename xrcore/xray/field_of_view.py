@@ -22,8 +22,11 @@ def field_of_view(attenuation: Shaped[ndarray, "H W"]) -> Bool[ndarray, "H W"]:
     out only if what remains is a disc or an upright rectangle. Where nothing is constant, blades behind which scatter was counted are
     looked for.
     """
-    outside = _border_part(attenuation == attenuation.max())
-    surround = _border_part(attenuation == attenuation.min())
+    highest, lowest = attenuation.max(), attenuation.min()
+    if highest == lowest:
+        return np.ones(attenuation.shape, dtype=bool)
+    outside = _border_part(attenuation == highest)
+    surround = _border_part(attenuation == lowest)
     if surround.any() and (_is_disc(~surround) or _is_rectangle(~surround)):
         outside |= surround
     if not outside.any() and (opening := blade_rectangle(attenuation)) is not None:
