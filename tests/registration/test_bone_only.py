@@ -52,3 +52,13 @@ def test_searches_of_bone_only_begin_with_edges():
 def test_levels_of_ones_own_are_kept(bone_only):
     own = xr.GaussNewton(levels=PYRAMID[:2], tolerance=0.3)
     assert all(another_way(own, i, bone_only=bone_only) is own for i in range(4))
+
+
+def test_it_registers_and_is_trusted():
+    hu, world_from_voxel = xr.phantom.pelvis_hu(0, 4.0)
+    volume, skeleton = (volume_from_hu(each, world_from_voxel) for each in (hu, np.where(hu > 250, hu, -1000)))
+    carm = xr.CArm(source_to_detector=1260, source_to_isocenter=742.5, shape=(128, 128), pixel_spacing=3.375)
+    truth = xr.Pose(rx=3, ry=-8, tx=10)
+    found = xr.register(xr.simulate(volume, carm, truth), skeleton)
+    assert float(xr.metrics.mtre(found.pose, truth, volume.surface_points(32), carm, volume.isocenter)) < 2
+    assert found.trusted, found.reasons

@@ -9,11 +9,9 @@ import torch
 
 import xrcore as xr
 from xrcore.registration import search
-from xrcore.registration.bone_only import is_bone_only
 from xrcore.registration.grey_values import GreyCurve, grey_curve
 from xrcore.registration.search import SearchBox
-from xrcore.registration.search_plans import another_way
-from xrcore.registration.settings import EDGE_PYRAMID, GRADIENT_PYRAMID, PYRAMID
+from xrcore.registration.settings import GRADIENT_PYRAMID
 
 
 @pytest.mark.parametrize(
@@ -42,7 +40,7 @@ def test_search_box_holds_its_poses_and_begins_with_the_start():
     assert box.widened(2.0, 33).poses(start).numbers[1:].ne(box.poses(start).numbers[1:]).any()
 
 
-# bone bright or dark, and CTs of bone only
+# bone bright or dark
 
 
 @pytest.fixture(scope="module")
@@ -68,30 +66,3 @@ def test_gradients_correct_a_wrong_answer_about_bone(volume, dark, monkeypatch):
     found = xr.register(given, volume, method=xr.registration.GaussNewton(levels=GRADIENT_PYRAMID), retries=0)
     assert found.inverted == dark
     assert float(xr.metrics.mtre(found.pose, TRUTH, volume.surface_points(32), CARM, volume.isocenter)) < 1
-
-
-@pytest.fixture(scope="module")
-def skeleton(volume) -> xr.Volume:
-    """Bone alone, as a label map would keep it."""
-    return replace(volume, density=torch.where(volume.material("bone") > 0.3, volume.density, 0.0))
-
-
-def test_a_ct_of_bone_only_is_told_from_a_body(volume, skeleton):
-    assert is_bone_only(skeleton)
-    assert not is_bone_only(volume)
-    lower, upper = volume.shape[0] // 4, 3 * volume.shape[0] // 4
-    cut = replace(volume, density=volume.density[:, lower:upper].clone())
-    assert not is_bone_only(cut)  # where the grid cuts bones, soft tissue goes on beside them
-
-
-def test_edges_come_first_where_soft_tissue_is_missing():
-    default, own = xr.registration.GaussNewton(), xr.registration.GaussNewton(levels=PYRAMID[2:])
-    tried = [[another_way(default, attempt, bone_only=bone_only).levels for attempt in range(3)] for bone_only in (False, True)]
-    assert tried == [[PYRAMID, GRADIENT_PYRAMID, PYRAMID], [EDGE_PYRAMID, PYRAMID, EDGE_PYRAMID]]
-    assert another_way(own, 1, bone_only=True) is own
-
-
-def test_a_ct_of_bone_only_registers_and_is_trusted(volume, skeleton):
-    found = xr.register(xr.simulate(volume, CARM, TRUTH), skeleton)
-    assert float(xr.metrics.mtre(found.pose, TRUTH, volume.surface_points(32), CARM, volume.isocenter)) < 2
-    assert found.trusted, found.reasons

@@ -10,9 +10,11 @@ from xrcore._util.errors import XrcoreError
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
+from xrcore.registration.bone_only import is_bone_only
 from xrcore.registration.events import Events
 from xrcore.registration.result import Registration
 from xrcore.registration.search import SearchBox, search_box
+from xrcore.registration.search_plans import another_way
 from xrcore.registration.solvers.gauss_newton import GaussNewton
 from xrcore.registration.verify import gather_evidence
 from xrcore.xray.image import Xray
@@ -43,7 +45,8 @@ def mirrored_agreement(result: Registration, volume: Volume, beam: Beam) -> Even
     assert result.evidence is not None
     other = mirror_image(result.xray)
     try:
-        found = yield from search_box(other, volume, mirror_pose(result.pose), SearchBox(), GaussNewton(), beam, report=False)
+        settings = another_way(GaussNewton(), 0, bone_only=is_bone_only(volume))
+        found = yield from search_box(other, volume, mirror_pose(result.pose), SearchBox(), settings, beam, report=False)
     except XrcoreError:  # nothing of the CT is in its view
         return None
     evidence, _, _ = gather_evidence(found.xray, volume, found.pose, beam)

@@ -200,7 +200,10 @@ def index_of_duplicate(places: Float[Tensor, "B n 3"], distance: float) -> Int[T
 
 
 def _is_negative(problem: Problem, candidates: Pose) -> bool:
-    """Whether some candidate looks more like the negative, whose similarity is minus that of the X-ray, than any like the X-ray."""
+    """Whether some candidate looks more like the negative than any like the X-ray.
+
+    Of ZNCC and gradients, whose similarity of the negative is minus that of the X-ray; similarities that are never negative say no.
+    """
     value = problem.value(candidates).nan_to_num(nan=0.0)
     return bool(-value.min() > value.max())
 
