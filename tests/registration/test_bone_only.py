@@ -55,9 +55,9 @@ def test_levels_of_ones_own_are_kept(bone_only):
 
 
 def test_it_registers_and_is_trusted():
-    hu, world_from_voxel = xr.phantom.pelvis_hu(0, 4.0)
+    hu, world_from_voxel = xr.phantom.pelvis_hu(0, 2.0)
     volume, skeleton = (volume_from_hu(each, world_from_voxel) for each in (hu, np.where(hu > 250, hu, -1000)))
-    carm = xr.CArm(source_to_detector=1260, source_to_isocenter=742.5, shape=(128, 128), pixel_spacing=3.375)
+    carm = xr.CArm(source_to_detector=1260, source_to_isocenter=742.5, shape=(256, 256), pixel_spacing=1.6875)
     truth = xr.Pose(rx=3, ry=-8, tx=10)
     found = xr.register(xr.simulate(volume, carm, truth), skeleton)
     assert float(xr.metrics.mtre(found.pose, truth, volume.surface_points(32), carm, volume.isocenter)) < 2
