@@ -72,10 +72,10 @@ def match_blocks(fixed: Float[Tensor, "H W"], mask: Bool[Tensor, "H W"], moving:
     inside = mask.to(fixed.dtype)
     fixed = _without_slow_changes(torch.where(mask, fixed, 0.0), inside)  # what is masked may be anything, NaN too
     moving = _without_slow_changes(moving, torch.ones_like(inside))
-    patches, within = (F.unfold(image[None, None], side, stride=stride)[0].T for image in (fixed, inside))  # (N, side^2)
+    patches, within = (_blocks(image, side, stride) for image in (fixed, inside))  # (N, side^2)
     count = within.sum(1)
     kept = count >= _LEAST_INSIDE * side**2
-    windows = F.unfold(F.pad(moving[None, None], (reach,) * 4, mode="replicate"), side + 2 * reach, stride=stride)[0].T
+    windows = _blocks(F.pad(moving[None, None], (reach,) * 4, mode="replicate")[0, 0], side + 2 * reach, stride)
     patches, within, count, windows = patches[kept], within[kept], count[kept], windows[kept]
     number = len(patches)
     if number == 0:
@@ -101,6 +101,10 @@ def match_blocks(fixed: Float[Tensor, "H W"], mask: Bool[Tensor, "H W"], moving:
     there = moving_variance[:, reach, reach]
     weight = _share(variance, floors[0]) * _share(there, floors[1])
     return BlockMatches(weight, distance, correlation[:, reach, reach], best)
+
+
+def _blocks(image: Float[Tensor, "H W"], side: int, stride: int) -> Float[Tensor, "N n"]:
+    return image.unfold(0, side, stride).unfold(1, side, stride).reshape(-1, side**2)
 
 
 def _share(variance: Float[Tensor, " N"], floor: Float[Tensor, ""]) -> Float[Tensor, " N"]:

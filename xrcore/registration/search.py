@@ -136,10 +136,7 @@ def search_box(
     ladder, first = replace(settings, levels=levels), max(blind, 1)
     landmarks, candidates = corners(volume), box.poses(start)
 
-    def best_starts(pyramid: XrayPyramid, level: int) -> Pose:
-        problem = pyramid.problem(level)
-        value = problem.value(candidates)
-        _reject_empty_view(problem, value)
+    def best_starts(value: Float[Tensor, " B"]) -> Pose:
         chosen = value.nan_to_num(nan=-math.inf).argsort(descending=True)[: _SURVIVORS[0]]
         return candidates[chosen if 0 in chosen else torch.cat([chosen.new_zeros(1), chosen])]
 
@@ -151,17 +148,23 @@ def search_box(
         return poses[distinct[: _SURVIVORS[min(own_level + 1, len(_SURVIVORS) - 1)]]]
 
     pyramid = XrayPyramid(xray, volume, beam, ladder, report=report)
-    course = yield from pyramid.descend(best_starts(pyramid, 0), range(first), survivors)
+    value = pyramid.problem(0).value(candidates)
+    _reject_empty_view(pyramid.problem(0), value)
+    course = yield from pyramid.descend(best_starts(value), range(first), survivors)
     last = pyramid.problem(first - 1)
     curve = grey_curve(last.xray, render(last.volume, last.carm, course.poses[:1], beam)[0])
     history, evaluations, registered = course.history, pyramid.evaluations + 1, with_attenuation(xray, curve)
     if first < len(levels):
         fine = XrayPyramid(registered, volume, beam, ladder, report=report)
-        if not blind and not xray.bone_bright and _is_negative(fine.problem(first), candidates):
-            curve = replace(curve, inverted=not curve.inverted, curved=False)
-            registered = with_attenuation(xray, curve)
-            fine = XrayPyramid(registered, volume, beam, ladder, report=report)
-        poses = course.poses if blind else best_starts(fine, first)
+        poses = course.poses
+        if not blind:
+            value = fine.problem(first).value(candidates)
+            if not xray.bone_bright and _is_negative(value):
+                curve = replace(curve, inverted=not curve.inverted, curved=False)
+                registered = with_attenuation(xray, curve)
+                fine = XrayPyramid(registered, volume, beam, ladder, report=report)
+                value = fine.problem(first).value(candidates)
+            poses = best_starts(value)
         course = yield from fine.descend(poses, range(first, len(levels)), survivors)
         history, evaluations = history + course.history, evaluations + fine.evaluations
     outcome = course.descent.outcome(int(course.descent.order()[0]), history)
@@ -199,12 +202,12 @@ def index_of_duplicate(places: Float[Tensor, "B n 3"], distance: float) -> Int[T
     return leader
 
 
-def _is_negative(problem: Problem, candidates: Pose) -> bool:
+def _is_negative(value: Float[Tensor, " B"]) -> bool:
     """Whether some candidate looks more like the negative than any like the X-ray.
 
     Of ZNCC and gradients, whose similarity of the negative is minus that of the X-ray; similarities that are never negative say no.
     """
-    value = problem.value(candidates).nan_to_num(nan=0.0)
+    value = value.nan_to_num(nan=0.0)
     return bool(-value.min() > value.max())
 
 
