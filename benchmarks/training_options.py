@@ -30,14 +30,15 @@ SPEED: dict[str, dict[str, Any]] = {
 
 
 def schemes(images: int) -> dict[str, dict[str, Any]]:
-    """The readings of incremental learning, the first set an eighth of the images seen."""
+    """The readings of incremental learning, the first set an eighth of the images seen, with the options of speed that are used."""
     first = images // 8
-    return {
+    readings: dict[str, dict[str, Any]] = {
         "one set": {"set_size": first},
         "extended": {"set_size": first, "scheme": "extended"},
         "growing": {"set_size": first, "scheme": "growing"},
         "fresh": {"set_size": 4 * first, "scheme": "fresh"},
     }
+    return {name: SPEED["coarse_pixels=64 batch=32"] | changes for name, changes in readings.items()}
 
 
 def last_training_error(folder: Path) -> float | None:
