@@ -82,6 +82,12 @@ def body(number: str) -> xr.Volume:
 
 
 @lru_cache
+def landmarks(number: str) -> torch.Tensor:
+    """Points on its surface."""
+    return body(number).surface_points(64)
+
+
+@lru_cache
 def bones(number: str) -> xr.Volume:
     """The CT of which a threshold keeps the bone, with contrast medium and metal if there are any; the X-rays show all of it."""
     (patient,) = choose_patients(number)
@@ -96,9 +102,9 @@ def row(number: str, condition: str, case: int, xray: xr.Xray, volume: xr.Volume
     result = xr.register(xray, volume)
     error, drawn, distance = float("inf"), float("inf"), None
     if truth is not None:
-        landmarks = body(number).surface_points(64)
-        error = float(xr.metrics.mtre(result.pose, truth, landmarks, CARM, volume.isocenter))
-        there, here = (apply(pose.camera_from_world(CARM, volume.isocenter), landmarks)[0] for pose in (truth, result.pose))
+        marks = landmarks(number)
+        error = float(xr.metrics.mtre(result.pose, truth, marks, CARM, volume.isocenter))
+        there, here = (apply(pose.camera_from_world(CARM, volume.isocenter), marks)[0] for pose in (truth, result.pose))
         drawn = float(((here[:, :2] / here[:, 2:] - there[:, :2] / there[:, 2:]) * there[:, 2:]).norm(dim=1).mean())
         if error < RIGHT and result.covariance is not None and torch.isfinite(result.covariance).all():
             off = (result.pose.numbers - truth.numbers)[0].double()
@@ -141,16 +147,21 @@ def _rows(number: str, cases: int) -> Iterator[dict[str, Any]]:
             yield row(number, f"{pixels} pixels", case, shrink(plain, pixels), whole, truth)
 
 
+@lru_cache
+def phantom(seed: int) -> xr.Volume:
+    """The built-in patient of a seed."""
+    return xr.phantom.pelvis(seed, spacing=2.0)
+
+
 def alike_rows(seed: int) -> list[dict[str, Any]]:
     """X-rays of phantoms that differ from the CT's in their seed alone; runs in a process of its own."""
     torch.set_num_threads(1)
-    volume = xr.phantom.pelvis(seed, spacing=2.0)
     found = []
     for other in SEEDS:
         if other != seed:
             pose = xr.Pose.random(1, generator=torch.Generator().manual_seed(100 * other))
-            xray = xr.simulate(xr.phantom.pelvis(other, spacing=2.0), CARM, pose, seed=other)
-            found.append(row(f"phantom {seed}", ALIKE, other, xray, volume, None))
+            xray = xr.simulate(phantom(other), CARM, pose, seed=other)
+            found.append(row(f"phantom {seed}", ALIKE, other, xray, phantom(seed), None))
     return found
 
 

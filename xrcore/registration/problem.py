@@ -188,6 +188,22 @@ class Problem:
         return self.portions.run(count, function, size=math.prod(self.carm.shape))
 
 
+def pixel_at_isocenter(carm: CArm) -> float:
+    """Return the size of a pixel at the isocentre.
+
+    Parameters
+    ----------
+    carm : CArm
+        The geometry.
+
+    Returns
+    -------
+    float
+        The longer side [mm].
+    """
+    return max(carm.spacing) / carm.magnification
+
+
 def shrink(xray: Xray, pixels: int) -> Xray:
     """Average blocks of pixels; masked pixels do not count.
 

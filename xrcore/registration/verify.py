@@ -16,9 +16,9 @@ from torch import Tensor
 
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
-from xrcore.geometry import CArm, Pose
+from xrcore.geometry import Pose
 from xrcore.registration.block_matching import match_blocks
-from xrcore.registration.problem import shrink
+from xrcore.registration.problem import pixel_at_isocenter, shrink
 from xrcore.registration.result import Evidence
 from xrcore.registration.uncertainty import pose_uncertainty
 from xrcore.renderer import render
@@ -68,20 +68,16 @@ def gather_evidence(
     matched = shrink(xray, _PIXELS)
     fine = render(volume.coarser(_SPACING), matched.carm, pose, beam)[0].cpu()
     matches = match_blocks(matched.image.cpu(), matched.mask.cpu(), fine)
-    unit = min(_NEAR_MM / _pixel_at_isocenter(matched.carm), _NEAR_PIXELS)
+    unit = min(_NEAR_MM / pixel_at_isocenter(matched.carm), _NEAR_PIXELS)
     near = max(unit, _LEAST_NEAR)
     evidence = Evidence(
         agreement=matches.agreement(near),
         displacement=matches.displacement(near) / unit,
         likeness=matches.likeness,
         blocks=matches.blocks,
-        deviation=_DRAWN * math.hypot(uncertainty.drawn, _PIXEL_SHARE * _pixel_at_isocenter(uncertainty.carm)),
+        deviation=_DRAWN * math.hypot(uncertainty.drawn, _PIXEL_SHARE * pixel_at_isocenter(uncertainty.carm)),
     )
     return evidence, uncertainty.covariance, uncertainty.drr
-
-
-def _pixel_at_isocenter(carm: CArm) -> float:
-    return max(carm.spacing) * carm.source_to_isocenter / carm.source_to_detector
 
 
 def confidence(evidence: Evidence) -> float:

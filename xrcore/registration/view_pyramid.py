@@ -15,7 +15,7 @@ from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose, rigid
 from xrcore.registration.joint_problem import JointProblem, View
-from xrcore.registration.problem import shrink
+from xrcore.registration.problem import pixel_at_isocenter, shrink
 from xrcore.registration.pyramid import Pyramid
 from xrcore.registration.search import corners
 from xrcore.registration.similarities import similarity as named_similarity
@@ -172,7 +172,7 @@ def visible_region(volume: Volume, carm: CArm, pose: Pose, beam: Beam, margin: f
     with torch.no_grad():
         image = render(volume, carm, pose, beam)
     inside = (image > _SHADOW * image.amax()).any(0).float()[None, None]
-    radius = max(1, round(margin / _pixel(carm)))
+    radius = max(1, round(margin / pixel_at_isocenter(carm)))
     grown = F.max_pool2d(inside, (2 * radius + 1, 1), 1, (radius, 0))
     return F.max_pool2d(grown, (1, 2 * radius + 1), 1, (0, radius))[0, 0] > 0
 
@@ -207,13 +207,8 @@ def crop_to_body(view: View, volume: Volume, rig_from_ct: Float[Tensor, "4 4"], 
     return replace(part, xray=_averaged(part.xray, pixel))
 
 
-def _pixel(carm: CArm) -> float:
-    """Pixel size at the isocentre [mm]."""
-    return max(carm.spacing) / carm.magnification
-
-
 def _averaged(xray: Xray, pixel: float) -> Xray:
-    factor = max(1, round(pixel / _pixel(xray.carm)))
+    factor = max(1, round(pixel / pixel_at_isocenter(xray.carm)))
     return shrink(xray, max(xray.carm.shape) // factor) if factor > 1 else xray
 
 
@@ -223,7 +218,7 @@ def cropped(view: View, volume: Volume, pose: Pose, margin: float) -> View:
     if not (points[..., 2] > 0).all():
         raise XrcoreError("register_views: the body lies behind a camera; check start and camera_from_rig")
     pixels = view.carm.project(points).reshape(-1, 2)
-    around = margin / _pixel(view.carm) + 2
+    around = margin / pixel_at_isocenter(view.carm) + 2
     size = torch.tensor(view.carm.shape, dtype=torch.float64)
     low = (pixels.amin(0) - around).floor().clamp_min(0).minimum(size)
     high = (pixels.amax(0) + around).ceil().minimum(size).clamp_min(0)
