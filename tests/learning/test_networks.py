@@ -51,7 +51,9 @@ def images(count: int = 4, pixels: int = 64, seed: int = 1) -> Tensor:
     return torch.randn(count, 1, pixels, pixels, generator=torch.Generator().manual_seed(seed))
 
 
-def both_convolutions(kernel: int, stride: int, shape: tuple[int, ...], kind: torch.dtype) -> tuple[list[Tensor], list[Tensor]]:
+def both_convolutions(
+    kernel: int, stride: int, shape: tuple[int, ...], kind: torch.dtype, pad: tuple[int, ...] = (0, 0, 0, 0)
+) -> tuple[list[Tensor], list[Tensor]]:
     """Output, gradient of the input, gradient of the weights: ours, and float64 torch's for the same numbers."""
     generator = torch.Generator().manual_seed(kernel * 10 + stride)
     x, weight = (
@@ -63,7 +65,8 @@ def both_convolutions(kernel: int, stride: int, shape: tuple[int, ...], kind: to
         a = x.detach().clone().to(dtype).requires_grad_()
         layer = nn.Conv2d(shape[1], shape[1], kernel, stride, groups=shape[1], bias=False, dtype=dtype)
         layer.weight.data = weight.to(dtype)
-        out = (DepthwiseConvolution(layer) if dtype is kind else layer)(a)
+        layer.static_padding = nn.ZeroPad2d(pad)  # as efficientnet-pytorch's layers have it
+        out = DepthwiseConvolution(layer)(a) if dtype is kind else layer(F.pad(a, pad))
         grad = torch.randn(out.shape, generator=torch.Generator().manual_seed(9)).to(kind).to(dtype)
         out.backward(grad)
         results.append([out.detach(), a.grad, layer.weight.grad])
@@ -80,7 +83,18 @@ def test_depthwise_is_torchs(kernel, stride, size):
         assert_close(mine.double(), wanted, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(("kernel", "stride"), [(3, 2), (5, 1), (5, 2)])
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("pad", [(1, 1, 1, 1), (0, 1, 0, 1), (1, 2, 1, 2), (2, 0, 0, 3), (2, 2, 2, 2)])
+@pytest.mark.parametrize("size", [(12, 12), (13, 8)])
+def test_depthwise_pads_each_end_as_it_is_told(kernel, stride, pad, size):
+    ours, theirs = both_convolutions(kernel, stride, (3, 6, *size), torch.float32, pad)
+    for mine, wanted in zip(ours, theirs, strict=True):
+        assert mine.shape == wanted.shape
+        assert_close(mine.double(), wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (5, 1), (5, 2)])
 def test_depthwise_in_half_precision_is_torchs_rounded(kernel, stride):
     ours, theirs = both_convolutions(kernel, stride, (3, 6, 13, 9), torch.bfloat16)
     for mine, wanted in zip(ours, theirs, strict=True):
@@ -108,7 +122,7 @@ def test_networks_with_replaced_convolutions_keep_their_values_gradients_and_nam
         nn.Conv2d(8, 8, 3, 2, padding=1, groups=8, bias=False), nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False),
     )  # fmt: skip
     quick = replace_depthwise(copy.deepcopy(plain))
-    assert [isinstance(layer, DepthwiseConvolution) for layer in quick] == [False, True, False, True, False]
+    assert [isinstance(layer, DepthwiseConvolution) for layer in quick] == [False, True, False, True, True]
     assert [(k, v.shape) for k, v in plain.state_dict().items()] == [(k, v.shape) for k, v in quick.state_dict().items()]
     x = images(3, 21)
     results = []
@@ -119,7 +133,7 @@ def test_networks_with_replaced_convolutions_keep_their_values_gradients_and_nam
     for mine, wanted in zip(*results[::-1], strict=True):
         assert_close(mine, wanted, rtol=1e-4, atol=1e-4)
     with torch.no_grad():
-        assert torch.equal(plain.eval()(x), quick.eval()(x))
+        assert_close(plain.eval()(x), quick.eval()(x), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
