@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import subprocess
@@ -31,6 +32,21 @@ from xrcore.learning.training.optimisation import average, half_precision
 from xrcore.learning.training.schedule import Schedule
 from xrcore.learning.training.stream import TRAINING, VALIDATION, DrrStream
 from xrcore.metrics import mtre
+
+
+def test_a_validation_is_of_images_of_the_size_that_is_learnt_from():
+    settings = TINY.changed(images=32, pixels=64, coarse_pixels=32, validate_every=8, ema=0.0, precision="float32", scheme="none")
+    sides = []
+    for step in training_steps(patient(), CARM, settings):
+        if step.validation is None:
+            continue
+        evaluator, errors = Evaluator(method_named("psss")(settings), patient(), CARM, torch.device("cpu")), {}
+        for side in (32, 64):
+            unseen = DrrStream(patient(), CARM, settings, purpose=VALIDATION, pixels=side)
+            batches = evaluator.rendered(unseen, [(0, i) for i in range(settings.validation)])
+            errors[side] = evaluator.errors(copy.deepcopy(step.network), batches).mtre
+        sides += [side for side, mtre_mm in errors.items() if step.validation.mtre == pytest.approx(mtre_mm, rel=1e-6)]
+    assert sides == [32, 32, 64, 64]
 
 
 def test_training_lowers_the_errors():

@@ -75,7 +75,8 @@ class TrainingSettings:
     precision : str
         Of the network: "float32", "bfloat16", or "auto", bfloat16 where the CPU multiplies in it.
     coarse_pixels : int, optional
-        Side of the images that the training begins with [pixels], a multiple of 32 below the architecture's; all weights are carried over.
+        Side of the images that the training begins with, and of its validation until then [pixels], a multiple of 32 below the
+        architecture's; all weights are carried over.
         None: images of full size from the first step on.
     coarse_share : float
         Share of the budget spent on them.

@@ -221,13 +221,15 @@ def training_steps(
         coarse = settings.coarse_pixels
         require("train", "coarse_pixels", coarse, coarse is None or method.any_size, f"None for the method {settings.method}")
         schedule, ct, there = Schedule(settings), CtIdentity.of(volume), volume.to(device)
-        unseen = DrrStream(there, carm, settings, purpose=VALIDATION)
-        check_patient(volume, unseen)
         ahead = "queue" if device.type == "cuda" else "thread" if settings.prefetch else ""
         batches = Batches(there, carm, settings, schedule, crew, ahead=ahead)
         stream = batches.streams[settings.architecture.pixels]
+        # while the images are small, so are those of the validation
+        unseen = {side: DrrStream(there, carm, settings, purpose=VALIDATION, pixels=side) for side in batches.streams}
+        check_patient(volume, unseen[settings.architecture.pixels])
         evaluator = Evaluator(method, volume, carm, device)
-        validation = evaluator.rendered(unseen, [(0, i) for i in range(settings.validation)]) if crew.is_main else []
+        drawn = [(0, i) for i in range(settings.validation)]
+        validation = {side: evaluator.rendered(of, drawn) if crew.is_main else [] for side, of in unseen.items()}
 
         # what learns
         torch.manual_seed(settings.seed)
@@ -270,9 +272,10 @@ def training_steps(
                 measured: Errors | None = None
                 on_train: Errors | None = None
                 if crew.is_main and (_due(state.step, settings.validate_every, size) or state.step == schedule.stage(step).last):
-                    measured = evaluator.errors(averaged, validation)
+                    side = schedule.pixels(step)
+                    measured = evaluator.errors(averaged, validation[side])
                     if samples := schedule.seen(step, settings.validation):
-                        on_train = evaluator.errors(averaged, evaluator.rendered(stream, samples))
+                        on_train = evaluator.errors(averaged, evaluator.rendered(batches.streams[side], samples))
                     shown = {"mTRE": measured.mtre}
 
                 # log and checkpoint
@@ -293,12 +296,12 @@ def training_steps(
             batches.close()
 
         # the model, as it will read back, so that what is validated and returned is what is kept
-        method.finish(averaged, unseen)
+        method.finish(averaged, unseen[settings.architecture.pixels])
         kept = copy.deepcopy(averaged).eval()
         kept.load_state_dict({k: to_half(v).to(v.dtype) for k, v in kept.state_dict().items()})
         training: dict[str, Any] = {}
         if crew.is_main:
-            final = evaluator.errors(kept, validation)
+            final = evaluator.errors(kept, validation[settings.architecture.pixels])
             training = {
                 "images": state.step * size,
                 "seconds": round(state.seconds, 1),
