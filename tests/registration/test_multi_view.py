@@ -13,11 +13,12 @@ from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose, rigid
 from xrcore.registration.events import Step, WorkClock, working
-from xrcore.registration.joint_problem import JointProblem, View
+from xrcore.registration.joint_problem import JointProblem
 from xrcore.registration.multi_view import register_views
 from xrcore.registration.problem import Problem
 from xrcore.registration.search import SearchBox
 from xrcore.registration.similarities import GradientZNCC
+from xrcore.registration.view import View
 from xrcore.registration.view_pyramid import ViewLevel, ViewPyramid, ViewSettings
 from xrcore.renderer import render
 from xrcore.xray.image import Xray

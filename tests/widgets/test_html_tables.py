@@ -12,13 +12,14 @@ import torch
 from support.small_pelvis import POSE, drr, volume
 
 from xrcore import Evidence, Pose, Registration
+from xrcore.registration.view import views_of
 from xrcore.widgets import Session
 from xrcore.widgets.html_tables import difference_table, pose_table, verdict_html
 
 
 def outcome(**changes: Any) -> Registration:
     basis = {
-        "xray": drr(),
+        "views": views_of("test", drr()),
         "pose": POSE,
         "similarity": 0.91234,
         "covariance": torch.eye(6, dtype=torch.float64),

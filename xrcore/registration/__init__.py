@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xrcore.registration.convergence_basin import ConvergenceBasin, measure_convergence_basin
 from xrcore.registration.events import Stage, Step, StopReason
-from xrcore.registration.joint_problem import JointProblem, View
+from xrcore.registration.joint_problem import JointProblem
 from xrcore.registration.multi_view import ViewsRegistration, register_views
 from xrcore.registration.pipeline import register, register_steps
 from xrcore.registration.predictor import Predictor
@@ -23,6 +23,7 @@ from xrcore.registration.solvers.gauss_newton import GaussNewton
 from xrcore.registration.solvers.lbfgs import LBFGS
 from xrcore.registration.solvers.powell import Powell
 from xrcore.registration.verify import confidence, failed_checks, gather_evidence
+from xrcore.registration.view import View
 from xrcore.registration.view_pyramid import ViewLevel, ViewSettings, crop_to_body, visible_region
 
 __all__ = [

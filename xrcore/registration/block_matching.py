@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -34,6 +35,15 @@ class BlockMatches(NamedTuple):
     distance: Float[Tensor, " N"]
     here: Float[Tensor, " N"]
     best: Float[Tensor, " N"]
+
+    def in_units(self, unit: float) -> BlockMatches:
+        """The same with distances divided by so many pixels."""
+        return self._replace(distance=self.distance / unit)
+
+    @classmethod
+    def cat(cls, parts: Sequence[BlockMatches]) -> BlockMatches:
+        """Those of several images, their distances in the same unit."""
+        return cls(*(torch.cat(each) for each in zip(*parts, strict=True)))
 
     @property
     def blocks(self) -> float:

@@ -126,7 +126,7 @@ def measure_convergence_basin(
         If an argument makes no sense, or the similarity has no residual.
     """
     caller = "measure_convergence_basin"
-    check_images(caller, xray, volume, beam)
+    views = check_images(caller, xray, volume, beam)
     lengths = check_lines(caller, center, reach, samples, 6)
     require(caller, "near", near, is_number(near) and near > 0, "positive, in mm")
     target = center if target is None else target
@@ -137,7 +137,7 @@ def measure_convergence_basin(
         numbers[axis, :, axis] += torch.from_numpy(offsets[axis])
     starts = Pose(numbers.reshape(-1, 6))
 
-    pyramid = XrayPyramid(xray, volume, Beam() if beam is None else beam, settings, report=False)
+    pyramid = XrayPyramid(views, volume, Beam() if beam is None else beam, settings, report=False)
     points = corners(volume)
     follows = torch.arange(len(starts))  # start -> the descent that goes on for it
 

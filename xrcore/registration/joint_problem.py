@@ -1,4 +1,4 @@
-"""Several calibrated views of one rigid body as one least-squares problem in six numbers.
+"""Several calibrated views of one rigid body as one problem in six numbers.
 
 The pose is kept as the first view's `Pose`; the calibration says what it means in the others. With k_from_1 the fixed transform between two
 cameras' frames, a camera-frame twist x of the first view is Ad(k_from_1) x in view k, so the views' Jacobians, gradients and Gauss-Newton
@@ -8,91 +8,24 @@ Hessians add up after one 6 x 6 change of variables each, whatever the similarit
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from xrcore._util.errors import XrcoreError, require
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose, rigid
+from xrcore.registration.problem import Problem
+from xrcore.registration.settings import SimilarityLevel
 from xrcore.registration.similarities import similarity as named_similarity
 from xrcore.registration.similarities.base import NormalEquations, Similarity
-from xrcore.renderer import render, render_with_jacobian
-from xrcore.xray.image import Xray
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class View:
-    """An X-ray and where its camera stands.
-
-    Parameters
-    ----------
-    xray : Xray
-        Bone bright.
-    camera_from_rig : Float[Tensor, "4 4"]
-        Rigid: `x_camera = camera_from_rig @ x_rig` [mm].
-
-    Raises
-    ------
-    XrcoreError
-        If a parameter makes no sense.
-    """
-
-    xray: Xray
-    camera_from_rig: Float[Tensor, "4 4"]
-
-    def __post_init__(self) -> None:
-        require("View", "xray", self.xray, isinstance(self.xray, Xray), "an Xray")
-        matrix = rigid_matrix(self.camera_from_rig)
-        if matrix is None:
-            raise XrcoreError("View: camera_from_rig must be a rigid 4x4 matrix, rotation and translation in mm")
-        object.__setattr__(self, "camera_from_rig", matrix)
-
-    @property
-    def carm(self) -> CArm:
-        """The X-ray's C-arm."""
-        return self.xray.carm
-
-    def pose(self, rig_from_ct: Float[Tensor, "4 4"], volume: Volume) -> Pose:
-        """The view's pose of a body placed in the rig.
-
-        Parameters
-        ----------
-        rig_from_ct : Float[Tensor, "*B 4 4"]
-            The CT's LPS world into the rig [mm].
-        volume : Volume
-            The body.
-
-        Returns
-        -------
-        Pose
-            One for each matrix.
-        """
-        return Pose.from_camera_from_world(self.camera_from_rig @ rig_from_ct, self.carm, volume.isocenter)
-
-    def rig_from_ct(self, pose: Pose, volume: Volume) -> Float[Tensor, "*B 4 4"]:
-        """Inverse of `pose`.
-
-        Parameters
-        ----------
-        pose : Pose
-            Of this view.
-        volume : Volume
-            The body.
-
-        Returns
-        -------
-        Float[Tensor, "B 4 4"]
-            The CT's LPS world into the rig [mm].
-        """
-        return rigid.invert(self.camera_from_rig) @ pose.camera_from_world(self.carm, volume.isocenter)
+from xrcore.registration.view import View
 
 
 class JointProblem:
-    """Several X-rays at one pixel size against a volume: what `Problem` is to one X-ray, its poses the first view's.
+    """Several X-rays against a volume: what `Problem` is to one X-ray, its poses the first view's.
 
     Parameters
     ----------
@@ -103,14 +36,16 @@ class JointProblem:
     beam : Beam
         The one assumed.
     similarity : str or Similarity
-        One with a residual.
+        A name of `similarities.SIMILARITIES`, or an object.
     regions : sequence of Bool[Tensor, "H W"], optional
         What counts of each view, beside its mask; default all.
+    pixels : int, optional
+        Shrink each X-ray to about this many along its longer side; default as they are.
 
     Attributes
     ----------
-    evaluations : int
-        DRRs rendered so far.
+    problems : tuple of Problem
+        Of each view alone.
     """
 
     def __init__(
@@ -120,15 +55,25 @@ class JointProblem:
         beam: Beam,
         similarity: str | Similarity,
         regions: Sequence[Bool[Tensor, "H W"]] | None = None,
+        *,
+        pixels: int | None = None,
     ) -> None:
-        self.views = tuple(views)
-        self.carm: CArm = self.views[0].carm
+        xrays = [view.xray for view in views]
+        if regions is not None:
+            xrays = [replace(xray, mask=xray.mask & region) for xray, region in zip(xrays, regions, strict=True)]
+        self.problems = tuple(Problem(xray, volume, beam, similarity, pixels=pixels) for xray in xrays)
         self.volume, self.beam, self.similarity = volume, beam, named_similarity(similarity)
-        masks = [v.xray.mask if regions is None else v.xray.mask & regions[i] for i, v in enumerate(self.views)]
-        self.fitted = [self.similarity.fit(v.xray.image, mask) for v, mask in zip(self.views, masks, strict=True)]
-        first = self.views[0].camera_from_rig
-        self._from_first = [v.camera_from_rig @ rigid.invert(first) for v in self.views]
-        self.evaluations = 0
+        self.from_first = from_first(views)
+
+    @property
+    def carm(self) -> CArm:
+        """The first view's C-arm."""
+        return self.problems[0].carm
+
+    @property
+    def evaluations(self) -> int:
+        """DRRs rendered so far."""
+        return sum(problem.evaluations for problem in self.problems)
 
     def poses(self, pose: Pose) -> list[Pose]:
         """The same body as each view sees it.
@@ -143,13 +88,24 @@ class JointProblem:
         list of Pose
             Each view's, a batch.
         """
-        camera_from_ct = pose.camera_from_world(self.carm, self.volume.isocenter)
-        return [
-            Pose.from_camera_from_world(k_from_first @ camera_from_ct, view.carm, self.volume.isocenter)
-            for view, k_from_first in zip(self.views, self._from_first, strict=True)
-        ]
+        carms = [problem.carm for problem in self.problems]
+        return [pose_in_view(pose, self.carm, carm, k, self.volume) for carm, k in zip(carms, self.from_first, strict=True)]
 
-    @torch.no_grad()
+    def each(self, pose: Pose) -> list[tuple[Problem, Pose]]:
+        """Each view's problem, and the body as it sees it.
+
+        Parameters
+        ----------
+        pose : Pose
+            The first view's, a batch.
+
+        Returns
+        -------
+        list of tuple
+            A problem and a batch of poses for each view.
+        """
+        return list(zip(self.problems, self.poses(pose), strict=True))
+
     def values(self, pose: Pose) -> Float[Tensor, "B V"]:
         """Similarity of each pose in each view.
 
@@ -163,14 +119,7 @@ class JointProblem:
         Float[Tensor, "B V"]
             Higher is better.
         """
-        self.evaluations += len(pose) * len(self.views)
-        return torch.stack(
-            [
-                fitted.value(render(self.volume, view.carm, own, self.beam)).double().cpu()
-                for view, fitted, own in zip(self.views, self.fitted, self.poses(pose), strict=True)
-            ],
-            1,
-        )
+        return torch.stack([problem.value(own).double() for problem, own in self.each(pose)], 1)
 
     def value(self, pose: Pose) -> Float[Tensor, " B"]:
         """Mean similarity over the views.
@@ -187,6 +136,28 @@ class JointProblem:
         """
         return self.values(pose).mean(1)
 
+    def value_and_gradient(self, pose: Pose) -> tuple[Float[Tensor, "B"], Float[Tensor, "B 6"]]:
+        """Mean similarity over the views, and its derivative.
+
+        Parameters
+        ----------
+        pose : Pose
+            The first view's, a batch.
+
+        Returns
+        -------
+        value : Float[Tensor, "B"]
+            Higher is better.
+        gradient : Float[Tensor, "B 6"]
+            By the first view's six numbers [1/deg, 1/mm].
+        """
+        parts = []
+        for (problem, own), change in zip(self.each(pose), self.changes(pose), strict=True):
+            value, gradient = problem.value_and_gradient(own)
+            parts.append((value.double(), (change.mT @ gradient.double().unsqueeze(-1)).squeeze(-1)))
+        value, gradient = (torch.stack(part).mean(0) for part in zip(*parts, strict=True))
+        return value, gradient
+
     @torch.no_grad()
     def normal_equations(self, pose: Pose) -> NormalEquations:
         """Mean over the views of similarity, gradient and Gauss-Newton Hessian, by the first view's six numbers.
@@ -200,18 +171,84 @@ class JointProblem:
         -------
         NormalEquations
             Of each pose.
+
+        Raises
+        ------
+        XrcoreError
+            If the similarity has no residual.
         """
-        self.evaluations += len(pose) * len(self.views)
-        twists = pose.twists(self.carm)
         parts = []
-        for view, fitted, own, k_from_first in zip(self.views, self.fitted, self.poses(pose), self._from_first, strict=True):
-            image, jacobian = render_with_jacobian(self.volume, view.carm, own, self.beam)
-            value, gradient, hessian, count = fitted.normal_equations(image, jacobian).cpu()
-            # d own numbers / d first view's numbers
-            change = torch.linalg.solve(own.twists(view.carm), _adjoint(k_from_first) @ twists)
+        for (problem, own), change in zip(self.each(pose), self.changes(pose), strict=True):
+            value, gradient, hessian, count = problem.normal_equations(own)
             parts.append((value, (change.mT @ gradient.unsqueeze(-1)).squeeze(-1), change.mT @ hessian @ change, count))
         value, gradient, hessian = (torch.stack([part[i] for part in parts]).mean(0) for i in range(3))  # type: ignore[misc]
         return NormalEquations(value, gradient, hessian, sum(part[3] for part in parts))
+
+    def changes(self, pose: Pose) -> list[Float[Tensor, "B 6 6"]]:
+        """Derivative of each view's six numbers by the first view's.
+
+        Parameters
+        ----------
+        pose : Pose
+            The first view's, a batch.
+
+        Returns
+        -------
+        list of Float[Tensor, "B 6 6"]
+            For each view.
+        """
+        carms = [problem.carm for problem in self.problems]
+        poses = self.poses(pose)
+        return [change_of_numbers(pose, self.carm, own, carm, k) for own, carm, k in zip(poses, carms, self.from_first, strict=True)]
+
+
+AnyProblem = Problem | JointProblem
+
+
+def problem_on(level: SimilarityLevel, views: Sequence[View], volume: Volume, beam: Beam) -> AnyProblem:
+    """Pose the problem on a level, which may also be settings of a solver on one level: of the shrunk X-rays and the coarsened CT.
+
+    Parameters
+    ----------
+    level : Level or SingleLevelSettings
+        Its pixels, spacing and similarity.
+    views : sequence of View
+        What is registered, bone bright.
+    volume : Volume
+        The CT, as fine as it is.
+    beam : Beam
+        The one assumed.
+
+    Returns
+    -------
+    Problem or JointProblem
+        For one view, or several.
+    """
+    if len(views) == 1:
+        return Problem.at(level, views[0].xray, volume, beam)
+    return JointProblem(views, volume.coarser(level.spacing), beam, level.similarity, pixels=level.pixels)
+
+
+def from_first(views: Sequence[View]) -> list[Float[Tensor, "4 4"]]:
+    """The first camera's frame into each view's."""
+    first = views[0].camera_from_rig
+    return [view.camera_from_rig @ rigid.invert(first) for view in views]
+
+
+def poses_in_views(pose: Pose, views: Sequence[View], volume: Volume) -> list[Pose]:
+    """The body at a pose of the first view as each view sees it."""
+    carms = [view.carm for view in views]
+    return [pose_in_view(pose, carms[0], carm, k, volume) for carm, k in zip(carms, from_first(views), strict=True)]
+
+
+def pose_in_view(pose: Pose, first: CArm, carm: CArm, k_from_first: Float[Tensor, "4 4"], volume: Volume) -> Pose:
+    """The body at a pose of the first view as another view sees it."""
+    return Pose.from_camera_from_world(k_from_first @ pose.camera_from_world(first, volume.isocenter), carm, volume.isocenter)
+
+
+def change_of_numbers(pose: Pose, first: CArm, own: Pose, carm: CArm, k_from_first: Float[Tensor, "4 4"]) -> Float[Tensor, "B 6 6"]:
+    """Derivative of a view's six numbers by the first view's."""
+    return torch.linalg.solve(own.twists(carm), _adjoint(k_from_first) @ pose.twists(first))
 
 
 def _adjoint(a_from_b: Float[Tensor, "4 4"]) -> Float[Tensor, "6 6"]:
@@ -219,16 +256,3 @@ def _adjoint(a_from_b: Float[Tensor, "4 4"]) -> Float[Tensor, "6 6"]:
     rotation = a_from_b[:3, :3]
     top = torch.cat([rotation, rigid.skew(a_from_b[:3, 3]) @ rotation], 1)
     return torch.cat([top, torch.cat([torch.zeros_like(rotation), rotation], 1)])
-
-
-def rigid_matrix(value: object) -> Float[Tensor, "4 4"] | None:
-    """A 4x4 matrix in float64, or None unless it is a rotation and a translation."""
-    try:
-        matrix = torch.as_tensor(value, dtype=torch.float64)
-    except (TypeError, ValueError, RuntimeError):
-        return None
-    if matrix.shape != (4, 4) or not torch.isfinite(matrix).all():
-        return None
-    rotation, last = matrix[:3, :3], matrix.new_tensor([0.0, 0.0, 0.0, 1.0])
-    off = (rotation @ rotation.T - torch.eye(3, dtype=matrix.dtype)).abs().max()
-    return matrix if off < 1e-4 and torch.linalg.det(rotation) > 0 and torch.equal(matrix[3], last) else None

@@ -17,6 +17,7 @@ from xrcore.registration.search import SearchBox, search_box
 from xrcore.registration.search_plans import another_way
 from xrcore.registration.solvers.gauss_newton import GaussNewton
 from xrcore.registration.verify import gather_evidence
+from xrcore.registration.view import View
 from xrcore.xray.image import Xray
 
 _LIKELY, _DOUBTFUL = 0.5, 0.85  # confidence from which, and agreement below which, an answer is challenged
@@ -28,6 +29,12 @@ def mirror_image(xray: Xray) -> Xray:
     row, col = xray.carm.center
     carm = replace(xray.carm, principal_point=(row, xray.carm.shape[1] - 1 - col))
     return Xray(image=xray.image.flip(1), mask=xray.mask.flip(1), carm=carm, notes=xray.notes)
+
+
+def mirror_view(view: View) -> View:
+    """The view with left and right exchanged, and with it the rig, whose other views are exchanged alike."""
+    flip = torch.diag(torch.tensor([-1.0, 1.0, 1.0, 1.0], dtype=torch.float64))
+    return View(xray=mirror_image(view.xray), camera_from_rig=flip @ view.camera_from_rig @ flip)
 
 
 def mirror_pose(pose: Pose) -> Pose:
@@ -43,13 +50,13 @@ def is_challenged(result: Registration) -> bool:
 def mirrored_agreement(result: Registration, volume: Volume, beam: Beam) -> Events[str | None]:
     """Say that the mirror image fits much better than the X-ray as it is, if so; a generator without steps to show."""
     assert result.evidence is not None
-    other = mirror_image(result.xray)
+    other = [mirror_view(view) for view in result.views]
     try:
         settings = another_way(GaussNewton(), 0, bone_only=is_bone_only(volume))
         found = yield from search_box(other, volume, mirror_pose(result.pose), SearchBox(), settings, beam, report=False)
     except XrcoreError:  # nothing of the CT is in its view
         return None
-    evidence, _, _ = gather_evidence(found.xray, volume, found.pose, beam)
+    evidence, _, _ = gather_evidence(found.views, volume, found.pose, beam)
     if evidence.agreement < result.evidence.agreement + _BETTER:
         return None
     return (

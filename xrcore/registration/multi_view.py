@@ -13,11 +13,11 @@ from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
 from xrcore.registration.events import Events, Step, StopReason, WorkClock, finish, working
-from xrcore.registration.joint_problem import View, rigid_matrix
 from xrcore.registration.refinement import check_images
 from xrcore.registration.search import SearchBox
 from xrcore.registration.solvers.descent import Descent
 from xrcore.registration.solvers.outcome import covariance_of, stop_reason_of
+from xrcore.registration.view import View, rigid_matrix
 from xrcore.registration.view_pyramid import ViewPyramid, ViewSettings, cropped
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -25,12 +25,13 @@ from xrcore.registration.settings import RefinementSettings
 from xrcore.registration.similarities import Similarity
 from xrcore.registration.solvers.gauss_newton import GaussNewton
 from xrcore.registration.verify import confidence, failed_checks, gather_evidence
+from xrcore.registration.view import View
 from xrcore.renderer import place
 from xrcore.xray.image import Xray
 
 
 def register(
-    xray: Xray,
+    xray: Xray | Sequence[View],
     volume: Volume,
     initial: Pose | Predictor | None = None,
     method: Method = "gauss-newton",
@@ -42,7 +43,7 @@ def register(
     watch: Callable[[Step], None] | None = None,
     device: str | torch.device | None = None,
 ) -> Registration:
-    """Find the pose of an X-ray in a CT's space, and say whether to trust it.
+    """Find the pose of an X-ray, or of several calibrated views of one instant, in a CT's space, and say whether to trust it.
 
     "gauss-newton" searches the box and descends coarse to fine. The other methods refine from `initial` alone, as their authors
     do; if that answer is not trusted, a coarse search gives them another start. A model's last retry covers all it was trained
@@ -50,8 +51,9 @@ def register(
 
     Parameters
     ----------
-    xray : Xray
-        What to register. How its grey values were mapped need not be known: bone may be dark, and they may be counts.
+    xray : Xray or sequence of View
+        What to register. How its grey values were mapped need not be known: bone may be dark, and they may be counts. Several views are
+        registered as one; poses are then the first one's.
     volume : Volume
         The CT.
     initial : Pose or Predictor, optional
@@ -104,7 +106,7 @@ def register(
 
 
 def register_steps(
-    xray: Xray,
+    xray: Xray | Sequence[View],
     volume: Volume,
     initial: Pose | Predictor | None = None,
     method: Method = "gauss-newton",
@@ -123,7 +125,7 @@ def register_steps(
 
     Parameters
     ----------
-    xray, volume, initial, method : Xray, Volume, Pose or Predictor, str or RefinementSettings
+    xray, volume, initial, method : Xray or sequence of View, Volume, Pose or Predictor, str or RefinementSettings
         As for `register`.
     similarity, beam, search, retries, device : str or Similarity, Beam, SearchBox, int, str
         As for `register`.
@@ -145,7 +147,7 @@ def register_steps(
     XrcoreError
         As `register`.
     """
-    check_images("register", xray, volume, beam)
+    views = check_images("register", xray, volume, beam)
     known = initial is None or isinstance(initial, (Pose, Predictor))
     require("register", "initial", initial, known, "a Pose, or a model that predicts one (spread, ranges, check, predict)")
     require("register", "search", search, search is None or isinstance(search, SearchBox), "a SearchBox")
@@ -154,7 +156,7 @@ def register_steps(
     if similarity is not None:
         settings = tuple(one.with_similarity(similarity) for one in settings)
     clock = WorkClock()
-    task = _Task(xray, volume, settings, Beam() if beam is None else beam, report)
+    task = _Task(views, volume, settings, Beam() if beam is None else beam, report)
     return working(_registration(task, initial, search, retries, device, clock), clock)
 
 
@@ -162,7 +164,7 @@ def register_steps(
 class _Task:
     """Inputs of a registration."""
 
-    xray: Xray
+    views: tuple[View, ...]
     volume: Volume
     settings: tuple[RefinementSettings, ...]
     beam: Beam
@@ -179,7 +181,7 @@ def _registration(
 ) -> Events[Registration]:
     if device is not None:
         task = replace(task, volume=place(task.volume, device, "registering", spacing=task.settings[-1].levels[-1].spacing))
-    xray, volume = task.xray, task.volume
+    xray, volume = task.views[0].xray, task.volume
     stages: dict[str, float] = {}
     if initial is None or isinstance(initial, Pose):
         start = _start(initial, xray)
@@ -202,7 +204,7 @@ def _registration(
         stages["search and refine"] += clock() - began
         yield stage("verifying")
         began = clock()
-        evidence, covariance, drr = gather_evidence(result.xray, volume, result.pose, task.beam)
+        evidence, covariance, drr = gather_evidence(result.views, volume, result.pose, task.beam)
         reasons = failed_checks(evidence)
         result = replace(
             result, evidence=evidence, confidence=confidence(evidence), trusted=not reasons, reasons=reasons, covariance=covariance, drr=drr
@@ -221,9 +223,22 @@ def _registration(
             best = replace(best, trusted=False, confidence=0.0, reasons=(reason,))
         stages["verify"] += clock() - began
     best = replace(
-        best, initial=start, evaluations=evaluations, notes=best.xray.notes, stages=stages, attempts=attempt + 1, device=str(volume.device)
+        best,
+        initial=start,
+        evaluations=evaluations,
+        notes=_notes(best.views),
+        stages=stages,
+        attempts=attempt + 1,
+        device=str(volume.device),
     )
     return replace(best, seconds=clock())
+
+
+def _notes(views: Sequence[View]) -> tuple[str, ...]:
+    """The X-rays' remarks; of several, each with its number."""
+    if len(views) == 1:
+        return views[0].xray.notes
+    return tuple(f"view {number}: {note}" for number, view in enumerate(views, 1) for note in view.xray.notes)
 
 
 def _start(initial: Pose | None, xray: Xray) -> Pose:
@@ -237,11 +252,11 @@ def _attempt(task: _Task, start: Pose, box: SearchBox, attempt: int) -> Events[R
     volume, settings, beam, report = task.volume, task.settings, task.beam, task.report
     first = settings[0]
     if attempt == 0 and not isinstance(first, GaussNewton):
-        return (yield from refinement(task.xray, volume, start, settings, beam, report))
+        return (yield from refinement(task.views, volume, start, settings, beam, report))
     searched, after = (first, settings[1:]) if isinstance(first, GaussNewton) else (COARSE_SEARCH, settings)
     searched = another_way(searched, attempt, bone_only=is_bone_only(volume))
-    found = yield from search_box(task.xray, volume, start, box, searched, beam, report=report)
+    found = yield from search_box(task.views, volume, start, box, searched, beam, report=report)
     if not after:
         return found
-    result = yield from refinement(found.xray, volume, found.pose, after, beam, report)
+    result = yield from refinement(found.views, volume, found.pose, after, beam, report)
     return replace(result, evaluations=result.evaluations + found.evaluations, inverted=found.inverted)

@@ -113,6 +113,36 @@ class Problem:
 
         return torch.cat(self.in_portions(len(pose), of)).cpu()
 
+    def each(self, pose: Pose) -> list[tuple[Problem, Pose]]:
+        """Pair this problem with the poses, as `JointProblem.each` does for each of several views.
+
+        Parameters
+        ----------
+        pose : Pose
+            A batch.
+
+        Returns
+        -------
+        list of tuple
+            One problem with all poses.
+        """
+        return [(self, pose)]
+
+    def values(self, pose: Pose) -> Float[Tensor, "B 1"]:
+        """Similarity of each pose in the one view.
+
+        Parameters
+        ----------
+        pose : Pose
+            A batch.
+
+        Returns
+        -------
+        Float[Tensor, "B 1"]
+            Higher is better.
+        """
+        return self.value(pose)[:, None]
+
     def value_and_gradient(self, pose: Pose) -> tuple[Float[Tensor, "B"], Float[Tensor, "B 6"]]:
         """Similarity of each pose, and its derivative.
 

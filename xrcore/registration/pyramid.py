@@ -10,10 +10,10 @@ from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
 from xrcore.registration.events import Events, Step, stage
-from xrcore.registration.problem import Problem
+from xrcore.registration.joint_problem import AnyProblem, problem_on
 from xrcore.registration.solvers.descent import Descent, LeastSquaresProblem
 from xrcore.registration.solvers.gauss_newton import GaussNewton, descend
-from xrcore.xray.image import Xray
+from xrcore.registration.view import View
 
 # Chooses the poses that the next level starts from, given a level's number and its descent.
 ChoosePoses = Callable[[int, Descent], Pose]
@@ -77,18 +77,19 @@ class Pyramid(ABC):
 
 
 class XrayPyramid(Pyramid):
-    """The pyramid of one X-ray."""
+    """The pyramid of whole X-rays: of one, or of several views."""
 
-    def __init__(self, xray: Xray, volume: Volume, beam: Beam, settings: GaussNewton, *, first_level: int = 0, report: bool = True) -> None:
+    def __init__(
+        self, views: Sequence[View], volume: Volume, beam: Beam, settings: GaussNewton, *, first_level: int = 0, report: bool = True
+    ) -> None:
         super().__init__(len(settings.levels), first_level=first_level, report=report)
-        self.xray = xray
-        self._volume, self._beam, self._settings = volume, beam, settings
-        self._made: dict[int, Problem] = {}
+        self._views, self._volume, self._beam, self._settings = views, volume, beam, settings
+        self._made: dict[int, AnyProblem] = {}
 
-    def problem(self, level: int, near: Pose | None = None) -> Problem:
+    def problem(self, level: int, near: Pose | None = None) -> AnyProblem:
         """The problem on a level, the same for all poses."""
         if level not in self._made:
-            self._made[level] = Problem.at(self._settings.levels[level], self.xray, self._volume, self._beam)
+            self._made[level] = problem_on(self._settings.levels[level], self._views, self._volume, self._beam)
             self._problems.append(self._made[level])
         return self._made[level]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from xrcore._util.errors import require
@@ -11,18 +11,19 @@ from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
 from xrcore.geometry.pose import require_one_pose
 from xrcore.registration.events import Events, Step, WorkClock, finish, working
+from xrcore.registration.joint_problem import problem_on
 from xrcore.registration.presets import Method, refinements
-from xrcore.registration.problem import Problem
 from xrcore.registration.pyramid import XrayPyramid
 from xrcore.registration.result import Registration
 from xrcore.registration.settings import RefinementSettings
 from xrcore.registration.solvers.gauss_newton import GaussNewton
 from xrcore.registration.solvers.single_level import SingleLevelSettings
+from xrcore.registration.view import View, views_of
 from xrcore.xray.image import Xray
 
 
 def refine(
-    xray: Xray,
+    xray: Xray | Sequence[View],
     volume: Volume,
     start: Pose,
     method: Method = "gauss-newton",
@@ -37,12 +38,12 @@ def refine(
 
     Parameters
     ----------
-    xray : Xray
-        Bone bright.
+    xray : Xray or sequence of View
+        Bone bright; or several calibrated views of one instant.
     volume : Volume
         The CT; it is rendered where it is.
     start : Pose
-        One pose.
+        One pose; the first view's.
     method : str, RefinementSettings or tuple of RefinementSettings
         A preset's name (see `presets.PRESETS`), settings, or several of them, each of which starts where the one before ended.
         `GaussNewton` walks its levels from coarse to fine; the other solvers work on one level.
@@ -77,7 +78,13 @@ def refine(
 
 
 def refine_steps(
-    xray: Xray, volume: Volume, start: Pose, method: Method = "gauss-newton", beam: Beam | None = None, *, report: bool = True
+    xray: Xray | Sequence[View],
+    volume: Volume,
+    start: Pose,
+    method: Method = "gauss-newton",
+    beam: Beam | None = None,
+    *,
+    report: bool = True,
 ) -> Events[Registration]:
     """`refine` as a generator: it yields while it works, and returns the result.
 
@@ -106,11 +113,11 @@ def refine_steps(
     XrcoreError
         As `refine`, at once.
     """
-    check_images("refine", xray, volume, beam)
+    views = check_images("refine", xray, volume, beam)
     require_one_pose("refine", "start", start)
     clock = WorkClock()
     settings = refinements(method, "refine")
-    return working(_timed(refinement(xray, volume, start, settings, Beam() if beam is None else beam, report), clock), clock)
+    return working(_timed(refinement(views, volume, start, settings, Beam() if beam is None else beam, report), clock), clock)
 
 
 def _timed(events: Events[Registration], clock: WorkClock) -> Events[Registration]:
@@ -119,28 +126,29 @@ def _timed(events: Events[Registration], clock: WorkClock) -> Events[Registratio
 
 
 def refinement(
-    xray: Xray, volume: Volume, start: Pose, several: tuple[RefinementSettings, ...], beam: Beam, report: bool
+    views: Sequence[View], volume: Volume, start: Pose, several: tuple[RefinementSettings, ...], beam: Beam, report: bool
 ) -> Events[Registration]:
     """Refinements one after the other; their levels are counted on, their histories and evaluations added up."""
     initial = Pose(start.numbers.detach().double().cpu())
     pose, history, evaluations, level = initial, tuple[Step, ...](), 0, 0
     for settings in several:
         if isinstance(settings, GaussNewton):
-            pyramid = XrayPyramid(xray, volume, beam, settings, first_level=level, report=report)
+            pyramid = XrayPyramid(views, volume, beam, settings, first_level=level, report=report)
             course = yield from pyramid.descend(pose)
             outcome = course.descent.outcome(0, course.history)
             evaluations += pyramid.evaluations
         else:
             assert isinstance(settings, SingleLevelSettings)
-            problem = Problem.at(settings, xray, volume, beam)
+            problem = problem_on(settings, views, volume, beam)
             outcome = yield from settings.search(problem, pose, level)
             evaluations += problem.evaluations
         pose, history, level = outcome.pose, history + outcome.history, level + len(settings.levels)
-    return Registration.of(replace(outcome, history=history), settings, initial=initial, evaluations=evaluations, xray=xray)
+    return Registration.of(replace(outcome, history=history), settings, initial=initial, evaluations=evaluations, views=tuple(views))
 
 
-def check_images(caller: str, xray: object, volume: object, beam: object) -> None:
-    """Raise XrcoreError, naming it, for an argument that is of another kind."""
-    require(caller, "xray", xray, isinstance(xray, Xray), "an Xray, such as read_xray gives")
+def check_images(caller: str, xray: object, volume: object, beam: object) -> tuple[View, ...]:
+    """Return the views; raise XrcoreError, naming it, for an argument that is of another kind."""
+    views = views_of(caller, xray)
     require(caller, "volume", volume, isinstance(volume, Volume), "a Volume, such as read_ct gives")
     require(caller, "beam", beam, beam is None or isinstance(beam, Beam), "a Beam")
+    return views

@@ -8,12 +8,14 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
+from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
 from xrcore.geometry.pose import NAMES
 from xrcore.registration.events import Step, StopReason
 from xrcore.registration.settings import RefinementSettings
 from xrcore.registration.similarities import similarity as named_similarity
 from xrcore.registration.solvers.outcome import Outcome
+from xrcore.registration.view import View
 from xrcore.xray.image import Xray
 
 
@@ -34,6 +36,8 @@ class Evidence:
         How many blocks, of an eighth of the image and 16 to 32 pixels, there is detail for.
     deviation : float
         Standard deviation of where landmarks are drawn, across the ray at their depth, along one axis [mm].
+    view : int, optional
+        Which of several views contradicts the pose, so that these are its measures; counted from 1.
     """
 
     agreement: float
@@ -41,6 +45,7 @@ class Evidence:
     likeness: float
     blocks: float
     deviation: float
+    view: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -50,9 +55,9 @@ class Registration:
     Parameters
     ----------
     pose : Pose
-        The best pose met.
+        The best pose met; of several views, the first one's.
     similarity : float
-        Its value.
+        Its value; of several views, their mean.
     covariance : Float[Tensor, "6 6"] or None
         Of the six numbers [deg, mm], infinite along directions that the X-ray does not show; None where the similarity has no
         residual, or nothing is known of any number.
@@ -66,14 +71,14 @@ class Registration:
         What was climbed last.
     evaluations : int
         DRRs rendered.
-    xray : Xray
-        The X-ray as registered: bone bright, even if it was not so in the file.
+    views : tuple of View
+        The X-rays as registered: bone bright, even if it was not so in the file; of one X-ray alone, it.
     seconds : float
         Of work, without that of those who watched.
     history : tuple of Step
         Each level's steps that were its best so far.
     inverted : bool
-        Whether the X-ray was inverted (bone dark) and its grey values were negated.
+        Whether the (first) X-ray was inverted (bone dark) and its grey values were negated.
     attempts : int
         Searches made.
     evidence : Evidence or None
@@ -91,7 +96,7 @@ class Registration:
     device : str
         Where `register` rendered and refined.
     drr : Float[Tensor, "h w"] or None
-        The DRR at the pose that the verdict rests on, on the grid of the X-ray shrunk to 128 pixels; None for a bare refinement.
+        The DRR at the pose that the verdict rests on, on the grid of the (first) X-ray shrunk to 128 pixels; None for a bare refinement.
     """
 
     pose: Pose
@@ -102,7 +107,7 @@ class Registration:
     method: str
     similarity_name: str
     evaluations: int
-    xray: Xray = field(compare=False)
+    views: tuple[View, ...] = field(compare=False)
     seconds: float = 0.0
     history: tuple[Step, ...] = ()
     inverted: bool = False
@@ -127,7 +132,7 @@ class Registration:
         settings : RefinementSettings
             What it was found with last.
         **known : Any
-            The other parameters of the class, `initial`, `evaluations` and `xray` among them.
+            The other parameters of the class, `initial`, `evaluations` and `views` among them.
 
         Returns
         -------
@@ -136,6 +141,42 @@ class Registration:
         """
         name = named_similarity(settings.levels[-1].similarity).name
         return cls(**vars(outcome), method=settings.method, similarity_name=name, **known)
+
+    @property
+    def xray(self) -> Xray:
+        """The first X-ray as registered."""
+        return self.views[0].xray
+
+    def poses(self, volume: Volume) -> tuple[Pose, ...]:
+        """Each view's own pose of the body.
+
+        Parameters
+        ----------
+        volume : Volume
+            That was registered.
+
+        Returns
+        -------
+        tuple of Pose
+            One for each view.
+        """
+        placed = self.rig_from_ct(volume)
+        return tuple(view.pose(placed, volume) for view in self.views)
+
+    def rig_from_ct(self, volume: Volume) -> Float[Tensor, "4 4"]:
+        """Where the body is: the CT's LPS world into the rig [mm], which for one X-ray alone is its camera.
+
+        Parameters
+        ----------
+        volume : Volume
+            That was registered.
+
+        Returns
+        -------
+        Float[Tensor, "4 4"]
+            Rigid.
+        """
+        return self.views[0].rig_from_ct(self.pose, volume)[0]
 
     @property
     def standard_deviation(self) -> tuple[float, ...] | None:

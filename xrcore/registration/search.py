@@ -6,6 +6,7 @@ Rendering at the coarsest level costs a fraction of a millisecond, so a quasi-ra
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -20,16 +21,16 @@ from xrcore.geometry import Pose
 from xrcore.geometry.pose import clamped
 from xrcore.geometry.rigid import apply
 from xrcore.registration.events import Events
-from xrcore.registration.grey_values import grey_curve, with_attenuation
-from xrcore.registration.problem import Problem
+from xrcore.registration.grey_values import GreyCurve, grey_curve, with_attenuation
+from xrcore.registration.joint_problem import AnyProblem
 from xrcore.registration.pyramid import XrayPyramid
 from xrcore.registration.result import Registration
 from xrcore.registration.similarities import similarity as named_similarity
 from xrcore.registration.similarities.correlation_ratio import CorrelationRatio
 from xrcore.registration.solvers.descent import Descent
 from xrcore.registration.solvers.gauss_newton import GaussNewton
+from xrcore.registration.view import View
 from xrcore.renderer import render
-from xrcore.xray.image import Xray
 
 _SURVIVORS = (8, 4, 2, 1)  # descents begun on each level, coarse to fine
 _SAME = 0.5  # in voxels of the level: descents that end closer than this met in one optimum
@@ -121,13 +122,13 @@ class SearchBox:
 
 
 def search_box(
-    xray: Xray, volume: Volume, start: Pose, box: SearchBox, settings: GaussNewton, beam: Beam, *, report: bool = True
+    views: Sequence[View], volume: Volume, start: Pose, box: SearchBox, settings: GaussNewton, beam: Beam, *, report: bool = True
 ) -> Events[Registration]:
     """Descend from the best of a box of starts, coarse to fine; a generator of steps.
 
     The first levels compare by the correlation ratio, which does not depend on how grey values were mapped. A DRR of where they end
-    tells whether bone is bright, and whether grey values follow attenuation; the result holds the X-ray as mapped back. Where the
-    settings do not begin with the correlation ratio, the candidates have the last word on whether bone is bright.
+    tells whether bone is bright, and whether grey values follow attenuation, in each view; the result holds the X-rays as mapped back.
+    Where the settings do not begin with the correlation ratio, the candidates have the last word on whether bone is bright.
     Raises XrcoreError when no start brings the CT into the view.
     """
     own = [named_similarity(level.similarity).name == CorrelationRatio.name for level in settings.levels]
@@ -142,33 +143,37 @@ def search_box(
 
     def survivors(level: int, descent: Descent) -> Pose:
         poses = descent.pose[descent.order()]
-        places = apply(poses.camera_from_world(xray.carm, volume.isocenter), landmarks)
+        places = apply(poses.camera_from_world(views[0].carm, volume.isocenter), landmarks)
         distinct = index_of_duplicate(places, _SAME * levels[level].spacing).unique()
         own_level = level if blind else level - 1
         return poses[distinct[: _SURVIVORS[min(own_level + 1, len(_SURVIVORS) - 1)]]]
 
-    pyramid = XrayPyramid(xray, volume, beam, ladder, report=report)
-    value = pyramid.problem(0).value(candidates)
-    _reject_empty_view(pyramid.problem(0), value)
-    course = yield from pyramid.descend(best_starts(value), range(first), survivors)
-    last = pyramid.problem(first - 1)
-    curve = grey_curve(last.xray, render(last.volume, last.carm, course.poses[:1], beam)[0])
-    history, evaluations, registered = course.history, pyramid.evaluations + 1, with_attenuation(xray, curve)
+    def mapped(curves: Sequence[GreyCurve]) -> tuple[View, ...]:
+        return tuple(replace(view, xray=with_attenuation(view.xray, curve)) for view, curve in zip(views, curves, strict=True))
+
+    pyramid = XrayPyramid(views, volume, beam, ladder, report=report)
+    values = pyramid.problem(0).values(candidates)
+    _reject_empty_view(pyramid.problem(0), values)
+    course = yield from pyramid.descend(best_starts(values.mean(1)), range(first), survivors)
+    last = pyramid.problem(first - 1).each(course.poses[:1])
+    curves = [grey_curve(one.xray, render(one.volume, one.carm, pose, beam)[0]) for one, pose in last]
+    history, evaluations, registered = course.history, pyramid.evaluations + len(views), mapped(curves)
     if first < len(levels):
         fine = XrayPyramid(registered, volume, beam, ladder, report=report)
         poses = course.poses
         if not blind:
-            value = fine.problem(first).value(candidates)
-            if not xray.bone_bright and _is_negative(value):
-                curve = replace(curve, inverted=not curve.inverted, curved=False)
-                registered = with_attenuation(xray, curve)
+            values = fine.problem(first).values(candidates)
+            negative = [not view.xray.bone_bright and _is_negative(value) for view, value in zip(views, values.T, strict=True)]
+            if any(negative):
+                curves = [replace(c, inverted=not c.inverted, curved=False) if n else c for c, n in zip(curves, negative, strict=True)]
+                registered = mapped(curves)
                 fine = XrayPyramid(registered, volume, beam, ladder, report=report)
-                value = fine.problem(first).value(candidates)
-            poses = best_starts(value)
+                values = fine.problem(first).values(candidates)
+            poses = best_starts(values.mean(1))
         course = yield from fine.descend(poses, range(first, len(levels)), survivors)
         history, evaluations = history + course.history, evaluations + fine.evaluations
     outcome = course.descent.outcome(int(course.descent.order()[0]), history)
-    return Registration.of(outcome, settings, initial=start, evaluations=evaluations, xray=registered, inverted=curve.inverted)
+    return Registration.of(outcome, settings, initial=start, evaluations=evaluations, views=registered, inverted=curves[0].inverted)
 
 
 def corners(volume: Volume, low: float = 0.25, high: float = 0.75) -> Float[Tensor, "8 3"]:
@@ -211,8 +216,8 @@ def _is_negative(value: Float[Tensor, " B"]) -> bool:
     return bool(-value.min() > value.max())
 
 
-def _reject_empty_view(problem: Problem, value: Float[Tensor, " B"]) -> None:
-    if value.any():
+def _reject_empty_view(problem: AnyProblem, values: Float[Tensor, "B V"]) -> None:
+    if values.any():
         return
     carm = problem.carm
     raise XrcoreError(

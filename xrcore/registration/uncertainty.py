@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,11 +14,13 @@ from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
 from xrcore.geometry.rigid import apply, skew
+from xrcore.registration.joint_problem import change_of_numbers, from_first, poses_in_views
 from xrcore.registration.problem import shrink
 from xrcore.registration.search import corners
 from xrcore.registration.similarities.base import fit_for, inverse_hessian
 from xrcore.registration.similarities.local_zncc import RobustLocalZNCC
 from xrcore.registration.similarities.standardised import StandardisedFit
+from xrcore.registration.view import View
 from xrcore.renderer import render_with_jacobian
 from xrcore.xray.image import Xray
 
@@ -49,46 +52,57 @@ class PoseUncertainty(NamedTuple):
     carm: CArm
 
 
-def pose_uncertainty(xray: Xray, volume: Volume, pose: Pose, beam: Beam) -> PoseUncertainty:
-    """Uncertainty of a pose, whatever found it, from the X-ray shrunk to 128 pixels."""
-    small = shrink(xray, _PIXELS)
-    image, jacobian = render_with_jacobian(volume.coarser(_SPACING), small.carm, pose, beam)
-    drawn = drawn_by_numbers(pose, small.carm, volume, corners(volume))
-    covariance = cluster_robust_covariance(small, image, jacobian, drawn)
-    spread = math.inf if covariance is None else drawn_deviation(covariance, drawn)
-    return PoseUncertainty(covariance, spread, image[0].cpu(), small.carm)
+def pose_uncertainty(views: Sequence[View], volume: Volume, pose: Pose, beam: Beam) -> PoseUncertainty:
+    """Uncertainty of a pose of the first view, whatever found it, from the X-rays shrunk to 128 pixels."""
+    small = [shrink(view.xray, _PIXELS) for view in views]
+    coarse, carms = volume.coarser(_SPACING), [xray.carm for xray in small]
+    parts, drawn = [], []
+    for xray, own, k_from_first in zip(small, poses_in_views(pose, views, volume), from_first(views), strict=True):
+        image, jacobian = render_with_jacobian(coarse, xray.carm, own, beam)
+        by_first = change_of_numbers(pose, carms[0], own, xray.carm, k_from_first)[0]
+        parts.append((xray, image, (jacobian.double() @ by_first.to(jacobian.device)).to(jacobian.dtype)))
+        drawn.append(drawn_by_numbers(own, xray.carm, volume, corners(volume)) @ by_first)
+    everywhere = torch.cat(drawn)
+    covariance = cluster_robust_covariance(parts, everywhere)
+    spread = math.inf if covariance is None else drawn_deviation(covariance, everywhere)
+    return PoseUncertainty(covariance, spread, parts[0][1][0].cpu(), carms[0])
 
 
 def cluster_robust_covariance(
-    xray: Xray, drr: Float[Tensor, "1 H W"], jacobian: Float[Tensor, "1 H W 6"], drawn: Float[Tensor, "N 2 6"]
+    parts: Sequence[tuple[Xray, Float[Tensor, "1 H W"], Float[Tensor, "1 H W 6"]]], drawn: Float[Tensor, "N 2 6"]
 ) -> Float[Tensor, "6 6"] | None:
     """Covariance of the six numbers of a pose [deg, mm], from how much parts of the image disagree about it.
 
     Residuals of neighbouring pixels go together, so that the least-squares covariance is far too small. Here each cluster of patches
     counts as one observation, H^-1 (sum of g g^T) H^-1 with g the gradient of a cluster's cost. Added are the step that all of them
     together would still take, and a systematic error of where points are drawn, whose derivative by the numbers is `drawn`.
-    Directions without curvature are infinite; None where nothing is known of any number, or an image has too few patches to tell.
+    Directions without curvature are infinite; None where nothing is known of any number, or the images have too few patches to tell.
+    Each part is an X-ray, its DRR and that one's derivative by the same six numbers.
 
     References
     ----------
     Liang and Zeger, "Longitudinal data analysis using generalized linear models", Biometrika 73(1), 1986.
     """
-    fitted = fit_for(drr.device, RobustLocalZNCC(), xray.image, xray.mask)
-    assert isinstance(fitted, StandardisedFit)
-    normal, by_patch = fitted.equations_by_group(drr, jacobian)
-    hessian = normal.hessian[0].cpu()
+    hessian, gradient = torch.zeros(6, 6, dtype=torch.float64), torch.zeros(6, dtype=torch.float64)
+    groups = []
+    for xray, drr, jacobian in parts:
+        fitted = fit_for(drr.device, RobustLocalZNCC(), xray.image, xray.mask)
+        assert isinstance(fitted, StandardisedFit)
+        normal, by_patch = fitted.equations_by_group(drr, jacobian)
+        hessian, gradient = hessian + normal.hessian[0].cpu(), gradient + normal.gradient[0].cpu()
+        grid = by_patch[0].cpu().unflatten(0, fitted.layout.grid)
+        side = max(1, min(_CLUSTER, min(fitted.layout.grid) // 4))  # small images have few patches
+        groups += [part.sum((0, 1)) for rows in grid.split(side, 0) for part in rows.split(side, 1)]
     if not torch.isfinite(hessian).all() or not hessian.any():
         return None
-    grid = by_patch[0].cpu().unflatten(0, fitted.layout.grid)
-    side = max(1, min(_CLUSTER, min(fitted.layout.grid) // 4))  # small images have few patches
-    clusters = torch.stack([part.sum((0, 1)) for rows in grid.split(side, 0) for part in rows.split(side, 1)])
+    clusters = torch.stack(groups)
     clusters = clusters[clusters.abs().sum(1) > 0]
     if len(clusters) <= 6:
         return None
     (inverse,), (unseen,) = inverse_hessian(hessian[None])
     freedom = len(clusters) / (len(clusters) - 6)
     spread = inverse @ (clusters.T @ clusters) @ inverse * freedom * _INFLATION**2
-    step = inverse @ normal.gradient[0].cpu()
+    step = inverse @ gradient
     systematic = torch.linalg.inv(torch.einsum("nai,naj->ij", drawn, drawn) / len(drawn)) * _SYSTEMATIC**2
     return spread + step[:, None] * step + systematic + unseen
 

@@ -9,6 +9,7 @@ beside their place.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 from jaxtyping import Float
@@ -17,10 +18,12 @@ from torch import Tensor
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
-from xrcore.registration.block_matching import match_blocks
+from xrcore.registration.block_matching import BlockMatches, match_blocks
+from xrcore.registration.joint_problem import poses_in_views
 from xrcore.registration.problem import pixel_at_isocenter, shrink
 from xrcore.registration.result import Evidence
 from xrcore.registration.uncertainty import pose_uncertainty
+from xrcore.registration.view import View, views_of
 from xrcore.renderer import render
 from xrcore.xray.image import Xray
 
@@ -36,48 +39,62 @@ _MOSTLY = 0.6  # agreement that only exactness can be doubted from
 _PLENTY = 100.0  # blocks of which few are as chance would have them
 _PIXEL_SHARE = 0.3  # of a pixel: what its grid costs at the least
 _DRAWN = 0.5  # errors of where points are drawn are smaller than the cautious covariance says, by this factor on the same images
+_CONTRADICTION = 0.2  # below this probability one of several views contradicts a pose
 LEAST_CONFIDENCE = 0.75
 
 
 def gather_evidence(
-    xray: Xray, volume: Volume, pose: Pose, beam: Beam
+    views: Xray | Sequence[View], volume: Volume, pose: Pose, beam: Beam
 ) -> tuple[Evidence, Float[Tensor, "6 6"] | None, Float[Tensor, "h w"]]:
     """Gather evidence on a pose without ground truth.
 
     Parameters
     ----------
-    xray : Xray
+    views : Xray or sequence of View
         Bone bright.
     volume : Volume
         The CT.
     pose : Pose
-        One pose.
+        One pose; of several views, the first one's.
     beam : Beam
         The one assumed.
 
     Returns
     -------
     evidence : Evidence
-        Measures of the pose; see `confidence`.
+        Measures of the pose, of several views together, or of the one that contradicts it; see `confidence`.
     covariance : Float[Tensor, "6 6"] or None
         Of its six numbers [deg, mm], from how parts of the image disagree; None where nothing is known of any.
     drr : Float[Tensor, "h w"]
-        The DRR that it comes from, on the grid of the X-ray shrunk to 128 pixels, on the CPU.
+        The DRR that it comes from, on the grid of the (first) X-ray shrunk to 128 pixels, on the CPU.
     """
-    uncertainty = pose_uncertainty(xray, volume, pose, beam)
-    matched = shrink(xray, _PIXELS)
-    fine = render(volume.coarser(_SPACING), matched.carm, pose, beam)[0].cpu()
-    matches = match_blocks(matched.image.cpu(), matched.mask.cpu(), fine)
-    unit = min(_NEAR_MM / pixel_at_isocenter(matched.carm), _NEAR_PIXELS)
-    near = max(unit, _LEAST_NEAR)
-    evidence = Evidence(
+    views = views_of("gather_evidence", views)
+    uncertainty = pose_uncertainty(views, volume, pose, beam)
+    deviation = _DRAWN * math.hypot(uncertainty.drawn, _PIXEL_SHARE * pixel_at_isocenter(uncertainty.carm))
+    parts, alone, near = [], [], 1.0
+    for number, (own, view) in enumerate(zip(poses_in_views(pose, views, volume), views, strict=True), 1):
+        matched = shrink(view.xray, _PIXELS)
+        fine = render(volume.coarser(_SPACING), matched.carm, own, beam)[0].cpu()
+        unit = min(_NEAR_MM / pixel_at_isocenter(matched.carm), _NEAR_PIXELS)
+        parts.append(match_blocks(matched.image.cpu(), matched.mask.cpu(), fine).in_units(unit))
+        near = max(near, _LEAST_NEAR / unit)
+        alone.append(_evidence(parts[-1], max(_LEAST_NEAR / unit, 1.0), deviation, number))
+    # one view that contradicts is not outvoted
+    evidence = min(alone, key=_right)
+    if len(views) == 1 or _right(evidence) >= _CONTRADICTION:
+        evidence = _evidence(BlockMatches.cat(parts), near, deviation)
+    return evidence, uncertainty.covariance, uncertainty.drr
+
+
+def _evidence(matches: BlockMatches, near: float, deviation: float, view: int | None = None) -> Evidence:
+    return Evidence(
         agreement=matches.agreement(near),
-        displacement=matches.displacement(near) / unit,
+        displacement=matches.displacement(near),
         likeness=matches.likeness,
         blocks=matches.blocks,
-        deviation=_DRAWN * math.hypot(uncertainty.drawn, _PIXEL_SHARE * pixel_at_isocenter(uncertainty.carm)),
+        deviation=deviation,
+        view=view,
     )
-    return evidence, uncertainty.covariance, uncertainty.drr
 
 
 def confidence(evidence: Evidence) -> float:
@@ -147,4 +164,4 @@ def failed_checks(evidence: Evidence) -> tuple[str, ...]:
         share = f"{100 * evidence.agreement:.0f} % of the X-ray's detail is where the CT would have it"
         seen = f"only {share}" if evidence.agreement < _MOSTLY else f"{share}, but not exactly: perhaps it is of another patient"
         found.append(f"{seen}; check the pixel spacing and the CT, or start nearer (--initial), or in Python search wider (SearchBox)")
-    return tuple(found)
+    return tuple(found if evidence.view is None else (f"view {evidence.view}: {reason}" for reason in found))

@@ -10,7 +10,7 @@ import torch
 from xrcore.geometry import Pose
 from xrcore.geometry.pose import within_bounds
 from xrcore.registration.events import Events, StopReason
-from xrcore.registration.problem import Problem
+from xrcore.registration.joint_problem import AnyProblem
 from xrcore.registration.solvers.objective import Objective, Stop
 from xrcore.registration.solvers.outcome import Outcome
 from xrcore.registration.solvers.single_level import SingleLevelSettings
@@ -61,7 +61,7 @@ class Adam(SingleLevelSettings):
     iterations: int = 100
     step_halving: int = 20
 
-    def search(self, problem: Problem, start: Pose, level: int = 0) -> Events[Outcome]:
+    def search(self, problem: AnyProblem, start: Pose, level: int = 0) -> Events[Outcome]:
         objective = Objective(problem, start, self, level)
         numbers = objective.start.numbers.clone()
         mean, square = torch.zeros_like(numbers), torch.zeros_like(numbers)

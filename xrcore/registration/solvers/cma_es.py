@@ -13,7 +13,7 @@ from numpy import ndarray
 from xrcore._util.logs import logger
 from xrcore.geometry import Pose
 from xrcore.registration.events import Events, StopReason
-from xrcore.registration.problem import Problem
+from xrcore.registration.joint_problem import AnyProblem
 from xrcore.registration.solvers.objective import Objective, Stop
 from xrcore.registration.solvers.outcome import Outcome
 from xrcore.registration.solvers.single_level import SingleLevelSettings
@@ -62,7 +62,7 @@ class CMAES(SingleLevelSettings):
     tolerance: float = 0.05
     seed: int = 0
 
-    def search(self, problem: Problem, start: Pose, level: int = 0) -> Events[Outcome]:
+    def search(self, problem: AnyProblem, start: Pose, level: int = 0) -> Events[Outcome]:
         import cma  # takes seconds to import
 
         objective = Objective(problem, start, self, level)

@@ -31,7 +31,9 @@ class LeastSquaresProblem(Protocol):
     def volume(self) -> Volume:
         """The volume that is rendered."""
 
-    evaluations: int
+    @property
+    def evaluations(self) -> int:
+        """DRRs rendered so far."""
 
     def value(self, pose: Pose) -> Float[Tensor, " B"]:
         """Similarity of each pose; higher is better."""

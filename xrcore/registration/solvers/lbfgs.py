@@ -10,7 +10,7 @@ from torch import Tensor
 
 from xrcore.geometry import Pose
 from xrcore.registration.events import Events, StopReason
-from xrcore.registration.problem import Problem
+from xrcore.registration.joint_problem import AnyProblem
 from xrcore.registration.solvers.objective import Objective, Stop
 from xrcore.registration.solvers.outcome import Outcome
 from xrcore.registration.solvers.single_level import SingleLevelSettings
@@ -59,7 +59,7 @@ class LBFGS(SingleLevelSettings):
     iterations: int = 100
     tolerance: float = 0.05
 
-    def search(self, problem: Problem, start: Pose, level: int = 0) -> Events[Outcome]:
+    def search(self, problem: AnyProblem, start: Pose, level: int = 0) -> Events[Outcome]:
         objective = Objective(problem, start, self, level)
         x = torch.zeros(1, 6, dtype=torch.float64, requires_grad=True)
         optimizer = torch.optim.LBFGS(

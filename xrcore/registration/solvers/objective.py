@@ -12,7 +12,7 @@ from xrcore._util.errors import XrcoreError
 from xrcore.geometry import Pose
 from xrcore.geometry.pose import require_one_pose
 from xrcore.registration.events import Step, StopReason
-from xrcore.registration.problem import Problem
+from xrcore.registration.joint_problem import AnyProblem
 from xrcore.registration.solvers.outcome import Outcome, covariance_of
 from xrcore.registration.solvers.single_level import SingleLevelSettings
 
@@ -32,7 +32,7 @@ class Objective:
     motion composed on the start: x = 0 is the start, and no Euler angles are added.
     """
 
-    def __init__(self, problem: Problem, start: Pose, settings: SingleLevelSettings, level: int) -> None:
+    def __init__(self, problem: AnyProblem, start: Pose, settings: SingleLevelSettings, level: int) -> None:
         require_one_pose(settings.method, "start", start)
         self._problem, self._level = problem, level
         self.start = Pose(start.numbers.detach().cpu().double())

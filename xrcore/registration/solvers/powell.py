@@ -13,7 +13,7 @@ from numpy import ndarray
 
 from xrcore.geometry import Pose
 from xrcore.registration.events import Events, StopReason
-from xrcore.registration.problem import Problem
+from xrcore.registration.joint_problem import AnyProblem
 from xrcore.registration.solvers.objective import Objective, Stop
 from xrcore.registration.solvers.outcome import Outcome
 from xrcore.registration.solvers.single_level import SingleLevelSettings
@@ -64,7 +64,7 @@ class Powell(SingleLevelSettings):
     iterations: int = 20
     tolerance: float = 0.05
 
-    def search(self, problem: Problem, start: Pose, level: int = 0) -> Events[Outcome]:
+    def search(self, problem: AnyProblem, start: Pose, level: int = 0) -> Events[Outcome]:
         objective = Objective(problem, start, self, level)
         left = self.iterations * _EVALUATIONS
 

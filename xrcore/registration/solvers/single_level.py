@@ -8,7 +8,7 @@ from typing import Self
 from xrcore._util.errors import is_whole, require
 from xrcore.geometry import Pose
 from xrcore.registration.events import Events
-from xrcore.registration.problem import Problem
+from xrcore.registration.joint_problem import AnyProblem
 from xrcore.registration.settings import RefinementSettings, SimilarityLevel
 from xrcore.registration.similarities import Similarity
 from xrcore.registration.solvers.outcome import Outcome
@@ -74,12 +74,12 @@ class SingleLevelSettings(SimilarityLevel, RefinementSettings):
         """
         return replace(self, similarity=similarity)
 
-    def search(self, problem: Problem, start: Pose, level: int = 0) -> Events[Outcome]:
+    def search(self, problem: AnyProblem, start: Pose, level: int = 0) -> Events[Outcome]:
         """Search from one start; a generator of steps.
 
         Parameters
         ----------
-        problem : Problem
+        problem : Problem or JointProblem
             At these settings' resolution and similarity.
         start : Pose
             One pose.
