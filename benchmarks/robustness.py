@@ -119,7 +119,7 @@ def row(number: str, condition: str, case: int, xray: xr.Xray, volume: xr.Volume
         "trusted": result.trusted,
         "confidence": result.confidence,
         "distance": distance,
-        **vars(result.evidence),
+        **{name: value for name, value in vars(result.evidence).items() if name != "view"},
         "attempts": result.attempts,
         "seconds": result.seconds,
     }
