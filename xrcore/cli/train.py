@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from xrcore._util.errors import XrcoreError
 from xrcore.cli.options import Background, Body, Crop, Ct, Device, Keep, Labels, Series, check_paths, load_carm, load_ct
 
+if TYPE_CHECKING:
+    from xrcore.learning import PoseRegressor, TrainingSettings
+
+_NONE = "none"  # of --start
+
 Profile = Annotated[str, typer.Option(help="smoke (seconds, learns little), laptop (half an hour) or paper (256 pixels, for a GPU).")]
 Rotation = Annotated[str | None, typer.Option(metavar="RX,RY,RZ", help="Half-widths of the poses [deg].", show_default="15,15,10")]
-Start = Annotated[Path | None, typer.Option(metavar="MODEL", help="Fine-tune: begin with this model's weights.", show_default=False)]
+Start = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL", help="Begin with this model's weights; none: from scratch.", show_default="the start model, where it fits"
+    ),
+]
 Settings = Annotated[
     list[str], typer.Option("--set", metavar="FIELD=VALUE", help="Any field of TrainingSettings or Architecture (a wrong name lists them).")
 ]
@@ -28,7 +39,9 @@ def train(
     translation: Annotated[str | None, typer.Option(metavar="TX,TY,TZ", help="The same [mm].", show_default="30,30,30")] = None,
     protocol: Annotated[str, typer.Option(help="acquired (domain randomisation) or paper (plain DRRs).", show_default="profile's")] = "",
     scheme: Annotated[str, typer.Option(help="Incremental learning: none, extended, growing or fresh.", show_default="profile's")] = "",
-    images: Annotated[int | None, typer.Option(min=1, help="Training budget.", show_default="profile's")] = None,
+    images: Annotated[
+        int | None, typer.Option(min=1, help="Training budget.", show_default="4000 from a start model, else profile's")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, poses and noise.")] = 0,
     settings: Settings = [],  # noqa: B006
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in DIR, if there is one.")] = False,
@@ -43,6 +56,9 @@ def train(
 ) -> None:
     """Train a model that predicts the pose of this patient's X-rays.
 
+    Begins with a start model, a network trained on other patients, where the repository's models/start is there and has the same method
+    and architecture: then 4000 images do, in minutes (--start none: from scratch, which takes many more).
+
     Writes model.json with its weights, log.csv and training.png into DIR. Killed at any moment, it goes on with
     --resume from its last checkpoint to the same result. Under torchrun (-m xrcore train ...) several processes share the work.
     The model serves `xrcore register CT XRAY --initial DIR`.
@@ -50,16 +66,17 @@ def train(
     \b
     Examples:
       xrcore train ct.nii.gz --out model
+      xrcore train ct.nii.gz --start none --out from-scratch
       xrcore train ct.nii.gz --start other-patient/ --images 8000 --out model
       xrcore train ct.nii.gz --rotation 30,45,30 --translation 90,90,90 --out wide
       xrcore train ct.nii.gz --method salehi --protocol paper --out salehi
       xrcore train ct.nii.gz --set autoencoder=false --set attention=false --out encoder-only
     """
-    check_paths(out, ct, carm, labels, start)
+    check_paths(out, ct, carm, labels, None if start in (None, _NONE) else Path(start))
     from xrcore._util.atomic import check_writable
     from xrcore._util.devices import named_device
+    from xrcore.cli.text import line
     from xrcore.learning import train as learn
-    from xrcore.learning.models import PoseRegressor
     from xrcore.learning.training import profile as named
     from xrcore.learning.training.loop import FILES
     from xrcore.renderer import place
@@ -77,12 +94,33 @@ def train(
     given |= {"rotation": _three("--rotation", rotation), "translation": _three("--translation", translation)}
     changes = {name: value for name, value in given.items() if value is not None} | dict(_pair(text) for text in settings)
     config = named(profile, method).changed(**changes)
+    first, config, begins = _begin(start, config, changes)
     geometry = load_carm(carm)
     volume = load_ct(ct, config.spacing, background, labels, keep, series, body, crop)
-    first = None if start is None else PoseRegressor.load(start)
     where = place(volume, device, "training", spacing=config.spacing, always_log=True).device
+    if _is_main() and not (resume and any((out / file).exists() for file in FILES)):
+        print(line("start", begins), flush=True)
     model = learn(volume, geometry, config, out=out, resume=resume, start=first, device=where, progress=True)
     _report(out, model)
+
+
+def _begin(option: str | None, config: TrainingSettings, given: dict[str, Any]) -> tuple[PoseRegressor | None, TrainingSettings, str]:
+    """The model to begin with, the settings of a training that does, and what to say of it."""
+    from xrcore.learning import PoseRegressor, fine_tuning, shipped_start_model
+    from xrcore.learning.training.loop import misfit
+
+    if option == _NONE:
+        return None, config, "from scratch"
+    folder = shipped_start_model() if option is None else Path(option)
+    if folder is None:
+        return None, config, "from scratch: the start model is not here; the repository's models/start is one, for --start"
+    model = PoseRegressor.load(folder)
+    if option is None and (difference := misfit(model, config)):
+        return None, config, f"from scratch: the start model has {difference}"
+    if model.ct.patients == 1:
+        return model, config, f"the model in {folder}"
+    tuned = fine_tuning(config).changed(**given)
+    return model, tuned, f"the start model in {folder}, {tuned.images} images (--start none: from scratch, which takes many more)"
 
 
 def _pair(text: str) -> tuple[str, Any]:
@@ -109,14 +147,17 @@ def _three(option: str, text: str | None) -> tuple[float, ...] | None:
     return values
 
 
-def _report(out: Path, model: Any) -> None:
-    import os
+def _is_main() -> bool:
+    """Whether this process, of those that torchrun started, speaks."""
+    return int(os.environ.get("RANK", "0")) == 0
 
+
+def _report(out: Path, model: Any) -> None:
     from xrcore.cli.text import line, program
     from xrcore.figures.figure_files import save_figure
     from xrcore.figures.training import training_figure
 
-    if int(os.environ.get("RANK", "0")) > 0:
+    if not _is_main():
         return
     save_figure(training_figure(out), out / "training.png")
     got, a = model.training["validation"], model.settings.architecture

@@ -9,18 +9,30 @@ if TYPE_CHECKING:
     from xrcore.learning.models import PoseRegressor
     from xrcore.learning.networks import Architecture
     from xrcore.learning.settings import TrainingSettings
-    from xrcore.learning.training import profile, train
+    from xrcore.learning.training import fine_tuning, profile, shipped_start_model, train, train_start
 
 # loaded when first used: a registration needs a model, and none of what trains it
 _HOME = {
     "Architecture": "xrcore.learning.networks",
     "PoseRegressor": "xrcore.learning.models",
     "TrainingSettings": "xrcore.learning.settings",
+    "fine_tuning": "xrcore.learning.training",
     "profile": "xrcore.learning.training",
+    "shipped_start_model": "xrcore.learning.training",
     "train": "xrcore.learning.training",
+    "train_start": "xrcore.learning.training",
 }
 
-__all__ = ["Architecture", "PoseRegressor", "TrainingSettings", "profile", "train"]
+__all__ = [
+    "Architecture",
+    "PoseRegressor",
+    "TrainingSettings",
+    "fine_tuning",
+    "profile",
+    "shipped_start_model",
+    "train",
+    "train_start",
+]
 
 
 def __getattr__(name: str) -> Any:

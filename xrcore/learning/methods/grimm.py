@@ -150,6 +150,7 @@ class Grimm(Method):
     IEEE TMI 40(9), 2021.
     """
 
+    of_patient: ClassVar[bool] = True
     defaults: ClassVar[dict[str, object]] = {"acquired": True}  # randomisation is a part of the method
 
     def network(self) -> nn.Module:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -34,12 +35,15 @@ class CtIdentity:
         Of the volume.
     mass : tuple of float
         Density [g/cm3] about 8 x 8 x 8 nodes, 72 mm apart, centred on the isocentre along the world's axes (x, y, z), flattened.
+    patients : int
+        Of a start model, how many CTs these are the means of.
     """
 
     isocenter: tuple[float, ...]
     extent: tuple[float, ...]
     materials: tuple[str, ...]
     mass: tuple[float, ...]
+    patients: int = 1
 
     @classmethod
     def of(cls, volume: Volume) -> CtIdentity:
@@ -65,6 +69,27 @@ class CtIdentity:
             ),
         )
 
+    @classmethod
+    def of_all(cls, volumes: Sequence[Volume]) -> CtIdentity:
+        """Describe the CTs of a training, of one patient or of several.
+
+        Parameters
+        ----------
+        volumes : Sequence[Volume]
+            One CT or more.
+
+        Returns
+        -------
+        CtIdentity
+            Of the one CT, or the means over all.
+        """
+        each = [cls.of(volume) for volume in volumes]
+        if len(each) == 1:
+            return each[0]
+        means = {name: _means([getattr(one, name) for one in each]) for name in ("isocenter", "extent", "mass")}
+        materials = tuple(sorted({material for one in each for material in one.materials}))
+        return cls(means["isocenter"], means["extent"], materials, means["mass"], len(each))
+
     def differs(self, other: CtIdentity) -> str | None:
         """Describe how two CTs differ.
 
@@ -78,6 +103,8 @@ class CtIdentity:
         str or None
             The first difference in words, or None for the same CT.
         """
+        if self.patients != other.patients:
+            return f"the model was trained on {_cts(self.patients)}, not on {_cts(other.patients)}"
         for name, tolerance in (("isocenter", _PLACE), ("extent", _EXTENT)):
             mine, theirs = (torch.tensor(getattr(x, name)) for x in (self, other))
             if float((mine - theirs).abs().max()) > tolerance:
@@ -103,7 +130,7 @@ class CtIdentity:
         dict[str, Any]
             Every field by its name.
         """
-        return {"isocenter": self.isocenter, "extent": self.extent, "materials": self.materials, "mass": self.mass}
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> CtIdentity:
@@ -127,13 +154,16 @@ class CtIdentity:
         try:
             numbers = {name: tuple(float(v) for v in values[name]) for name in ("isocenter", "extent", "mass")}
             materials = tuple(str(m) for m in values["materials"])
+            patients = int(values.get("patients", 1))
         except (KeyError, TypeError, ValueError) as error:
             raise XrcoreError(f"the description of the CT is broken ({type(error).__name__}: {error})") from None
         if [len(v) for v in numbers.values()] != [3, 3, _GRID**3]:
             raise XrcoreError("the description of the CT is broken (wrong lengths)")
         if not all(math.isfinite(v) for value in numbers.values() for v in value):
             raise XrcoreError("the description of the CT is broken (not finite)")
-        return cls(numbers["isocenter"], numbers["extent"], materials, numbers["mass"])
+        if patients < 1:
+            raise XrcoreError("the description of the CT is broken (patients)")
+        return cls(numbers["isocenter"], numbers["extent"], materials, numbers["mass"], patients)
 
 
 def _mass(volume: Volume) -> Float[Tensor, "8 8 8"]:
@@ -160,6 +190,14 @@ def _center(mass: tuple[float, ...]) -> Float[Tensor, "3"]:
     where = (torch.arange(_GRID, dtype=torch.float64) - (_GRID - 1) / 2) * _BLOCK
     sums = (nodes.sum((1, 2)), nodes.sum((0, 2)), nodes.sum((0, 1)))
     return torch.stack([(s * where).sum() for s in sums]) / nodes.sum().clamp_min(1e-9)
+
+
+def _means(rows: list[tuple[float, ...]]) -> tuple[float, ...]:
+    return tuple(round(v, 4) for v in torch.tensor(rows, dtype=torch.float64).mean(0).tolist())
+
+
+def _cts(count: int) -> str:
+    return "one CT" if count == 1 else f"{count} CTs together"
 
 
 def _mm(values: tuple[float, ...]) -> str:

@@ -34,7 +34,8 @@ _KEYS = {"format", "settings", "carm", "ct", "training", "versions", "tensors"}
 class PoseRegressor:
     """Predict the pose of an X-ray of one patient, taken by one C-arm.
 
-    Made by `xrcore.train`, or read by `PoseRegressor.load`.
+    Made by `xrcore.train`, or read by `PoseRegressor.load`. A start model, trained on several patients, predicts for none: other trainings
+    begin with its weights.
 
     Parameters
     ----------
@@ -105,8 +106,9 @@ class PoseRegressor:
         Raises
         ------
         XrcoreError
-            Naming what differs.
+            Naming what differs; always for a start model.
         """
+        self._check_patient()
         if carm is not None:
             check_geometry(carm, self.carm)
         if volume is not None and (difference := self.ct.differs(CtIdentity.of(volume))):
@@ -130,7 +132,8 @@ class PoseRegressor:
         Raises
         ------
         XrcoreError
-            If the X-ray's geometry is not the one trained for, naming what differs, or if a network without attention is asked for it.
+            If the X-ray's geometry is not the one trained for, naming what differs, if a network without attention is asked for it, or
+            if this is a start model.
         """
         image, mask = resample_xray(xray, self.view)
         numbers, weights = self.predict_batch(image, mask, attention=attention)
@@ -167,8 +170,9 @@ class PoseRegressor:
         Raises
         ------
         XrcoreError
-            If the network gives NaN.
+            If the network gives NaN, or this is a start model.
         """
+        self._check_patient()
         where = self.device
         blank = torch.zeros(len(images), 6)
         prediction = self._method.predict(self.network, Batch(images, masks, blank).to(where), attention=attention)
@@ -272,9 +276,17 @@ class PoseRegressor:
         load_tensors(network, read_tensors(folder, record), str(folder))
         return cls(network.to(named_device(device)), settings, carm, ct, record["training"])
 
+    def _check_patient(self) -> None:
+        if self.ct.patients > 1:
+            raise XrcoreError(
+                f"this is a start model, trained on {self.ct.patients} CTs, and predicts for no patient; "
+                "train a model for this one that begins with it (xrcore train CT --start MODEL)"
+            )
+
     def __repr__(self) -> str:
         a = self.settings.architecture
-        return f"PoseRegressor({self.settings.method}, {a.pixels} x {a.pixels} pixels, {self.training.get('images', 0)} images seen)"
+        what = f", of {self.ct.patients} CTs" if self.ct.patients > 1 else ""
+        return f"PoseRegressor({self.settings.method}, {a.pixels} x {a.pixels} pixels, {self.training.get('images', 0)} images seen{what})"
 
 
 def to_half(values: Tensor) -> Tensor:

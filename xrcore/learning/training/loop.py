@@ -6,7 +6,7 @@ import copy
 import math
 import os
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from xrcore.learning.models.tensors import load_tensors
 from xrcore.learning.settings import TrainingSettings
 from xrcore.learning.training import checkpoint
 from xrcore.learning.training.checkpoint import State
+from xrcore.learning.training.cohort import stream_of
 from xrcore.learning.training.distributed import Team, team
 from xrcore.learning.training.evaluation import Errors, Evaluator
 from xrcore.learning.training.folder_lock import locked
@@ -149,7 +150,22 @@ def train(
     require("train", "start", start, start is None or isinstance(start, PoseRegressor), "a PoseRegressor")
     folder = None if out is None else Path(out)
     where = place(volume, device, "training", spacing=settings.spacing).device
-    steps = training_steps(volume, carm, settings, folder=folder, resume=resume, start=start, device=where, progress=progress)
+    return finished(training_steps(volume, carm, settings, folder=folder, resume=resume, start=start, device=where, progress=progress))
+
+
+def finished(steps: Generator[TrainingStep, None, PoseRegressor]) -> PoseRegressor:
+    """Train to the end.
+
+    Parameters
+    ----------
+    steps : Generator
+        Of `training_steps`.
+
+    Returns
+    -------
+    PoseRegressor
+        What they return.
+    """
     while True:
         try:
             next(steps)
@@ -158,7 +174,7 @@ def train(
 
 
 def training_steps(
-    volume: Volume,
+    volume: Volume | Sequence[Volume],
     carm: CArm,
     settings: TrainingSettings,
     *,
@@ -175,8 +191,8 @@ def training_steps(
 
     Parameters
     ----------
-    volume : Volume
-        The patient's CT.
+    volume : Volume or Sequence[Volume]
+        The patient's CT; those of several for a start model, whose validation measures at the landmarks of the first.
     carm : CArm
         The geometry, of any number of pixels.
     settings : TrainingSettings
@@ -207,12 +223,14 @@ def training_steps(
     XrcoreError
         As `train`.
     """
+    volumes = [volume] if isinstance(volume, Volume) else list(volume)
+    ct = CtIdentity.of_all(volumes)
     if folder is not None:
         check_writable(folder, *FILES)
     random_numbers = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
     with on(device), random_numbers, team(device) as crew, locked(folder if crew.is_main else None):
-        if folder is not None and (finished := _finished(folder, settings, carm, volume, resume)) is not None:
-            return finished
+        if folder is not None and (done := _kept(folder, settings, carm, ct, resume)) is not None:
+            return done
         # the training images
         size = settings.batch
         require("train", "batch", size, size % crew.size == 0, f"a multiple of the {crew.size} processes")
@@ -220,14 +238,17 @@ def training_steps(
         method.check_size()
         coarse = settings.coarse_pixels
         require("train", "coarse_pixels", coarse, coarse is None or method.any_size, f"None for the method {settings.method}")
-        schedule, ct, there = Schedule(settings), CtIdentity.of(volume), volume.to(device)
+        for_all = len(volumes) == 1 or not method.of_patient
+        require("train", "method", settings.method, for_all, "one whose network is not made for one patient's landmarks")
+        schedule, there = Schedule(settings), [one.to(device) for one in volumes]
+        for one in there:
+            check_patient(one, DrrStream(one, carm, settings, purpose=VALIDATION))
         ahead = "queue" if device.type == "cuda" else "thread" if settings.prefetch else ""
         batches = Batches(there, carm, settings, schedule, crew, ahead=ahead)
         stream = batches.streams[settings.architecture.pixels]
         # while the images are small, so are those of the validation
-        unseen = {side: DrrStream(there, carm, settings, purpose=VALIDATION, pixels=side) for side in batches.streams}
-        check_patient(volume, unseen[settings.architecture.pixels])
-        evaluator = Evaluator(method, volume, carm, device)
+        unseen = {side: stream_of(there, carm, settings, purpose=VALIDATION, pixels=side) for side in batches.streams}
+        evaluator = Evaluator(method, volumes[0], carm, device)
         drawn = [(0, i) for i in range(settings.validation)]
         validation = {side: evaluator.rendered(of, drawn) if crew.is_main else [] for side, of in unseen.items()}
 
@@ -383,24 +404,42 @@ def _begin(
 
 def _copy_weights(start: PoseRegressor, network: nn.Module, settings: TrainingSettings, ct: CtIdentity) -> dict[str, Any]:
     """Copy a model's weights; returns the record of it for the new model."""
-    mine, theirs = ({"method": s.method, **asdict(s.architecture)} for s in (settings, start.settings))
-    differing = [name for name in mine if mine[name] != theirs[name]]
-    if differing:
-        them, here = (", ".join(f"{name}={values[name]!r}" for name in differing) for values in (theirs, mine))
-        raise XrcoreError(f"train: the model to start from has {them}, this training {here}; they must be the same")
+    if difference := misfit(start, settings):
+        raise XrcoreError(f"train: the model to start from has {difference}; they must be the same")
     load_tensors(network, start.network.state_dict(), "the model to start from")
     images = start.training.get("images", 0) + start.training.get("start", {}).get("images", 0)
-    return {"images": images, "same_patient": start.ct.differs(ct) is None}
+    return {"images": images, "patients": start.ct.patients, "same_patient": start.ct.differs(ct) is None}
 
 
-def _finished(folder: Path, settings: TrainingSettings, carm: CArm, volume: Volume, resume: bool) -> PoseRegressor | None:
+def misfit(start: PoseRegressor, settings: TrainingSettings) -> str | None:
+    """Describe why a training cannot begin with a model's weights.
+
+    Parameters
+    ----------
+    start : PoseRegressor
+        The model.
+    settings : TrainingSettings
+        Of the training.
+
+    Returns
+    -------
+    str or None
+        What of method and architecture differs; None where nothing does.
+    """
+    mine, theirs = ({"method": s.method, **asdict(s.architecture)} for s in (settings, start.settings))
+    differing = [name for name in mine if mine[name] != theirs[name]]
+    them, here = (", ".join(f"{name}={values[name]!r}" for name in differing) for values in (theirs, mine))
+    return f"{them}, this training {here}" if differing else None
+
+
+def _kept(folder: Path, settings: TrainingSettings, carm: CArm, ct: CtIdentity, resume: bool) -> PoseRegressor | None:
     """The model in `folder` if it is of this training; raises XrcoreError rather than overwrite another model."""
     if not PoseRegressor.exists(folder):
         return None
     if not resume:
         raise XrcoreError(f"{folder}: holds a trained model; choose another folder, or --resume to keep it")
     model = PoseRegressor.load(folder)
-    if model.settings != settings or model.carm != carm or model.ct.differs(CtIdentity.of(volume)):
+    if model.settings != settings or model.carm != carm or model.ct.differs(ct):
         raise XrcoreError(f"{folder}: holds a model trained with other settings, geometry or CT; choose another folder")
     checkpoint.remove(folder)  # which a kill after the model was written left
     return model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
@@ -12,6 +13,7 @@ from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm
 from xrcore.learning.methods import Batch
 from xrcore.learning.settings import TrainingSettings
+from xrcore.learning.training.cohort import stream_of
 from xrcore.learning.training.distributed import Team
 from xrcore.learning.training.schedule import Schedule
 from xrcore.learning.training.stream import DrawnBatch, DrrStream
@@ -25,8 +27,8 @@ class Batches:
 
     Parameters
     ----------
-    volume : Volume
-        The CT, on the device that renders.
+    volumes : Sequence[Volume]
+        The CT, or several, on the device that renders.
     carm : CArm
         The geometry.
     settings : TrainingSettings
@@ -41,7 +43,7 @@ class Batches:
 
     def __init__(
         self,
-        volume: Volume,
+        volumes: Sequence[Volume],
         carm: CArm,
         settings: TrainingSettings,
         schedule: Schedule,
@@ -51,9 +53,9 @@ class Batches:
     ) -> None:
         self.schedule, self.team, self.ahead, self.last = schedule, team, ahead, settings.steps - 1
         self.size = settings.batch // team.size
-        self.rendering = Stopwatch(volume.device)
+        self.rendering = Stopwatch(volumes[0].device)
         sides = {schedule.pixels(0), settings.architecture.pixels}
-        self.streams = {side: DrrStream(volume, carm, settings, pixels=side) for side in sides}
+        self.streams = {side: stream_of(volumes, carm, settings, pixels=side) for side in sides}
         self._worker = ThreadPoolExecutor(1)  # starts no thread before it is asked for
         self._drawn: tuple[int, Future[DrawnBatch]] | None = None
         self._next: tuple[int, Future[Batch]] | None = None

@@ -20,6 +20,31 @@ PROFILES = {
     ),
 }  # fmt: skip
 
+# of a training that begins with a start model
+FINE_TUNING: dict[str, object] = {"images": 4_000, "batch": 8, "ema": 0.98, "validate_every": 1_000}
+
+
+def fine_tuning(settings: TrainingSettings) -> TrainingSettings:
+    """Return the settings of a training that begins with a start model: few images, small batches, a short average of the weights.
+
+    Parameters
+    ----------
+    settings : TrainingSettings
+        Of a training from scratch.
+
+    Returns
+    -------
+    TrainingSettings
+        Of the same network.
+
+    Examples
+    --------
+    >>> from xrcore.learning import fine_tuning, profile
+    >>> fine_tuning(profile("laptop")).images
+    4000
+    """
+    return settings.changed(**FINE_TUNING)
+
 
 def profile(name: str, method: str = "psss") -> TrainingSettings:
     """Return the settings of a profile, with what the method's authors do otherwise.

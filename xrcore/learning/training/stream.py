@@ -42,11 +42,14 @@ class DrawnBatch:
         With domain randomisation how each is acquired.
     keys : Sequence[tuple]
         Of each acquisition's random numbers.
+    patients : Sequence[int]
+        Whose image each is, where there are several.
     """
 
     poses: Float[NDArray, "B 6"]
     settings: Sequence[Acquisition] = ()
     keys: Sequence[tuple[int, ...]] = ()
+    patients: Sequence[int] = ()
 
 
 class DrrStream:

@@ -1,0 +1,146 @@
+"""How many images does the network of the next patient need, with and without a start model?
+
+For each patient a start model is trained on the other five CTs and on phantoms (`companion.experiments.cohort`). Then the patient's own
+network is trained on few images, from scratch and from that start model, with the same settings (`xrcore.learning.fine_tuning`), and
+judged on 256 DRRs as acquired that neither has seen. The row of 0 images is the start model itself, before any training for the patient.
+
+Trainings are kept in build/, gone on with where they were interrupted, and not repeated. The start models take the time, 13 minutes or
+more of a core each: --only-start makes them alone, and --ready leaves out the patients whose start model is not there yet. Time is that of
+one core, which other programs hardly touch: two cores take about half.
+
+    python benchmarks/fine_tuning.py [--patients 1,6#] [--images 500,1000,2000,4000] [--start-images 32000] [--seeds 0,1]
+                                     [--threads 1] [--only-start | --ready] [--out results/fine_tuning]
+    python benchmarks/fine_tuning.py --ship models/start    # the start model of all patients
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from common.patients import CARM, choose_patients
+from common.report import RESULTS, out_path, publish
+
+from companion.experiments import PATIENTS, Subject, cohort
+from xrcore import PoseRegressor, TrainingSettings, train
+from xrcore.learning import fine_tuning, profile, train_start
+from xrcore.learning.methods import method_named
+from xrcore.learning.training.evaluation import Evaluator
+from xrcore.learning.training.stream import VALIDATION, DrrStream
+
+BUILD = Path(__file__).parents[1] / "build" / "fine_tuning"
+LAPTOP = profile("laptop").changed(validation=256)
+START = LAPTOP.changed(coarse_pixels=64, batch=32)  # of the start models
+TUNED = fine_tuning(LAPTOP)  # of the patients' own networks
+SCRATCH, STARTED = "scratch", "start model"
+
+
+def start_model(patients: Sequence[Subject], folder: Path, settings: TrainingSettings = START, **sizes: int) -> PoseRegressor:
+    """Train a start model, or read the one that was trained. sizes: of the cohort."""
+    if PoseRegressor.exists(folder):
+        return PoseRegressor.load(folder)
+    return train_start(cohort(patients, spacing=settings.spacing, **sizes), CARM, settings, out=folder, resume=True, progress=True)
+
+
+def untrained(patient: Subject, start: PoseRegressor, settings: TrainingSettings = TUNED) -> dict[str, Any]:
+    """The start model itself, on the DRRs that the patient's networks are judged on."""
+    volume = patient.volume(settings.spacing)
+    judge = Evaluator(method_named(settings.method)(settings), volume, CARM, torch.device("cpu"))
+    unseen = DrrStream(volume, CARM, settings, purpose=VALIDATION)
+    errors = judge.errors(start.network, judge.rendered(unseen, [(0, i) for i in range(settings.validation)]))
+    return _row(patient, STARTED, 0, 0, errors.mtre, errors.median, errors.success, 0.0)
+
+
+def trained(patient: Subject, start: PoseRegressor | None, settings: TrainingSettings, folder: Path) -> dict[str, Any]:
+    """The patient's own network, trained or read."""
+    kept = folder / "core_seconds.txt"
+    if not PoseRegressor.exists(folder):
+        began = time.process_time()
+        train(patient.volume(settings.spacing), CARM, settings, out=folder, resume=True, start=start)
+        kept.write_text(f"{time.process_time() - began:.1f}\n", encoding="utf-8")
+    reached = PoseRegressor.load(folder).training["validation"]
+    begun = SCRATCH if start is None else STARTED
+    seconds = float(kept.read_text(encoding="utf-8")) if kept.exists() else None
+    return _row(patient, begun, settings.images, settings.seed, reached["mtre"], reached["median"], reached["success"], seconds)
+
+
+def measure(
+    patient: Subject, start: PoseRegressor, folder: Path, budgets: Sequence[int], seeds: Sequence[int], settings: TrainingSettings = TUNED
+) -> Iterator[dict[str, Any]]:
+    """Rows of a patient."""
+    yield untrained(patient, start, settings)
+    for images in budgets:
+        for first, name in ((None, "scratch"), (start, "started")):
+            for seed in seeds:
+                yield trained(patient, first, settings.changed(images=images, seed=seed), folder / f"{name}-{images}-{seed}")
+
+
+def summary(rows: Sequence[dict[str, Any]], budgets: Sequence[int]) -> list[dict[str, Any]]:
+    """Means over seeds of each patient, and over the patients: a line for each start, budgets side by side."""
+    lines = []
+    patients = list(dict.fromkeys(row["patient"] for row in rows))
+    for patient in (*patients, *(["all"] if len(patients) > 1 else [])):
+        for begun in (SCRATCH, STARTED):
+            line: dict[str, Any] = {"patient": patient, "begun from": begun}
+            for images in (0, *budgets):
+                some = [r for r in rows if r["begun from"] == begun and r["images"] == images and patient in (r["patient"], "all")]
+                for measure, head in (("mTRE mm", "mTRE mm"), ("SR %", "SR %")):
+                    values = [row[measure] for row in some]
+                    line[f"{images}: {head}"] = round(sum(values) / len(values), 1) if values else None
+            lines.append(line)
+    return lines
+
+
+def _row(
+    patient: Subject, begun: str, images: int, seed: int, mtre: float, median: float, success: float, seconds: float | None
+) -> dict[str, Any]:
+    return {
+        "patient": patient.number,
+        "begun from": begun,
+        "images": images,
+        "seed": seed,
+        "core minutes": None if seconds is None else round(seconds / 60, 2),
+        "mTRE mm": round(mtre, 2),
+        "median mm": round(median, 2),
+        "SR %": round(success, 1),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--patients", help="default all")
+    parser.add_argument("--images", default="500,1000,2000,4000")
+    parser.add_argument("--start-images", type=int, default=32_000)
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--threads", type=int, default=1)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--only-start", action="store_true", help="train start models only")
+    which.add_argument("--ready", action="store_true", help="only patients whose start model is there")
+    which.add_argument("--ship", type=Path, metavar="DIR", help="train the start model of all patients, into DIR")
+    parser.add_argument("--out", type=out_path, default=RESULTS / "fine_tuning")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    settings, folder = START.changed(images=args.start_images), BUILD / f"{args.start_images}"
+    if args.ship is not None:
+        print(start_model(choose_patients(None), args.ship, settings))
+        return
+    budgets, seeds = ([int(number) for number in text.split(",")] for text in (args.images, args.seeds))
+    rows: list[dict[str, Any]] = []
+    for patient in choose_patients(args.patients):
+        place = folder / f"without-{patient.name}"
+        if args.ready and not PoseRegressor.exists(place):
+            continue
+        start = start_model([one for one in PATIENTS if one.number != patient.number], place, settings)
+        for row in () if args.only_start else measure(patient, start, place / "tuned", budgets, seeds):
+            rows.append(row)
+            print("  ".join(f"{k} {v}" for k, v in row.items()), flush=True)
+    if rows:
+        publish(args.out, summary(rows, budgets), rows=rows)
+
+
+if __name__ == "__main__":
+    main()
