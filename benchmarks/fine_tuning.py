@@ -1,14 +1,15 @@
 """How many images does the network of the next patient need, with and without a start model?
 
-For each patient a start model is trained on the other five CTs and on phantoms (`companion.experiments.cohort`). Then the patient's own
+For each patient a start model is trained on the other five CTs and on phantoms (`companion.experiments.cohort`); it begins with the
+weights of a model of one of those patients, because that takes half the images. Then the patient's own
 network is trained on few images, from scratch and from that start model, with the same settings (`xrcore.learning.fine_tuning`), and
 judged on 256 DRRs as acquired that neither has seen. The row of 0 images is the start model itself, before any training for the patient.
 
-Trainings are kept in build/, gone on with where they were interrupted, and not repeated. The start models take the time, 13 minutes or
+Trainings are kept in build/, gone on with where they were interrupted, and not repeated. The start models take the time, 7 minutes or
 more of a core each: --only-start makes them alone, and --ready leaves out the patients whose start model is not there yet. Time is that of
 one core, which other programs hardly touch: two cores take about half.
 
-    python benchmarks/fine_tuning.py [--patients 1,6#] [--images 500,1000,2000,4000] [--start-images 32000] [--seeds 0,1]
+    python benchmarks/fine_tuning.py [--patients 1,6#] [--images 500,1000,2000,4000] [--start-images 16000] [--seeds 0,1]
                                      [--threads 1] [--only-start | --ready] [--out results/fine_tuning]
     python benchmarks/fine_tuning.py --ship models/start    # the start model of all patients
 """
@@ -36,14 +37,24 @@ BUILD = Path(__file__).parents[1] / "build" / "fine_tuning"
 LAPTOP = profile("laptop").changed(validation=256)
 START = LAPTOP.changed(coarse_pixels=64, batch=32)  # of the start models
 TUNED = fine_tuning(LAPTOP)  # of the patients' own networks
+MODELS = Path(__file__).parents[1] / "models"
 SCRATCH, STARTED = "scratch", "start model"
 
 
-def start_model(patients: Sequence[Subject], folder: Path, settings: TrainingSettings = START, **sizes: int) -> PoseRegressor:
+def start_model(
+    patients: Sequence[Subject], folder: Path, settings: TrainingSettings = START, first: PoseRegressor | None = None, **sizes: int
+) -> PoseRegressor:
     """Train a start model, or read the one that was trained. sizes: of the cohort."""
     if PoseRegressor.exists(folder):
         return PoseRegressor.load(folder)
-    return train_start(cohort(patients, spacing=settings.spacing, **sizes), CARM, settings, out=folder, resume=True, progress=True)
+    volumes = cohort(patients, spacing=settings.spacing, **sizes)
+    return train_start(volumes, CARM, settings, out=folder, resume=True, start=first, progress=True)
+
+
+def model_of_one(patients: Sequence[Subject]) -> PoseRegressor:
+    """A model of one of the patients."""
+    name = next(one.name for one in patients if one.name in ("abdomen", "pelvis-implant"))
+    return PoseRegressor.load(MODELS / f"{name}-acquired")
 
 
 def untrained(patient: Subject, start: PoseRegressor, settings: TrainingSettings = TUNED) -> dict[str, Any]:
@@ -114,7 +125,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--patients", help="default all")
     parser.add_argument("--images", default="500,1000,2000,4000")
-    parser.add_argument("--start-images", type=int, default=32_000)
+    parser.add_argument("--start-images", type=int, default=16_000)
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--threads", type=int, default=1)
     which = parser.add_mutually_exclusive_group()
@@ -126,7 +137,8 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     settings, folder = START.changed(images=args.start_images), BUILD / f"{args.start_images}"
     if args.ship is not None:
-        print(start_model(choose_patients(None), args.ship, settings))
+        every = choose_patients(None)
+        print(start_model(every, args.ship, settings, model_of_one(every)))
         return
     budgets, seeds = ([int(number) for number in text.split(",")] for text in (args.images, args.seeds))
     rows: list[dict[str, Any]] = []
@@ -134,7 +146,8 @@ def main() -> None:
         place = folder / f"without-{patient.name}"
         if args.ready and not PoseRegressor.exists(place):
             continue
-        start = start_model([one for one in PATIENTS if one.number != patient.number], place, settings)
+        others = [one for one in PATIENTS if one.number != patient.number]
+        start = start_model(others, place, settings, model_of_one(others))
         for row in () if args.only_start else measure(patient, start, place / "tuned", budgets, seeds):
             rows.append(row)
             print("  ".join(f"{k} {v}" for k, v in row.items()), flush=True)

@@ -105,20 +105,21 @@ class CtIdentity:
         """
         if self.patients != other.patients:
             return f"the model was trained on {_cts(self.patients)}, not on {_cts(other.patients)}"
+        part = 1 / self.patients  # of several, where one may be another
         for name, tolerance in (("isocenter", _PLACE), ("extent", _EXTENT)):
             mine, theirs = (torch.tensor(getattr(x, name)) for x in (self, other))
-            if float((mine - theirs).abs().max()) > tolerance:
+            if float((mine - theirs).abs().max()) > tolerance * part:
                 return f"its {name} is {_mm(getattr(other, name))}, the model's CT has {_mm(getattr(self, name))}"
         if self.materials != other.materials:
             return f"it holds {', '.join(other.materials)}, the model's CT {', '.join(self.materials)}; was it read with the same options?"
         center, place = _center(self.mass), _center(other.mass)
-        if float((center - place).abs().max()) > _CENTER:
+        if float((center - place).abs().max()) > _CENTER * part:
             a, b = (_mm(tuple(c.tolist())) for c in (place, center))
             return f"its centre of mass is {a} from the isocentre, that of the model's CT {b}"
         mine, theirs = torch.tensor(self.mass), torch.tensor(other.mass)
         held = (mine > 0) | (theirs > 0)
         distance = float((mine - theirs)[held].square().mean().sqrt()) if held.any() else 0.0
-        if distance > _TOLERANCE:
+        if distance > _TOLERANCE * part:
             return f"its mass is spread otherwise (by {distance:.3f} g/cm3, root mean square; the same CT stays below {_TOLERANCE})"
         return None
 

@@ -39,6 +39,7 @@ def train_start(
     *,
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    start: PoseRegressor | None = None,
     device: str | torch.device = "auto",
     progress: bool = False,
 ) -> PoseRegressor:
@@ -58,6 +59,8 @@ def train_start(
         Folder for model, checkpoints and log; without it nothing is written.
     resume : bool
         Go on from `out`'s checkpoint, if there is one; a finished training's model is returned.
+    start : PoseRegressor, optional
+        A model of the same architecture whose weights to begin with, such as one patient's.
     device : str or torch.device
         Where to render and learn: "cpu", "cuda", or "auto", a GPU where there is one.
     progress : bool
@@ -90,6 +93,7 @@ def train_start(
     require("train_start", "carm", carm, isinstance(carm, CArm), "a CArm")
     require("train_start", "config", settings, isinstance(settings, TrainingSettings), "TrainingSettings")
     require("train_start", "out", out, out is None or isinstance(out, (str, os.PathLike)), "a path")
+    require("train_start", "start", start, start is None or isinstance(start, PoseRegressor), "a PoseRegressor")
     folder = None if out is None else Path(out)
     where = place(max(volumes, key=lambda one: one.density.numel()), device, "training", spacing=settings.spacing).device
-    return finished(training_steps(volumes, carm, settings, folder=folder, resume=resume, device=where, progress=progress))
+    return finished(training_steps(volumes, carm, settings, folder=folder, resume=resume, start=start, device=where, progress=progress))
