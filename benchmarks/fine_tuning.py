@@ -48,7 +48,7 @@ def start_model(
     if PoseRegressor.exists(folder):
         return PoseRegressor.load(folder)
     volumes = cohort(patients, spacing=settings.spacing, **sizes)
-    return train_start(volumes, CARM, settings, out=folder, resume=True, start=first, progress=True)
+    return train_start(volumes, CARM, settings, out=folder, resume=True, start=first)
 
 
 def model_of_one(patients: Sequence[Subject]) -> PoseRegressor:

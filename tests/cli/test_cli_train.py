@@ -11,7 +11,10 @@ import pytest
 import SimpleITK as sitk
 from commands import Done
 
+from xrcore.cli.train import _begin as begin
 from xrcore.geometry import CArm, Pose
+from xrcore.learning import fine_tuning, profile, train_start
+from xrcore.learning.training import start_models
 from xrcore.phantom import pelvis, pelvis_hu
 from xrcore.renderer import render
 from xrcore.xray import write_carm, write_xray
@@ -71,7 +74,62 @@ def test_fine_tunes(run, case: Path, tmp_path: Path):
     assert train(run, case, tmp_path / "a").code == 0
     assert train(run, case, tmp_path / "b", "--start", tmp_path / "a").code == 0
     record = json.loads((tmp_path / "b" / "model.json").read_text())
-    assert record["training"]["start"] == {"images": 48, "same_patient": True}
+    assert record["training"]["start"] == {"images": 48, "patients": 1, "same_patient": True}
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A start model of the smoke profile's network in the place of the one that is shipped."""
+    volumes = [pelvis(seed, 8.0) for seed in (1, 2)]
+    settings = profile("smoke").changed(images=16, batch=8, validation=4)
+    train_start(volumes, CARM, settings, out=tmp_path / "start")
+    monkeypatch.setattr(start_models, "_SHIPPED", tmp_path / "start")
+    return tmp_path / "start"
+
+
+def began(folder: Path) -> dict:
+    return json.loads((folder / "model.json").read_text())["training"]["start"]
+
+
+def test_begins_with_the_start_model_where_it_fits(run, case: Path, shipped: Path, tmp_path: Path):
+    done = train(run, case, tmp_path / "m")
+    assert done.code == 0, done.err
+    assert f"the start model in {shipped}, 48 images" in done.out
+    assert began(tmp_path / "m") == {"images": 16, "patients": 2, "same_patient": False}
+    scratch = train(run, case, tmp_path / "scratch", "--start", "none")
+    assert "from scratch" in scratch.out
+    assert began(tmp_path / "scratch") == {}
+    # a network that is not the start model's
+    other = train(run, case, tmp_path / "other", "--set", "tokens=16")
+    assert "from scratch: the start model has tokens=32, this training tokens=16" in other.out
+    assert began(tmp_path / "other") == {}
+    refused = train(run, case, tmp_path / "refused", "--set", "tokens=16", "--start", shipped)
+    assert refused.code == 2
+    assert "tokens=32" in refused.err
+    assert not (tmp_path / "refused").exists()
+
+
+def test_without_the_repository_it_begins_from_scratch_and_says_so(run, case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(start_models, "_SHIPPED", tmp_path / "nowhere")
+    done = train(run, case, tmp_path / "m")
+    assert "from scratch: the start model is not here" in done.out
+    assert began(tmp_path / "m") == {}
+
+
+def test_a_start_model_needs_few_images_unless_told_otherwise(shipped: Path):
+    smoke = profile("smoke")
+    assert begin(None, smoke, {})[1].images == fine_tuning(smoke).images <= 4000
+    assert begin(str(shipped), smoke, {})[1] == fine_tuning(smoke)
+    more = begin(None, smoke.changed(images=9000, batch=16), {"images": 9000, "batch": 16})[1]
+    assert (more.images, more.batch, more.ema) == (9000, 16, fine_tuning(smoke).ema)
+    assert begin("none", smoke, {})[1] == smoke
+
+
+def test_a_start_model_is_no_initial_pose(run, case: Path, shipped: Path, tmp_path: Path):
+    done = run("register", case / "ct.nii.gz", case / "xray.dcm", "--spacing", 6, "--initial", shipped, "--out", tmp_path / "r")
+    assert done.code == 2
+    assert "start model, trained on 2 CTs" in done.err
+    assert not (tmp_path / "r").exists()
 
 
 def test_what_the_user_sets_wins_over_the_method(run, case: Path, tmp_path: Path):

@@ -385,7 +385,7 @@ def test_a_training_that_starts_from_a_model_has_landmarks_of_its_own(stream, vo
         assert_close(network.isocenter, stream.volume.isocenter)
     assert torch.equal(begun.last.weight, net.last.weight)
     assert torch.equal(model.network.last.weight, net.last.weight.half().float())  # as it is kept
-    assert model.training["start"] == {"images": 0, "same_patient": True}
+    assert model.training["start"] == {"images": 0, "patients": 1, "same_patient": True}
 
 
 def test_variances_are_the_detections_errors_where_they_are_made(volume):

@@ -17,7 +17,7 @@ def test_batches_made_ahead_are_the_steps_own(changes):
     settings = TINY.changed(**changes)
     schedule, whole = Schedule(settings), slice(0, settings.batch)
     for ahead in ("", "thread", "queue"):
-        batches = Batches(patient(), CARM, settings, schedule, Team(), ahead=ahead)
+        batches = Batches([patient()], CARM, settings, schedule, Team(), ahead=ahead)
         for step in range(settings.steps):
             batch = batches.get(step, whole)
             batches.draw_next(step, whole)
