@@ -112,7 +112,7 @@ def test_begins_with_the_start_model_where_it_fits(run, case: Path, shipped: Pat
 def test_without_the_repository_it_begins_from_scratch_and_says_so(run, case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(start_models, "_SHIPPED", tmp_path / "nowhere")
     done = train(run, case, tmp_path / "m")
-    assert "from scratch: the start model is not here" in done.out
+    assert "from scratch: there is no start model" in done.out
     assert began(tmp_path / "m") == {}
 
 

@@ -113,7 +113,7 @@ def _begin(option: str | None, config: TrainingSettings, given: dict[str, Any]) 
         return None, config, "from scratch"
     folder = shipped_start_model() if option is None else Path(option)
     if folder is None:
-        return None, config, "from scratch: the start model is not here; the repository's models/start is one, for --start"
+        return None, config, "from scratch: there is no start model beside this package; --start MODEL begins with one"
     model = PoseRegressor.load(folder)
     if option is None and (difference := misfit(model, config)):
         return None, config, f"from scratch: the start model has {difference}"
