@@ -15,7 +15,6 @@ from .learning.training import train as train
 from .registration.events import Stage as Stage
 from .registration.events import Step as Step
 from .registration.events import StopReason as StopReason
-from .registration.joint_problem import View as View
 from .registration.multi_view import register_views as register_views
 from .registration.pipeline import register as register
 from .registration.pipeline import register_steps as register_steps
@@ -31,8 +30,10 @@ from .registration.solvers.cma_es import CMAES as CMAES
 from .registration.solvers.gauss_newton import GaussNewton as GaussNewton
 from .registration.solvers.lbfgs import LBFGS as LBFGS
 from .registration.solvers.powell import Powell as Powell
+from .registration.view import View as View
 from .registration.view_pyramid import ViewLevel as ViewLevel
 from .registration.view_pyramid import ViewSettings as ViewSettings
+from .registration.view_reading import read_views as read_views
 from .renderer import render as render
 from .renderer import render_with_jacobian as render_with_jacobian
 from .simulation import Acquisition as Acquisition

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from xrcore._util.errors import XrcoreError
 from xrcore._util.pose_text import pose_file
 from xrcore.cli.options import Background, Body, Crop, Ct, Device, Keep, Kilovolts, Labels, Series, Spacing, check_paths, load_ct, tell
 
 if TYPE_CHECKING:
-    from xrcore.geometry import Pose
-    from xrcore.learning.models import PoseRegressor
+    from xrcore.registration.result import Registration
 
 Start = Annotated[
     str | None,
@@ -34,10 +34,18 @@ Similarity = Annotated[
 
 def register(
     ct: Ct,
-    xray: Annotated[Path, typer.Argument(metavar="XRAY", help="DICOM, TIFF or PNG.", show_default=False)],
+    xrays: Annotated[list[Path], typer.Argument(metavar="XRAY...", help="DICOM, TIFF or PNG; one or more.", show_default=False)],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.", show_default=False)],
     carm: Annotated[
         Path | None, typer.Option(metavar="YAML", help="Geometry; PNG and TIFF need it, for DICOM it overrides tags.", show_default=False)
+    ] = None,
+    rig: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="The X-rays are views of one instant: a rig.yaml, a MayaCam 2.0 calibration for each (give it as often), or angles.",
+            show_default=False,
+        ),
     ] = None,
     initial: Start = None,
     method: Method = "gauss-newton",
@@ -54,10 +62,11 @@ def register(
     frame: Annotated[int | None, typer.Option(help="Of a multi-frame file, counted from 0.", show_default=False)] = None,
     device: Device = "auto",
 ) -> None:
-    """Find the pose of an X-ray in a CT.
+    """Find the pose of X-rays in a CT.
 
     Writes registration.json (pose, matrices, similarity, covariance, verdict), camera_from_ct.tfm (an ITK transform that maps
-    CT points, LPS mm, into the camera frame) and overlay.png into DIR.
+    CT points, LPS mm, into the camera frame) and overlay.png into DIR. Several X-rays are registered one after the other, each into a
+    folder of its name in DIR; with --rig they are views of one instant and have one answer, poses being the first one's.
     Exit code 0: trusted, 3: not trusted, 2: bad input, and then nothing is written.
 
     \b
@@ -65,39 +74,48 @@ def register(
       xrcore register ct.nii.gz fluoro.dcm --out result
       xrcore register ct.nii.gz fluoro.dcm --initial model/ --out result
       xrcore register ct_folder/ xray.png --carm carm.yaml --initial 0,30,0,0,0,0 --out result
+      xrcore register ct.nii.gz ap.dcm lateral.dcm --rig angles --out result
     """
-    check_paths(out, xray, ct, carm, labels, None if initial is None else pose_file(initial))
+    given = [path for path in rig or () if str(path) != "angles"]
+    check_paths(out, *xrays, ct, carm, labels, *given, None if initial is None else pose_file(initial))
     from xrcore._util.atomic import check_writable
     from xrcore._util.devices import named_device
     from xrcore._util.hashes import fingerprint
     from xrcore.beam import Beam
-    from xrcore.cli.text import line, pose_table, verdict_lines
     from xrcore.ct.reading import ct_files
     from xrcore.learning.models import PoseRegressor
     from xrcore.registration.pipeline import register as find
     from xrcore.registration.presets import refinements
-    from xrcore.registration.registration_files import FILES, read_pose, write_registration
+    from xrcore.registration.registration_files import files_of, read_pose, write_registration
+    from xrcore.registration.view import views_of
+    from xrcore.registration.view_reading import read_views
     from xrcore.renderer import place
     from xrcore.xray import read_xray
     from xrcore.xray.carm_file import mask_file
 
-    check_writable(out, *FILES)
+    # what is registered, and where to
+    if rig and carm is not None:
+        raise XrcoreError("give --rig, which holds each camera's geometry, or --carm, not both")
+    folders = [out] if rig or len(xrays) == 1 else _folders(out, xrays)
+    for folder in folders:
+        check_writable(folder, *files_of(len(xrays) if rig else 1))
     named_device(device)  # which complains before anything is read
     beam = Beam(kilovolts=kilovolts)
-    image = read_xray(xray, carm, detector=detector, frame=frame)
-    tell(image.notes)
+    if rig:
+        tasks = [read_views(xrays, rig if given else "angles", detector=detector, frame=frame)]
+    else:
+        tasks = [list(views_of("register", read_xray(path, carm, detector=detector, frame=frame))) for path in xrays]
+    for views in tasks:
+        for view in views:
+            tell(view.xray.notes)
     volume = load_ct(ct, spacing, background, labels, keep, series, body, crop)
-    start: Pose | PoseRegressor | None = None
-    if initial is not None:
-        start = PoseRegressor.load(initial) if os.path.isdir(initial) else read_pose(initial, image.carm, volume.isocenter)
-    wanted = None if similarity == "auto" else similarity
+    model = PoseRegressor.load(initial) if initial is not None and os.path.isdir(initial) else None
     settings = refinements(method, "register")
     there = place(volume, device, "registering", spacing=settings[-1].levels[-1].spacing, always_log=True)
-    result = find(image, there, initial=start, method=settings, similarity=wanted, beam=beam)
-    tell(tuple(note for note in result.notes if note not in (*image.notes, *volume.notes)))
 
-    inputs = {"ct": fingerprint(ct, ct_files(ct)), "xray": fingerprint(xray)}
-    if isinstance(start, PoseRegressor):
+    # what the results come from
+    inputs: dict[str, Any] = {"ct": fingerprint(ct, ct_files(ct))}
+    if model is not None:
         inputs["model"] = fingerprint(Path(initial or "") / "model.json")  # which names its weights' hash
     elif initial is not None and os.path.isfile(initial):
         inputs["initial"] = fingerprint(initial)
@@ -107,6 +125,8 @@ def register(
         inputs["carm"] = fingerprint(carm)
         if (mask := mask_file(carm)) is not None:
             inputs["mask"] = fingerprint(mask)
+    if given:
+        inputs["rig"] = [fingerprint(path) for path in given]
     options = {
         "spacing": spacing,
         "background": background,
@@ -117,9 +137,39 @@ def register(
         "kilovolts": kilovolts,
         "detector": detector,
         "frame": frame,
+        **({"rig": "angles"} if rig and not given else {}),
     }
-    write_registration(out, result, volume, beam, inputs=inputs, options=options)
-    rows = [("pose", result.pose.numbers[0].tolist()), ("std. dev.", result.standard_deviation)]
-    print("\n".join([*pose_table(rows), "", *verdict_lines(result), line("written", ", ".join(str(out / name) for name in FILES))]))
-    if not result.trusted:
+
+    results = []
+    for views, folder, paths in zip(tasks, folders, [xrays] if rig else [[path] for path in xrays], strict=True):
+        start = read_pose(initial, views[0].carm, volume.isocenter) if initial is not None and model is None else model
+        known = {note for view in views for note in view.xray.notes}
+        wanted = None if similarity == "auto" else similarity
+        result = find(views, there, initial=start, method=settings, similarity=wanted, beam=beam)
+        tell(tuple(note for note in result.notes if note not in (*known, *volume.notes)))
+        read = fingerprint(paths[0]) if len(paths) == 1 else [fingerprint(path) for path in paths]
+        write_registration(folder, result, volume, beam, inputs={**inputs, "xray": read}, options=options)
+        _print(result, folder, str(paths[0]) if len(tasks) > 1 else None)
+        results.append(result)
+    if not all(result.trusted for result in results):
         raise typer.Exit(3)
+
+
+def _folders(out: Path, xrays: list[Path]) -> list[Path]:
+    """A folder for each X-ray, of its name; raises XrcoreError where two would share one."""
+    names = [path.name.removesuffix(path.suffix) or path.name for path in xrays]
+    for name in names:
+        if names.count(name) > 1:
+            raise XrcoreError(f"two X-rays are called {name!r}, and their results would share a folder; register them one by one")
+    return [out / name for name in names]
+
+
+def _print(result: Registration, folder: Path, xray: str | None) -> None:
+    """Pose, verdict and files; before them the X-ray's name if there are several."""
+    from xrcore.cli.text import line, pose_table, verdict_lines
+    from xrcore.registration.registration_files import files_of
+
+    rows = [("pose", result.pose.numbers[0].tolist()), ("std. dev.", result.standard_deviation)]
+    names = ", ".join(str(folder / name) for name in files_of(len(result.views)))
+    head = [] if xray is None else [f"{xray}:"]
+    print("\n".join([*head, *pose_table(rows), "", *verdict_lines(result), line("written", names)]), flush=True)

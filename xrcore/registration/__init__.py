@@ -25,6 +25,7 @@ from xrcore.registration.solvers.powell import Powell
 from xrcore.registration.verify import confidence, failed_checks, gather_evidence
 from xrcore.registration.view import View
 from xrcore.registration.view_pyramid import ViewLevel, ViewSettings, crop_to_body, visible_region
+from xrcore.registration.view_reading import read_views
 
 __all__ = [
     "CMAES",
@@ -63,6 +64,7 @@ __all__ = [
     "plane",
     "profiles",
     "read_pose",
+    "read_views",
     "refine",
     "refine_steps",
     "refinements",

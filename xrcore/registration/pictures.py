@@ -10,6 +10,7 @@ import torch
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
+from xrcore.registration.joint_problem import poses_in_views
 from xrcore.registration.problem import shrink
 from xrcore.renderer import render
 
@@ -40,7 +41,7 @@ def overlay_html(result: Registration) -> str:
     return picture_html(picture, repr(result))
 
 
-def save_overlay(path: Path, result: Registration, volume: Volume, beam: Beam | None) -> None:
+def save_overlay(path: Path, result: Registration, volume: Volume, beam: Beam | None, view: int = 0) -> None:
     """Write the figure of X-ray, start, found pose and difference.
 
     Parameters
@@ -53,10 +54,13 @@ def save_overlay(path: Path, result: Registration, volume: Volume, beam: Beam | 
         What was registered.
     beam : Beam, optional
         The one assumed; default 90 kV.
+    view : int
+        Which of several views, counted from 0.
     """
     from xrcore.figures import registration_figure, save_figure
 
-    small = shrink(result.xray, _PANEL)
+    small = shrink(result.views[view].xray, _PANEL)
+    poses = poses_in_views(Pose.cat([result.initial, result.pose]), result.views, volume)[view]
     with torch.no_grad():
-        initial, final = render(volume, small.carm, Pose.cat([result.initial, result.pose]), beam).cpu()
+        initial, final = render(volume, small.carm, poses, beam).cpu()
     save_figure(registration_figure(small, initial, final, result), path)

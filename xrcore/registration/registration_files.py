@@ -47,6 +47,8 @@ def write_registration(
 ) -> None:
     """Write registration.json, camera_from_ct.tfm and overlay.png, or nothing: where registration.json is, the others are its own.
 
+    Of several views each has a transform and a picture, from the second on with its number: camera_2_from_ct.tfm, overlay_2.png.
+
     Parameters
     ----------
     folder : path
@@ -67,11 +69,46 @@ def write_registration(
     """
     carm = result.xray.carm
     record = to_record(result, carm, volume.isocenter, inputs=inputs, options=options)
+    if len(result.views) > 1:
+        record["views"] = _views_record(result, volume)
+    names = files_of(len(result.views))
     with atomic_folder(folder, record=FILES[0]) as temporary:
-        (temporary / FILES[1]).write_text(_itk_text(camera_from_ct(result.pose, carm, volume.isocenter)), encoding="ascii")
-        save_overlay(temporary / FILES[2], result, volume, beam)
-        record["files"] = {name: file_sha256(temporary / name) for name in FILES[1:]}
+        for number, (view, pose) in enumerate(zip(result.views, result.poses(volume), strict=True)):
+            transform, picture = names[1 + 2 * number : 3 + 2 * number]
+            (temporary / transform).write_text(_itk_text(camera_from_ct(pose, view.carm, volume.isocenter)), encoding="ascii")
+            save_overlay(temporary / picture, result, volume, beam, number)
+        record["files"] = {name: file_sha256(temporary / name) for name in names[1:]}
         (temporary / FILES[0]).write_text(to_json(record), encoding="utf-8")
+
+
+def files_of(views: int) -> tuple[str, ...]:
+    """Name the files of a registration, registration.json first.
+
+    Parameters
+    ----------
+    views : int
+        Of how many views.
+
+    Returns
+    -------
+    tuple of str
+        Names.
+    """
+    more = [(f"camera_{number}_from_ct.tfm", f"overlay_{number}.png") for number in range(2, views + 1)]
+    return (*FILES, *(name for pair in more for name in pair))
+
+
+def _views_record(result: Registration, volume: Volume) -> list[dict[str, Any]]:
+    """Where each view's camera stands, and the body as it sees it."""
+    return [
+        {
+            "pose": pose.to_dict(),
+            "camera_from_world": pose.camera_from_world(view.carm, volume.isocenter)[0].tolist(),
+            "camera_from_rig": view.camera_from_rig.tolist(),
+            "carm": view.carm.to_dict(),
+        }
+        for view, pose in zip(result.views, result.poses(volume), strict=True)
+    ]
 
 
 def camera_from_ct(pose: Pose, carm: CArm, isocenter: Float[Tensor, "3"]) -> sitk.AffineTransform:
@@ -245,7 +282,8 @@ def read_pose(text: str, carm: CArm, isocenter: Float[Tensor, "3"]) -> Pose:
 
 def _check_files(path: Path, hashes: Any) -> None:
     """Compare what lies beside a registration.json with the hashes in it; where it was copied alone there is nothing to compare."""
-    if not (isinstance(hashes, dict) and all(isinstance(digits, str) for digits in hashes.values()) and set(hashes) <= set(FILES[1:])):
+    known = isinstance(hashes, dict) and set(hashes) <= set(files_of(1 + len(hashes))[1:])
+    if not (known and all(isinstance(digits, str) for digits in hashes.values())):
         raise XrcoreError(f"{path}: files must name {' and '.join(FILES[1:])} with their sha256; the file is damaged")
     for name, digits in hashes.items():
         beside = path.parent / name

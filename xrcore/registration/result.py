@@ -161,7 +161,7 @@ class Registration:
             One for each view.
         """
         placed = self.rig_from_ct(volume)
-        return tuple(view.pose(placed, volume) for view in self.views)
+        return (self.pose, *(view.pose(placed, volume) for view in self.views[1:]))
 
     def rig_from_ct(self, volume: Volume) -> Float[Tensor, "4 4"]:
         """Where the body is: the CT's LPS world into the rig [mm], which for one X-ray alone is its camera.

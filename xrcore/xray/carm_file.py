@@ -114,7 +114,11 @@ def mask_file(path: str | os.PathLike[str]) -> Path | None:
 def load_carm_file(path: str | os.PathLike[str]) -> CarmFile:
     """A carm.yaml with each key checked, not yet whether there are enough of them."""
     path = checked_path("read_carm", path)
-    content = _parse(path)
+    return carm_file_of(_parse(path), path)
+
+
+def carm_file_of(content: dict[Any, Any], path: Path) -> CarmFile:
+    """What the keys of a carm.yaml say, found in a file; each is checked, not yet whether there are enough of them."""
     known = (*_GEOMETRY, *IMAGE_KEYS)
     for key in content:
         if key not in known:

@@ -79,14 +79,26 @@ def read_xray(
     side = detector is None or (isinstance(detector, str) and detector in DETECTOR)
     require("read_xray", "detector", detector, side, f"{' or '.join(DETECTOR)}, or None")
     require("read_xray", "frame", frame, frame is None or is_whole(frame), "a whole number, or None")
+    said = carm if isinstance(carm, CArm) else None
+    file = load_carm_file(carm) if isinstance(carm, (str, os.PathLike)) else CarmFile(path=path)
+    return _read(path, said, file, detector, frame, given=carm is not None)
+
+
+def read_xray_as_stored(path: Path, file: CarmFile, frame: int | None) -> Xray:
+    """Read an X-ray of a calibrated system, whose geometry is of the image as stored; a pose in the file is left out."""
+    return _read(path, None, file, None, frame, given=True, as_stored=True)
+
+
+def _read(
+    path: Path, said: CArm | None, file: CarmFile, detector: str | None, frame: int | None, *, given: bool, as_stored: bool = False
+) -> Xray:
+    """Read an X-ray whose geometry is `said`, or in `file`, or in its own tags."""
     if os.path.isdir(path):
         raise XrcoreError(f"{path}: a folder; an X-ray is one file")
     check_file(path)
     dicom = is_dicom(path)
     if path.suffix.lower() in (".dcm", ".ima") and not dicom:
         raise XrcoreError(f"{path}: not a DICOM file (it lacks DICOM's mark); damaged, or a wrong suffix")
-    said = carm if isinstance(carm, CArm) else None
-    file = load_carm_file(carm) if isinstance(carm, (str, os.PathLike)) else CarmFile(path=path)
     if dicom:
         source = read_dicom(path, frame)
         tags = {key: tag(keyword) for key, keyword in TAGS.items()}
@@ -94,11 +106,11 @@ def read_xray(
         values, remarks = read_raster(path, frame)
         source = DicomXray(values=values, pixel_values="attenuation", geometry={}, notes=remarks)
         tags = {}
-        if carm is None:
+        if not given:
             raise XrcoreError(f"{path}: PNG and TIFF carry no geometry; give a CArm, or a carm.yaml (--carm)")
     own_spacing = said is not None or "pixel_spacing" in file.geometry or "K" in file.geometry
     if said is None:
-        said = build_carm(_merged(file.geometry, source.geometry), source.values.shape, str(path if carm is None else file.path), tags)
+        said = build_carm(_merged(file.geometry, source.geometry), source.values.shape, str(file.path if given else path), tags)
     elif said.shape != source.values.shape:
         said = build_carm({"shape": said.shape}, source.values.shape, str(path), {})
     notes = list(source.notes)
@@ -106,7 +118,7 @@ def read_xray(
         notes.append(source.spacing_remark)
     else:
         notes += _differences(said, source)
-    return _assemble(path, source, file, said, detector, notes)
+    return _assemble(path, source, file, said, detector, notes, as_stored=as_stored)
 
 
 def _differences(carm: CArm, source: DicomXray) -> list[str]:
@@ -129,7 +141,9 @@ def _merged(own: dict[str, Any], tags: dict[str, Any]) -> dict[str, Any]:
     return {**{k: v for k, v in tags.items() if k in wanted}, **own}
 
 
-def _assemble(path: Path, source: DicomXray, file: CarmFile, carm: CArm, detector: str | None, notes: list[str]) -> Xray:
+def _assemble(
+    path: Path, source: DicomXray, file: CarmFile, carm: CArm, detector: str | None, notes: list[str], *, as_stored: bool
+) -> Xray:
     """Pixel meaning, mask, pose and orientation, put together."""
     with np.errstate(over="ignore"):
         values = source.values.astype(np.float32)
@@ -147,7 +161,7 @@ def _assemble(path: Path, source: DicomXray, file: CarmFile, carm: CArm, detecto
         attenuation = -attenuation
 
     try:
-        pose, (upside_down, swapped) = source.placed(detector, carm, notes)
+        pose, (upside_down, swapped) = (None, (False, False)) if as_stored else source.placed(detector, carm, notes)
         attenuation, mask, carm = _flipped(attenuation, mask, carm, upside_down, swapped)
         notes += [f"flipped {way} to the camera's axes" for way, done in (("up-down", upside_down), ("left-right", swapped)) if done]
         return Xray(

@@ -1,0 +1,75 @@
+"""Read the X-rays of one instant as views of a calibrated system."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import torch
+
+from xrcore._util.errors import XrcoreError, is_whole, require
+from xrcore._util.input_files import checked_path
+from xrcore.registration.view import View
+from xrcore.xray.reading import read_xray, read_xray_as_stored
+from xrcore.xray.rig_file import read_rig
+
+ANGLES = "angles"
+
+
+def read_views(
+    xrays: Sequence[str | os.PathLike[str]],
+    rig: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    detector: str | None = None,
+    frame: int | None = None,
+) -> list[View]:
+    """Read X-rays of one instant, and where their cameras stood.
+
+    Parameters
+    ----------
+    xrays : sequence of path
+        DICOM, TIFF or PNG, one for each camera.
+    rig : path or sequence of path
+        A rig.yaml (see `read_rig`); a MayaCam 2.0 calibration for each camera, as XMALab and Autoscoper write it; or "angles": DICOM
+        files of one C-arm that turned about its isocentre, or of a biplane system with one isocentre, whose angles say it.
+    detector : str, optional
+        As for `read_xray`; with "angles" only.
+    frame : int, optional
+        Of multi-frame files, counted from 0.
+
+    Returns
+    -------
+    list of View
+        In the order of the X-rays.
+
+    Raises
+    ------
+    XrcoreError
+        If there are not as many cameras as X-rays, or a file cannot be read.
+    """
+    several = isinstance(xrays, Sequence) and not isinstance(xrays, str) and len(xrays) > 0
+    require("read_views", "xrays", xrays, several, "a list of paths")
+    require("read_views", "frame", frame, frame is None or is_whole(frame), "a whole number, or None")
+    if rig == ANGLES:
+        return [_by_angles(path, detector, frame) for path in xrays]
+    files = [rig] if isinstance(rig, (str, os.PathLike)) else list(rig)
+    cameras = [camera for file in files for camera in read_rig(file)]
+    if len(cameras) != len(xrays):
+        raise XrcoreError(f"{', '.join(map(str, files))}: {len(cameras)} cameras for {len(xrays)} X-rays")
+    views = []
+    for path, camera in zip(xrays, cameras, strict=True):
+        xray = read_xray_as_stored(checked_path("read_views", path), camera.file, frame)
+        try:
+            views.append(View(xray=xray, camera_from_rig=torch.tensor(camera.camera_from_rig, dtype=torch.float64)))
+        except XrcoreError as error:
+            raise XrcoreError(f"{camera.file.path}: {str(error).removeprefix('View: ')}") from None
+    return views
+
+
+def _by_angles(path: str | os.PathLike[str], detector: str | None, frame: int | None) -> View:
+    xray = read_xray(path, detector=detector, frame=frame)
+    if xray.pose is None:
+        raise XrcoreError(f"{path}: holds no angles of the C-arm, so that the rig is not known; give a rig.yaml")
+    # the rig's frame is the zero pose's, its origin the isocentre
+    placed = xray.pose.camera_from_world(xray.carm, torch.zeros(3, dtype=torch.float64))[0]
+    return View(xray=xray, camera_from_rig=placed)
