@@ -36,6 +36,8 @@ def readers_files(tmp_path_factory) -> Path:
     xray = xr.simulate(xr.phantom.pelvis(0, 3.0), PAPER_CARM, VIEW, seed=0)
     xr.write_xray(folder / "fluoro.dcm", xray)
     xr.write_xray(folder / "xray.png", xray.image, PAPER_CARM)
+    for name, view in (("ap", VIEW), ("lateral", xr.Pose(rx=2, ry=80, tx=3, tz=6))):
+        xr.write_xray(folder / f"{name}.dcm", xr.simulate(xr.phantom.pelvis(0, 3.0), PAPER_CARM, view, seed=0), pose=view)
     (folder / "notes.txt").write_text("not an image\n")
     return folder
 

@@ -49,6 +49,6 @@ def program() -> str:
     if called.name != "xrcore":
         return "xrcore"
     found = shutil.which("xrcore")
-    if found and Path(found).samefile(called):
+    if not called.exists() or (found and Path(found).samefile(called)):
         return "xrcore"
     return os.path.relpath(called) if called.is_relative_to(Path.cwd()) else str(called)
