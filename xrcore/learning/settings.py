@@ -41,6 +41,9 @@ class TrainingSettings:
         Half-widths of the uniform poses about the zero pose [deg, mm]; default the released demo's.
     acquired : bool
         Domain randomisation: each image as a random C-arm would have acquired it (`Acquisition.random`); off is the paper's protocol.
+    clinical : bool
+        With `acquired`: draw also what clinical images show besides, such as instruments, collimators, text and processing
+        (`ClinicalChanges.random`).
     spacing : float
         Of the CT that is rendered [mm]; coarse enough to be fast, and about a pixel at the isocentre for 128 pixels.
     images : int
@@ -100,6 +103,7 @@ class TrainingSettings:
     rotation: tuple[float, float, float] = (15.0, 15.0, 10.0)
     translation: tuple[float, float, float] = (30.0, 30.0, 30.0)
     acquired: bool = True
+    clinical: bool = False
     spacing: float = 3.0
     images: int = 36_000
     batch: int = 16
@@ -135,7 +139,7 @@ class TrainingSettings:
             _require(name, given, good, f"three half-widths, not all 0, at most {largest:g}")
             object.__setattr__(self, name, widths)
         _require("architecture", self.architecture, isinstance(self.architecture, Architecture), "an Architecture")
-        for name in ("acquired", "prefetch"):
+        for name in ("acquired", "clinical", "prefetch"):
             _require(name, getattr(self, name), isinstance(getattr(self, name), bool), "True or False")
         _require("restarts", self.restarts, self.restarts is None or isinstance(self.restarts, bool), "True, False or None")
         for name, choices in _CHOICES.items():

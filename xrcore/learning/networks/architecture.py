@@ -9,7 +9,7 @@ from xrcore._util.errors import is_number, is_whole, require
 
 _CHOICES = {
     "pooling": ("flatten", "average"),
-    "normalisation": ("standard", "min-max"),
+    "normalisation": ("standard", "min-max", "rank"),
     "norm_layer": ("batch", "group"),
 }
 
@@ -38,7 +38,8 @@ class Architecture:
         Side of the square input [pixels]. 128, where a laptop learns; the paper's is 256.
     normalisation : str
         Of the input. "standard": zero mean, unit variance inside the field of view, zero outside, which burnt-in text and a bright
-        tool move little; "min-max": the paper's, bone dark.
+        tool move little; "min-max": the paper's, bone dark; "rank": each pixel's rank among those of the field of view, which no
+        monotone curve changes, with zero mean and unit variance.
     norm_layer : str
         "batch", or "group", which does without running averages.
     norm_momentum : float

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -23,11 +23,12 @@ from xrcore.learning.settings import TrainingSettings
 from xrcore.renderer import render
 from xrcore.simulation.acquisition import Acquisition
 from xrcore.simulation.batch import expose_batch, with_rods
+from xrcore.simulation.clinical import ClinicalChanges, attenuate, process
 from xrcore.simulation.detector import expose
 from xrcore.simulation.rod import rod_area_density
 
 TRAINING, VALIDATION = 0, 1
-_FOR_SETTINGS, _FOR_NOISE, _FOR_TOOL = 0, 1, 2  # streams of random numbers of one acquisition
+_FOR_SETTINGS, _FOR_NOISE, _FOR_TOOL, _FOR_CHANGES = 0, 1, 2, 3  # streams of random numbers of one acquisition
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,15 @@ class DrawnBatch:
         Of each acquisition's random numbers.
     patients : Sequence[int]
         Whose image each is, where there are several.
+    changes : Sequence[ClinicalChanges]
+        What clinical images show besides, where that is drawn too.
     """
 
     poses: Float[NDArray, "B 6"]
     settings: Sequence[Acquisition] = ()
     keys: Sequence[tuple[int, ...]] = ()
     patients: Sequence[int] = ()
+    changes: Sequence[ClinicalChanges] = ()
 
 
 class DrrStream:
@@ -126,7 +130,11 @@ class DrrStream:
         keys = [(self.settings.seed, self.purpose, *sample, turn) for sample, turn in zip(samples, turns, strict=True)]
         # each image as a random C-arm acquires it: other kilovolts, scatter, blur, noise, contrast, field, tool
         settings = [Acquisition.random(torch.Generator().manual_seed(_seed((*key, _FOR_SETTINGS)) >> 1)) for key in keys]
-        return DrawnBatch(poses, settings, keys)
+        if not self.settings.clinical:
+            return DrawnBatch(poses, settings, keys)
+        changes = [ClinicalChanges.random(self.carm.shape, np.random.default_rng((*key, _FOR_CHANGES))) for key in keys]
+        settings = [replace(s, **c.exposure) for s, c in zip(settings, changes, strict=True)]
+        return DrawnBatch(poses, settings, keys, changes)
 
     def batch(self, samples: Sequence[tuple[int, int]], turns: Sequence[int] | None = None) -> Batch:
         """Draw and render samples.
@@ -166,7 +174,10 @@ class DrrStream:
             return Batch(images, torch.ones_like(images, dtype=torch.bool), numbers, images)
         primary = render(self.volume, self.carm, pose, [Beam(kilovolts=s.kilovolts) for s in drawn.settings]).float()
         expose_all = self._expose_together if in_one_batch(self.volume.device) else self._expose_one_by_one
-        images, masks = expose_all(primary, drawn.settings, drawn.keys)
+        seen = attenuate(primary, drawn.changes) if drawn.changes else primary
+        images, masks = expose_all(seen, drawn.settings, drawn.keys)
+        if drawn.changes:
+            images, masks = process(images, masks, drawn.changes)
         return Batch(images, masks, numbers, primary)
 
     def _expose_together(
