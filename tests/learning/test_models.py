@@ -87,7 +87,7 @@ def test_standardised_is_clipped_and_bears_flat_and_empty_images():
     image[0, 3, 3] = 1e3
     everywhere = torch.ones(1, 30, 30, dtype=torch.bool)
     assert float(normalise(image, everywhere, "standard").max()) == 5.0
-    for normalisation in ("standard", "min-max"):
+    for normalisation in ("standard", "min-max", "rank"):
         assert torch.isfinite(normalise(torch.full((1, 8, 8), 2.0), everywhere[:, :8, :8], normalisation)).all()
     assert not normalise(image, ~everywhere, "standard").any()
 
@@ -102,6 +102,19 @@ def test_min_max_is_the_papers_bone_dark():
     assert (seen[1:].flatten().diff() < 0).all()
     assert not seen[0].any()
     assert_close(normalise(5 * image + 3, mask, "min-max")[0, 0], seen)
+
+
+def test_ranks_do_not_depend_on_the_curve():
+    generator = torch.Generator().manual_seed(1)
+    image, mask = torch.randn(2, 32, 32, generator=generator), torch.rand(2, 32, 32, generator=generator) < 0.7
+    image[1, :10] = image[1].min()  # saturated
+    seen = normalise(image, mask, "rank")[:, 0]
+    assert float(seen[0][mask[0]].mean()) == pytest.approx(0, abs=0.1)
+    assert float(seen[0][mask[0]].std()) == pytest.approx(1, abs=0.1)
+    assert not seen[~mask].any()
+    assert_close(normalise(torch.where(mask, image.exp(), 1e6), mask, "rank")[:, 0], seen)
+    assert_close(normalise(-image, mask, "rank")[:, 0], -seen)
+    assert not normalise(image, torch.zeros_like(mask), "rank").any()
 
 
 def test_an_xray_of_more_pixels_is_averaged():

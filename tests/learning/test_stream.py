@@ -104,6 +104,19 @@ def test_a_sample_is_the_same_whatever_the_batch(source, monkeypatch):
     assert apart[0] < 1e-4 < 1e-2 < apart[1]
 
 
+def test_clinical_changes_are_those_of_the_key_and_leave_pose_and_drr(source):
+    clinical = copy.copy(source)
+    clinical.settings = SETTINGS.changed(clinical=True)
+    plain, changed, again, other = source.batch(SAMPLES), *(clinical.batch(SAMPLES, [turn] * 24) for turn in (0, 0, 1))
+    assert torch.equal(changed.images, again.images)
+    assert torch.equal(changed.masks, again.masks)
+    assert torch.equal(changed.numbers, plain.numbers)
+    alike = (changed.images == plain.images).flatten(1).all(1)
+    assert 0 < int(alike.sum()) < 12
+    assert_close(changed.plain[alike], plain.plain[alike])
+    assert (changed.images != other.images).any()
+
+
 class _Waiting(TorchDispatchMode):
     """Refuses what moves data between devices while the host waits: all but copies to the GPU from pinned memory."""
 
@@ -175,8 +188,11 @@ def pretended_gpu(source: DrrStream, monkeypatch: pytest.MonkeyPatch) -> Iterato
         yield there, gpu, waiting
 
 
-@pytest.mark.parametrize(("acquired", "in_kernels"), [(True, False), pytest.param(True, True, marks=needs_triton), (False, False)])
-def test_a_batch_on_a_gpu_stays_there_and_is_not_waited_for(source, monkeypatch, acquired, in_kernels):
+@pytest.mark.parametrize(
+    ("acquired", "clinical", "in_kernels"),
+    [(True, False, False), (True, True, False), pytest.param(True, False, True, marks=needs_triton), (False, False, False)],
+)
+def test_a_batch_on_a_gpu_stays_there_and_is_not_waited_for(source, monkeypatch, acquired, clinical, in_kernels):
     launched = []
     if in_kernels:  # not launched, only called
         from xrcore.simulation.batch import kernels
@@ -195,7 +211,7 @@ def test_a_batch_on_a_gpu_stays_there_and_is_not_waited_for(source, monkeypatch,
     given = iter(settings)
     monkeypatch.setattr(streams.Acquisition, "random", lambda generator: next(given))
     plain = copy.copy(source)
-    plain.settings = SETTINGS.changed(acquired=acquired)
+    plain.settings = SETTINGS.changed(acquired=acquired, clinical=clinical)
     with pretended_gpu(plain, monkeypatch) as (there, gpu, waiting):
         batch = there.batch(SAMPLES)
         assert {t.device for t in (batch.images, batch.masks, batch.numbers, batch.plain)} == {gpu}

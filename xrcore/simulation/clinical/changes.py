@@ -80,6 +80,13 @@ class ClinicalChanges:
     dark_ink: bool = False
     inverted: bool = False
 
+    @property
+    def processed(self) -> bool:
+        """Whether any grey value is changed after the exposure."""
+        painted = self.blades is not None and not self.known and self.leak == 0
+        curve = self.window != (0.0, 1.0) or self.gamma != 1 or self.slope > 0 or self.counts > 0
+        return curve or self.windows > 0 or painted or self.ink is not None or self.inverted
+
     @classmethod
     def random(cls, shape: tuple[int, int], generator: Generator) -> ClinicalChanges:
         """Draw changes from what clinical images show.

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from xrcore._util.devices import on_device
 from xrcore.simulation.clinical.changes import SCALES, ClinicalChanges
+from xrcore.simulation.clinical.subsets import Subset
 
 _STRIDE = 3  # of the pixels that a window is measured on
 _FLAT = 0.04  # deviation of grey values below which equalisation lifts no more
@@ -38,47 +37,38 @@ def process(
     masks : Bool[Tensor, "B H W"]
         Without collimators that a file shows as such.
     """
-    device = images.device
-    if chosen := [i for i, c in enumerate(changes) if c.blades is not None and c.known]:
-        masks = masks.clone()
-        masks[chosen] &= ~on_device(np.stack([changes[i].blades for i in chosen]), device)
-    touched = [i for i, c in enumerate(changes) if c.window != (0.0, 1.0)]
-    if not touched:
-        return images, masks
-    some, inside = [changes[i] for i in touched], masks[touched]
-
-    def column(values: Callable[[ClinicalChanges], float], among: Sequence[int] | None = None) -> Float[Tensor, "N 1 1"]:
-        numbers = [values(c) for c in (some if among is None else [some[i] for i in among])]
-        return on_device(np.array(numbers, dtype=np.float32)[:, None, None], device)
-
-    grey = _windowed(images[touched], inside, column(lambda c: c.window[0]), column(lambda c: c.window[1]))
-    if part := [i for i, c in enumerate(some) if c.gamma != 1]:
-        grey[part] = grey[part] ** column(lambda c: c.gamma, part)
-    if part := [i for i, c in enumerate(some) if c.slope]:
-        grey[part] = torch.sigmoid(column(lambda c: c.slope, part) * (grey[part] - column(lambda c: c.middle, part)))
-    if part := [i for i, c in enumerate(some) if c.counts]:
-        grey[part] = -torch.expm1(-column(lambda c: c.counts, part) * grey[part])
-    for windows in SCALES:
-        if part := [i for i, c in enumerate(some) if c.windows == windows]:
-            mean, deviation = _local(grey[part], inside[part], windows)
-            beyond = grey[part] - mean
-            weight = column(lambda c: c.equalise, part)
-            alike = 0.5 + 0.2 * beyond / (deviation + _FLAT)
-            grey[part] = torch.lerp(grey[part] + column(lambda c: c.sharpen, part) * beyond, alike, weight)
-    if part := [i for i, c in enumerate(some) if c.blades is not None and not c.known and c.leak == 0]:
-        shut = on_device(np.stack([some[i].blades for i in part]), device)
-        grey[part] = torch.where(shut, torch.where(inside[part], grey[part], torch.inf).amin((1, 2), keepdim=True), grey[part])
-    if part := [i for i, c in enumerate(some) if c.ink is not None]:
-        coverage = on_device(np.stack([some[i].ink for i in part]), device) / 255
-        seen = grey[part]
-        black = torch.where(inside[part], seen, torch.inf).amin((1, 2), keepdim=True)
-        white = torch.where(inside[part], seen, -torch.inf).amax((1, 2), keepdim=True)
-        dark = column(lambda c: c.dark_ink, part)
-        grey[part] = torch.lerp(seen, white + dark * (black - white), coverage)
-    grey *= column(lambda c: -1 if c.inverted else 1)
-    images = images.clone()
-    images[touched] = grey
+    if some := Subset(changes, lambda c: c.blades is not None and c.known, images):
+        masks = some.put(masks, some.of(masks) & some.stacked(lambda c: ~c.blades))
+    if some := Subset(changes, lambda c: c.processed, images):
+        images = some.put(images, _displayed(some.of(images), some.of(masks), some))
     return images, masks
+
+
+def _displayed(grey: Float[Tensor, "B H W"], masks: Bool[Tensor, "B H W"], all_of: Subset) -> Float[Tensor, "B H W"]:
+    """Grey values as displayed, all of the images processed."""
+    grey = _windowed(grey, masks, all_of.stacked(lambda c: c.window[0]), all_of.stacked(lambda c: c.window[1]))
+    if some := Subset(all_of.changes, lambda c: c.gamma != 1, grey):
+        grey = some.put(grey, some.of(grey) ** some.stacked(lambda c: c.gamma))
+    if some := Subset(all_of.changes, lambda c: c.slope > 0, grey):
+        grey = some.put(grey, torch.sigmoid(some.stacked(lambda c: c.slope) * (some.of(grey) - some.stacked(lambda c: c.middle))))
+    if some := Subset(all_of.changes, lambda c: c.counts > 0, grey):
+        grey = some.put(grey, -torch.expm1(-some.stacked(lambda c: c.counts) * some.of(grey)))
+    for windows in SCALES:
+        if some := Subset(all_of.changes, lambda c, n=windows: c.windows == n, grey):  # type: ignore[misc]
+            part = some.of(grey)
+            mean, deviation = _local(part, some.of(masks), windows)
+            sharp = part + some.stacked(lambda c: c.sharpen) * (part - mean)
+            alike = 0.5 + 0.2 * (part - mean) / (deviation + _FLAT)
+            grey = some.put(grey, torch.lerp(sharp, alike, some.stacked(lambda c: c.equalise)))
+    if some := Subset(all_of.changes, lambda c: c.blades is not None and not c.known and c.leak == 0, grey):
+        part = some.of(grey)
+        grey = some.put(grey, torch.where(some.stacked(lambda c: c.blades), _ends(part, some.of(masks))[0], part))
+    if some := Subset(all_of.changes, lambda c: c.ink is not None, grey):
+        part = some.of(grey)
+        black, white = _ends(part, some.of(masks))
+        ink = torch.lerp(white, black, some.stacked(lambda c: c.dark_ink))
+        grey = some.put(grey, torch.lerp(part, ink.expand_as(part), some.stacked(lambda c: c.ink) / 255))
+    return grey * all_of.stacked(lambda c: -1 if c.inverted else 1)
 
 
 def _windowed(
@@ -100,7 +90,12 @@ def _local(
     weight = masks.float()
     size = max(1, min(grey.shape[1:]) // windows)
     sums = F.avg_pool2d(torch.stack([weight, weight * grey, weight * grey**2], 1), size, ceil_mode=True)
-    count = sums[:, :1].clamp_min(1e-3)
-    means = F.interpolate(sums[:, 1:] / count, size=grey.shape[1:], mode="bilinear", align_corners=False)
-    mean, square = means.unbind(1)
+    means = sums[:, 1:] / sums[:, :1].clamp_min(1e-3)
+    mean, square = F.interpolate(means, size=grey.shape[1:], mode="bilinear", align_corners=False).unbind(1)
     return mean, (square - mean**2).clamp_min(0).sqrt()
+
+
+def _ends(grey: Float[Tensor, "B H W"], masks: Bool[Tensor, "B H W"]) -> tuple[Float[Tensor, "B 1 1"], Float[Tensor, "B 1 1"]]:
+    """The darkest and the brightest grey value within the masks."""
+    black = torch.where(masks, grey, torch.inf).amin((1, 2), keepdim=True)
+    return black, torch.where(masks, grey, -torch.inf).amax((1, 2), keepdim=True)
