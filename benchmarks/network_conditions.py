@@ -1,8 +1,9 @@
 """How exact is a trained network alone on X-rays that xrcore did not make: processed, occluded, collimated, noisy?
 
 The scenes and conditions of robustness.py, from a simulator that shares no code with xrcore; the network's prediction is not refined.
+Trainings draw changes of the same kinds with code and ranges of their own, but for those of NOT_DRAWN.
 
-    python benchmarks/network_conditions.py [--cases 24] [--patients 1,6#] [--models models] [--kind acquired] [--out results/network_conditions]
+    python benchmarks/network_conditions.py [--cases 24] [--patients 1,6#] [--models models] [--kind acquired] [--out FILE]
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from robustness import NUMBERS, body, landmarks, scene
 import xrcore as xr
 
 SUCCESS = 10.0  # [mm] of mTRE
-# conditions that hold a kind of change which `ClinicalChanges.random` does not draw
-NOT_RANDOMISED = ("several at once", "motion blur")
+ALL = "all conditions"
+NOT_DRAWN = ("CLAHE", "motion blur", "histogram equalised")  # in no training
 
 
 def rows(number: str, model: xr.PoseRegressor, cases: int) -> list[dict[str, Any]]:
@@ -48,6 +49,7 @@ def line(name: str, cases: pd.DataFrame) -> dict[str, Any]:
     errors = cases["mtre_mm"]
     return {
         "what was done to the image": name,
+        "drawn in training": "" if name == ALL else "no" if name in NOT_DRAWN else "alike",
         "cases": len(cases),
         "SR %": round(100 * float((errors < SUCCESS).mean()), 1),
         "mTRE mean mm": round(float(errors.mean()), 2),
@@ -74,7 +76,7 @@ def main() -> None:
     lines = [
         {"patient": number} | line(str(name), part)
         for number, whole in cases.groupby("patient", sort=False)
-        for name, part in [*whole.groupby("condition", sort=False), ("all", whole)]
+        for name, part in [*whole.groupby("condition", sort=False), (ALL, whole)]
     ]
     publish(args.out, lines, rows=table, digits=4)
 

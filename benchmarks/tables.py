@@ -146,6 +146,20 @@ def network() -> str:
     return grid(head, rows, text=(0, 1, 2))
 
 
+def network_conditions() -> str:
+    """The trained models alone on images that xrcore did not make."""
+    lines = kept("network_conditions")["table"]
+    patients = list(dict.fromkeys(line["patient"] for line in lines))
+    found = {(line["patient"], line["what was done to the image"]): line for line in lines}
+    rows = []
+    for (patient, name), line in found.items():
+        if patient == patients[0]:
+            cells = [(percent(one["SR %"]), f"{one['mTRE mean mm']:.1f} mm") for p in patients if (one := found[p, name])]
+            rows.append((name, line["drawn in training"], *(cell for pair in cells for cell in pair)))
+    heads = [(f"patient {p}, success", "mTRE mean") for p in patients]
+    return grid(("what was done to the image", "drawn in training", *(cell for pair in heads for cell in pair)), rows, text=(0, 1))
+
+
 def wide_ranges() -> str:
     """Poses far beyond the paper's ranges."""
     rows = [
@@ -253,7 +267,7 @@ def _robustness(*, small: bool, more: dict[str, str]) -> str:
 MISTAKES = ("half_pixels", "flips", "wrong_carm", "known_object", "far_starts")
 TABLES: dict[str, Callable[[], str]] = {
     "headline": headline, "paper": paper, "ablation": ablation, "real_xrays": real_xrays, "real_head": real_head,
-    "accuracy": accuracy, "network": network,
+    "accuracy": accuracy, "network": network, "network_conditions": network_conditions,
     "wide_ranges": wide_ranges, "throughput": throughput, "truth": truth, "speed": speed, "gpu": gpu, "gpu_precision": gpu_precision,
     "gpu_kernels": gpu_kernels, "gpu_launches": gpu_launches, "robustness": robustness, "resolution": resolution,
 } | {name: partial(mistake, name) for name in MISTAKES}  # fmt: skip

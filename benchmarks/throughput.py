@@ -43,6 +43,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "coarse_pixels=64 batch=32": {"coarse_pixels": 64, "batch": 32},
     "torch's depthwise backward": {},
     "acquired=false": {"acquired": False},
+    "clinical=true": {"clinical": True},
+    "clinical=true normalisation=rank": {"clinical": True, "normalisation": "rank"},
     "pixels=64": {"pixels": 64},
     "pixels=96": {"pixels": 96},
     "pixels=192": {"pixels": 192},

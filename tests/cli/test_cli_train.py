@@ -75,6 +75,11 @@ def test_fine_tunes(run, case: Path, tmp_path: Path):
     assert train(run, case, tmp_path / "b", "--start", tmp_path / "a").code == 0
     record = json.loads((tmp_path / "b" / "model.json").read_text())
     assert record["training"]["start"] == {"images": 48, "patients": 1, "same_patient": True}
+    # with another normalisation too
+    assert train(run, case, tmp_path / "c", "--start", tmp_path / "a", "--set", "normalisation=rank", "--protocol", "clinical").code == 0
+    settings = json.loads((tmp_path / "c" / "model.json").read_text())["settings"]
+    assert settings["acquired"]
+    assert settings["clinical"]
 
 
 @pytest.fixture
@@ -161,7 +166,7 @@ def test_what_the_user_sets_wins_over_the_method(run, case: Path, tmp_path: Path
         (("--profile", "desktop"), "laptop"),
         (("--method", "magic"), "psss"),
         (("--scheme", "shrinking"), "growing"),
-        (("--protocol", "exact"), "acquired or paper"),
+        (("--protocol", "exact"), "acquired, clinical or paper"),
         (("--device", "cuda:9"), "not available"),
         (("--start", "nowhere"), "no such file or folder"),
     ],

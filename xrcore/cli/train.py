@@ -28,6 +28,8 @@ Settings = Annotated[
     list[str], typer.Option("--set", metavar="FIELD=VALUE", help="Any field of TrainingSettings or Architecture (a wrong name lists them).")
 ]
 
+_PROTOCOLS = {"acquired": {"acquired": True}, "clinical": {"acquired": True, "clinical": True}, "paper": {"acquired": False}}
+
 
 def train(
     ct: Ct,
@@ -37,7 +39,9 @@ def train(
     method: Annotated[str, typer.Option(help="psss (the paper's network), salehi, grimm or transposenet-like.")] = "psss",
     rotation: Rotation = None,
     translation: Annotated[str | None, typer.Option(metavar="TX,TY,TZ", help="The same [mm].", show_default="30,30,30")] = None,
-    protocol: Annotated[str, typer.Option(help="acquired (domain randomisation) or paper (plain DRRs).", show_default="profile's")] = "",
+    protocol: Annotated[
+        str, typer.Option(help="acquired, clinical (with instruments, text, processing) or paper (plain DRRs).", show_default="profile's")
+    ] = "",
     scheme: Annotated[str, typer.Option(help="Incremental learning: none, extended, growing or fresh.", show_default="profile's")] = "",
     images: Annotated[
         int | None, typer.Option(min=1, help="Training budget.", show_default="4000 from a start model, else profile's")
@@ -83,14 +87,9 @@ def train(
 
     check_writable(out, *FILES, "training.png")
     named_device(device)  # which complains before anything is read
-    if protocol not in ("", "acquired", "paper"):
-        raise XrcoreError(f"--protocol must be acquired or paper, got {protocol!r}")
-    given: dict[str, Any] = {
-        "seed": seed,
-        "images": images,
-        "scheme": scheme or None,
-        "acquired": {"acquired": True, "paper": False}.get(protocol),
-    }
+    if protocol not in ("", *_PROTOCOLS):
+        raise XrcoreError(f"--protocol must be {', '.join(list(_PROTOCOLS)[:-1])} or {list(_PROTOCOLS)[-1]}, got {protocol!r}")
+    given: dict[str, Any] = {"seed": seed, "images": images, "scheme": scheme or None, **_PROTOCOLS.get(protocol, {})}
     given |= {"rotation": _three("--rotation", rotation), "translation": _three("--translation", translation)}
     changes = {name: value for name, value in given.items() if value is not None} | dict(_pair(text) for text in settings)
     config = named(profile, method).changed(**changes)

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 _CLIP = 5.0  # standard deviations
-_STRIDE = 2  # of the pixels among which ranks are counted
+_SAMPLES = 32  # along each side, of the pixels among which ranks are counted
 
 
 def normalise(images: Float[Tensor, "B H W"], masks: Bool[Tensor, "B H W"], normalisation: str) -> Float[Tensor, "B 1 H W"]:
@@ -43,7 +43,7 @@ def normalise(images: Float[Tensor, "B H W"], masks: Bool[Tensor, "B H W"], norm
 
 def _ranks(images: Float[Tensor, "B H W"], masks: Bool[Tensor, "B H W"]) -> Float[Tensor, "B H W"]:
     """Share of the masks' pixels that are darker, alike ones counted half, with unit variance; counted on some of the pixels."""
-    every = slice(None, None, _STRIDE)
+    every = slice(None, None, max(1, min(images.shape[1:]) // _SAMPLES))
     among = masks[:, every, every].flatten(1)
     ascending = torch.where(among, images[:, every, every].flatten(1), torch.inf).sort(1).values
     values = torch.where(masks, images, 0.0).flatten(1)

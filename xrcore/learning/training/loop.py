@@ -111,8 +111,8 @@ def train(
         the same number of threads; a GPU does not repeat itself to the bit); where the training was already finished, its model is
         returned.
     start : PoseRegressor, optional
-        A model of the same architecture whose weights to begin with, of this patient or another: fine-tuning needs a fraction of the
-        images.
+        A model of the same architecture, but for the normalisation, whose weights to begin with, of this patient or another:
+        fine-tuning needs a fraction of the images.
     device : str or torch.device
         Where to render and learn: "cpu", "cuda", or "auto", a GPU where there is one.
     progress : bool
@@ -424,10 +424,10 @@ def misfit(start: PoseRegressor, settings: TrainingSettings) -> str | None:
     Returns
     -------
     str or None
-        What of method and architecture differs; None where nothing does.
+        What of method and architecture differs; None where nothing does but the input's normalisation, which the same weights adapt to.
     """
     mine, theirs = ({"method": s.method, **asdict(s.architecture)} for s in (settings, start.settings))
-    differing = [name for name in mine if mine[name] != theirs[name]]
+    differing = [name for name in mine if mine[name] != theirs[name] and name != "normalisation"]
     them, here = (", ".join(f"{name}={values[name]!r}" for name in differing) for values in (theirs, mine))
     return f"{them}, this training {here}" if differing else None
 

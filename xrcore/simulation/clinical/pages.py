@@ -71,7 +71,7 @@ def blades(shape: tuple[int, int], g: Generator) -> Bool[NDArray, "H W"]:
         half = side * g.uniform(0.2, 0.55, 2)
         x, y = side * 0.5 + (np.maximum(side * 0.55 - half, 0)) * g.uniform(-1, 1, 2)
         turn = g.uniform(-0.6, 0.6) if g.random() < 0.3 else 0.0
-        pen.polygon(_rectangle(x, y, *half, turn), fill=255)
+        pen.polygon(_rectangle(x, y, (half[0], half[1]), turn), fill=255)
 
     return _page(shape, draw) < 128
 
@@ -134,12 +134,13 @@ def _metal(pen: ImageDraw.ImageDraw, side: float, g: Generator) -> None:
         width = max(1, round(side * g.uniform(0.008, 0.06)))
         pen.arc((x - a, y - b, x + a, y + b), begin, begin + g.uniform(60, 360), fill=fill, width=width)
     else:
-        pen.polygon(_rectangle(x, y, *(side * g.uniform(0.01, 0.15, 2)), g.uniform(0, math.pi)), fill=fill)
+        width, height = side * g.uniform(0.01, 0.15, 2)
+        pen.polygon(_rectangle(x, y, (width, height), g.uniform(0, math.pi)), fill=fill)
 
 
-def _rectangle(x: float, y: float, half_width: float, half_height: float, turn: float) -> list[tuple[float, float]]:
+def _rectangle(x: float, y: float, halves: tuple[float, float], turn: float) -> list[tuple[float, float]]:
     c, s = math.cos(turn), math.sin(turn)
-    corners = [(a * half_width, b * half_height) for a, b in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
+    corners = [(a * halves[0], b * halves[1]) for a, b in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
     return [(x + c * a - s * b, y + s * a + c * b) for a, b in corners]
 
 
@@ -147,7 +148,7 @@ def _half_plane(side: float, g: Generator) -> list[tuple[float, float]]:
     """One side of a line through the image."""
     turn = g.choice((0, 1, 2, 3)) * math.pi / 2 + g.normal(0, 0.15)
     away = side * (2 - g.uniform(-0.4, 0.4))
-    return _rectangle(side / 2 + away * math.cos(turn), side / 2 + away * math.sin(turn), 2 * side, 4 * side, turn)
+    return _rectangle(side / 2 + away * math.cos(turn), side / 2 + away * math.sin(turn), (2 * side, 4 * side), turn)
 
 
 def _curve(side: float, g: Generator) -> list[tuple[float, float]]:

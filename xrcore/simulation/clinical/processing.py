@@ -38,7 +38,7 @@ def process(
         Without collimators that a file shows as such.
     """
     if some := Subset(changes, lambda c: c.blades is not None and c.known, images):
-        masks = some.put(masks, some.of(masks) & some.stacked(lambda c: ~c.blades))
+        masks = some.put(masks, some.of(masks) & torch.logical_not(some.stacked(lambda c: c.blades)))
     if some := Subset(changes, lambda c: c.processed, images):
         images = some.put(images, _displayed(some.of(images), some.of(masks), some))
     return images, masks

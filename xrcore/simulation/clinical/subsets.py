@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Shaped
 from torch import Tensor
 
 from xrcore._util.devices import on_device
@@ -28,20 +27,20 @@ class Subset:
     def __init__(self, changes: Sequence[ClinicalChanges], holds: Callable[[ClinicalChanges], bool], like: Tensor) -> None:
         numbers = [i for i, c in enumerate(changes) if holds(c)]
         self.changes, self.device = [changes[i] for i in numbers], like.device
-        self._index = on_device(np.array(numbers), like.device) if numbers else None
+        self._index = on_device(np.array(numbers, dtype=np.int64), like.device)
 
     def __bool__(self) -> bool:
-        return self._index is not None
+        return bool(self.changes)
 
-    def of(self, batch: Shaped[Tensor, "B *rest"]) -> Shaped[Tensor, "N *rest"]:
+    def of(self, batch: Tensor) -> Tensor:
         """Return its part of a tensor with one entry an image."""
         return batch.index_select(0, self._index)
 
-    def put(self, batch: Shaped[Tensor, "B *rest"], part: Shaped[Tensor, "N *rest"]) -> Shaped[Tensor, "B *rest"]:
+    def put(self, batch: Tensor, part: Tensor) -> Tensor:
         """Return the tensor with its part replaced."""
         return batch.index_copy(0, self._index, part)
 
-    def stacked(self, value: Callable[[ClinicalChanges], object]) -> Shaped[Tensor, "N ..."]:
+    def stacked(self, value: Callable[[ClinicalChanges], object]) -> Tensor:
         """Return what `value` gives of each one's changes; numbers in single precision, shaped to go with images."""
         table = np.array([value(c) for c in self.changes])
         if table.ndim == 1:
