@@ -1,7 +1,8 @@
 """How exact is a trained network alone on X-rays that xrcore did not make: processed, occluded, collimated, noisy?
 
 The scenes and conditions of robustness.py, from a simulator that shares no code with xrcore; the network's prediction is not refined.
-Trainings draw changes of the same kinds with code and ranges of their own, but for those of NOT_DRAWN.
+Trainings with `clinical` draw changes of the same kinds with code and ranges of their own, but for CLAHE, motion blur and a histogram
+equalised, which none draws.
 
     python benchmarks/network_conditions.py [--cases 24] [--patients 1,6#] [--models models] [--kind acquired] [--out FILE]
 """
@@ -26,7 +27,6 @@ import xrcore as xr
 
 SUCCESS = 10.0  # [mm] of mTRE
 ALL = "all conditions"
-NOT_DRAWN = ("CLAHE", "motion blur", "histogram equalised")  # in no training
 
 
 def rows(number: str, model: xr.PoseRegressor, cases: int) -> list[dict[str, Any]]:
@@ -49,7 +49,6 @@ def line(name: str, cases: pd.DataFrame) -> dict[str, Any]:
     errors = cases["mtre_mm"]
     return {
         "what was done to the image": name,
-        "drawn in training": "" if name == ALL else "no" if name in NOT_DRAWN else "alike",
         "cases": len(cases),
         "SR %": round(100 * float((errors < SUCCESS).mean()), 1),
         "mTRE mean mm": round(float(errors.mean()), 2),
