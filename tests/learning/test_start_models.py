@@ -27,9 +27,9 @@ def start() -> PoseRegressor:
     return train_start(COHORT, CARM, TINY)
 
 
-@pytest.mark.parametrize("acquired", [False, True])
-def test_a_batch_mixes_patients_each_at_its_pose(acquired: bool):
-    settings = TINY.changed(acquired=acquired)
+@pytest.mark.parametrize(("acquired", "clinical"), [(False, False), (True, False), (True, True)])
+def test_a_batch_mixes_patients_each_at_its_pose(acquired: bool, clinical: bool):
+    settings = TINY.changed(acquired=acquired, clinical=clinical)
     mixed = stream_of(COHORT, CARM, settings)
     samples = [(0, index) for index in range(40)]
     batch = mixed.batch(samples, [7] * len(samples))

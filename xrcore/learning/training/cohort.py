@@ -99,5 +99,5 @@ _FIELDS = ("images", "masks", "numbers", "plain")
 def _part(drawn: DrawnBatch, chosen: list[int]) -> DrawnBatch:
     if not drawn.settings:
         return DrawnBatch(drawn.poses[chosen])
-    settings, keys, changes = ([values[i] for i in chosen if values] for values in (drawn.settings, drawn.keys, drawn.changes))
-    return DrawnBatch(drawn.poses[chosen], settings, keys, changes)
+    changes = [drawn.changes[i] for i in chosen] if drawn.changes else ()
+    return DrawnBatch(drawn.poses[chosen], [drawn.settings[i] for i in chosen], [drawn.keys[i] for i in chosen], changes=changes)

@@ -134,7 +134,7 @@ class DrrStream:
             return DrawnBatch(poses, settings, keys)
         changes = [ClinicalChanges.random(self.carm.shape, np.random.default_rng((*key, _FOR_CHANGES))) for key in keys]
         settings = [replace(s, **c.exposure) for s, c in zip(settings, changes, strict=True)]
-        return DrawnBatch(poses, settings, keys, changes)
+        return DrawnBatch(poses, settings, keys, changes=changes)
 
     def batch(self, samples: Sequence[tuple[int, int]], turns: Sequence[int] | None = None) -> Batch:
         """Draw and render samples.
