@@ -34,6 +34,10 @@ COMPOSITIONS = {
     "titanium": {"Ti": 1.0},
     "iron": {"Fe": 1.0},
     "water": {"H": 0.111894, "O": 0.888106},
+    # implants: ASTM F75 and F138 (316L), the middle of what they allow; polyethylene is (CH2)n
+    "cobalt-chrome": {"Co": 0.655, "Cr": 0.285, "Mo": 0.06},
+    "steel": {"Fe": 0.6535, "Cr": 0.18, "Ni": 0.14, "Mo": 0.0265},
+    "polyethylene": {"C": 0.856285, "H": 0.143715},
 }
 
 
@@ -103,13 +107,13 @@ def main() -> None:
     columns = [mass_attenuation(name, ENERGIES.astype(float)) for name in names]
     comments = [
         "Mass attenuation coefficients [cm2/g] with coherent scattering.",
-        "Compositions: ICRU-44 soft tissue and cortical bone, dry air, as tabulated by NIST; elements: xraydb (Elam, Ravel, Sieber 2002).",
+        "Compositions: ICRU-44 soft tissue and cortical bone, dry air, as tabulated by NIST; ASTM F75 and F138; elements: xraydb (Elam, Ravel, Sieber 2002).",
         "Made by tools/make_beam_tables.py.",
     ]
     rows = [f"{energy}," + ",".join(f"{column[i]:.6e}" for column in columns) for i, energy in enumerate(ENERGIES)]
     write(TABLES / "mass_attenuation.csv", comments, ["energy_kev", *names], rows)
     for name, column in zip(names, columns, strict=True):
-        print(f"{name:9s} at 60 keV {column[ENERGIES == 60][0]:.4f} cm2/g")
+        print(f"{name:13s} at 60 keV {column[ENERGIES == 60][0]:.4f} cm2/g")
 
 
 if __name__ == "__main__":

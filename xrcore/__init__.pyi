@@ -5,7 +5,9 @@ from . import phantom as phantom
 from ._util.errors import XrcoreError as XrcoreError
 from .beam import Beam as Beam
 from .ct import Volume as Volume
+from .ct import place_mesh as place_mesh
 from .ct import read_ct as read_ct
+from .ct import read_mesh as read_mesh
 from .geometry import CArm as CArm
 from .geometry import Pose as Pose
 from .learning.models import PoseRegressor as PoseRegressor

@@ -21,6 +21,9 @@ COMPOSITIONS = {
     "titanium": "Ti 1",
     "iron": "Fe 1",
     "water": "H .111894 O .888106",
+    "cobalt-chrome": "Co .655 Cr .285 Mo .06",
+    "steel": "Fe .6535 Cr .18 Ni .14 Mo .0265",
+    "polyethylene": "C .856285 H .143715",
 }
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from xrcore._util.errors import XrcoreError, shown
 
-MATERIALS = ("soft", "bone", "air", "titanium", "iron", "water")
+MATERIALS = ("soft", "bone", "air", "titanium", "iron", "water", "cobalt-chrome", "steel", "polyethylene")
 ENERGY_RANGE = (10.0, 150.0)  # [keV]
 
 
@@ -34,12 +34,13 @@ def mass_attenuation(material: str, energies: Sequence[float] | NDArray) -> Floa
 def mass_attenuation(material: str, energies: float | Sequence[float] | NDArray) -> float | Float64[np.ndarray, "*E"]:
     """Look up mass attenuation coefficients, coherent scattering included.
 
-    Tabulated every 1 keV, log-log interpolation between; no material has an absorption edge above 10 keV.
+    Tabulated every 1 keV, log-log interpolation between; the only absorption edge above 10 keV is molybdenum's at 20 keV, in alloys.
 
     Parameters
     ----------
     material : str
-        "soft" (ICRU-44 soft tissue), "bone" (ICRU-44 cortical bone), "air" (dry), "titanium", "iron" or "water".
+        "soft" (ICRU-44 soft tissue), "bone" (ICRU-44 cortical bone), "air" (dry), "titanium", "iron", "water",
+        "cobalt-chrome" (ASTM F75), "steel" (ASTM F138, 316L) or "polyethylene".
     energies : float or Float[ndarray, "*E"]
         Photon energies [keV], between 10 and 150.
 

@@ -21,7 +21,8 @@ from xrcore.beam.compression import compress
 KILOVOLTS = (60, 90, 120)
 METALS = ("titanium", "iron")
 # Largest area densities [g/cm2] met in a patient; the lines of `Beam.compressed` are fitted up to them.
-LIMITS = {"soft": 60.0, "water": 60.0, "air": 60.0, "bone": 30.0, "titanium": 30.0, "iron": 30.0}
+LIMITS = {"soft": 60.0, "water": 60.0, "air": 60.0, "polyethylene": 60.0, "bone": 30.0}
+LIMITS |= {"titanium": 30.0, "iron": 30.0, "cobalt-chrome": 30.0, "steel": 30.0}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,14 +17,27 @@ if TYPE_CHECKING:
     from xrcore.ct import Volume
     from xrcore.geometry import CArm
 
-Ct = Annotated[Path, typer.Argument(metavar="CT", help="NIfTI, NRRD, MetaImage, or a folder of DICOM slices.", show_default=False)]
-Spacing = Annotated[float, typer.Option(help="Voxel size the CT is resampled to [mm].")]
+Ct = Annotated[
+    Path,
+    typer.Argument(metavar="CT", help="NIfTI, NRRD, MetaImage, a folder of DICOM slices, or a mesh (STL, PLY, OBJ).", show_default=False),
+]
+Spacing = Annotated[float, typer.Option(help="Voxel size the CT is resampled to [mm]; a mesh wants about 0.5.")]
+Material = Annotated[
+    str | None,
+    typer.Option(
+        help="Of meshes: titanium (the default), cobalt-chrome, steel, iron, polyethylene, bone, soft or water.", show_default=False
+    ),
+]
 Background = Annotated[
     float | None, typer.Option(help="HU that the CT's publishers put where they removed tissue, such as 0.", show_default=False)
 ]
 Kilovolts = Annotated[float, typer.Option(help="Tube voltage: 60, 90 or 120.")]
 Labels = Annotated[Path | None, typer.Option(metavar="FILE", help="Label map: only its structures.", show_default=False)]
 Keep = Annotated[str | None, typer.Option(metavar="1,2", help="Values of the label map to keep; default all but 0.", show_default=False)]
+Meshes = Annotated[
+    list[Path] | None,
+    typer.Option("--mesh", metavar="FILE", help="A mesh that is placed into the CT; give it as often.", show_default=False),
+]
 Device = Annotated[str, typer.Option(help="auto (a GPU where there is one), cpu, cuda, or one of several GPUs, such as cuda:1.")]
 Series = Annotated[str | None, typer.Option(help="UID or description, if the folder holds several CT series.", show_default=False)]
 
@@ -50,10 +63,19 @@ def load_ct(
     series: str | None,
     body: bool = False,
     crop: str | None = None,
+    material: str | None = None,
+    placed: list[Path] | None = None,
 ) -> Volume:
-    """Read a CT, as the options say."""
-    from xrcore.ct import read_ct
+    """Read a CT, or a mesh, as the options say, and place meshes into it."""
+    from xrcore.ct import place_mesh, read_ct, read_mesh
 
+    if path.suffix.lower() in (".stl", ".ply", ".obj"):
+        given = {"--background": background, "--labels": labels, "--keep": keep, "--series": series, "--body": body or None, "--crop": crop}
+        if used := [name for name, value in given.items() if value is not None]:
+            raise XrcoreError(f"{used[0]} is for a CT, and {path} is a mesh")
+        return read_mesh(path, "titanium" if material is None else material, spacing)
+    if material is not None and not placed:
+        raise XrcoreError(f"--material is for a mesh, and {path} is a CT")
     if keep is not None and labels is None:
         raise XrcoreError("--keep chooses values of a label map; give it by --labels")
     try:
@@ -64,7 +86,10 @@ def load_ct(
         box = None if crop is None else [float(value) for value in crop.split(",")]
     except ValueError:
         raise XrcoreError(f"--crop: expected six numbers such as -100,100,-80,120,-300,50, got {crop!r}") from None
-    return read_ct(path, spacing, background=background, labels=labels, keep=values, series=series, body=body, crop=box)
+    volume = read_ct(path, spacing, background=background, labels=labels, keep=values, series=series, body=body, crop=box)
+    for one in placed or ():
+        volume = place_mesh(volume, one, "titanium" if material is None else material)
+    return volume
 
 
 def load_carm(path: Path | None) -> CArm:

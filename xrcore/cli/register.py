@@ -10,7 +10,22 @@ import typer
 
 from xrcore._util.errors import XrcoreError
 from xrcore._util.pose_text import pose_file
-from xrcore.cli.options import Background, Body, Crop, Ct, Device, Keep, Kilovolts, Labels, Series, Spacing, check_paths, load_ct, tell
+from xrcore.cli.options import (
+    Background,
+    Body,
+    Crop,
+    Ct,
+    Device,
+    Keep,
+    Kilovolts,
+    Labels,
+    Material,
+    Series,
+    Spacing,
+    check_paths,
+    load_ct,
+    tell,
+)
 
 if TYPE_CHECKING:
     from xrcore.registration.result import Registration
@@ -57,6 +72,7 @@ def register(
     series: Series = None,
     body: Body = False,
     crop: Crop = None,
+    material: Material = None,
     detector: Annotated[str | None, typer.Option(help="Side that DICOM angles count from: anterior (the standard) or posterior.")] = None,
     kilovolts: Kilovolts = 90,
     frame: Annotated[int | None, typer.Option(help="Of a multi-frame file, counted from 0.", show_default=False)] = None,
@@ -75,6 +91,7 @@ def register(
       xrcore register ct.nii.gz fluoro.dcm --initial model/ --out result
       xrcore register ct_folder/ xray.png --carm carm.yaml --initial 0,30,0,0,0,0 --out result
       xrcore register ct.nii.gz ap.dcm lateral.dcm --rig angles --out result
+      xrcore register implant.stl a.tif b.tif --material cobalt-chrome --spacing 0.5 --rig rig.yaml --out result
     """
     given = [path for path in rig or () if str(path) != "angles"]
     check_paths(out, *xrays, ct, carm, labels, *given, None if initial is None else pose_file(initial))
@@ -108,7 +125,7 @@ def register(
     for views in tasks:
         for view in views:
             tell(view.xray.notes)
-    volume = load_ct(ct, spacing, background, labels, keep, series, body, crop)
+    volume = load_ct(ct, spacing, background, labels, keep, series, body, crop, material)
     model = PoseRegressor.load(initial) if initial is not None and os.path.isdir(initial) else None
     settings = refinements(method, "register")
     there = place(volume, device, "registering", spacing=settings[-1].levels[-1].spacing, always_log=True)
@@ -134,6 +151,7 @@ def register(
         "series": series,
         "body": body,
         "crop": crop,
+        "material": material,
         "kilovolts": kilovolts,
         "detector": detector,
         "frame": frame,

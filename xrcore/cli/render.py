@@ -10,7 +10,22 @@ import typer
 from xrcore._util.atomic import check_writable
 from xrcore._util.errors import XrcoreError
 from xrcore._util.pose_text import pose_file
-from xrcore.cli.options import Background, Body, Crop, Ct, Keep, Kilovolts, Labels, Series, Spacing, check_paths, load_carm, load_ct
+from xrcore.cli.options import (
+    Background,
+    Body,
+    Crop,
+    Ct,
+    Keep,
+    Kilovolts,
+    Labels,
+    Material,
+    Meshes,
+    Series,
+    Spacing,
+    check_paths,
+    load_carm,
+    load_ct,
+)
 
 _SUFFIXES = (".png", ".tif", ".tiff", ".dcm")
 
@@ -28,6 +43,8 @@ def render(
     series: Series = None,
     body: Body = False,
     crop: Crop = None,
+    material: Material = None,
+    mesh: Meshes = None,
 ) -> None:
     """Render an X-ray of a CT: an attenuation image, bone bright.
 
@@ -37,6 +54,7 @@ def render(
     \b
     Examples:
       xrcore render ct.nii.gz --out ap.png
+      xrcore render ct.nii.gz --spacing 1 --mesh screw.stl --material titanium --out planned.png
       xrcore render ct_folder/ --pose 0,90,0,0,0,0 --carm carm.yaml --out lateral.dcm
     """
     if out.suffix.lower() not in _SUFFIXES:
@@ -44,7 +62,7 @@ def render(
     dicom = out.suffix.lower() == ".dcm"
     beside = out.stem + ".carm.yaml"
     check_writable(out.parent, out.name, *([] if dicom else [beside]))
-    check_paths(out.parent, ct, carm, labels, pose_file(pose))
+    check_paths(out.parent, ct, carm, labels, pose_file(pose), *(mesh or ()))
     from xrcore._util.atomic import atomic_folder
     from xrcore.beam import Beam
     from xrcore.registration.registration_files import read_pose
@@ -53,7 +71,7 @@ def render(
 
     beam = Beam(kilovolts=kilovolts)
     geometry = load_carm(carm)
-    volume = load_ct(ct, spacing, background, labels, keep, series, body, crop)
+    volume = load_ct(ct, spacing, background, labels, keep, series, body, crop, material, mesh)
     view = read_pose(pose, geometry, volume.isocenter)
     image = draw(volume, geometry, view, beam)[0]
     if not image.any():

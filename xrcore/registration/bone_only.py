@@ -31,6 +31,8 @@ def is_bone_only(volume: Volume) -> bool:
 
 
 def _bone_share_of_surface(volume: Volume) -> float:
+    if not {"soft", "water"} & set(volume.materials):
+        return 1.0  # an implant
     if "bone" not in volume.materials:
         return 0.0
     mass = volume.density.sum(0)

@@ -15,11 +15,12 @@ from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
 from xrcore.geometry.rigid import apply
+from xrcore.registration.corners import corners
 from xrcore.registration.events import WorkClock, finish, working
 from xrcore.registration.presets import COARSE_SEARCH
 from xrcore.registration.pyramid import XrayPyramid
 from xrcore.registration.refinement import check_images
-from xrcore.registration.search import corners, index_of_duplicate
+from xrcore.registration.search import index_of_duplicate
 from xrcore.registration.similarity_profiles import REACH, check_lines, evenly
 from xrcore.registration.solvers.descent import Descent
 from xrcore.registration.solvers.gauss_newton import GaussNewton

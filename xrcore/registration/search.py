@@ -20,6 +20,8 @@ from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
 from xrcore.geometry.pose import clamped
 from xrcore.geometry.rigid import apply
+from xrcore.registration.body_window import body_windows, cut, fitted
+from xrcore.registration.corners import corners
 from xrcore.registration.events import Events
 from xrcore.registration.grey_values import GreyCurve, grey_curve, with_attenuation
 from xrcore.registration.joint_problem import AnyProblem
@@ -131,11 +133,15 @@ def search_box(
     Where the settings do not begin with the correlation ratio, the candidates have the last word on whether bone is bright.
     Raises XrcoreError when no start brings the CT into the view.
     """
+    candidates = box.poses(start)
+    windows = body_windows(views, volume, candidates)
+    if windows is not None:
+        settings = fitted(settings, cut(views, windows))
     own = [named_similarity(level.similarity).name == CorrelationRatio.name for level in settings.levels]
     blind = own.index(False) if False in own else len(own)  # levels of the settings that are so already
     levels = settings.levels if blind else (replace(settings.levels[0], similarity=CorrelationRatio()), *settings.levels)
     ladder, first = replace(settings, levels=levels), max(blind, 1)
-    landmarks, candidates = corners(volume), box.poses(start)
+    landmarks = corners(volume)
 
     def best_starts(value: Float[Tensor, " B"]) -> Pose:
         chosen = value.nan_to_num(nan=-math.inf).argsort(descending=True)[: _SURVIVORS[0]]
@@ -151,7 +157,7 @@ def search_box(
     def mapped(curves: Sequence[GreyCurve]) -> tuple[View, ...]:
         return tuple(replace(view, xray=with_attenuation(view.xray, curve)) for view, curve in zip(views, curves, strict=True))
 
-    pyramid = XrayPyramid(views, volume, beam, ladder, report=report)
+    pyramid = XrayPyramid(cut(views, windows), volume, beam, ladder, report=report)
     values = pyramid.problem(0).values(candidates)
     _reject_empty_view(pyramid.problem(0), values)
     course = yield from pyramid.descend(best_starts(values.mean(1)), range(first), survivors)
@@ -159,7 +165,7 @@ def search_box(
     curves = [grey_curve(one.xray, render(one.volume, one.carm, pose, beam)[0]) for one, pose in last]
     history, evaluations, registered = course.history, pyramid.evaluations + len(views), mapped(curves)
     if first < len(levels):
-        fine = XrayPyramid(registered, volume, beam, ladder, report=report)
+        fine = XrayPyramid(cut(registered, windows), volume, beam, ladder, report=report)
         poses = course.poses
         if not blind:
             values = fine.problem(first).values(candidates)
@@ -167,34 +173,13 @@ def search_box(
             if any(negative):
                 curves = [replace(c, inverted=not c.inverted, curved=False) if n else c for c, n in zip(curves, negative, strict=True)]
                 registered = mapped(curves)
-                fine = XrayPyramid(registered, volume, beam, ladder, report=report)
+                fine = XrayPyramid(cut(registered, windows), volume, beam, ladder, report=report)
                 values = fine.problem(first).values(candidates)
             poses = best_starts(values.mean(1))
         course = yield from fine.descend(poses, range(first, len(levels)), survivors)
         history, evaluations = history + course.history, evaluations + fine.evaluations
     outcome = course.descent.outcome(int(course.descent.order()[0]), history)
     return Registration.of(outcome, settings, initial=start, evaluations=evaluations, views=registered, inverted=curves[0].inverted)
-
-
-def corners(volume: Volume, low: float = 0.25, high: float = 0.75) -> Float[Tensor, "8 3"]:
-    """Corners of a box within the grid, by default its middle half: a stand-in for landmarks where only displacements matter.
-
-    Parameters
-    ----------
-    volume : Volume
-        The CT.
-    low, high : float
-        Where along each edge of the grid, as shares from the first voxel to the last; default the middle half.
-
-    Returns
-    -------
-    Float[Tensor, "8 3"]
-        World points [mm].
-    """
-    z, y, x = volume.shape
-    unit = torch.cartesian_prod(*[torch.tensor([low, high], dtype=torch.float64)] * 3)
-    index = unit * torch.tensor([x - 1, y - 1, z - 1], dtype=torch.float64)
-    return apply(volume.world_from_voxel, index)
 
 
 def index_of_duplicate(places: Float[Tensor, "B n 3"], distance: float) -> Int[Tensor, " B"]:

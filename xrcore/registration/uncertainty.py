@@ -14,9 +14,10 @@ from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
 from xrcore.geometry.rigid import apply, skew
+from xrcore.registration.body_window import voxels_for
+from xrcore.registration.corners import corners
 from xrcore.registration.joint_problem import change_of_numbers, from_first, poses_in_views
 from xrcore.registration.problem import shrink
-from xrcore.registration.search import corners
 from xrcore.registration.similarities.base import fit_for, inverse_hessian
 from xrcore.registration.similarities.local_zncc import RobustLocalZNCC
 from xrcore.registration.similarities.standardised import StandardisedFit
@@ -55,7 +56,7 @@ class PoseUncertainty(NamedTuple):
 def pose_uncertainty(views: Sequence[View], volume: Volume, pose: Pose, beam: Beam) -> PoseUncertainty:
     """Uncertainty of a pose of the first view, whatever found it, from the X-rays shrunk to 128 pixels."""
     small = [shrink(view.xray, _PIXELS) for view in views]
-    coarse, carms = volume.coarser(_SPACING), [xray.carm for xray in small]
+    coarse, carms = volume.coarser(voxels_for(views, _PIXELS, _SPACING)), [xray.carm for xray in small]
     parts, drawn = [], []
     for xray, own, k_from_first in zip(small, poses_in_views(pose, views, volume), from_first(views), strict=True):
         image, jacobian = render_with_jacobian(coarse, xray.carm, own, beam)

@@ -19,6 +19,7 @@ from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
 from xrcore.registration.block_matching import BlockMatches, match_blocks
+from xrcore.registration.body_window import body_windows, cut, voxels_for
 from xrcore.registration.joint_problem import poses_in_views
 from xrcore.registration.problem import pixel_at_isocenter, shrink
 from xrcore.registration.result import Evidence
@@ -69,12 +70,13 @@ def gather_evidence(
         The DRR that it comes from, on the grid of the (first) X-ray shrunk to 128 pixels, on the CPU.
     """
     views = views_of("gather_evidence", views)
+    views = cut(views, body_windows(views, volume, pose))
     uncertainty = pose_uncertainty(views, volume, pose, beam)
     deviation = _DRAWN * math.hypot(uncertainty.drawn, _PIXEL_SHARE * pixel_at_isocenter(uncertainty.carm))
     parts, alone, near = [], [], 1.0
     for number, (own, view) in enumerate(zip(poses_in_views(pose, views, volume), views, strict=True), 1):
         matched = shrink(view.xray, _PIXELS)
-        fine = render(volume.coarser(_SPACING), matched.carm, own, beam)[0].cpu()
+        fine = render(volume.coarser(voxels_for([view], _PIXELS, _SPACING)), matched.carm, own, beam)[0].cpu()
         unit = min(_NEAR_MM / pixel_at_isocenter(matched.carm), _NEAR_PIXELS)
         parts.append(match_blocks(matched.image.cpu(), matched.mask.cpu(), fine).in_units(unit))
         near = max(near, _LEAST_NEAR / unit)

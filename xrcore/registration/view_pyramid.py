@@ -14,10 +14,10 @@ from xrcore._util.errors import XrcoreError, is_number, is_whole, require
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose, rigid
+from xrcore.registration.corners import corners
 from xrcore.registration.joint_problem import JointProblem
 from xrcore.registration.problem import pixel_at_isocenter, shrink
 from xrcore.registration.pyramid import Pyramid
-from xrcore.registration.search import corners
 from xrcore.registration.similarities import similarity as named_similarity
 from xrcore.registration.similarities.base import Similarity
 from xrcore.registration.view import View

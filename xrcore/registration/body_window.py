@@ -1,0 +1,126 @@
+"""Bodies that are small in their X-rays, such as an implant: the window that they can reach, and levels that are as fine as it is small."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from xrcore.ct.volume import Volume
+from xrcore.geometry import Pose
+from xrcore.geometry.rigid import apply
+from xrcore.registration.corners import corners
+from xrcore.registration.joint_problem import poses_in_views
+from xrcore.registration.problem import pixel_at_isocenter
+from xrcore.registration.solvers.gauss_newton import GaussNewton
+from xrcore.registration.view import View
+
+Window = tuple[slice, slice]
+
+_SHARE = 0.5  # of the X-rays' area, up to which a body is small
+_MARGIN = 0.15  # of the window's sides
+_LEAST = 24  # pixels of a window's side
+_VOXELS = 2.0  # pixels at the isocentre, of the default levels and the paper's C-arm
+
+
+def body_windows(views: Sequence[View], volume: Volume, poses: Pose) -> list[Window] | None:
+    """Find what part of each X-ray a body can reach at some poses of the first view.
+
+    Parameters
+    ----------
+    views : sequence of View
+        One or more.
+    volume : Volume
+        The body.
+    poses : Pose
+        A batch.
+
+    Returns
+    -------
+    list of tuple of slice, or None
+        Rows and columns in each view; None for a body that is not small, or may be behind a camera or outside a view.
+    """
+    windows, area, whole = [], 0, 0
+    box = corners(volume, 0.0, 1.0)
+    for view, own in zip(views, poses_in_views(poses, views, volume), strict=True):
+        points = apply(own.camera_from_world(view.carm, volume.isocenter), box)
+        if not (points[..., 2] > 0).all():
+            return None
+        pixels = view.carm.project(points).reshape(-1, 2)
+        low, high = pixels.amin(0), pixels.amax(0)
+        margin = _MARGIN * (high - low)
+        size = torch.tensor(view.carm.shape, dtype=torch.float64)
+        top, left = (low - margin).floor().clamp_min(0).minimum(size).int().tolist()
+        bottom, right = (high + margin).ceil().clamp_min(0).minimum(size).int().tolist()
+        if min(bottom - top, right - left) < _LEAST:
+            return None
+        windows.append((slice(top, bottom), slice(left, right)))
+        area, whole = area + (bottom - top) * (right - left), whole + int(size.prod())
+    return windows if area <= _SHARE * whole else None
+
+
+def cut(views: Sequence[View], windows: Sequence[Window] | None) -> tuple[View, ...]:
+    """Crop views to windows, and their geometry with them.
+
+    Parameters
+    ----------
+    views : sequence of View
+        Whole.
+    windows : sequence of tuple of slice, or None
+        One for each; None leaves them whole.
+
+    Returns
+    -------
+    tuple of View
+        Of the same cameras.
+    """
+    if windows is None:
+        return tuple(views)
+    parts = []
+    for view, (rows, cols) in zip(views, windows, strict=True):
+        xray, shape = view.xray, (rows.stop - rows.start, cols.stop - cols.start)
+        carm = xray.carm.cropped(rows.start, cols.start, shape)
+        part = replace(xray, image=xray.image[rows, cols], mask=xray.mask[rows, cols], carm=carm)
+        parts.append(replace(view, xray=part))
+    return tuple(parts)
+
+
+def voxels_for(views: Sequence[View], pixels: int, spacing: float) -> float:
+    """Choose a CT's voxels for views that are shrunk to so many pixels, at most as large as given.
+
+    Parameters
+    ----------
+    views : sequence of View
+        As they are compared.
+    pixels : int
+        Along the longer side.
+    spacing : float
+        For X-rays of a whole body [mm].
+
+    Returns
+    -------
+    float
+        Voxel size [mm].
+    """
+    sizes = [pixel_at_isocenter(view.carm) * max(view.carm.shape) / min(pixels, max(view.carm.shape)) for view in views]
+    return min(spacing, _VOXELS * max(sizes))
+
+
+def fitted(settings: GaussNewton, views: Sequence[View]) -> GaussNewton:
+    """Make the voxels of all levels as fine as the windows are small.
+
+    Parameters
+    ----------
+    settings : GaussNewton
+        For X-rays of a whole body.
+    views : sequence of View
+        Cut to windows.
+
+    Returns
+    -------
+    GaussNewton
+        Otherwise the same.
+    """
+    levels = tuple(replace(level, spacing=voxels_for(views, level.pixels, level.spacing)) for level in settings.levels)
+    return replace(settings, levels=levels)
