@@ -107,7 +107,8 @@ def main() -> None:
     columns = [mass_attenuation(name, ENERGIES.astype(float)) for name in names]
     comments = [
         "Mass attenuation coefficients [cm2/g] with coherent scattering.",
-        "Compositions: ICRU-44 soft tissue and cortical bone, dry air, as tabulated by NIST; ASTM F75 and F138; elements: xraydb (Elam, Ravel, Sieber 2002).",
+        "Compositions: ICRU-44 soft tissue and cortical bone, dry air, as tabulated by NIST; ASTM F75 and F138; "
+        "elements: xraydb (Elam, Ravel, Sieber 2002).",
         "Made by tools/make_beam_tables.py.",
     ]
     rows = [f"{energy}," + ",".join(f"{column[i]:.6e}" for column in columns) for i, energy in enumerate(ENERGIES)]
