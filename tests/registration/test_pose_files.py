@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,3 +79,29 @@ def test_text_that_is_no_pose_is_told_in_one_line(text):
     with pytest.raises(XrcoreError, match=r"six finite numbers|at most|neither six numbers") as error:
         read_pose(text, CARM, CENTRE)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("name", "numbers"), [("lateral", (0, 90, 0)), ("PA", (0, 180, 0)), ("rpo", (0, -45, 0)), ("inlet", (-40, 0, 0))])
+def test_a_view_has_a_name(name, numbers):
+    assert read_pose(name, CARM, torch.zeros(3)).numbers[0].tolist() == [*numbers, 0, 0, 0]
+
+
+def test_a_file_of_a_views_name_is_the_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lateral").write_text("[1, 2, 3, 4, 5, 6]")
+    assert read_pose("lateral", CARM, torch.zeros(3)).numbers[0].tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_names_of_views_are_those_of_the_conventions():
+    """The named views are where the page on conventions says they are."""
+    page = (Path(__file__).parents[2] / "docs" / "conventions.md").read_text(encoding="utf-8")
+    said = dict(re.findall(r"^\| ([^|]+?) \| `Pose\(([^)]*)\)` \|", page, re.MULTILINE))
+    for name, key in (
+        ("pa", "PA"),
+        ("left-lateral", "left lateral"),
+        ("right-lateral", "right lateral"),
+        ("outlet", "outlet of the pelvis"),
+    ):
+        angle, value = said[key].split("=")
+        wanted = Pose(**{angle: float(value)})
+        assert torch.equal(read_pose(name, CARM, torch.zeros(3)).numbers, wanted.numbers)

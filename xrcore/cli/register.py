@@ -34,7 +34,8 @@ Start = Annotated[
     str | None,
     typer.Option(
         metavar="START",
-        help="A model's folder, a JSON file, or rx,ry,rz,tx,ty,tz [deg, mm]; default what the X-ray says, else AP.",
+        help="A model's folder, a JSON file, rx,ry,rz,tx,ty,tz [deg, mm], or a view: ap, pa, lateral, right-lateral, lpo, rpo, lao, rao, "
+        "inlet, outlet; default what the X-ray says, else AP.",
         show_default=False,
     ),
 ]
@@ -88,6 +89,7 @@ def register(
     \b
     Examples:
       xrcore register ct.nii.gz fluoro.dcm --out result
+      xrcore register ct.nii.gz fluoro.dcm --initial lateral --out result
       xrcore register ct.nii.gz fluoro.dcm --initial model/ --out result
       xrcore register ct_folder/ xray.png --carm carm.yaml --initial 0,30,0,0,0,0 --out result
       xrcore register ct.nii.gz ap.dcm lateral.dcm --rig angles --out result

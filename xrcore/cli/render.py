@@ -34,7 +34,9 @@ def render(
     ct: Ct,
     out: Annotated[Path, typer.Option(metavar="FILE", help="Image: .png, .tif or .dcm.", show_default=False)],
     carm: Annotated[Path | None, typer.Option(metavar="YAML", help="Geometry.", show_default="the paper's C-arm, 256 x 256")] = None,
-    pose: Annotated[str, typer.Option(metavar="POSE", help="rx,ry,rz,tx,ty,tz [deg, mm] or a JSON file.")] = "0,0,0,0,0,0",
+    pose: Annotated[
+        str, typer.Option(metavar="POSE", help="rx,ry,rz,tx,ty,tz [deg, mm], a JSON file, or a view such as lateral.")
+    ] = "0,0,0,0,0,0",
     kilovolts: Kilovolts = 90,
     spacing: Spacing = 2.0,
     background: Background = None,

@@ -21,7 +21,7 @@ from xrcore._util.conversion import as_numbers
 from xrcore._util.errors import XrcoreError, is_number, shown
 from xrcore._util.hashes import file_sha256
 from xrcore._util.machine import package_versions
-from xrcore._util.pose_text import pose_file
+from xrcore._util.pose_text import named_view, pose_file
 from xrcore._util.text_files import read_bytes, read_json
 from xrcore.beam import Beam
 from xrcore.ct import Volume
@@ -233,7 +233,7 @@ def _finite(value: Any) -> Any:
 
 
 def read_pose(text: str, carm: CArm, isocenter: Float[Tensor, "3"]) -> Pose:
-    """A pose as people give it: six numbers, or a JSON file.
+    """A pose as people give it: a view by name, six numbers, or a JSON file.
 
     The file is a registration.json, or holds the six numbers by name, as a list, or as a 4x4 `camera_from_world`. Numbers from
     a registration.json whose isocentre or distance was another are carried over by its `camera_from_world`; what lies beside it must be
@@ -242,7 +242,7 @@ def read_pose(text: str, carm: CArm, isocenter: Float[Tensor, "3"]) -> Pose:
     Parameters
     ----------
     text : str
-        "rx,ry,rz,tx,ty,tz" [deg, mm], or the path of a JSON file.
+        A view such as "lateral" (of `docs/conventions.md`), "rx,ry,rz,tx,ty,tz" [deg, mm], or the path of a JSON file.
     carm : CArm
         The camera.
     isocenter : Float[Tensor, "3"]
@@ -258,6 +258,8 @@ def read_pose(text: str, carm: CArm, isocenter: Float[Tensor, "3"]) -> Pose:
     XrcoreError
         Saying what is missing.
     """
+    if (named := named_view(text)) is not None:
+        return Pose(named)
     path = pose_file(text)
     if path is None:
         return _six([_number(value) for value in text.split(",")], f"pose {shown(text)}")
