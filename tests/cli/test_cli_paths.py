@@ -18,7 +18,10 @@ for words in {commands}:
         assert end.code == 2
 assert not {{"torch", "numba", "numpy", "SimpleITK", "matplotlib"}} & set(sys.modules)
 """
-NO_POSE = "pose '{}' is neither six numbers rx,ry,rz,tx,ty,tz nor an existing JSON file or model folder"
+NO_POSE = (
+    "pose '{}' is neither six numbers rx,ry,rz,tx,ty,tz nor a view (ap, pa, lateral, left-lateral, right-lateral, lpo, rpo, lao, rao, "
+    "inlet, outlet) nor a file or folder that exists"
+)
 COMMANDS = {
     "register no.nii no.dcm --out new": "no.dcm: no such file or folder",
     "register no.nii here.dcm --out new": "no.nii: no such file or folder",

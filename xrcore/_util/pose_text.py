@@ -65,7 +65,6 @@ def pose_file(text: str) -> Path | None:
         return None
     path = Path(text)
     if not os.path.exists(path):
-        raise XrcoreError(
-            f"pose {shown(text)} is neither six numbers rx,ry,rz,tx,ty,tz nor an existing JSON file or model folder, nor a view: {', '.join(VIEWS)}"
-        )
+        views, given = ", ".join(VIEWS), shown(text)
+        raise XrcoreError(f"pose {given} is neither six numbers rx,ry,rz,tx,ty,tz nor a view ({views}) nor a file or folder that exists")
     return path
