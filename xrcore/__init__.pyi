@@ -10,6 +10,7 @@ from .ct import read_ct as read_ct
 from .ct import read_mesh as read_mesh
 from .geometry import CArm as CArm
 from .geometry import Pose as Pose
+from .geometry import SlotScan as SlotScan
 from .learning.models import PoseRegressor as PoseRegressor
 from .learning.networks import Architecture as Architecture
 from .learning.settings import TrainingSettings as TrainingSettings

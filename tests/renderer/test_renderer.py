@@ -365,9 +365,9 @@ def test_cpu_jacobian_is_the_references_central_difference(pose):
     assert relative_error(jacobian[0], central_differences(in_double(volume), pose, beam)) < 2e-3
 
 
-def central_differences(volume: Volume, pose: Pose, beam: Beam, step: float = 1e-5) -> torch.Tensor:
+def central_differences(volume: Volume, pose: Pose, beam: Beam, carm: CArm = CARM, step: float = 1e-5) -> torch.Tensor:
     steps = torch.cat([torch.eye(6), -torch.eye(6)]).double() * step
-    images = reference.render(volume, CARM, Pose(pose.numbers + steps), beam)
+    images = reference.render(volume, carm, Pose(pose.numbers + steps), beam)
     return ((images[:6] - images[6:]) / (2 * step)).permute(1, 2, 0)
 
 

@@ -52,7 +52,7 @@ def read_series(path: Path, series: str | None = None) -> ImageFile:
                 hu = np.empty((len(order), *values.shape), dtype=np.float32)
             hu[k] = values
     assert hu is not None
-    return ImageFile(hu, world_from_voxel, tuple(dict.fromkeys(notes)))
+    return ImageFile(hu, world_from_voxel, tuple(dict.fromkeys(notes)), order[0].frame_of_reference)
 
 
 def _hu(tags: Dataset, dataset: Dataset, one: Slice, notes: list[str]) -> Float32[ndarray, "H W"]:

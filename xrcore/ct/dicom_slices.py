@@ -17,7 +17,17 @@ from xrcore.ct.dicom_tags import frame_count, frame_tags, is_dicom, number, numb
 
 MOST_FILES = 20_000
 PLACE = {"position": ("ImagePositionPatient", 3), "orientation": ("ImageOrientationPatient", 6), "pixel_spacing": ("PixelSpacing", 2)}
-_TAGS = ("SOPClassUID", "SeriesInstanceUID", "SeriesDescription", "Modality", "ImageType", "Rows", "Columns", "NumberOfFrames")
+_TAGS = (
+    "SOPClassUID",
+    "SeriesInstanceUID",
+    "SeriesDescription",
+    "Modality",
+    "ImageType",
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "FrameOfReferenceUID",
+)
 _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 _SLICE_SUFFIXES = (".dcm", ".ima")
 # what lies beside slices without being any
@@ -38,6 +48,7 @@ class Slice:
     position: list[float] | None
     orientation: list[float] | None
     pixel_spacing: list[float] | None
+    frame_of_reference: str
 
 
 def slices_of(path: Path) -> tuple[list[Slice], list[str]]:
@@ -112,6 +123,7 @@ def _header(dataset: Dataset, path: Path, frame: int) -> Slice:
         modality=text(dataset, "Modality"),
         localizer="LOCALIZER" in text(dataset, "ImageType").upper(),
         shape=shape,
+        frame_of_reference=text(dataset, "FrameOfReferenceUID"),
         **{name: numbers(dataset, keyword, count, path) for name, (keyword, count) in PLACE.items()},
     )
 

@@ -42,6 +42,8 @@ class HuImage:
         What messages call it.
     notes : tuple of str
         One-line remarks for the user.
+    frame_of_reference : str
+        DICOM's UID of the space that its LPS is in, empty where the file has none.
 
     Raises
     ------
@@ -53,6 +55,7 @@ class HuImage:
     world_from_voxel: Float64[np.ndarray, "4 4"]
     name: str = "CT"
     notes: tuple[str, ...] = ()
+    frame_of_reference: str = ""
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -248,6 +251,7 @@ def volume_from_hu(
         world_from_voxel=torch.from_numpy(matrix.copy()),
         isocenter=torch.from_numpy(hu.center),
         notes=notes,
+        frame_of_reference=hu.frame_of_reference,
     )
 
 

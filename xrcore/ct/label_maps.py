@@ -34,7 +34,7 @@ def kept_voxels(
     labels: a file, an image, or an array on the grid of `hu`.
     """
     name = os.fspath(labels) if isinstance(labels, (str, os.PathLike)) else "labels"
-    array, own, notes = _label_map(labels, name, hu)
+    array, own, notes, _ = _label_map(labels, name, hu)
     _check_whole(array, name)
     found = np.unique(array)
     wanted = [int(v) for v in found if v != 0] if keep is None else [int(v) for v in keep]

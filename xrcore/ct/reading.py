@@ -137,7 +137,13 @@ def read_hu(path: str | os.PathLike[str], *, series: str | None = None) -> HuIma
         if not is_dicom(path) and series is not None:
             raise XrcoreError(f"{path}: not DICOM, so there is no series to choose (series=, --series); leave that out")
     found = read_series(path, series) if os.path.isdir(path) or is_dicom(path) else read_image(path)
-    return HuImage(hu=found.values, world_from_voxel=found.world_from_voxel, name=str(path), notes=found.notes).with_air_noted()
+    return HuImage(
+        hu=found.values,
+        world_from_voxel=found.world_from_voxel,
+        name=str(path),
+        notes=found.notes,
+        frame_of_reference=found.frame_of_reference,
+    ).with_air_noted()
 
 
 def ct_files(path: str | os.PathLike[str]) -> list[Path]:

@@ -41,6 +41,8 @@ class Volume:
         LPS [mm]; default the centre of the grid's extent. Coarser copies keep it.
     notes : tuple of str
         One-line remarks for the user about the file it was read from.
+    frame_of_reference : str
+        DICOM's UID of the space that its LPS is in, empty where the file has none.
 
     Raises
     ------
@@ -53,6 +55,7 @@ class Volume:
     world_from_voxel: Float[Tensor, "4 4"]
     isocenter: Float[Tensor, "3"] = field(default=None)  # type: ignore[assignment]
     notes: tuple[str, ...] = ()
+    frame_of_reference: str = ""
 
     def __post_init__(self) -> None:
         put = object.__setattr__

@@ -32,6 +32,7 @@ class ImageFile(NamedTuple):
     values: Shaped[ndarray, "D H W"]
     world_from_voxel: Float64[ndarray, "4 4"]  # LPS mm
     notes: tuple[str, ...] = ()
+    frame_of_reference: str = ""  # DICOM's UID
 
 
 def grid_shape(path: Path, sizes: Sequence[int], components: int = 1) -> tuple[int, int, int]:

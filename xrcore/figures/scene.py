@@ -76,9 +76,10 @@ def scene_figure(volume: Volume, carm: CArm, pose: Pose, beam: Beam | None = Non
     shade = 0.85 * (1 - np.exp(-1.6 * bones / max(np.percentile(bones[bones > 0.05 * bones.max()], 90), 1e-6))) if bones.any() else bones
     silhouette = np.concatenate([np.broadcast_to(to_rgb(_BONE), (*bones.shape, 3)), shade[..., None]], -1)
     axes.imshow(silhouette, extent=(-0.5, _COLUMNS - 0.5, _ROWS - 0.5, -0.5), zorder=3)
-    for corner in corners:
-        axes.plot(*seen(np.stack([np.zeros(3), corner])).T, color=BLUE, linewidth=1, zorder=4)
-    axes.plot(*seen(np.zeros((1, 3))).T, marker="o", markersize=10, color=ORANGE, zorder=5)
+    sources = carm.corner_sources().numpy()
+    for source, corner in zip(sources, corners, strict=True):
+        axes.plot(*seen(np.stack([source, corner])).T, color=BLUE, linewidth=1, zorder=4)
+    axes.plot(*seen(sources[[0, 2]]).T, marker="o", markersize=10, linewidth=3, color=ORANGE, zorder=5)
     axes.set_xlim(-0.5, _COLUMNS - 0.5)
     axes.set_ylim(_ROWS - 0.5, -0.5)
     return figure

@@ -59,36 +59,37 @@ class CArm:
     principal_point: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        put = object.__setattr__
+        put, owner = object.__setattr__, type(self).__name__
         for name in ("source_to_detector", "source_to_isocenter"):
             value = getattr(self, name)
-            require("CArm", name, value, is_length(value) and value > 0, f"a positive length in mm, at most {LARGEST_LENGTH:g}")
+            require(owner, name, value, is_length(value) and value > 0, f"a positive length in mm, at most {LARGEST_LENGTH:g}")
             put(self, name, float(value))
-        put(self, "shape", _shape("CArm", self.shape))
+        put(self, "shape", _shape(owner, self.shape))
         spacing = (self.pixel_spacing,) * 2 if is_number(self.pixel_spacing) else as_numbers(self.pixel_spacing, 2)
         positive = spacing is not None and min(spacing) > 0 and all(map(is_length, spacing))
-        require("CArm", "pixel_spacing", self.pixel_spacing, positive, "a positive length in mm, one number or (row, col)")
+        require(owner, "pixel_spacing", self.pixel_spacing, positive, "a positive length in mm, one number or (row, col)")
         put(self, "pixel_spacing", tuple(map(float, spacing)) if spacing else None)
         centre = ((self.shape[0] - 1) / 2, (self.shape[1] - 1) / 2)
         point = centre if self.principal_point is None else as_numbers(self.principal_point, 2)
         near = point is not None and max(map(abs, point)) <= _FARTHEST
-        require("CArm", "principal_point", self.principal_point, near, f"two finite numbers (row, col), in pixels, at most {_FARTHEST:g}")
+        require(owner, "principal_point", self.principal_point, near, f"two finite numbers (row, col), in pixels, at most {_FARTHEST:g}")
         put(self, "principal_point", point)
         self._reject_unit_mistakes()
 
     def _reject_unit_mistakes(self) -> None:
+        owner = type(self).__name__
         for name in ("source_to_detector", "source_to_isocenter"):
             value = getattr(self, name)
             if value < 10:
-                raise XrcoreError(f"CArm: {name} is {value:g} mm; if that was metres, give {value * 1000:g}")
+                raise XrcoreError(f"{owner}: {name} is {value:g} mm; if that was metres, give {value * 1000:g}")
         if self.source_to_isocenter >= self.source_to_detector:
             raise XrcoreError(
-                f"CArm: source_to_isocenter ({self.source_to_isocenter:g} mm) must be smaller than "
+                f"{owner}: source_to_isocenter ({self.source_to_isocenter:g} mm) must be smaller than "
                 f"source_to_detector ({self.source_to_detector:g} mm): the patient is between source and detector"
             )
         smallest = min(self.spacing)
         if smallest < 1e-3:
-            raise XrcoreError(f"CArm: pixel_spacing is {smallest:g} mm; if that was metres, give {smallest * 1000:g}")
+            raise XrcoreError(f"{owner}: pixel_spacing is {smallest:g} mm; if that was metres, give {smallest * 1000:g}")
 
     @classmethod
     def from_intrinsics(
@@ -162,10 +163,35 @@ class CArm:
         return self.principal_point  # type: ignore[return-value]
 
     @property
+    def focal_lengths(self) -> tuple[float, float]:
+        """(row, col) pixels by which a ray's direction turns through a slope of 1; infinite where rays are parallel."""
+        return self.source_to_detector / self.spacing[0], self.source_to_detector / self.spacing[1]
+
+    @property
+    def source_steps(self) -> tuple[float, float]:
+        """How far the source moves from a row, and from a column, to the next [mm]: nowhere, for a C-arm."""
+        return 0.0, 0.0
+
+    def spacing_at(self, depth: float) -> tuple[float, float]:
+        """Distance between neighbouring pixels' rays at some distance from the source.
+
+        Parameters
+        ----------
+        depth : float
+            Along the camera's axis, such as `source_to_isocenter` [mm].
+
+        Returns
+        -------
+        tuple of float
+            (row, col) [mm].
+        """
+        return self.spacing[0] * depth / self.source_to_detector, self.spacing[1] * depth / self.source_to_detector
+
+    @property
     def K(self) -> Float[Tensor, "3 3"]:
         """Camera matrix [pixels], float64: `(col, row, 1) ~ K @ (x, y, z)`."""
         row, col = self.center
-        fy, fx = (self.source_to_detector / s for s in self.spacing)
+        fy, fx = self.focal_lengths
         return torch.tensor([[fx, 0.0, col], [0.0, fy, row], [0.0, 0.0, 1.0]], dtype=torch.float64)
 
     @property
@@ -230,6 +256,17 @@ class CArm:
         edges = [(-0.5, -0.5), (-0.5, cols - 0.5), (rows - 0.5, cols - 0.5), (rows - 0.5, -0.5)]
         points = [((c - col) * col_step, (r - row) * row_step, self.source_to_detector) for r, c in edges]
         return torch.tensor(points, dtype=torch.float64)
+
+    def corner_sources(self) -> Float[Tensor, "4 3"]:
+        """The sources of the rays to the detector's corners, in the camera frame.
+
+        Returns
+        -------
+        Float[Tensor, "4 3"]
+            Points [mm], in the order of `corners`: the origin, but for a slot scan.
+        """
+        moves = torch.tensor([*self.source_steps[::-1], 0.0], dtype=torch.float64) > 0
+        return torch.where(moves, self.corners(), 0.0)
 
     def to_dict(self) -> dict[str, Any]:
         """Name and value of each parameter, for files.

@@ -13,6 +13,7 @@ from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
 from xrcore.geometry.pose import require_one_pose
 from xrcore.registration.bone_only import is_bone_only
+from xrcore.registration.coverage import covered_part
 from xrcore.registration.events import Events, Step, WorkClock, finish, stage, working
 from xrcore.registration.mirrored import is_challenged, mirrored_agreement
 from xrcore.registration.predictor import Predictor
@@ -28,6 +29,9 @@ from xrcore.registration.verify import confidence, failed_checks, gather_evidenc
 from xrcore.registration.view import View
 from xrcore.renderer import place
 from xrcore.xray.image import Xray
+
+# how far a patient moves between a localizer and the CT of the same frame of reference
+PLACED = SearchBox(rotation=(4.0, 4.0, 4.0), translation=(8.0, 8.0, 8.0), candidates=32)
 
 
 def register(
@@ -57,7 +61,8 @@ def register(
     volume : Volume
         The CT.
     initial : Pose or Predictor, optional
-        Where to start: a pose, or a model, whose prediction it is; default the pose in the X-ray's file, or else the zero pose (AP).
+        Where to start: a pose, or a model, whose prediction it is; default what the X-ray's file says (`Xray.pose_in`), or else the
+        zero pose (AP).
     method : str, RefinementSettings or tuple of RefinementSettings
         A preset ("gauss-newton", "paper-as-intended", "paper-as-released", "grimm", "adam", "lbfgs", "cma-es", "powell"),
         settings such as `GaussNewton(tolerance=0.1)`, or several that follow each other.
@@ -66,7 +71,8 @@ def register(
     beam : Beam, optional
         The one assumed; default 90 kV.
     search : SearchBox, optional
-        The box of starts judged about `initial`; default the paper's ranges, or as far about a prediction as the model errs.
+        The box of starts judged about `initial`; default the paper's ranges, as far about a prediction as the model errs, or
+        some mm and degrees about what a file in the CT's frame of reference says.
     retries : int
         Wider searches while in doubt.
     watch : callable, optional
@@ -181,16 +187,21 @@ def _registration(
 ) -> Events[Registration]:
     if device is not None:
         task = replace(task, volume=place(task.volume, device, "registering", spacing=task.settings[-1].levels[-1].spacing))
-    xray, volume = task.views[0].xray, task.volume
+    volume = task.volume
+    task = replace(task, views=tuple(replace(view, xray=covered_part(view.xray, volume)) for view in task.views))
+    xray = task.views[0].xray
+    placed = initial is None and xray.placement_in(volume) is not None
     stages: dict[str, float] = {}
     if initial is None or isinstance(initial, Pose):
-        start = _start(initial, xray)
+        start = _start(initial if initial is not None else xray.pose_in(volume))
         plans = plans_about_pose(start, SearchBox() if search is None else search)
+        if placed and search is None:
+            plans = [(start, PLACED), *plans]
     else:
         yield stage("predicting")
         began = clock()
         initial.check(xray.carm, volume)
-        start = _start(within_ranges(initial.predict(xray), initial.ranges), xray)
+        start = _start(within_ranges(initial.predict(xray), initial.ranges))
         plans = plans_about_prediction(start, initial, search)
         stages["predict"] = clock() - began
     stages |= {"search and refine": 0.0, "verify": 0.0}
@@ -241,8 +252,8 @@ def _notes(views: Sequence[View]) -> tuple[str, ...]:
     return tuple(f"view {number}: {note}" for number, view in enumerate(views, 1) for note in view.xray.notes)
 
 
-def _start(initial: Pose | None, xray: Xray) -> Pose:
-    start = initial if initial is not None else xray.pose if xray.pose is not None else Pose.zero()
+def _start(initial: Pose | None) -> Pose:
+    start = Pose.zero() if initial is None else initial
     require_one_pose("register", "initial", start)
     return Pose(start.numbers.detach().double())
 
@@ -254,7 +265,8 @@ def _attempt(task: _Task, start: Pose, box: SearchBox, attempt: int) -> Events[R
     if attempt == 0 and not isinstance(first, GaussNewton):
         return (yield from refinement(task.views, volume, start, settings, beam, report))
     searched, after = (first, settings[1:]) if isinstance(first, GaussNewton) else (COARSE_SEARCH, settings)
-    searched = another_way(searched, attempt, bone_only=is_bone_only(volume))
+    sharpened = task.views[0].xray.world_from_camera is not None  # as localizers are
+    searched = another_way(searched, attempt, bone_only=sharpened or is_bone_only(volume))
     found = yield from search_box(task.views, volume, start, box, searched, beam, report=report)
     if not after:
         return found

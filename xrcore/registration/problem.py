@@ -231,7 +231,7 @@ def pixel_at_isocenter(carm: CArm) -> float:
     float
         The longer side [mm].
     """
-    return max(carm.spacing) / carm.magnification
+    return max(carm.spacing_at(carm.source_to_isocenter))
 
 
 def shrink(xray: Xray, pixels: int) -> Xray:

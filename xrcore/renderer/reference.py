@@ -12,7 +12,7 @@ from torch import Tensor
 
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
-from xrcore.geometry import CArm, Pose, camera_rays
+from xrcore.geometry import CArm, Pose, camera_rays, ray_origins
 
 _SAMPLES_AT_ONCE = 1 << 22
 
@@ -27,18 +27,21 @@ def area_density(volume: Volume, carm: CArm, pose: Pose) -> Float[Tensor, "B H W
     dtype, device = volume.density.dtype, volume.density.device
     world_from_camera = pose.world_from_camera(carm, volume.isocenter).to(device)
     voxel_from_world = volume.voxel_from_world.to(device)
-    rays = camera_rays(carm).to(device).reshape(-1, 3)
+    rays, origins = camera_rays(carm).to(device).reshape(-1, 3), ray_origins(carm).to(device).reshape(-1, 3)
     length = torch.linalg.norm(rays, dim=-1)
     views = []
     for view in world_from_camera:
         voxel_from_camera = voxel_from_world @ view
-        origin = voxel_from_camera[:3, 3]
-        directions = rays @ voxel_from_camera[:3, :3].T
-        views.append(_project(volume.density, origin, directions, length, carm.source_to_detector, dtype))
+        axes = voxel_from_camera[:3, :3].T
+        views.append(
+            _project(volume.density, origins @ axes + voxel_from_camera[:3, 3], rays @ axes, length, carm.source_to_detector, dtype)
+        )
     return torch.stack(views).reshape(len(pose), *carm.shape, len(volume.materials))
 
 
-def _project(density: Tensor, origin: Tensor, directions: Tensor, length: Tensor, depth: float, dtype: torch.dtype) -> Float[Tensor, "N M"]:
+def _project(
+    density: Tensor, origins: Tensor, directions: Tensor, length: Tensor, depth: float, dtype: torch.dtype
+) -> Float[Tensor, "N M"]:
     dominant = directions.detach().abs().argmax(-1)
     result = density.new_zeros(len(directions), density.shape[0])
     for axis in range(3):
@@ -48,19 +51,19 @@ def _project(density: Tensor, origin: Tensor, directions: Tensor, length: Tensor
         grid = density.permute(0, 3 - axis, 3 - others[0], 3 - others[1])
         chunk = max(1, _SAMPLES_AT_ONCE // (grid.shape[1] * density.shape[0]))
         for part in members.split(chunk):
-            d = directions[part]
-            sums = _sum_over_slices(grid, origin[[axis, *others]], d[:, [axis, *others]], depth, dtype)
+            o, d = origins[part], directions[part]
+            sums = _sum_over_slices(grid, o[:, [axis, *others]], d[:, [axis, *others]], depth, dtype)
             step = (length[part] / d[:, axis].abs() / 10).to(dtype)  # mm to cm
             result = result.index_add(0, part, sums * step.unsqueeze(-1))
     return result
 
 
-def _sum_over_slices(grid: Tensor, origin: Tensor, directions: Tensor, depth: float, dtype: torch.dtype) -> Float[Tensor, "n M"]:
+def _sum_over_slices(grid: Tensor, origins: Tensor, directions: Tensor, depth: float, dtype: torch.dtype) -> Float[Tensor, "n M"]:
     materials, slices, rows, cols = grid.shape
     k = torch.arange(slices, device=grid.device, dtype=torch.float64)
-    t = (k - origin[0]) / directions[:, :1]
-    v = origin[1] + t * directions[:, 1:2]
-    u = origin[2] + t * directions[:, 2:3]
+    t = (k - origins[:, :1]) / directions[:, :1]
+    v = origins[:, 1:2] + t * directions[:, 1:2]
+    u = origins[:, 2:3] + t * directions[:, 2:3]
     between = (t > 0) & (t <= depth)
     flat = grid.reshape(materials, -1)
     v0, u0 = torch.floor(v.detach()), torch.floor(u.detach())

@@ -18,7 +18,7 @@ from xrcore._util.bounds import LARGEST_SIDE
 from xrcore._util.code_cache import cached_njit
 from xrcore._util.errors import XrcoreError, is_number, require
 from xrcore.ct.volume import Volume
-from xrcore.geometry import CArm, Pose, camera_rays
+from xrcore.geometry import CArm, Pose, camera_rays, ray_origins
 from xrcore.geometry.pose import require_one_pose
 
 _CHUNK = 2048  # rays a task
@@ -73,17 +73,19 @@ def area_density(volume: Volume, carm: CArm, pose: Pose, *, step: float = 1.0) -
     voxel_from_camera = (volume.voxel_from_world @ world_from_camera).numpy()
     rays = camera_rays(carm).reshape(-1, 3)
     rays = rays / torch.linalg.norm(rays, dim=1, keepdim=True)
-    directions = np.ascontiguousarray(rays.numpy() @ voxel_from_camera[:3, :3].T)  # voxels per mm
+    axes = voxel_from_camera[:3, :3].T
+    directions = np.ascontiguousarray(rays.numpy() @ axes)  # voxels per mm
+    sources = ray_origins(carm).reshape(-1, 3).numpy() @ axes + voxel_from_camera[:3, 3]
     result = np.zeros((len(volume.materials), len(directions)), dtype=np.float32)
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         tasks = []
         for grid, row in zip(_grids_of(volume), result, strict=True):
             if grid is None:
                 continue
-            origin = voxel_from_camera[:3, 3] - grid.start
+            origins = sources - grid.start
             for first in range(0, len(directions), _CHUNK):
                 part = slice(first, first + _CHUNK)
-                tasks.append(pool.submit(_march, grid.values, *grid.size, grid.occupied, origin, directions[part], step, row[part]))
+                tasks.append(pool.submit(_march, grid.values, *grid.size, grid.occupied, origins[part], directions[part], step, row[part]))
         for task in tasks:
             task.result()
     return torch.from_numpy(result.T.reshape(*carm.shape, -1) * np.float32(step / 10))  # mm to cm
@@ -117,13 +119,14 @@ def _clamped(x, top):  # type: ignore[no-untyped-def]
 
 
 @cached_njit(_BLOCK, _LARGEST_COUNT, nogil=True, error_model="numpy", fastmath=_careful)
-def _march(values, nx, ny, nz, occupied, origin, directions, step, out):  # type: ignore[no-untyped-def]
-    """Sum of the samples along each ray; origin [voxels], directions [voxels per mm], both from the grid's first value."""
+def _march(values, nx, ny, nz, occupied, origins, directions, step, out):  # type: ignore[no-untyped-def]
+    """Sum of the samples along each ray; origins [voxels] and directions [voxels per mm], both from the grid's first value."""
     high = (nx - 1.0, ny - 1.0, nz - 1.0)
     along_y, along_z, one = np.uint32(nx), np.uint32(nx * ny), np.uint32(1)
     # rounding may put the outermost samples a hair outside
     top_x, top_y, top_z = np.float32(nx - 1.001), np.float32(ny - 1.001), np.float32(nz - 1.001)
     for ray in range(len(directions)):
+        origin = origins[ray]
         enter, leave, fastest = 0.0, np.inf, 1e-12
         for axis in range(3):
             slope, place = directions[ray, axis], origin[axis]

@@ -53,7 +53,7 @@ def shift_pose(pose: Pose, carm: CArm, dx: float, dy: float) -> Pose:
         The moved pose.
     """
     depth = float(pose.camera_from_world(carm, torch.zeros(3))[0, 2, 3])  # of the isocentre, wherever it is [mm]
-    down, right = (carm.shape[1] * step * depth / carm.source_to_detector for step in carm.spacing)  # of the width, in its plane [mm]
+    down, right = (carm.shape[1] * step for step in carm.spacing_at(depth))  # of the width, in its plane [mm]
     twist = torch.tensor([[-dx * right, -dy * down, 0.0, 0.0, 0.0, 0.0]], dtype=torch.float64)
     return pose.moved(twist, carm)
 

@@ -110,8 +110,8 @@ class CArmScene(Panel):
     def _new_carm(self) -> None:
         """Everything that moves with the C-arm, in the camera frame: one matrix places it all."""
         corners = self.state.carm.corners().numpy()
-        source = np.zeros(3)
-        edges = _indices([[0, 1], [0, 2], [0, 3], [0, 4], [1, 2], [2, 3], [3, 4], [4, 1]])
+        sources = self.state.carm.corner_sources().numpy()
+        edges = _indices([[0, 4], [1, 5], [2, 6], [3, 7], [4, 5], [5, 6], [6, 7], [7, 4], [0, 2]])
         self._detector = k3d.mesh(
             _floats(corners),
             _indices([[0, 1, 2], [0, 2, 3]]),
@@ -121,8 +121,8 @@ class CArmScene(Panel):
             side="double",
             name="detector",
         )
-        points = k3d.points(_floats([source]), point_size=36.0, color=_SOURCE, shader="3d", name="source")
-        beam = k3d.lines(_floats([source, *corners]), edges, indices_type="segment", color=_BEAM, width=4.0, shader="mesh", name="beam")
+        points = k3d.points(_floats(np.unique(sources, axis=0)), point_size=36.0, color=_SOURCE, shader="3d", name="source")
+        beam = k3d.lines(_floats([*sources, *corners]), edges, indices_type="segment", color=_BEAM, width=4.0, shader="mesh", name="beam")
         self._carm = self._replace(self._carm, [self._detector, points, beam])
         self._place()
 

@@ -14,7 +14,8 @@ from xrcore._util.atomic import atomic_file
 from xrcore._util.errors import XrcoreError, require
 from xrcore._util.input_files import check_file, checked_path
 from xrcore._util.text_files import read_yaml
-from xrcore.geometry import CArm
+from xrcore.geometry import CArm, SlotScan
+from xrcore.geometry.slot_scan import SCANS
 
 IMAGE_KEYS = ("pixel_values", "invert", "mask")
 PIXEL_VALUES = ("attenuation", "intensity")
@@ -45,10 +46,12 @@ def read_carm(path: str | os.PathLike[str], shape: tuple[int, int] | None = None
         principal_point: [127.5, 127.5]  # optional, default the centre
 
     or, for a calibrated system, `K: [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]` in pixels with `source_to_isocenter`
-    and one of `source_to_detector` and `pixel_spacing`. Beside an image also `pixel_values: attenuation` (bone bright,
-    the default of PNG and TIFF) or `intensity` (detector counts, bone dark), `invert: true` or `false`
-    (the registration then does not ask whether bone is dark), and
-    `mask: auto | circle | none | FILE` (an image, zero where nothing can be trusted).
+    and one of `source_to_detector` and `pixel_spacing`. `scan: rows` or `scan: columns` makes it a `SlotScan`, whose source moves; that
+    may have `isocenter_spacing` (a number or [row, col]) in place of `pixel_spacing`, and then needs no `source_to_detector`.
+
+    Beside an image also `pixel_values: attenuation` (bone bright, the default of PNG and TIFF) or `intensity` (detector counts, bone
+    dark), `invert: true` or `false` (the registration then does not ask whether bone is dark), and `mask: auto | circle | none | FILE`
+    (an image, zero where nothing can be trusted).
 
     Parameters
     ----------
@@ -60,7 +63,7 @@ def read_carm(path: str | os.PathLike[str], shape: tuple[int, int] | None = None
     Returns
     -------
     CArm
-        The geometry.
+        The geometry; a SlotScan where the file says `scan`.
 
     Raises
     ------
@@ -90,6 +93,8 @@ def write_carm(path: str | os.PathLike[str], carm: CArm) -> None:
         f"pixel_spacing: {list(carm.spacing)!r}",
         f"principal_point: {list(carm.center)!r}",
     ]
+    if isinstance(carm, SlotScan):
+        lines.append(f"scan: {carm.scan}")
     with atomic_file(path) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -138,7 +143,7 @@ def carm_file_of(content: dict[Any, Any], path: Path) -> CarmFile:
 
 
 def build_carm(geometry: dict[str, Any], shape: tuple[int, int] | None, where: str, tags: dict[str, str]) -> CArm:
-    """A CArm from the keys of a carm.yaml; `tags` names the DICOM tag that would also have given a key.
+    """A CArm or SlotScan from the keys of a carm.yaml; `tags` names the DICOM tag that would also have given a key.
 
     A single pixel spacing is of rows and columns alike. Raises XrcoreError naming what is missing.
     """
@@ -149,16 +154,25 @@ def build_carm(geometry: dict[str, Any], shape: tuple[int, int] | None, where: s
         advice = " (same aspect ratio: carm.resized would fit it)" if rows * shape[1] == cols * shape[0] else ""
         raise XrcoreError(f"{where}: the image is {shape[0]} x {shape[1]} pixels but its C-arm says shape {rows:g} x {cols:g}{advice}")
     shape = shape or own
-    matrix = geometry.pop("K", None)
-    needed = ["source_to_isocenter", *([] if matrix else ["source_to_detector", "pixel_spacing"])]
+    matrix, at_isocenter = geometry.pop("K", None), geometry.pop("isocenter_spacing", None)
+    if at_isocenter is not None and "scan" not in geometry:
+        raise XrcoreError(f"{where}: isocenter_spacing is of slot scans, which say scan: rows or scan: columns; give pixel_spacing")
+    if "pixel_spacing" in geometry:
+        at_isocenter = None
+    known = matrix is not None or at_isocenter is not None
+    needed = ["source_to_isocenter", *([] if known else ["source_to_detector", "pixel_spacing"])]
     missing = [k for k in needed if k not in geometry] + (["shape (rows, columns), for want of an image"] if shape is None else [])
     if missing:
         named = ", ".join(f"{k} (DICOM {tags[k]})" if k in tags else k for k in missing)
         raise XrcoreError(f"{where}: the geometry lacks {named}; give it in a carm.yaml")
     assert shape is not None
     try:
+        if at_isocenter is not None and matrix is None:
+            return SlotScan.from_isocenter_spacing(at_isocenter, shape, **geometry)
         if matrix is None:
-            return CArm(shape=shape, **geometry)
+            return SlotScan(shape=shape, **geometry) if "scan" in geometry else CArm(shape=shape, **geometry)
+        if "scan" in geometry:
+            raise XrcoreError("a slot scan has no K, as its source moves; give distances and pixel_spacing")
         if "principal_point" in geometry:
             raise XrcoreError("give K or principal_point, not both")
         spacing = geometry.get("pixel_spacing")
@@ -203,10 +217,16 @@ def _matrix(rows: Any, key: str, path: Path) -> list[list[float]]:
     return [[_number(v, key, path) for v in row] for row in rows]
 
 
+def _scan(value: Any, key: str, path: Path) -> str:
+    if value not in SCANS:
+        raise XrcoreError(f"{path}: {key} must be {' or '.join(SCANS)}, got {_short(value)}")
+    return str(value)
+
+
 # how each key of the geometry is read
 _Reader = Callable[[Any, str, Path], Any]
 _GEOMETRY: dict[str, _Reader] = {"source_to_detector": _number, "source_to_isocenter": _number, "shape": _pair, "pixel_spacing": _spacing}
-_GEOMETRY |= {"principal_point": _pair, "K": _matrix}
+_GEOMETRY |= {"principal_point": _pair, "K": _matrix, "scan": _scan, "isocenter_spacing": _spacing}
 
 
 def _short(value: Any) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from jaxtyping import Bool, Float32, Shaped
 from numpy import ndarray
 from pydicom.dataset import Dataset
@@ -15,6 +16,7 @@ from xrcore.ct.dicom_tags import frame_count, frame_tags, number, read_dataset, 
 from xrcore.geometry import CArm, Pose
 from xrcore.xray.dicom_geometry import stored_geometry
 from xrcore.xray.dicom_object import stored_view
+from xrcore.xray.localizer import Localizer, is_localizer, localizer_geometry, stored_localizer
 from xrcore.xray.positioner_angles import oriented, pose_from_angles, stored_angles
 from xrcore.xray.raster import check_frame, frame_notes
 from xrcore.xray.shutters import SMALLEST_FIELD, open_field
@@ -32,11 +34,16 @@ class DicomXray:
     angles: tuple[float, float] | None = None  # as the file counts them
     pose: Pose | None = None  # exact, of a file that xrcore wrote
     mask: Bool[ndarray, "H W"] | None = None  # exact, of a file that xrcore wrote
+    localizer: Localizer | None = None  # of a CT
     open: Bool[ndarray, "H W"] | None = None  # False where tags name a shutter, a collimator, or padding
     notes: tuple[str, ...] = ()
 
     def placed(self, detector: str | None, carm: CArm, notes: list[str]) -> tuple[Pose | None, tuple[bool, bool]]:
         """Pose, and whether the image must be flipped (up-down, left-right) to fit it; detector as in `read_xray`."""
+        if self.localizer is not None:  # where its isocentre is in a CT is known once there is one
+            camera = self.localizer.world_from_camera(carm)
+            isocenter = (camera @ torch.tensor([0.0, 0.0, carm.source_to_isocenter, 1.0], dtype=torch.float64))[:3]
+            return Pose.from_world_from_camera(camera, carm, isocenter), (False, False)
         if self.pose is not None or self.angles is None or self.tags is None:
             return self.pose, (False, False)
         side = detector or "anterior"
@@ -59,6 +66,18 @@ def read_dicom(path: Path, frame: int | None = None) -> DicomXray:
     stored = stored_pixels(data, path, frame or 0)
     tags = frame_tags(data, frame or 0, path)
     notes += [remark] if (remark := rescale_remark(tags)) else []
+    if is_localizer(tags):
+        localizer = stored_localizer(tags, path, notes)
+        values = rescaled(stored, tags, path)
+        return DicomXray(
+            values=values,
+            pixel_values="attenuation",
+            geometry=localizer_geometry(localizer, tags, path),
+            tags=tags,
+            localizer=localizer,
+            open=_open(stored, tags, path, notes),
+            notes=tuple(notes),
+        )
     geometry, spacing_remark = stored_geometry(tags, path, notes)
     carm, pose, mask = stored_view(data, geometry, path, notes)
     if carm is not None:

@@ -11,7 +11,8 @@ from torch import Tensor
 from xrcore._util.conversion import as_tensor
 from xrcore._util.devices import named_device
 from xrcore._util.errors import XrcoreError, require
-from xrcore.geometry import CArm, Pose
+from xrcore.ct.volume import Volume
+from xrcore.geometry import CArm, Pose, rigid
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -27,7 +28,11 @@ class Xray:
     mask : Bool[Tensor, "H W"], optional
         True where the image can be trusted; default everywhere.
     pose : Pose, optional
-        Where the file says it was taken from (DICOM positioner angles).
+        Where the file says it was taken from (DICOM positioner angles), centred on the isocentre.
+    world_from_camera : Float[Tensor, "4 4"], optional
+        Where the file says that the camera stood, LPS [mm] of its frame of reference (CT localizers).
+    frame_of_reference : str
+        DICOM's UID of that space, empty where the file has none.
     notes : tuple of str
         One-line remarks for the user, such as "inverted: ...".
     bone_bright : bool
@@ -52,6 +57,8 @@ class Xray:
     carm: CArm
     mask: Bool[Tensor, "H W"] = field(default=None)  # type: ignore[assignment]
     pose: Pose | None = None
+    world_from_camera: Float[Tensor, "4 4"] | None = None
+    frame_of_reference: str = ""
     notes: tuple[str, ...] = ()
     bone_bright: bool = False
 
@@ -60,6 +67,10 @@ class Xray:
         require("Xray", "carm", self.carm, isinstance(self.carm, CArm), "a CArm")
         require("Xray", "bone_bright", self.bone_bright, isinstance(self.bone_bright, bool), "True or False")
         require("Xray", "pose", self.pose, self.pose is None or isinstance(self.pose, Pose), "a Pose or None")
+        if self.world_from_camera is not None:
+            matrix = as_tensor("Xray", "world_from_camera", self.world_from_camera, "a 4x4 matrix")
+            require("Xray", "world_from_camera", tuple(matrix.shape), matrix.shape == (4, 4), "a 4x4 matrix")
+            put(self, "world_from_camera", matrix)
         put(self, "image", as_tensor("Xray", "image", self.image, "an image (H, W)", dtype=torch.float32))
         if self.image.ndim != 2:
             raise XrcoreError(f"Xray: image must be (H, W), got {tuple(self.image.shape)}")
@@ -77,6 +88,44 @@ class Xray:
             raise XrcoreError("Xray: the image holds NaN or infinite pixels; mask them or clean the file")
         if float(seen.max() - seen.min()) <= 1e-6 * float(seen.abs().max()):
             raise XrcoreError("Xray: the image is constant, so there is nothing to register")
+
+    def pose_in(self, volume: Volume) -> Pose | None:
+        """Where the file says it was taken from, in a CT's space.
+
+        Parameters
+        ----------
+        volume : Volume
+            The CT.
+
+        Returns
+        -------
+        Pose or None
+            That of `placement_in`; else `pose`, whose angles hold for any CT of the patient.
+        """
+        placed = self.placement_in(volume)
+        return self.pose if placed is None else placed
+
+    def placement_in(self, volume: Volume) -> Pose | None:
+        """The exact pose in a CT's space, None where the file does not say it or says it in another frame of reference.
+
+        Parameters
+        ----------
+        volume : Volume
+            The CT.
+
+        Returns
+        -------
+        Pose or None
+            Where file and CT name the same frame of reference, or one of them none and the CT's isocentre is in the image.
+        """
+        if self.world_from_camera is None:
+            return None
+        pose = Pose.from_world_from_camera(self.world_from_camera, self.carm, volume.isocenter)
+        if self.frame_of_reference and volume.frame_of_reference:
+            return pose if self.frame_of_reference == volume.frame_of_reference else None
+        point = rigid.apply(pose.camera_from_world(self.carm, volume.isocenter), volume.isocenter[None])
+        (row, col), (rows, cols) = self.carm.project(point)[0, 0].tolist(), self.carm.shape
+        return pose if float(point[0, 0, 2]) > 0 and 0 <= row < rows and 0 <= col < cols else None
 
     def to(self, device: torch.device | str) -> Xray:
         """Put image and mask on another device.

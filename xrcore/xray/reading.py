@@ -39,6 +39,9 @@ def read_xray(
     Collimators, shutters and the round field of an image intensifier are masked, as tags and the image say, and so is padding. Burnt-in
     text is not.
 
+    A CT's localizer (scout, topogram) becomes a `SlotScan` that knows where it was taken in its frame of reference (`Xray.pose_in`).
+    Tags say its pixels at the isocentre; distances that they lack are for `carm`. It is turned head up if it was stored on its side.
+
     Parameters
     ----------
     path : path
@@ -162,6 +165,10 @@ def _assemble(
 
     try:
         pose, (upside_down, swapped) = (None, (False, False)) if as_stored else source.placed(detector, carm, notes)
+        localizer = None if as_stored else source.localizer
+        placement = None if localizer is None else localizer.world_from_camera(carm)
+        if localizer is not None:
+            attenuation, mask, carm = (*map(localizer.as_seen, (attenuation, mask)), localizer.carm_as_seen(carm))
         attenuation, mask, carm = _flipped(attenuation, mask, carm, upside_down, swapped)
         notes += [f"flipped {way} to the camera's axes" for way, done in (("up-down", upside_down), ("left-right", swapped)) if done]
         return Xray(
@@ -169,6 +176,8 @@ def _assemble(
             carm=carm,
             mask=torch.from_numpy(np.ascontiguousarray(mask)),
             pose=pose,
+            world_from_camera=placement,
+            frame_of_reference="" if localizer is None else localizer.frame_of_reference,
             notes=tuple(notes),
             bone_bright=file.invert is not None,
         )

@@ -16,7 +16,7 @@ from torch import Tensor
 from xrcore._util.atomic import atomic_file
 from xrcore._util.errors import XrcoreError
 from xrcore._util.input_files import checked_path
-from xrcore.geometry import CArm, Pose
+from xrcore.geometry import CArm, Pose, SlotScan
 from xrcore.geometry.pose import require_one_pose
 from xrcore.xray.dicom_object import xray_dataset
 from xrcore.xray.image import Xray
@@ -32,7 +32,7 @@ def write_xray(
 
     .dcm is an X-ray angiography object with all geometry tags, 16 bit; `read_xray` returns the same CArm, pose and mask, and the image to
     its quantisation. .tif and .tiff are float32, exact; .png is 16 bit, scaled from darkest to brightest (the scale is lost). Neither
-    carries geometry, pose or mask: write a carm.yaml beside it by `write_carm`.
+    carries geometry, pose or mask: write a carm.yaml beside it by `write_carm`, as for a slot scan, which .dcm does not hold.
 
     Parameters
     ----------
@@ -62,6 +62,8 @@ def write_xray(
     if suffix == ".dcm":
         if carm is None:
             raise XrcoreError(f"{path}: DICOM holds the geometry too; give carm=")
+        if isinstance(carm, SlotScan):
+            raise XrcoreError(f"{path}: DICOM's X-ray objects describe a source that stands still; write a slot scan as .tif or .png")
         if carm.shape != values.shape:
             raise XrcoreError(f"{path}: the image is {values.shape} but its CArm has shape {carm.shape}")
         if pose is not None:

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from xrcore._util.errors import XrcoreError
-from xrcore.geometry import CArm
+from xrcore.geometry import CArm, require_pinhole
 from xrcore.xray.image import Xray
 
 _TOLERANCE = 1e-3  # of a length
@@ -55,6 +55,7 @@ def check_geometry(given: CArm, trained: CArm) -> None:
     XrcoreError
         Naming the first difference.
     """
+    require_pinhole("PoseRegressor", given)
     for name in ("source_to_detector", "source_to_isocenter"):
         a, b = getattr(given, name), getattr(trained, name)
         if abs(a - b) > _TOLERANCE * b:

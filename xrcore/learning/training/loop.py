@@ -21,7 +21,7 @@ from xrcore._util.errors import XrcoreError, require
 from xrcore._util.machine import describe_machine
 from xrcore._util.out_of_memory import memory_advice
 from xrcore.ct.volume import Volume
-from xrcore.geometry import CArm
+from xrcore.geometry import CArm, require_pinhole
 from xrcore.learning.methods import Method, method_named
 from xrcore.learning.models.identity import CtIdentity
 from xrcore.learning.models.regressor import PoseRegressor, to_half
@@ -145,6 +145,7 @@ def train(
     settings = TrainingSettings() if config is None else config
     require("train", "volume", volume, isinstance(volume, Volume), "a Volume, such as read_ct gives")
     require("train", "carm", carm, isinstance(carm, CArm), "a CArm")
+    require_pinhole("train", carm)
     require("train", "config", settings, isinstance(settings, TrainingSettings), "TrainingSettings")
     require("train", "out", out, out is None or isinstance(out, (str, os.PathLike)), "a path")
     require("train", "start", start, start is None or isinstance(start, PoseRegressor), "a PoseRegressor")

@@ -37,8 +37,7 @@ def render(
     weights, attenuation = _lines(beam, volume.materials)
     views = (padded_voxel_from_world(volume) @ pose.world_from_camera(carm, volume.isocenter))[:, :3].contiguous().numpy()
     twists = pose.twists(carm).contiguous().numpy() if with_jacobian else np.zeros((len(pose), 6, 6))
-    k = carm.K
-    camera = np.array([k[0, 0], k[1, 1], k[0, 2], k[1, 2], carm.source_to_detector])
+    camera = np.array([*carm.focal_lengths[::-1], *carm.center[::-1], carm.source_to_detector, *carm.source_steps[::-1]])
     image = torch.empty(len(pose), *carm.shape, dtype=torch.float32)
     jacobian = torch.empty(*(image.shape if with_jacobian else (0, 0, 0)), 6, dtype=torch.float32)
 

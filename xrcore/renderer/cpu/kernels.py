@@ -259,8 +259,11 @@ def _direction(view, x, y):
 
 
 @njit(**_careful)
-def _search(occupied, size, view, xs, y, first_col, last_col, begin, end):
-    """Fill begin, end (planes,) with the slices between which a segment of rays meets the body; all of them if unsure."""
+def _search(occupied, size, view, origin, steps, xs, y, first_col, last_col, begin, end):
+    """Fill begin, end (planes,) with the slices between which a segment of rays meets the body; all of them if unsure.
+
+    origin: of the row's ray at column 0; steps: of the source from column to column.
+    """
     planes = occupied.shape[0]
     left = _direction(view, xs[first_col], y)
     right = _direction(view, xs[last_col], y)
@@ -271,22 +274,24 @@ def _search(occupied, size, view, xs, y, first_col, last_col, begin, end):
         return
     ray = np.empty(6)
     for j in range(3):
-        ray[j] = view[j, 3]
+        ray[j] = origin[j] + 0.5 * (first_col + last_col) * steps[j]
         ray[3 + j] = 0.5 * (left[j] + right[j])
     reach = max(abs(ray[axis]), abs(size[axis] - 1 - ray[axis]))
     for j in range(3):
-        if reach * abs(left[j] / left[axis] - right[j] / right[axis]) > 2 * _REACH:
+        apart = (last_col - first_col) * (abs(steps[j]) + abs(steps[axis]))
+        if reach * abs(left[j] / left[axis] - right[j] / right[axis]) + apart > 2 * _REACH:
             return
     for plane in range(planes):
         begin[plane], end[plane] = _body_range(occupied[plane], size, ray, axis, 0, size[axis] - 1)
 
 
 @njit(**_options)
-def _twist_row(view, x, y, axis, ju, jv, d, gu, gku, gv, gkv, whole, row):
+def _twist_row(view, x, y, source_x, source_y, axis, ju, jv, d, gu, gku, gv, gkv, whole, row):
     """Derivative of one pixel by the camera's twist (v, w), from its weighted sums.
 
     On slice k the ray stands at u(k) = o_u + (k - o_a) m_u with m_u = d_u / d_a; a motion of the source changes o, a turn
-    changes d by w x (x, y, 1), which also stretches the step between slices.
+    changes d by w x (x, y, 1), which also stretches the step between slices, and moves a source beside the origin by
+    w x (source_x, source_y, 0).
     """
     along = d[axis]
     mu, mv = d[ju] / along, d[jv] / along
@@ -303,6 +308,9 @@ def _twist_row(view, x, y, axis, ju, jv, d, gu, gku, gv, gkv, whole, row):
         du = view[ju, 0] * cx + view[ju, 1] * cy + view[ju, 2] * cz
         dv = view[jv, 0] * cx + view[jv, 1] * cy + view[jv, 2] * cz
         row[3 + j] = ((du - mu * da) * gku + (dv - mv * da) * gkv - da * whole) / along
+    row[3] += source_y * row[2]
+    row[4] -= source_x * row[2]
+    row[5] += source_x * row[1] - source_y * row[0]
 
 
 @cached_njit(intrinsics, BLOCK, **_careful)  # and all it calls with it
@@ -325,13 +333,15 @@ def render_bands(
 ):
     """Render every `band_step`-th band of rows of a batch, from `first_band` on.
 
-    views: (B, 3, 4) padded-voxel from camera, float64. twists: (B, 6, 6), Pose.twists. camera: (fx, fy, cx, cy, depth).
+    views: (B, 3, 4) padded-voxel from camera, float64. twists: (B, 6, 6), Pose.twists. camera: (fx, fy, cx, cy, depth, and how
+    far the source moves from column to column, and from row to row).
     line_weights (n,), line_mu (n, M): the beam. image: (B, H, W). jacobian: (B, H, W, 6), left alone unless with_jacobian.
     """
     batch, rows, cols = image.shape
     planes = occupied.shape[0]
     materials = line_mu.shape[1]
     fx, fy, cx, cy, depth = camera[0], camera[1], camera[2], camera[3], camera[4]
+    step_x, step_y = camera[5], camera[6]
     plane_words = size[0] * size[1] * size[2]
 
     # by dominant axis: steps in words to the next slice and row, and the axes called u and v
@@ -355,13 +365,20 @@ def render_bands(
         b = band // bands
         top = band % bands * BAND
         view = views[b]
-        origin = (view[0, 3], view[1, 3], view[2, 3])
+        steps = (view[0, 0] * step_x, view[1, 0] * step_x, view[2, 0] * step_x)
         for r in range(top, min(top + BAND, rows)):
             y = (r - cy) / fy
+            source_y = (r - cy) * step_y
+            at_zero = (
+                view[0, 3] + view[0, 1] * source_y - cx * steps[0],
+                view[1, 3] + view[1, 1] * source_y - cx * steps[1],
+                view[2, 3] + view[2, 1] * source_y - cx * steps[2],
+            )
             for c in range(cols):
                 if c % _SEGMENT == 0:
-                    _search(occupied, size, view, xs, y, c, min(c + _SEGMENT, cols) - 1, begin, end)
+                    _search(occupied, size, view, at_zero, steps, xs, y, c, min(c + _SEGMENT, cols) - 1, begin, end)
                 x = xs[c]
+                origin = (at_zero[0] + c * steps[0], at_zero[1] + c * steps[1], at_zero[2] + c * steps[2])
                 d = _direction(view, x, y)
                 axis = _dominant(d[0], d[1], d[2])
                 along = d[axis]
@@ -423,7 +440,8 @@ def render_bands(
                     whole += s * area[m, c]
                 d = _direction(view, xs[c], y)
                 axis = _dominant(d[0], d[1], d[2])
-                _twist_row(view, xs[c], y, axis, axis_u[axis], axis_v[axis], d, gu, gku, gv, gkv, whole, twist_row)
+                source_x = (c - cx) * step_x
+                _twist_row(view, xs[c], y, source_x, source_y, axis, axis_u[axis], axis_v[axis], d, gu, gku, gv, gkv, whole, twist_row)
                 for j in range(6):
                     total = 0.0
                     for i in range(6):

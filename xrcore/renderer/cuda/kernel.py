@@ -177,6 +177,8 @@ def render(
     fy,
     cx,
     cy,
+    step_x,
+    step_y,
     middle,
     depth,
     lines,
@@ -193,7 +195,8 @@ def render(
 
     words, occupied, scale, (nx, ny, nz): a `PackedVolume`. views (B, 5, 3): in padded voxels, what one mm along each camera axis is,
     the source, and the camera axis' point at depth `middle`. twists (B, 6, 6): `Pose.twists`. line_weights (b, n), line_mu (b, n, M):
-    beams, of which each view has one, beams (B,). fx, fy, cx, cy, depth: the camera [pixels], and its detector's depth [mm].
+    beams, of which each view has one, beams (B,). fx, fy, cx, cy: the camera [pixels]; depth: of its
+    detector [mm]; step_x, step_y: how far its source moves from column to column, and from row to row [mm].
     """
     across = (cols + TILE_COLS - 1) // TILE_COLS
     tiles = across * ((rows + TILE_ROWS - 1) // TILE_ROWS)
@@ -204,6 +207,8 @@ def render(
     c = tile % across * TILE_COLS + lane % TILE_COLS
     x = tl.div_rn(c - cx, fx)
     y = tl.div_rn(r - cy, fy)
+    sx = (c - cx) * step_x
+    sy = (r - cy) * step_y
 
     v = views + view * 15
     xx, xy, xz = tl.load(v), tl.load(v + 1), tl.load(v + 2)
@@ -220,11 +225,12 @@ def render(
     mv = tl.div_rn(_along(v_axis, dx, dy, dz), along)
 
     # the ray's point at depth `middle`
-    px = tl.load(v + 12) + middle * (xx * x + yx * y)
-    py = tl.load(v + 13) + middle * (xy * x + yy * y)
-    pz = tl.load(v + 14) + middle * (xz * x + yz * y)
+    px = tl.load(v + 12) + xx * (middle * x + sx) + yx * (middle * y + sy)
+    py = tl.load(v + 13) + xy * (middle * x + sx) + yy * (middle * y + sy)
+    pz = tl.load(v + 14) + xz * (middle * x + sx) + yz * (middle * y + sy)
     pa, pu, pv = _along(axis, px, py, pz), _along(u_axis, px, py, pz), _along(v_axis, px, py, pz)
     source = _along(axis, tl.load(v + 9), tl.load(v + 10), tl.load(v + 11))
+    source += _along(axis, xx, xy, xz) * sx + _along(axis, yx, yy, yz) * sy
 
     # slices inside the grid and between source and detector
     detector = source + depth * along
@@ -286,11 +292,11 @@ def render(
             gkv += s * sums[m][3]
             whole += s * area[m]
         # On slice k the ray stands at u(k) = o_u + (k - o_a) m_u with m_u = d_u / d_a. A motion of the source along a camera axis changes
-        # o; a turn changes d by w x (x, y, 1), which also stretches the step between slices.
+        # o; a turn changes d by w x (x, y, 1), which also stretches the step between slices, and moves a source beside the origin.
         tx, wx = _motion(xx, xy, xz, axis, u_axis, v_axis, mu, mv, along, gu, gku, gv, gkv, whole)
         ty, wy = _motion(yx, yy, yz, axis, u_axis, v_axis, mu, mv, along, gu, gku, gv, gkv, whole)
         tz, wz = _motion(zx, zy, zz, axis, u_axis, v_axis, mu, mv, along, gu, gku, gv, gkv, whole)
-        r0, r1, r2 = y * wz - wy, wx - x * wz, x * wy - y * wx
+        r0, r1, r2 = y * wz - wy + sy * tz, wx - x * wz - sx * tz, x * wy - y * wx + sx * ty - sy * tx
         t = twists + view * 36
         out = jacobian + view.to(tl.int64) * 6 * pixels + pixel
         for j in tl.static_range(6):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from xrcore._util.devices import on_device
 from xrcore.beam import Beam
-from xrcore.geometry import CArm, camera_rays
+from xrcore.geometry import CArm, camera_rays, require_pinhole
 from xrcore.simulation import rod
 from xrcore.simulation.acquisition import Acquisition
 from xrcore.simulation.batch import launches
@@ -45,6 +45,7 @@ def with_rods(
     chosen = [i for i, s in enumerate(settings) if s.tool > 0]
     if not chosen:
         return intensity
+    require_pinhole("with_rods", carm)
     places = [rod.place_rod(carm, np.random.default_rng(seeds[i])) for i in chosen]
     lengths = [(length, settings[i].tool / 2) for (_, _, length), i in zip(places, chosen, strict=True)]
     lies = np.stack([np.concatenate([tip, axis, more]) for (tip, axis, _), more in zip(places, lengths, strict=True)])
