@@ -14,6 +14,7 @@ from drawings.carms import cones
 from drawings.flips import flips
 from drawings.frames import frames
 from drawings.pixels import pixels
+from drawings.slot_scans import slot_scans
 from drawings.verdicts import not_trusted, trusted
 from drawings.views import numbers, views
 from matplotlib.figure import Figure
@@ -31,6 +32,7 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "trusted": trusted,
     "not_trusted": not_trusted,
     "cones": cones,
+    "slot_scans": slot_scans,
 }
 
 

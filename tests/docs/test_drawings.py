@@ -30,7 +30,7 @@ def test_every_picture_is_drawn_shown_and_kept(draw):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["frames", "numbers", "views", "pixels", "flips", "cones", "trusted", "not_trusted"])
+@pytest.mark.parametrize("name", ["frames", "numbers", "views", "pixels", "flips", "cones", "slot_scans", "trusted", "not_trusted"])
 def test_a_picture_is_what_the_script_draws_today(draw, one_thread, tmp_path, name):
     paths = draw.draw(name, tmp_path), DOCS / "pictures" / f"{name}.png"
     drawn, kept = (np.asarray(Image.open(path).convert("RGB"), dtype=float) / 255 for path in paths)

