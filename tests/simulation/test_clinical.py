@@ -58,8 +58,8 @@ def test_soft_tissue_changes_where_there_is_tissue(images):
 
 def test_shading_grows_towards_its_sides(images):
     seen = attenuate(images, [ClinicalChanges(shading=(0.3, 0.0, 0.0)), ClinicalChanges(shading=(0.0, 0.0, 0.2))]) - images
-    assert_close(seen[0, 5], torch.linspace(-0.3, 0.3, SHAPE[1]), atol=1e-6, rtol=0)
-    assert float(seen[1].amax()) == pytest.approx(0.4) == float(seen[1, 0, -1])
+    assert_close(seen[0, 5], torch.linspace(0, 0.6, SHAPE[1]), atol=1e-6, rtol=0)
+    assert float(seen[1].amax()) == pytest.approx(0.4, abs=1e-3) == float(seen[1, 0, -1])
 
 
 def test_blades_are_left_out_or_seen(images, everywhere):
@@ -84,11 +84,6 @@ def test_a_window_saturates_the_shares_it_is_given(images, everywhere):
     seen, _ = process(images, everywhere, [ClinicalChanges(window=(0.3, 0.8))] * 2)
     assert float((seen[0] == 0).float().mean()) == pytest.approx(0.3, abs=0.04)
     assert float((seen[0] == 1).float().mean()) == pytest.approx(0.2, abs=0.04)
-
-
-def test_inverted_is_bone_dark(images, everywhere):
-    upright, inverted = (process(images, everywhere, [ClinicalChanges(gamma=0.7, inverted=i)] * 2)[0] for i in (False, True))
-    assert_close(inverted, -upright)
 
 
 def test_local_contrast(images, everywhere):
@@ -121,7 +116,7 @@ def test_every_kind_is_drawn_and_some_images_are_left_alone():
     for name in vars(plain):
         assert any(np.any(getattr(c, name) != getattr(plain, name)) for c in changes), name
     untouched = sum(not c.processed and not c.exposure and c.obstacles is None and c.tissue is None and c.blades is None for c in changes)
-    assert 20 < untouched < 80
+    assert 50 < untouched < 120
     for page in ("obstacles", "blades", "ink"):
         pages = [value for c in changes if (value := getattr(c, page)) is not None]
         assert {value.shape for value in pages} == {SHAPE}
@@ -132,6 +127,7 @@ def test_every_kind_is_drawn_and_some_images_are_left_alone():
 
 def test_an_image_is_the_same_whatever_the_batch(images, everywhere):
     for changes in zip(drawn(60), drawn(60, seed=1), strict=True):
+        assert (attenuate(images, changes) >= 0).all()
         together = process(attenuate(images, changes), everywhere, changes)
         for i in range(2):
             one = slice(i, i + 1)

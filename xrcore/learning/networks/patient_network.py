@@ -23,7 +23,7 @@ class Output:
     pose : Float[Tensor, "B 6"]
         Each number as a share of its training range.
     edges : Float[Tensor, "B 1 h w"], optional
-        The decoded gradient image, where there is a decoder and the network is training.
+        The decoded gradient image, where there is a decoder, and the network is training or is asked for it.
     attention : Float[Tensor, "B heads N N"], optional
         Query by key over the stride-8 grid, where asked for.
     """
@@ -84,7 +84,7 @@ class PatientNetwork(nn.Module):
             replace_batch_norms(self)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def forward(self, images: Float[Tensor, "B 1 H W"], *, attention: bool = False) -> Output:
+    def forward(self, images: Float[Tensor, "B 1 H W"], *, attention: bool = False, edges: bool = False) -> Output:
         """Predict the poses of a batch.
 
         Parameters
@@ -93,18 +93,20 @@ class PatientNetwork(nn.Module):
             As `methods.normalisation.normalise` makes them; H = W, a multiple of 32.
         attention : bool
             Keep the attention weights.
+        edges : bool
+            Decode the gradient image while evaluating too.
 
         Returns
         -------
         Output
-            With edges only while training.
+            With edges only while training or where asked for.
         """
         middle, _, last = self.encoder(images.contiguous(memory_format=torch.channels_last))
         bottleneck = self.bottleneck(last)
-        edges = self.decoder(bottleneck).float() if self.decoder is not None and self.training else None
+        decoded = self.decoder(bottleneck).float() if self.decoder is not None and (self.training or edges) else None
         if not self.architecture.attention:
             pooled = resample(bottleneck, self.coarse) if self.architecture.pooling == "flatten" else bottleneck.mean((2, 3))
-            return Output(self.head(pooled.flatten(1)).float(), edges)
+            return Output(self.head(pooled.flatten(1)).float(), decoded)
         grid = self.tokens(middle)
         if self.deep is not None:
             grid = grid + F.interpolate(self.deep(bottleneck), size=grid.shape[2:], mode="nearest")
@@ -113,7 +115,7 @@ class PatientNetwork(nn.Module):
         pose = (votes[..., 6:].softmax(1) * votes[..., :6]).sum(1)
         if self.direct is not None:
             pose = pose + self.direct(resample(bottleneck, self.coarse).flatten(1)).float()
-        return Output(pose, edges, weights)
+        return Output(pose, decoded, weights)
 
 
 def _mlp(width: int, hidden: int, out: int, dropout: float) -> nn.Sequential:

@@ -33,7 +33,7 @@ def attenuate(images: Float[Tensor, "B H W"], changes: Sequence[ClinicalChanges]
     if some := Subset(changes, lambda c: c.tissue is not None, images):
         grid = some.stacked(lambda c: c.tissue)
         change = F.interpolate(grid[:, None], size=shape, mode="bicubic", align_corners=True)[:, 0]
-        images = some.put(images, some.of(images) * (1 + change))
+        images = some.put(images, some.of(images) * (1 + change).clamp_min(0.1))
     if some := Subset(changes, lambda c: c.obstacles is not None, images):
         images = some.put(images, some.of(images) + UNIT * some.stacked(lambda c: c.obstacles))
     if some := Subset(changes, lambda c: c.blades is not None and not c.known and c.leak > 0, images):
@@ -41,5 +41,6 @@ def attenuate(images: Float[Tensor, "B H W"], changes: Sequence[ClinicalChanges]
     if some := Subset(changes, lambda c: any(c.shading), images):
         y, x = (torch.linspace(-1, 1, n, device=images.device) for n in shape)
         right, bottom, corners = (some.stacked(lambda c, n=n: c.shading[n]) for n in range(3))  # type: ignore[misc]
-        images = some.put(images, some.of(images) + right * x + bottom * y[:, None] + corners * (x**2 + y[:, None] ** 2))
+        shade = right * x + bottom * y[:, None] + corners * (x**2 + y[:, None] ** 2)
+        images = some.put(images, some.of(images) + shade - shade.amin((1, 2), keepdim=True))
     return images

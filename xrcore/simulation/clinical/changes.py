@@ -16,7 +16,7 @@ from xrcore.simulation.clinical import pages
 
 GRID = 8  # cells along each side of the grid that soft tissue changes on
 SCALES = (32, 16, 8, 4)  # windows along the image's side that local contrast is computed in
-_UNTOUCHED = 0.15  # share of the images that have no change at all
+_UNTOUCHED = 0.25  # share of the images that have no change at all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class ClinicalChanges:
     leak : float
         Attenuation of the blades that the mask does not know of; 0: painted black.
     shading : tuple of float
-        Added attenuation towards the right, the bottom and the corners.
+        Added attenuation towards the right, the bottom and the corners; none where it is least.
     window : tuple of float
         Shares of the pixels below the black and below the white level.
     gamma : float
@@ -57,8 +57,6 @@ class ClinicalChanges:
         Coverage by text and marks.
     dark_ink : bool
         Marks are black, not white.
-    inverted : bool
-        Bone dark.
     """
 
     exposure: Mapping[str, Any] = field(default_factory=dict)
@@ -78,14 +76,13 @@ class ClinicalChanges:
     equalise: float = 0.0
     ink: UInt8[NDArray, "H W"] | None = None
     dark_ink: bool = False
-    inverted: bool = False
 
     @property
     def processed(self) -> bool:
         """Whether any grey value is changed after the exposure."""
         painted = self.blades is not None and not self.known and self.leak == 0
         curve = self.window != (0.0, 1.0) or self.gamma != 1 or self.slope > 0 or self.counts > 0
-        return curve or self.windows > 0 or painted or self.ink is not None or self.inverted
+        return curve or self.windows > 0 or painted or self.ink is not None
 
     @classmethod
     def random(cls, shape: tuple[int, int], generator: Generator) -> ClinicalChanges:
@@ -108,13 +105,13 @@ class ClinicalChanges:
             return cls()
         drawn: dict[str, Any] = {}
         exposure: dict[str, Any] = {}
-        if g.random() < 0.2:
+        if g.random() < 0.12:
             exposure = {"photons": math.exp(g.uniform(6, 9)), "exposure_control": math.exp(g.uniform(1.5, 5)), "electronic_noise": 1.0}
         if g.random() < 0.4:
             drawn["tissue"] = _tissue(g)
-        if g.random() < 0.5:
-            drawn["obstacles"] = pages.obstacles(shape, g)
         if g.random() < 0.4:
+            drawn["obstacles"] = pages.obstacles(shape, g)
+        if g.random() < 0.3:
             drawn["blades"] = pages.blades(shape, g)
             drawn["known"] = g.random() < 0.65
             drawn["leak"] = g.uniform(1.5, 5) if g.random() < 0.6 else 0.0
@@ -131,12 +128,12 @@ class ClinicalChanges:
         elif curve < 0.75:
             drawn["counts"] = g.uniform(1, 7)
         local = g.random()
-        if local < 0.5:
+        if local < 0.4:
             drawn["windows"] = SCALES[g.integers(len(SCALES))]
-            drawn |= {"sharpen": g.uniform(0.3, 4)} if local < 0.25 else {"equalise": g.uniform(0.2, 1)}
+            drawn |= {"sharpen": g.uniform(0.3, 4)} if local < 0.2 else {"equalise": g.uniform(0.2, 1)}
         if g.random() < 0.3:
             drawn["ink"], drawn["dark_ink"] = pages.ink(shape, g), g.random() < 0.25
-        drawn |= {"inverted": g.random() < 0.35, "exposure": exposure}
+        drawn["exposure"] = exposure
         return cls(**drawn)
 
 
@@ -145,4 +142,4 @@ def _tissue(g: Generator) -> Float[NDArray, "8 8"]:
     change = g.normal(0, g.uniform(0.0, 0.08), (GRID, GRID))
     for _ in range(g.integers(0, 8)):
         change[tuple(g.integers(0, GRID, 2))] += g.uniform(-0.35, 0.15)
-    return change.astype(np.float32)
+    return np.maximum(change, -0.8).astype(np.float32)

@@ -1,4 +1,4 @@
-"""What a workstation makes of an exposure: window, curve, local contrast, marks, polarity."""
+"""What a workstation makes of an exposure: window, curve, local contrast, marks."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _displayed(grey: Float[Tensor, "B H W"], masks: Bool[Tensor, "B H W"], all_o
         black, white = _ends(part, some.of(masks))
         ink = torch.lerp(white, black, some.stacked(lambda c: c.dark_ink))
         grey = some.put(grey, torch.lerp(part, ink.expand_as(part), some.stacked(lambda c: c.ink) / 255))
-    return grey * all_of.stacked(lambda c: -1 if c.inverted else 1)
+    return grey
 
 
 def _windowed(
