@@ -40,7 +40,7 @@ def implant(tmp_path_factory):
 def test_an_implant_is_found_in_two_views(run, implant, tmp_path):
     words = ("register", implant / "implant.stl", implant / "x1.dcm", implant / "x2.dcm", "--rig", "angles")
     done = run(*words, "--material", "cobalt-chrome", "--spacing", "1", "--initial", "1,-3,1,8,-6,2", "--out", tmp_path / "out")
-    assert done.code in (0, 3), done.err
+    assert done.code == 0, done.out
     record = json.loads((tmp_path / "out" / "registration.json").read_text())
     off = np.abs(np.array(list(record["pose"].values())) - POSES[0].numbers[0].numpy())
     assert off[:3].max() < 0.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from xrcore.registration.body_window import visible_region
 from xrcore.registration.convergence_basin import ConvergenceBasin, measure_convergence_basin
 from xrcore.registration.events import Stage, Step, StopReason
 from xrcore.registration.joint_problem import JointProblem
@@ -24,7 +25,7 @@ from xrcore.registration.solvers.lbfgs import LBFGS
 from xrcore.registration.solvers.powell import Powell
 from xrcore.registration.verify import confidence, failed_checks, gather_evidence
 from xrcore.registration.view import View
-from xrcore.registration.view_pyramid import ViewLevel, ViewSettings, crop_to_body, visible_region
+from xrcore.registration.view_pyramid import ViewLevel, ViewSettings, crop_to_body
 from xrcore.registration.view_reading import read_views
 
 __all__ = [

@@ -6,16 +6,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+import torch.nn.functional as F
+from jaxtyping import Bool
+from torch import Tensor
 
+from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
-from xrcore.geometry import Pose
+from xrcore.geometry import CArm, Pose
 from xrcore.geometry.rigid import apply
 from xrcore.registration.corners import corners
 from xrcore.registration.joint_problem import poses_in_views
 from xrcore.registration.problem import pixel_at_isocenter
 from xrcore.registration.solvers.gauss_newton import GaussNewton
 from xrcore.registration.view import View
+from xrcore.renderer import render
 
+_SHADOW = 0.05  # of a DRR's largest value, above which the body counts as visible
 Window = tuple[slice, slice]
 
 _SHARE = 0.5  # of the X-rays' area, up to which a body is small
@@ -124,3 +130,32 @@ def fitted(settings: GaussNewton, views: Sequence[View]) -> GaussNewton:
     """
     levels = tuple(replace(level, spacing=voxels_for(views, level.pixels, level.spacing)) for level in settings.levels)
     return replace(settings, levels=levels)
+
+
+def visible_region(volume: Volume, carm: CArm, pose: Pose, beam: Beam, margin: float) -> Bool[Tensor, "H W"]:
+    """Find the pixels where the rendered body is visible at any of the poses, plus a margin.
+
+    Parameters
+    ----------
+    volume : Volume
+        The body.
+    carm : CArm
+        The camera.
+    pose : Pose
+        A batch.
+    beam : Beam
+        The one assumed.
+    margin : float
+        Half a side of the square that each pixel grows to [mm at the isocentre].
+
+    Returns
+    -------
+    Bool[Tensor, "H W"]
+        True where the body is visible or within the margin.
+    """
+    with torch.no_grad():
+        image = render(volume, carm, pose, beam)
+    inside = (image > _SHADOW * image.amax()).any(0).float()[None, None]
+    radius = max(1, round(margin / pixel_at_isocenter(carm)))
+    grown = F.max_pool2d(inside, (2 * radius + 1, 1), 1, (radius, 0))
+    return F.max_pool2d(grown, (1, 2 * radius + 1), 1, (0, radius))[0, 0] > 0

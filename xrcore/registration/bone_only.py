@@ -30,9 +30,14 @@ def is_bone_only(volume: Volume) -> bool:
     return volume.derived("bone_only", lambda: _bone_share_of_surface(coarse) > _LEAST_BONE)
 
 
+def is_implant(volume: Volume) -> bool:
+    """Whether there is no tissue at all, so that whatever an X-ray shows beside the body is another thing."""
+    return not {"soft", "water", "bone"} & set(volume.materials)
+
+
 def _bone_share_of_surface(volume: Volume) -> float:
-    if not {"soft", "water"} & set(volume.materials):
-        return 1.0  # an implant
+    if is_implant(volume):
+        return 1.0
     if "bone" not in volume.materials:
         return 0.0
     mass = volume.density.sum(0)

@@ -19,7 +19,8 @@ from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
 from xrcore.registration.block_matching import BlockMatches, match_blocks
-from xrcore.registration.body_window import body_windows, cut, voxels_for
+from xrcore.registration.body_window import body_windows, cut, visible_region, voxels_for
+from xrcore.registration.bone_only import is_implant
 from xrcore.registration.joint_problem import poses_in_views
 from xrcore.registration.problem import pixel_at_isocenter, shrink
 from xrcore.registration.result import Evidence
@@ -40,6 +41,7 @@ _MOSTLY = 0.6  # agreement that only exactness can be doubted from
 _PLENTY = 100.0  # blocks of which few are as chance would have them
 _PIXEL_SHARE = 0.3  # of a pixel: what its grid costs at the least
 _DRAWN = 0.5  # errors of where points are drawn are smaller than the cautious covariance says, by this factor on the same images
+_RIM = 1.5  # [mm] around an implant's shadow that counts as its own
 _CONTRADICTION = 0.2  # below this probability one of several views contradicts a pose
 LEAST_CONFIDENCE = 0.75
 
@@ -74,7 +76,10 @@ def gather_evidence(
     uncertainty = pose_uncertainty(views, volume, pose, beam)
     deviation = _DRAWN * math.hypot(uncertainty.drawn, _PIXEL_SHARE * pixel_at_isocenter(uncertainty.carm))
     parts, alone, near = [], [], 1.0
-    for number, (own, view) in enumerate(zip(poses_in_views(pose, views, volume), views, strict=True), 1):
+    poses = poses_in_views(pose, views, volume)
+    if is_implant(volume):
+        views = [_body_alone(view, volume, own, beam) for view, own in zip(views, poses, strict=True)]
+    for number, (own, view) in enumerate(zip(poses, views, strict=True), 1):
         matched = shrink(view.xray, _PIXELS)
         fine = render(volume.coarser(voxels_for([view], _PIXELS, _SPACING)), matched.carm, own, beam)[0].cpu()
         unit = min(_NEAR_MM / pixel_at_isocenter(matched.carm), _NEAR_PIXELS)
@@ -86,6 +91,12 @@ def gather_evidence(
     if len(views) == 1 or _right(evidence) >= _CONTRADICTION:
         evidence = _evidence(BlockMatches.cat(parts), near, deviation)
     return evidence, uncertainty.covariance, uncertainty.drr
+
+
+def _body_alone(view: View, volume: Volume, pose: Pose, beam: Beam) -> View:
+    """The view with all masked that is not the body's shadow or its rim."""
+    coarse = volume.coarser(voxels_for([view], _PIXELS, _SPACING))
+    return replace(view, xray=replace(view.xray, mask=view.xray.mask & visible_region(coarse, view.carm, pose, beam, _RIM)))
 
 
 def _evidence(matches: BlockMatches, near: float, deviation: float, view: int | None = None) -> Evidence:

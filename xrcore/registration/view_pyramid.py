@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from xrcore._util.errors import XrcoreError, is_number, is_whole, require
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
-from xrcore.geometry import CArm, Pose, rigid
+from xrcore.geometry import Pose, rigid
+from xrcore.registration.body_window import visible_region
 from xrcore.registration.corners import corners
 from xrcore.registration.joint_problem import JointProblem
 from xrcore.registration.problem import pixel_at_isocenter, shrink
@@ -21,10 +21,7 @@ from xrcore.registration.pyramid import Pyramid
 from xrcore.registration.similarities import similarity as named_similarity
 from xrcore.registration.similarities.base import Similarity
 from xrcore.registration.view import View
-from xrcore.renderer import render
 from xrcore.xray.image import Xray
-
-_SHADOW = 0.05  # of a DRR's largest value, above which the body counts as visible
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,35 +144,6 @@ class ViewPyramid(Pyramid):
     def best(poses: Pose, keep: int, judge: JointProblem) -> Pose:
         """The best `keep` poses."""
         return poses if len(poses) <= keep else poses[judge.value(poses).argsort(descending=True)[:keep]]
-
-
-def visible_region(volume: Volume, carm: CArm, pose: Pose, beam: Beam, margin: float) -> Bool[Tensor, "H W"]:
-    """Find the pixels where the rendered body is visible at any of the poses, plus a margin.
-
-    Parameters
-    ----------
-    volume : Volume
-        The body.
-    carm : CArm
-        The camera.
-    pose : Pose
-        A batch.
-    beam : Beam
-        The one assumed.
-    margin : float
-        Half a side of the square that each pixel grows to [mm at the isocentre].
-
-    Returns
-    -------
-    Bool[Tensor, "H W"]
-        True where the body is visible or within the margin.
-    """
-    with torch.no_grad():
-        image = render(volume, carm, pose, beam)
-    inside = (image > _SHADOW * image.amax()).any(0).float()[None, None]
-    radius = max(1, round(margin / pixel_at_isocenter(carm)))
-    grown = F.max_pool2d(inside, (2 * radius + 1, 1), 1, (radius, 0))
-    return F.max_pool2d(grown, (1, 2 * radius + 1), 1, (0, radius))[0, 0] > 0
 
 
 def crop_to_body(view: View, volume: Volume, rig_from_ct: Float[Tensor, "4 4"], *, margin: float, pixel: float) -> View:
