@@ -99,9 +99,9 @@ def summary(rows: Sequence[dict[str, Any]], budgets: Sequence[int]) -> list[dict
             line: dict[str, Any] = {"patient": patient, "begun from": begun}
             for images in (0, *budgets):
                 some = [r for r in rows if r["begun from"] == begun and r["images"] == images and patient in (r["patient"], "all")]
-                for measure, head in (("mTRE mm", "mTRE mm"), ("SR %", "SR %")):
-                    values = [row[measure] for row in some]
-                    line[f"{images}: {head}"] = round(sum(values) / len(values), 1) if values else None
+                for name in ("mTRE mm", "SR %", "core minutes"):
+                    values = [row[name] for row in some if row[name] is not None]
+                    line[f"{images}: {name}"] = round(sum(values) / len(values), 1) if values else None
             lines.append(line)
     return lines
 

@@ -25,6 +25,7 @@ REFINEMENTS = {
     "PSSS, refined by least squares": "least squares (the paper: Adam)",
 }
 REGISTRATION = "registration from the zero pose"  # a row of results/speed.json
+_BEGUN = {"start": "start model", "scratch": "scratch"}  # of results/fine_tuning.json
 LIKENESS = ("ncc", "ssim", "css")
 
 
@@ -170,6 +171,19 @@ def wide_ranges() -> str:
     return grid(("", "success", "mTRE median", "90 %", "trusted", "failures trusted"), rows)
 
 
+def fine_tuning() -> str:
+    """Networks of the next patient, from scratch and from a start model, against the images that they saw."""
+    lines = kept("fine_tuning")["table"]
+    budgets = [key.removesuffix(": mTRE mm") for key in lines[0] if key.endswith(": mTRE mm")]
+
+    def reached(line: dict[str, Any], images: str) -> str:
+        error = line[f"{images}: mTRE mm"]
+        return "" if error is None else f"{error:.1f} mm, {line[f'{images}: SR %']:.0f} %"
+
+    rows = [(line["patient"], line["begun from"], *(reached(line, images) for images in budgets)) for line in lines]
+    return grid(("patient", "begun from", *(f"{int(n):,} images" for n in budgets)), rows, text=(0, 1))
+
+
 def throughput() -> str:
     """Training images a second, what each option does to them, and the share of rendering."""
     rows = [
@@ -267,7 +281,7 @@ def _robustness(*, small: bool, more: dict[str, str]) -> str:
 MISTAKES = ("half_pixels", "flips", "wrong_carm", "known_object", "far_starts")
 TABLES: dict[str, Callable[[], str]] = {
     "headline": headline, "paper": paper, "ablation": ablation, "real_xrays": real_xrays, "real_head": real_head,
-    "accuracy": accuracy, "network": network, "network_conditions": network_conditions,
+    "accuracy": accuracy, "network": network, "network_conditions": network_conditions, "fine_tuning": fine_tuning,
     "wide_ranges": wide_ranges, "throughput": throughput, "truth": truth, "speed": speed, "gpu": gpu, "gpu_precision": gpu_precision,
     "gpu_kernels": gpu_kernels, "gpu_launches": gpu_launches, "robustness": robustness, "resolution": resolution,
 } | {name: partial(mistake, name) for name in MISTAKES}  # fmt: skip
@@ -290,8 +304,18 @@ def numbers() -> dict[str, str]:
         "wrist_depth_mm": f"{depth:.0f} mm",
         "wrist_angle": f"{cameras['angle [deg]'].max():.1f}°",
         **hard_images(),
+        **few_images(),
         **origin(),
     }
+
+
+def few_images() -> dict[str, str]:
+    """The next patient's network at the most images that were tried, in a sentence."""
+    lines = kept("fine_tuning")["table"]
+    last = [key.removesuffix(": mTRE mm") for key in lines[0] if key.endswith(": mTRE mm")][-1]
+    mean = {line["begun from"]: line for line in lines if line["patient"] == lines[-1]["patient"]}  # over all patients
+    said = {f"{n}_few": f"{mean[b][f'{last}: mTRE mm']:.1f} mm and {mean[b][f'{last}: SR %']:.0f} %" for n, b in _BEGUN.items()}
+    return said | {"images_few": f"{int(last):,}", "minutes_few": f"{mean['start model'][f'{last}: core minutes']:.0f}"}
 
 
 def hard_images() -> dict[str, str]:

@@ -33,7 +33,7 @@ def test_rows_of_a_patient_from_scratch_and_from_a_start_model(tmp_path):
 
 def test_the_table_has_means_over_seeds_and_patients():
     def row(patient: str, begun: str, images: int, mtre: float) -> dict:
-        return {"patient": patient, "begun from": begun, "images": images, "mTRE mm": mtre, "SR %": 50.0}
+        return {"patient": patient, "begun from": begun, "images": images, "mTRE mm": mtre, "SR %": 50.0, "core minutes": None}
 
     rows = [row("1", "scratch", 8, 10.0), row("1", "scratch", 8, 20.0), row("1", "start model", 8, 4.0), row("1", "start model", 0, 30.0)]
     rows += [row("2", "scratch", 8, 30.0), row("2", "scratch", 8, 40.0), row("2", "start model", 8, 6.0), row("2", "start model", 0, 32.0)]
