@@ -1,9 +1,9 @@
 """How many images does the network of the next patient need, with and without a start model?
 
 For each patient a start model is trained on the other five CTs and on phantoms (`companion.experiments.cohort`); it begins with the
-weights of a model of one of those patients, because that takes half the images. Then the patient's own
-network is trained on few images, from scratch and from that start model, with the same settings (`xrcore.learning.fine_tuning`), and
-judged on 256 DRRs as acquired that neither has seen. The row of 0 images is the start model itself, before any training for the patient.
+weights of a model of one of those patients, because that takes half the images. Then the patient's own network is trained on few images,
+from scratch, from that model of one patient, and from that start model, with the same settings (`xrcore.learning.fine_tuning`), and judged
+on 256 DRRs as acquired that none has seen. The row of 0 images is the start model itself, before any training for the patient.
 
 Trainings are kept in build/, gone on with where they were interrupted, and not repeated. The start models take the time, 7 minutes or
 more of a core each: --only-start makes them alone, and --ready leaves out the patients whose start model is not there yet. Time is that of
@@ -38,7 +38,8 @@ LAPTOP = profile("laptop").changed(validation=256)
 START = LAPTOP.changed(coarse_pixels=64, batch=32)  # of the start models
 TUNED = fine_tuning(LAPTOP)  # of the patients' own networks
 MODELS = Path(__file__).parents[1] / "models"
-SCRATCH, STARTED = "scratch", "start model"
+SCRATCH, ONE, STARTED = "scratch", "one patient's model", "start model"
+_FOLDERS = {SCRATCH: "scratch", ONE: "one", STARTED: "started"}
 
 
 def start_model(
@@ -66,7 +67,7 @@ def untrained(patient: Subject, start: PoseRegressor, settings: TrainingSettings
     return _row(patient, STARTED, 0, 0, errors.mtre, errors.median, errors.success, 0.0)
 
 
-def trained(patient: Subject, start: PoseRegressor | None, settings: TrainingSettings, folder: Path) -> dict[str, Any]:
+def trained(patient: Subject, begun: str, start: PoseRegressor | None, settings: TrainingSettings, folder: Path) -> dict[str, Any]:
     """The patient's own network, trained or read."""
     kept = folder / "core_seconds.txt"
     if not PoseRegressor.exists(folder):
@@ -74,28 +75,34 @@ def trained(patient: Subject, start: PoseRegressor | None, settings: TrainingSet
         train(patient.volume(settings.spacing), CARM, settings, out=folder, resume=True, start=start)
         kept.write_text(f"{time.process_time() - began:.1f}\n", encoding="utf-8")
     reached = PoseRegressor.load(folder).training["validation"]
-    begun = SCRATCH if start is None else STARTED
     seconds = float(kept.read_text(encoding="utf-8")) if kept.exists() else None
     return _row(patient, begun, settings.images, settings.seed, reached["mtre"], reached["median"], reached["success"], seconds)
 
 
 def measure(
-    patient: Subject, start: PoseRegressor, folder: Path, budgets: Sequence[int], seeds: Sequence[int], settings: TrainingSettings = TUNED
+    patient: Subject,
+    start: PoseRegressor,
+    one: PoseRegressor,
+    folder: Path,
+    budgets: Sequence[int],
+    seeds: Sequence[int],
+    settings: TrainingSettings = TUNED,
 ) -> Iterator[dict[str, Any]]:
-    """Rows of a patient."""
+    """Rows of a patient. one: another patient's model."""
     yield untrained(patient, start, settings)
     for images in budgets:
-        for first, name in ((None, "scratch"), (start, "started")):
+        for begun, first in ((SCRATCH, None), (ONE, one), (STARTED, start)):
             for seed in seeds:
-                yield trained(patient, first, settings.changed(images=images, seed=seed), folder / f"{name}-{images}-{seed}")
+                changed = settings.changed(images=images, seed=seed)
+                yield trained(patient, begun, first, changed, folder / f"{_FOLDERS[begun]}-{images}-{seed}")
 
 
 def summary(rows: Sequence[dict[str, Any]], budgets: Sequence[int]) -> list[dict[str, Any]]:
-    """Means over seeds of each patient, and over the patients: a line for each start, budgets side by side."""
+    """Means over seeds of each patient, and over the patients: a line for each beginning, budgets side by side."""
     lines = []
     patients = list(dict.fromkeys(row["patient"] for row in rows))
     for patient in (*patients, *(["all"] if len(patients) > 1 else [])):
-        for begun in (SCRATCH, STARTED):
+        for begun in (SCRATCH, ONE, STARTED):
             line: dict[str, Any] = {"patient": patient, "begun from": begun}
             for images in (0, *budgets):
                 some = [r for r in rows if r["begun from"] == begun and r["images"] == images and patient in (r["patient"], "all")]
@@ -147,8 +154,9 @@ def main() -> None:
         if args.ready and not PoseRegressor.exists(place):
             continue
         others = [one for one in PATIENTS if one.number != patient.number]
-        start = start_model(others, place, settings, model_of_one(others))
-        for row in () if args.only_start else measure(patient, start, place / "tuned", budgets, seeds):
+        one = model_of_one(others)
+        start = start_model(others, place, settings, one)
+        for row in () if args.only_start else measure(patient, start, one, place / "tuned", budgets, seeds):
             rows.append(row)
             print("  ".join(f"{k} {v}" for k, v in row.items()), flush=True)
     if rows:

@@ -6,7 +6,7 @@ import fine_tuning
 import pytest
 
 from companion.experiments import Phantom
-from xrcore import PoseRegressor
+from xrcore import PoseRegressor, train
 from xrcore.learning import profile
 
 TINY = profile("smoke").changed(
@@ -18,16 +18,18 @@ def test_rows_of_a_patient_from_scratch_and_from_a_start_model(tmp_path):
     others = [Phantom(1), Phantom(2)]
     start = fine_tuning.start_model(others, tmp_path / "start", TINY, variants=1, phantoms=0)
     assert start.ct.patients == 2
-    rows = list(fine_tuning.measure(Phantom(3), start, tmp_path / "tuned", [8, 16], [0], TINY))
+    one = train(Phantom(1).volume(TINY.spacing), fine_tuning.CARM, TINY)
+    rows = list(fine_tuning.measure(Phantom(3), start, one, tmp_path / "tuned", [8, 16], [0], TINY))
     assert [(row["begun from"], row["images"]) for row in rows] == [
-        ("start model", 0), ("scratch", 8), ("start model", 8), ("scratch", 16), ("start model", 16)
+        ("start model", 0), ("scratch", 8), ("one patient's model", 8), ("start model", 8),
+        ("scratch", 16), ("one patient's model", 16), ("start model", 16)
     ]  # fmt: skip
     assert all(row["mTRE mm"] > 0 and 0 <= row["SR %"] <= 100 for row in rows)
     began = PoseRegressor.load(tmp_path / "tuned" / "started-16-0").training["start"]
     assert began == {"images": 16, "patients": 2, "same_patient": False}
     # trained once
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("model*")}
-    assert list(fine_tuning.measure(Phantom(3), start, tmp_path / "tuned", [8, 16], [0], TINY)) == rows
+    assert list(fine_tuning.measure(Phantom(3), start, one, tmp_path / "tuned", [8, 16], [0], TINY)) == rows
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("model*")} == kept
 
 
@@ -43,3 +45,4 @@ def test_the_table_has_means_over_seeds_and_patients():
     assert table["all", "start model"]["8: mTRE mm"] == pytest.approx(5.0)
     assert table["all", "start model"]["0: mTRE mm"] == pytest.approx(31.0)
     assert table["all", "scratch"]["0: mTRE mm"] is None
+    assert table["1", "one patient's model"]["8: mTRE mm"] is None
