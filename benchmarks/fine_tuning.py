@@ -6,7 +6,7 @@ from scratch, from that model of one patient, and from that start model, with th
 on 256 DRRs as acquired that none has seen. The row of 0 images is the start model itself, before any training for the patient.
 
 Trainings are kept in build/, gone on with where they were interrupted, and not repeated. The start models take the time, 7 minutes or
-more of a core each: --only-start makes them alone, and --ready leaves out the patients whose start model is not there yet. Time is that of
+more of a core each: --only-start makes them alone, and --ready makes the table of what is trained already. Time is that of
 one core, which other programs hardly touch: two cores take about half.
 
     python benchmarks/fine_tuning.py [--patients 1,6#] [--images 500,1000,2000,4000] [--start-images 16000] [--seeds 0,1]
@@ -87,14 +87,17 @@ def measure(
     budgets: Sequence[int],
     seeds: Sequence[int],
     settings: TrainingSettings = TUNED,
+    *,
+    ready: bool = False,
 ) -> Iterator[dict[str, Any]]:
-    """Rows of a patient. one: another patient's model."""
+    """Rows of a patient. one: another patient's model. ready: only what is trained already."""
     yield untrained(patient, start, settings)
     for images in budgets:
         for begun, first in ((SCRATCH, None), (ONE, one), (STARTED, start)):
             for seed in seeds:
-                changed = settings.changed(images=images, seed=seed)
-                yield trained(patient, begun, first, changed, folder / f"{_FOLDERS[begun]}-{images}-{seed}")
+                place = folder / f"{_FOLDERS[begun]}-{images}-{seed}"
+                if not ready or PoseRegressor.exists(place):
+                    yield trained(patient, begun, first, settings.changed(images=images, seed=seed), place)
 
 
 def summary(rows: Sequence[dict[str, Any]], budgets: Sequence[int]) -> list[dict[str, Any]]:
@@ -109,7 +112,8 @@ def summary(rows: Sequence[dict[str, Any]], budgets: Sequence[int]) -> list[dict
                 for name in ("mTRE mm", "SR %", "core minutes"):
                     values = [row[name] for row in some if row[name] is not None]
                     line[f"{images}: {name}"] = round(sum(values) / len(values), 1) if values else None
-            lines.append(line)
+            if any(value is not None for name, value in line.items() if name.endswith("mm")):
+                lines.append(line)
     return lines
 
 
@@ -137,7 +141,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--only-start", action="store_true", help="train start models only")
-    which.add_argument("--ready", action="store_true", help="only patients whose start model is there")
+    which.add_argument("--ready", action="store_true", help="train nothing: the table of what is there")
     which.add_argument("--ship", type=Path, metavar="DIR", help="train the start model of all patients, into DIR")
     parser.add_argument("--out", type=out_path, default=RESULTS / "fine_tuning")
     args = parser.parse_args()
@@ -156,11 +160,11 @@ def main() -> None:
         others = [one for one in PATIENTS if one.number != patient.number]
         one = model_of_one(others)
         start = start_model(others, place, settings, one)
-        for row in () if args.only_start else measure(patient, start, one, place / "tuned", budgets, seeds):
+        for row in () if args.only_start else measure(patient, start, one, place / "tuned", budgets, seeds, ready=args.ready):
             rows.append(row)
             print("  ".join(f"{k} {v}" for k, v in row.items()), flush=True)
     if rows:
-        publish(args.out, summary(rows, budgets), rows=rows)
+        publish(args.out, summary(rows, [n for n in budgets if any(row["images"] == n for row in rows)]), rows=rows)
 
 
 if __name__ == "__main__":
