@@ -310,12 +310,14 @@ def numbers() -> dict[str, str]:
 
 
 def few_images() -> dict[str, str]:
-    """The next patient's network at the most images that were tried, in a sentence."""
+    """The next patient's network at the most images that all were tried with, in a sentence."""
     lines = kept("fine_tuning")["table"]
-    last = [key.removesuffix(": mTRE mm") for key in lines[0] if key.endswith(": mTRE mm")][-1]
     mean = {line["begun from"]: line for line in lines if line["patient"] == lines[-1]["patient"]}  # over all patients
-    said = {f"{n}_few": f"{mean[b][f'{last}: mTRE mm']:.1f} mm and {mean[b][f'{last}: SR %']:.0f} %" for n, b in _BEGUN.items()}
-    return said | {"images_few": f"{int(last):,}", "minutes_few": f"{mean['start model'][f'{last}: core minutes']:.0f}"}
+    begun = {name: mean[of] for name, of in _BEGUN.items()}
+    budgets = [key.removesuffix(": mTRE mm") for key in lines[0] if key.endswith(": mTRE mm")]
+    last = [images for images in budgets if all(line[f"{images}: mTRE mm"] is not None for line in begun.values())][-1]
+    said = {f"{name}_few": f"{line[f'{last}: mTRE mm']:.1f} mm and {line[f'{last}: SR %']:.0f} %" for name, line in begun.items()}
+    return said | {"images_few": f"{int(last):,}", "minutes_few": f"{begun['start'][f'{last}: core minutes']:.0f}"}
 
 
 def hard_images() -> dict[str, str]:
