@@ -107,7 +107,7 @@ def test_within_bounds_it_is_the_reference_image(numbers):
 
 
 @many
-@given(st.lists(anything, min_size=12, max_size=12), st.lists(anything, min_size=5, max_size=5))
+@given(st.lists(anything, min_size=12, max_size=12), st.lists(anything, min_size=7, max_size=7))
 def test_the_kernel_itself_stays_in_the_grid_for_any_floats(numbers, camera):
     """Also beneath the bounds: views and cameras that no pose or C-arm makes."""
     from xrcore.renderer.cpu import kernels
