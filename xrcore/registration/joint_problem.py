@@ -7,7 +7,7 @@ Hessians add up after one 6 x 6 change of variables each, whatever the similarit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -152,7 +152,7 @@ class JointProblem:
             By the first view's six numbers [1/deg, 1/mm].
         """
         parts = []
-        for (problem, own), change in zip(self.each(pose), self.changes(pose), strict=True):
+        for problem, own, change in self._with_changes(pose):
             value, gradient = problem.value_and_gradient(own)
             parts.append((value.double(), (change.mT @ gradient.double().unsqueeze(-1)).squeeze(-1)))
         value, gradient = (torch.stack(part).mean(0) for part in zip(*parts, strict=True))
@@ -178,28 +178,16 @@ class JointProblem:
             If the similarity has no residual.
         """
         parts = []
-        for (problem, own), change in zip(self.each(pose), self.changes(pose), strict=True):
+        for problem, own, change in self._with_changes(pose):
             value, gradient, hessian, count = problem.normal_equations(own)
             parts.append((value, (change.mT @ gradient.unsqueeze(-1)).squeeze(-1), change.mT @ hessian @ change, count))
         value, gradient, hessian = (torch.stack([part[i] for part in parts]).mean(0) for i in range(3))  # type: ignore[misc]
         return NormalEquations(value, gradient, hessian, sum(part[3] for part in parts))
 
-    def changes(self, pose: Pose) -> list[Float[Tensor, "B 6 6"]]:
-        """Derivative of each view's six numbers by the first view's.
-
-        Parameters
-        ----------
-        pose : Pose
-            The first view's, a batch.
-
-        Returns
-        -------
-        list of Float[Tensor, "B 6 6"]
-            For each view.
-        """
-        carms = [problem.carm for problem in self.problems]
-        poses = self.poses(pose)
-        return [change_of_numbers(pose, self.carm, own, carm, k) for own, carm, k in zip(poses, carms, self.from_first, strict=True)]
+    def _with_changes(self, pose: Pose) -> Iterator[tuple[Problem, Pose, Float[Tensor, "B 6 6"]]]:
+        """Each view's problem, its poses, and the derivative of its six numbers by the first view's."""
+        for (problem, own), k_from_first in zip(self.each(pose), self.from_first, strict=True):
+            yield problem, own, change_of_numbers(pose, self.carm, own, problem.carm, k_from_first)
 
 
 AnyProblem = Problem | JointProblem

@@ -13,7 +13,7 @@ from xrcore._util.errors import XrcoreError, is_number, is_whole, require
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose, rigid
-from xrcore.registration.body_window import visible_region
+from xrcore.registration.body_window import cut, visible_region
 from xrcore.registration.corners import corners
 from xrcore.registration.joint_problem import JointProblem
 from xrcore.registration.problem import pixel_at_isocenter, shrink
@@ -194,7 +194,4 @@ def cropped(view: View, volume: Volume, pose: Pose, margin: float) -> View:
     (top, left), (bottom, right) = low.int().tolist(), high.int().tolist()
     if bottom - top < 16 or right - left < 16:
         raise XrcoreError("register_views: the body is outside a view; check start and camera_from_rig")
-    window = (slice(top, bottom), slice(left, right))
-    xray = view.xray
-    carm = xray.carm.cropped(top, left, (bottom - top, right - left))
-    return replace(view, xray=Xray(image=xray.image[window], mask=xray.mask[window], carm=carm, bone_bright=xray.bone_bright))
+    return cut([view], [(slice(top, bottom), slice(left, right))])[0]
