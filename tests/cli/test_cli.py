@@ -96,7 +96,7 @@ def test_register_writes_what_it_found(run, case, tmp_path):
     out = tmp_path / "new" / "result"
     done = run("register", case / "ct.nii.gz", case / "xray.dcm", "--out", out, *FAST)
     assert done.code == 0, done.err
-    assert sorted(p.name for p in out.iterdir()) == ["camera_from_ct.tfm", "overlay.png", "registration.json"]
+    assert sorted(p.name for p in out.iterdir()) == ["camera_from_ct.tfm", "overlay.png", "registered_xray.tif", "registration.json"]
     record = json.loads((out / "registration.json").read_text())
     assert record["device"] == ("cuda:0" if torch.cuda.is_available() else "cpu")
     assert record["trusted"] is True

@@ -56,13 +56,13 @@ def test_numbers_that_only_change_together_unseen_are_both_unknown():
     assert [math.isinf(d) for d in deviation] == [False, True, False, True, False, False]
 
 
-def test_what_is_unknown_is_null_in_the_file(result, volume):
+def test_what_is_unknown_is_null_in_the_file(result):
     unknown = torch.diag(torch.tensor([1.0, 1, 1, 1, 1, torch.inf]))
     from dataclasses import replace
 
     blind = replace(result, covariance=unknown)
     assert blind.standard_deviation == (1.0,) * 5 + (math.inf,)
-    record = json.loads(to_json(to_record(blind, CARM, volume.isocenter)))
+    record = json.loads(to_json(to_record(blind)))
     assert record["standard_deviation"]["tz"] is None
     assert record["covariance"][5][5] is None
     assert record["stop_reason"] == str(result.stop_reason)

@@ -16,7 +16,7 @@ from support.volume_headers import VOXELS, write_metaimage, write_nifti, write_n
 import xrcore as xr
 from xrcore import XrcoreError
 from xrcore.ct import read_hu, volume_from_hu
-from xrcore.registration.registration_files import read_pose
+from xrcore.registration.registration_files import FILES, read_pose
 
 CARM = xr.CArm(source_to_detector=1200, source_to_isocenter=700, shape=(32, 32), pixel_spacing=12.0)
 LATIN = os.fsdecode(b"H\xfcfte")  # as systems before UTF-8 named it
@@ -81,7 +81,7 @@ def test_commands_in_such_a_folder(run: Callable, latin: Path):
     arguments = ("register", latin / "ct.nii.gz", latin / "xray.dcm", "--spacing", "5", "--out", latin / "result")
     done = run(*arguments)
     assert done.code in (0, 3), done.err
-    assert {p.name for p in (latin / "result").iterdir()} == {"registration.json", "camera_from_ct.tfm", "overlay.png"}
+    assert {p.name for p in (latin / "result").iterdir()} == set(FILES)
     record = json.loads((latin / "result" / "registration.json").read_text(encoding="utf-8"))
     assert record["inputs"]["ct"]["path"] == str(latin / "ct.nii.gz")
     os.rename(latin / "result" / "camera_from_ct.tfm", latin.parent / "found.tfm")

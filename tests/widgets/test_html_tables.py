@@ -20,6 +20,7 @@ from xrcore.widgets.html_tables import difference_table, pose_table, verdict_htm
 def outcome(**changes: Any) -> Registration:
     basis = {
         "views": views_of("test", drr()),
+        "isocenter": torch.zeros(3, dtype=torch.float64),
         "pose": POSE,
         "similarity": 0.91234,
         "covariance": torch.eye(6, dtype=torch.float64),

@@ -15,10 +15,19 @@ from xrcore.registration.problem import shrink
 from xrcore.renderer import render
 
 if TYPE_CHECKING:
+    from xrcore.figures.encoding import Picture
     from xrcore.registration.result import Registration
 
 _ALONE = 128  # pixels of an X-ray without a DRR
 _PANEL = 512  # pixels of an image in the figure, more than a panel shows
+
+
+def _own_picture(result: Registration) -> Picture:
+    """The DRR's edges over the (first) X-ray's, on the DRR's grid; the X-ray alone where there is no DRR."""
+    from xrcore.figures import display_image, overlay
+
+    small = shrink(result.xray, _ALONE if result.drr is None else max(result.drr.shape))
+    return display_image(small.image, small.mask) if result.drr is None else overlay(small.image, result.drr, small.mask)
 
 
 def overlay_html(result: Registration) -> str:
@@ -34,15 +43,13 @@ def overlay_html(result: Registration) -> str:
     str
         HTML that needs no file.
     """
-    from xrcore.figures import display_image, overlay, picture_html
+    from xrcore.figures import picture_html
 
-    small = shrink(result.xray, _ALONE if result.drr is None else max(result.drr.shape))
-    picture = display_image(small.image, small.mask) if result.drr is None else overlay(small.image, result.drr, small.mask)
-    return picture_html(picture, repr(result))
+    return picture_html(_own_picture(result), repr(result))
 
 
-def save_overlay(path: Path, result: Registration, volume: Volume, beam: Beam | None, view: int = 0) -> None:
-    """Write the figure of X-ray, start, found pose and difference.
+def save_overlay(path: Path, result: Registration, volume: Volume | None, beam: Beam | None, view: int = 0) -> None:
+    """Write the figure of X-ray, start, found pose and difference; without a volume the picture that a notebook shows.
 
     Parameters
     ----------
@@ -50,15 +57,19 @@ def save_overlay(path: Path, result: Registration, volume: Volume, beam: Beam | 
         Of the PNG.
     result : Registration
         What was found.
-    volume : Volume
+    volume : Volume, optional
         What was registered.
     beam : Beam, optional
         The one assumed; default 90 kV.
     view : int
         Which of several views, counted from 0.
     """
-    from xrcore.figures import registration_figure, save_figure
+    from xrcore.figures import array_png, display_image, registration_figure, save_figure
 
+    if volume is None:
+        other = shrink(result.views[view].xray, _ALONE)
+        path.write_bytes(array_png(_own_picture(result) if view == 0 else display_image(other.image, other.mask)))
+        return
     small = shrink(result.views[view].xray, _PANEL)
     poses = poses_in_views(Pose.cat([result.initial, result.pose]), result.views, volume)[view]
     with torch.no_grad():

@@ -143,7 +143,8 @@ def refinement(
             outcome = yield from settings.search(problem, pose, level)
             evaluations += problem.evaluations
         pose, history, level = outcome.pose, history + outcome.history, level + len(settings.levels)
-    return Registration.of(replace(outcome, history=history), settings, initial=initial, evaluations=evaluations, views=tuple(views))
+    whole, isocenter = replace(outcome, history=history), volume.isocenter
+    return Registration.of(whole, settings, initial=initial, evaluations=evaluations, views=tuple(views), isocenter=isocenter)
 
 
 def check_images(caller: str, xray: object, volume: object, beam: object) -> tuple[View, ...]:

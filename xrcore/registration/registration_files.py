@@ -1,4 +1,4 @@
-"""Write a registration as registration.json, camera_from_ct.tfm and overlay.png, and read a pose from a file."""
+"""Write a registration as registration.json with a transform, a picture and the X-ray beside, and read a pose from a file."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ from xrcore.geometry import CArm, Pose
 from xrcore.geometry.pose import NAMES
 from xrcore.registration.pictures import save_overlay
 from xrcore.registration.result import Registration
+from xrcore.xray.writing import write_float_tiff
 
-FILES = ("registration.json", "camera_from_ct.tfm", "overlay.png")
+FILES = ("registration.json", "camera_from_ct.tfm", "overlay.png", "registered_xray.tif")
 _DEPENDENCIES = ("numba", "numpy", "SimpleITK", "torch")
 _LARGEST_FILE = 1_000_000  # bytes, of a pose file
 _LARGEST_BESIDE = 100_000_000  # bytes, of a transform or picture
@@ -39,24 +40,25 @@ _LARGEST_BESIDE = 100_000_000  # bytes, of a transform or picture
 def write_registration(
     folder: str | os.PathLike[str],
     result: Registration,
-    volume: Volume,
+    volume: Volume | None = None,
     beam: Beam | None = None,
     *,
     inputs: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write registration.json, camera_from_ct.tfm and overlay.png, or nothing: where registration.json is, the others are its own.
+    """Write registration.json and the files it names, or nothing: where registration.json is, the others are its own.
 
-    Of several views each has a transform and a picture, from the second on with its number: camera_2_from_ct.tfm, overlay_2.png.
+    These are the transform camera_from_ct.tfm, the picture overlay.png and registered_xray.tif, the X-ray as it was registered, NaN
+    outside its mask. Of several views each has three, from the second on with its number: camera_2_from_ct.tfm, overlay_2.png.
 
     Parameters
     ----------
     folder : path
         Made if it does not exist.
     result : Registration
-        What was found; of its `xray`, which is bone bright, the picture is made.
-    volume : Volume
-        What was registered.
+        What was found; of its X-rays, which are bone bright, the pictures are made.
+    volume : Volume, optional
+        What was registered, for a picture of DRR and X-ray; without it the picture is the one that a notebook shows.
     beam : Beam, optional
         The one assumed; default 90 kV.
     inputs, options : dict, optional
@@ -67,16 +69,15 @@ def write_registration(
     XrcoreError
         If the folder cannot be written.
     """
-    carm = result.xray.carm
-    record = to_record(result, carm, volume.isocenter, inputs=inputs, options=options)
-    if len(result.views) > 1:
-        record["views"] = _views_record(result, volume)
+    record = to_record(result, inputs=inputs, options=options)
     names = files_of(len(result.views))
     with atomic_folder(folder, record=FILES[0]) as temporary:
-        for number, (view, pose) in enumerate(zip(result.views, result.poses(volume), strict=True)):
-            transform, picture = names[1 + 2 * number : 3 + 2 * number]
-            (temporary / transform).write_text(_itk_text(camera_from_ct(pose, view.carm, volume.isocenter)), encoding="ascii")
+        for number, (view, pose) in enumerate(zip(result.views, result.poses(), strict=True)):
+            transform, picture, xray = names[1 + 3 * number : 4 + 3 * number]
+            (temporary / transform).write_text(_itk_text(camera_from_ct(pose, view.carm, result.isocenter)), encoding="ascii")
             save_overlay(temporary / picture, result, volume, beam, number)
+            seen = view.xray.to("cpu")
+            write_float_tiff(temporary / xray, seen.image.where(seen.mask, math.nan).numpy())
         record["files"] = {name: file_sha256(temporary / name) for name in names[1:]}
         (temporary / FILES[0]).write_text(to_json(record), encoding="utf-8")
 
@@ -94,20 +95,20 @@ def files_of(views: int) -> tuple[str, ...]:
     tuple of str
         Names.
     """
-    more = [(f"camera_{number}_from_ct.tfm", f"overlay_{number}.png") for number in range(2, views + 1)]
-    return (*FILES, *(name for pair in more for name in pair))
+    more = [(f"camera_{number}_from_ct.tfm", f"overlay_{number}.png", f"registered_xray_{number}.tif") for number in range(2, views + 1)]
+    return (*FILES, *(name for own in more for name in own))
 
 
-def _views_record(result: Registration, volume: Volume) -> list[dict[str, Any]]:
+def _views_record(result: Registration) -> list[dict[str, Any]]:
     """Where each view's camera stands, and the body as it sees it."""
     return [
         {
             "pose": pose.to_dict(),
-            "camera_from_world": pose.camera_from_world(view.carm, volume.isocenter)[0].tolist(),
+            "camera_from_world": pose.camera_from_world(view.carm, result.isocenter)[0].tolist(),
             "camera_from_rig": view.camera_from_rig.tolist(),
             "carm": view.carm.to_dict(),
         }
-        for view, pose in zip(result.views, result.poses(volume), strict=True)
+        for view, pose in zip(result.views, result.poses(), strict=True)
     ]
 
 
@@ -148,8 +149,6 @@ def _itk_text(transform: sitk.AffineTransform) -> str:
 
 def to_record(
     result: Registration,
-    carm: CArm,
-    isocenter: Float[Tensor, "3"],
     *,
     inputs: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
@@ -162,10 +161,6 @@ def to_record(
     ----------
     result : Registration
         What was found.
-    carm : CArm
-        The camera.
-    isocenter : Float[Tensor, "3"]
-        Of the CT [mm].
     inputs, options : dict, optional
         What was registered, and how.
 
@@ -174,7 +169,7 @@ def to_record(
     dict
         For `to_json`.
     """
-    deviation = result.standard_deviation
+    deviation, carm, isocenter = result.standard_deviation, result.xray.carm, result.isocenter
     return {
         "pose": result.pose.to_dict(),
         "confidence": float(result.confidence),
@@ -188,8 +183,9 @@ def to_record(
         "covariance": None if result.covariance is None else result.covariance.tolist(),
         "camera_from_world": result.pose.camera_from_world(carm, isocenter)[0].tolist(),
         "world_from_camera": result.pose.world_from_camera(carm, isocenter)[0].tolist(),
-        "isocenter": torch.as_tensor(isocenter).tolist(),
+        "isocenter": isocenter.tolist(),
         "carm": carm.to_dict(),
+        "views": _views_record(result),
         "initial_pose": result.initial.to_dict(),
         "inverted": bool(result.inverted),
         "method": result.method,
@@ -198,6 +194,7 @@ def to_record(
         "stages": {name: float(seconds) for name, seconds in result.stages.items()},
         "evaluations": int(result.evaluations),
         "attempts": int(result.attempts),
+        "history": [{"level": step.level, "pose": step.pose.numbers[0].tolist(), "similarity": step.similarity} for step in result.history],
         "notes": list(result.notes),
         "inputs": dict(inputs or {}),
         "options": dict(options or {}),
@@ -268,7 +265,7 @@ def read_pose(text: str, carm: CArm, isocenter: Float[Tensor, "3"]) -> Pose:
         return _six(content, str(path))
     if not isinstance(content, dict):
         raise XrcoreError(f"{path}: expected six numbers, or an object with a pose")
-    _check_files(path, content.get("files", {}))
+    check_files(path, content.get("files", {}))
     numbers = content.get("pose", content)
     if isinstance(numbers, dict) and set(NAMES) <= numbers.keys():
         numbers = [numbers[name] for name in NAMES]
@@ -282,11 +279,11 @@ def read_pose(text: str, carm: CArm, isocenter: Float[Tensor, "3"]) -> Pose:
     raise XrcoreError(f"{path}: holds no pose; expected {', '.join(NAMES)} or camera_from_world")
 
 
-def _check_files(path: Path, hashes: Any) -> None:
-    """Compare what lies beside a registration.json with the hashes in it; where it was copied alone there is nothing to compare."""
+def check_files(path: Path, hashes: Any) -> None:
+    """Raise XrcoreError where a file beside a registration.json is not the one that it names by its hash; one that is missing may be."""
     known = isinstance(hashes, dict) and set(hashes) <= set(files_of(1 + len(hashes))[1:])
     if not (known and all(isinstance(digits, str) for digits in hashes.values())):
-        raise XrcoreError(f"{path}: files must name {' and '.join(FILES[1:])} with their sha256; the file is damaged")
+        raise XrcoreError(f"{path}: files must name {', '.join(FILES[1:])} with their sha256; the file is damaged")
     for name, digits in hashes.items():
         beside = path.parent / name
         if os.path.lexists(beside) and hashlib.sha256(read_bytes(beside, _LARGEST_BESIDE)).hexdigest() != digits:

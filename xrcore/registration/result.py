@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Float
 from torch import Tensor
 
-from xrcore.ct.volume import Volume
-from xrcore.geometry import Pose
+from xrcore.geometry import Pose, rigid
 from xrcore.geometry.pose import NAMES
 from xrcore.registration.events import Step, StopReason
 from xrcore.registration.settings import RefinementSettings
@@ -17,6 +17,10 @@ from xrcore.registration.similarities import similarity as named_similarity
 from xrcore.registration.solvers.outcome import Outcome
 from xrcore.registration.view import View
 from xrcore.xray.image import Xray
+
+if TYPE_CHECKING:
+    from xrcore.beam import Beam
+    from xrcore.ct.volume import Volume
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +77,8 @@ class Registration:
         DRRs rendered.
     views : tuple of View
         The X-rays as registered: bone bright, even if it was not so in the file; of one X-ray alone, it.
+    isocenter : Float[Tensor, "3"]
+        The CT's, which poses are about: LPS [mm].
     seconds : float
         Of work, without that of those who watched.
     history : tuple of Step
@@ -108,6 +114,7 @@ class Registration:
     similarity_name: str
     evaluations: int
     views: tuple[View, ...] = field(compare=False)
+    isocenter: Float[Tensor, "3"] = field(compare=False)
     seconds: float = 0.0
     history: tuple[Step, ...] = ()
     inverted: bool = False
@@ -132,7 +139,7 @@ class Registration:
         settings : RefinementSettings
             What it was found with last.
         **known : Any
-            The other parameters of the class, `initial`, `evaluations` and `views` among them.
+            The other parameters of the class, `initial`, `evaluations`, `views` and `isocenter` among them.
 
         Returns
         -------
@@ -147,36 +154,74 @@ class Registration:
         """The first X-ray as registered."""
         return self.views[0].xray
 
-    def poses(self, volume: Volume) -> tuple[Pose, ...]:
+    def poses(self) -> tuple[Pose, ...]:
         """Each view's own pose of the body.
-
-        Parameters
-        ----------
-        volume : Volume
-            That was registered.
 
         Returns
         -------
         tuple of Pose
             One for each view.
         """
-        placed = self.rig_from_ct(volume)
-        return (self.pose, *(view.pose(placed, volume) for view in self.views[1:]))
+        placed = self.rig_from_ct()
+        more = (Pose.from_camera_from_world(view.camera_from_rig @ placed, view.carm, self.isocenter) for view in self.views[1:])
+        return (self.pose, *more)
 
-    def rig_from_ct(self, volume: Volume) -> Float[Tensor, "4 4"]:
+    def rig_from_ct(self) -> Float[Tensor, "4 4"]:
         """Where the body is: the CT's LPS world into the rig [mm], which for one X-ray alone is its camera.
-
-        Parameters
-        ----------
-        volume : Volume
-            That was registered.
 
         Returns
         -------
         Float[Tensor, "4 4"]
             Rigid.
         """
-        return self.views[0].rig_from_ct(self.pose, volume)[0]
+        first = self.views[0]
+        return (rigid.invert(first.camera_from_rig) @ self.pose.camera_from_world(first.carm, self.isocenter))[0]
+
+    def save(self, folder: str | os.PathLike[str], volume: Volume | None = None, beam: Beam | None = None) -> None:
+        """Write what `xrcore register` writes: all of it, or nothing.
+
+        registration.json, and of each view the ITK transform camera_from_ct.tfm, the picture overlay.png, and registered_xray.tif.
+
+        Parameters
+        ----------
+        folder : path
+            Made if it does not exist.
+        volume : Volume, optional
+            What was registered; with it overlay.png shows start, result and difference in full.
+        beam : Beam, optional
+            For that picture; default 90 kV.
+
+        Raises
+        ------
+        XrcoreError
+            If the folder cannot be written.
+        """
+        from xrcore.registration.registration_files import write_registration
+
+        write_registration(folder, self, volume, beam)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> Registration:
+        """Read what `save` or `xrcore register` wrote.
+
+        Parameters
+        ----------
+        folder : path
+            That holds registration.json and the files beside it.
+
+        Returns
+        -------
+        Registration
+            The same result but for `drr`, which is None; its X-rays are those that were registered, without notes.
+
+        Raises
+        ------
+        XrcoreError
+            Naming the file that is missing, damaged, or of another registration.
+        """
+        from xrcore.registration.registration_loading import load_registration
+
+        return load_registration(folder)
 
     @property
     def standard_deviation(self) -> tuple[float, ...] | None:

@@ -179,7 +179,10 @@ def search_box(
         course = yield from fine.descend(poses, range(first, len(levels)), survivors)
         history, evaluations = history + course.history, evaluations + fine.evaluations
     outcome = course.descent.outcome(int(course.descent.order()[0]), history)
-    return Registration.of(outcome, settings, initial=start, evaluations=evaluations, views=registered, inverted=curves[0].inverted)
+    inverted, isocenter = curves[0].inverted, volume.isocenter
+    return Registration.of(
+        outcome, settings, initial=start, evaluations=evaluations, views=registered, inverted=inverted, isocenter=isocenter
+    )
 
 
 def index_of_duplicate(places: Float[Tensor, "B n 3"], distance: float) -> Int[Tensor, " B"]:

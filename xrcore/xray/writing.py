@@ -78,9 +78,14 @@ def write_xray(
             scaled = np.round((values.astype(np.float64) - low) / max(high - low, 1e-30) * 65535).astype(np.uint16)
             Image.fromarray(scaled).save(temporary, format="PNG")
         else:
-            content = io.BytesIO()  # libtiff cannot open every path
-            Image.fromarray(values).save(content, format="TIFF", compression="tiff_adobe_deflate")
-            temporary.write_bytes(content.getvalue())
+            write_float_tiff(temporary, values)
+
+
+def write_float_tiff(path: Path, values: Float32[ndarray, "H W"]) -> None:
+    """Write values exactly; NaN may be among them."""
+    content = io.BytesIO()  # libtiff cannot open every path
+    Image.fromarray(values).save(content, format="TIFF", compression="tiff_adobe_deflate")
+    path.write_bytes(content.getvalue())
 
 
 def _finite(image: Tensor | ndarray, mask: ndarray | None, path: Path) -> Float32[ndarray, "H W"]:

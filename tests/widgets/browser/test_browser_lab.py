@@ -184,7 +184,12 @@ def test_what_is_saved_is_what_the_command_line_saves(cockpit, root):
     found = numbers(cockpit, "found")
     cockpit.locator(".xr-cockpit .xr-save").click()
     cockpit.wait_for_function("() => document.querySelector('.xr-cockpit .xr-note').textContent.includes('written')")
-    assert sorted(path.name for path in (root / "result").iterdir()) == ["camera_from_ct.tfm", "overlay.png", "registration.json"]
+    assert sorted(path.name for path in (root / "result").iterdir()) == [
+        "camera_from_ct.tfm",
+        "overlay.png",
+        "registered_xray.tif",
+        "registration.json",
+    ]
     record = json.loads((root / "result" / "registration.json").read_text())
     assert record["trusted"]
     assert list(record["pose"].values()) == pytest.approx(found[:6], abs=0.006)

@@ -1,0 +1,100 @@
+"""Read a registration from its files."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from xrcore._util.errors import XrcoreError
+from xrcore._util.text_files import read_json
+from xrcore.geometry import Pose
+from xrcore.geometry.pose import NAMES
+from xrcore.geometry.slot_scan import geometry_from_dict
+from xrcore.registration.events import Step, StopReason
+from xrcore.registration.registration_files import FILES, check_files, files_of
+from xrcore.registration.result import Evidence, Registration
+from xrcore.registration.view import View
+from xrcore.xray.image import Xray
+from xrcore.xray.raster import read_raster
+
+
+def load_registration(folder: str | os.PathLike[str]) -> Registration:
+    """Read registration.json and the X-rays beside it; raises XrcoreError, naming the file, for what is damaged or missing."""
+    path = Path(folder) / FILES[0]
+    record = read_json(path)
+    if not isinstance(record, dict) or not {"pose", "stop_reason"} <= record.keys():
+        raise XrcoreError(f"{path}: not the record of a registration")
+    if not isinstance(record.get("views"), list) or not record["views"]:
+        raise XrcoreError(f"{path}: names no X-rays: written by an older version; register again, or read its pose alone")
+    check_files(path, record.get("files"))
+    names = files_of(len(record["views"]))[3::3]
+    try:
+        views = tuple(_view(path.parent / name, view) for name, view in zip(names, record["views"], strict=True))
+        return _registration(record, views)
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise XrcoreError(f"{path}: the record is damaged ({' '.join(str(error).split())})") from None
+
+
+def _view(path: Path, record: dict[str, Any]) -> View:
+    values = np.asarray(read_raster(path)[0], dtype=np.float32)
+    seen = np.isfinite(values)
+    image, mask = torch.from_numpy(np.where(seen, values, 0.0)), torch.from_numpy(seen)
+    try:
+        xray = Xray(image=image, mask=mask, carm=geometry_from_dict(record["carm"]), bone_bright=True)
+        return View(xray=xray, camera_from_rig=record["camera_from_rig"])
+    except XrcoreError as error:
+        raise XrcoreError(f"{path}: {error}") from None
+
+
+def _registration(record: dict[str, Any], views: tuple[View, ...]) -> Registration:
+    evidence = record["evidence"]
+    return Registration(
+        pose=_pose(record["pose"]),
+        similarity=_number(record["similarity"], math.nan),
+        covariance=None if record["covariance"] is None else _matrix(record["covariance"]),
+        stop_reason=StopReason(record["stop_reason"]),
+        initial=_pose(record["initial_pose"]),
+        method=str(record["method"]),
+        similarity_name=str(record["similarity_name"]),
+        evaluations=int(record["evaluations"]),
+        views=views,
+        isocenter=torch.tensor(record["isocenter"], dtype=torch.float64),
+        seconds=float(record["seconds"]),
+        history=tuple(
+            Step(level=int(step["level"]), pose=Pose(step["pose"]), similarity=_number(step["similarity"], math.nan))
+            for step in record["history"]
+        ),
+        inverted=bool(record["inverted"]),
+        attempts=int(record["attempts"]),
+        evidence=None if evidence is None else _evidence(**evidence),
+        confidence=float(record["confidence"]),
+        trusted=record["trusted"] is True,
+        reasons=tuple(map(str, record["reasons"])),
+        notes=tuple(map(str, record["notes"])),
+        stages={str(name): float(seconds) for name, seconds in record["stages"].items()},
+        device=str(record["device"]),
+    )
+
+
+def _evidence(view: int | None, **measures: float | None) -> Evidence:
+    return Evidence(**{name: _number(value, math.inf) for name, value in measures.items()}, view=view)
+
+
+def _pose(numbers: dict[str, float]) -> Pose:
+    return Pose([numbers[name] for name in NAMES])
+
+
+def _number(value: float | None, unknown: float) -> float:
+    """A number; JSON has null where it was not finite."""
+    return unknown if value is None else float(value)
+
+
+def _matrix(rows: list[list[float | None]]) -> Float[Tensor, "6 6"]:
+    return torch.tensor([[_number(value, math.inf) for value in row] for row in rows], dtype=torch.float64).reshape(6, 6)
