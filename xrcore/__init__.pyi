@@ -33,6 +33,12 @@ from .registration.solvers.cma_es import CMAES as CMAES
 from .registration.solvers.gauss_newton import GaussNewton as GaussNewton
 from .registration.solvers.lbfgs import LBFGS as LBFGS
 from .registration.solvers.powell import Powell as Powell
+from .registration.tracking import Motion as Motion
+from .registration.tracking import Track as Track
+from .registration.tracking import TrackedFrame as TrackedFrame
+from .registration.tracking import Tracker as Tracker
+from .registration.tracking import read_frames as read_frames
+from .registration.tracking import track as track
 from .registration.view import View as View
 from .registration.view_pyramid import ViewLevel as ViewLevel
 from .registration.view_pyramid import ViewSettings as ViewSettings

@@ -13,6 +13,7 @@ from xrcore._util.logs import logger
 from xrcore.cli.demo import demo
 from xrcore.cli.register import register
 from xrcore.cli.render import render
+from xrcore.cli.track import track
 from xrcore.cli.train import train
 
 app = typer.Typer(
@@ -21,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for command in (demo, register, render, train):
+for command in (demo, register, render, track, train):
     app.command()(command)
 
 

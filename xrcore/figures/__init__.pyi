@@ -21,4 +21,6 @@ from .profiles import plane_figure as plane_figure
 from .profiles import profiles_figure as profiles_figure
 from .registration import registration_figure as registration_figure
 from .scene import scene_figure as scene_figure
+from .track_overlays import track_overlays as track_overlays
 from .training import training_figure as training_figure
+from .video import save_video as save_video

@@ -6,13 +6,15 @@ this package only: poses cross the public boundary in degrees.
 
 from __future__ import annotations
 
+import math
+
 import roma
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["angle_between", "apply", "exp", "invert", "rigid", "skew"]
+__all__ = ["adjoint", "angle_between", "apply", "exp", "invert", "log", "rigid", "skew"]
 
 
 def skew(w: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b 3 3"]:
@@ -89,6 +91,44 @@ def exp(twist: Float[Tensor, "*b 6"]) -> Float[Tensor, "*b 4 4"]:
     """
     velocity = torch.cat([skew(twist[..., 3:]), twist[..., :3, None]], -1)
     return torch.linalg.matrix_exp(F.pad(velocity, (0, 0, 0, 1)))
+
+
+def log(transform: Float[Tensor, "4 4"]) -> Float[Tensor, "6"]:
+    """Find the twist of a rigid transform: the inverse of `exp`.
+
+    Parameters
+    ----------
+    transform : Float[Tensor, "4 4"]
+        Rigid [mm].
+
+    Returns
+    -------
+    Float[Tensor, "6"]
+        (v, w) [mm, rad], of a rotation by at most half a turn.
+    """
+    w = roma.rotmat_to_rotvec(transform[:3, :3])
+    angle, turn = float(w.norm()), skew(w)
+    # v = V^-1 t, with V the integral of the rotation along the way
+    share = 1 / 12 if angle < 1e-4 else (1 - angle / 2 / math.tan(angle / 2)) / angle**2
+    return torch.cat([transform[:3, 3] - turn @ transform[:3, 3] / 2 + share * (turn @ turn @ transform[:3, 3]), w])
+
+
+def adjoint(a_from_b: Float[Tensor, "4 4"]) -> Float[Tensor, "6 6"]:
+    """Carry twists from one frame into another: `a_from_b @ exp(x) = exp(adjoint @ x) @ a_from_b`.
+
+    Parameters
+    ----------
+    a_from_b : Float[Tensor, "4 4"]
+        Rigid [mm].
+
+    Returns
+    -------
+    Float[Tensor, "6 6"]
+        Of twists (v, w) of frame b, those of frame a.
+    """
+    rotation = a_from_b[:3, :3]
+    top = torch.cat([rotation, skew(a_from_b[:3, 3]) @ rotation], 1)
+    return torch.cat([top, torch.cat([torch.zeros_like(rotation), rotation], 1)])
 
 
 def apply(a_from_b: Float[Tensor, "*#b 4 4"], points: Float[Tensor, "*#b n 3"]) -> Float[Tensor, "*#b n 3"]:

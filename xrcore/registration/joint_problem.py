@@ -236,11 +236,4 @@ def pose_in_view(pose: Pose, first: CArm, carm: CArm, k_from_first: Float[Tensor
 
 def change_of_numbers(pose: Pose, first: CArm, own: Pose, carm: CArm, k_from_first: Float[Tensor, "4 4"]) -> Float[Tensor, "B 6 6"]:
     """Derivative of a view's six numbers by the first view's."""
-    return torch.linalg.solve(own.twists(carm), _adjoint(k_from_first) @ pose.twists(first))
-
-
-def _adjoint(a_from_b: Float[Tensor, "4 4"]) -> Float[Tensor, "6 6"]:
-    """Carries a twist (v, w) of frame b into frame a: `a_from_b @ exp(x) = exp(adjoint @ x) @ a_from_b`."""
-    rotation = a_from_b[:3, :3]
-    top = torch.cat([rotation, rigid.skew(a_from_b[:3, 3]) @ rotation], 1)
-    return torch.cat([top, torch.cat([torch.zeros_like(rotation), rotation], 1)])
+    return torch.linalg.solve(own.twists(carm), rigid.adjoint(k_from_first) @ pose.twists(first))

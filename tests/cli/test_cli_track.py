@@ -1,0 +1,115 @@
+"""`xrcore track`: files written, verdicts, going on after a run that was ended, and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from commands import Done
+from PIL import Image, ImageSequence
+
+import xrcore as xr
+from xrcore.phantom import pelvis_hu
+from xrcore.xray import write_carm, write_xray
+
+CARM = xr.CArm(source_to_detector=1260, source_to_isocenter=742.5, shape=(96, 96), pixel_spacing=4.5)
+POSES = [xr.Pose(rx=3, ry=-8 + 2 * i, tx=10 + 3 * i) for i in range(4)]
+Run = Callable[..., Done]
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CT, a folder of four frames, the same as one multi-frame TIFF, and the C-arm."""
+    folder = tmp_path_factory.mktemp("cine")
+    hu, world_from_voxel = pelvis_hu(3, 4.0)
+    image = sitk.GetImageFromArray(hu)
+    image.SetSpacing(np.diag(world_from_voxel)[:3].tolist())
+    image.SetOrigin(world_from_voxel[:3, 3].tolist())
+    sitk.WriteImage(image, str(folder / "ct.nii.gz"))
+    volume = xr.read_ct(folder / "ct.nii.gz", 4.0)
+    frames = folder / "frames"
+    frames.mkdir()
+    for number, pose in enumerate(POSES, 8):  # 10 comes after 9
+        write_xray(frames / f"f{number}.png", xr.render(volume, CARM, pose), CARM)
+    pages = [Image.open(frames / f"f{number}.png") for number in range(8, 12)]
+    pages[0].save(folder / "cine.tif", save_all=True, append_images=pages[1:])
+    write_carm(folder / "carm.yaml", CARM)
+    return folder
+
+
+def arguments(case: Path, out: Path, frames: str = "frames") -> tuple[str, ...]:
+    return ("track", str(case / "ct.nii.gz"), str(case / frames), "--carm", str(case / "carm.yaml"), "--spacing", "4", "--out", str(out))
+
+
+def rows(out: Path, name: str = "track.csv") -> list[dict[str, str]]:
+    with (out / name).open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_folder_is_tracked_and_a_run_that_was_ended_goes_on(run: Run, case: Path, tmp_path: Path):
+    done = run(*arguments(case, tmp_path), "--smooth")
+    assert done.code == 0, done.err
+    assert "all trusted" in done.out
+    table = rows(tmp_path)
+    assert [row["name"] for row in table] == ["f8.png", "f9.png", "f10.png", "f11.png"]
+    for row, pose in zip(table, POSES, strict=True):
+        assert float(row["ry"]) == pytest.approx(float(pose.numbers[0, 1]), abs=0.7)
+        assert float(row["tx"]) == pytest.approx(float(pose.numbers[0, 3]), abs=1.5)
+    assert len(rows(tmp_path, "smoothed.csv")) == 4
+    with Image.open(tmp_path / "overlay.gif") as video:
+        assert len(list(ImageSequence.Iterator(video))) == 4
+    # as a killed run leaves it: two frames and a part of a line
+    lines = (tmp_path / "track.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "track.jsonl").write_text("".join(lines[:3]) + lines[3][:40])
+    (tmp_path / "track.csv").unlink()
+    again = run(*arguments(case, tmp_path), "--video", "none")
+    assert again.code == 0, again.err
+    assert "going on after 2 of 4 frames" in again.out
+    kept, found = table[:2], rows(tmp_path)
+    assert found[:2] == kept
+    assert [row["searched"] for row in found] == ["True", "False", "False", "False"]
+    # a folder of another track is left alone
+    other = run(*arguments(case, tmp_path), "--video", "none", "--check-every", "2")
+    assert other.code == 2
+    assert "other inputs or options" in other.err
+    assert rows(tmp_path) == found
+
+
+def test_pages_of_a_file_are_the_same_sequence(case: Path):
+    paged, listed = (
+        xr.read_frames(case / "cine.tif", case / "carm.yaml"),
+        xr.read_frames(str(case / "frames" / "*.png"), case / "carm.yaml"),
+    )
+    assert len(paged) == len(listed) == 4
+    assert paged.names == tuple(f"cine.tif#{i}" for i in range(4))
+    for one, other in zip(paged, listed, strict=True):
+        assert (one[0].xray.image == other[0].xray.image).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("--video", "film.avi"), "must end in .gif or .mp4"),
+        (("--motion", "3"), "expected two numbers"),
+        (("--rig", "angles"), "not both"),
+    ],
+)
+def test_bad_options_are_told_before_anything_is_written(run: Run, case: Path, tmp_path: Path, change: tuple[str, ...], message: str):
+    done = run(*arguments(case, tmp_path / "out"), *change)
+    assert done.code == 2
+    assert message in done.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_frames_that_are_not_there_are_told(run: Run, case: Path, tmp_path: Path):
+    (tmp_path / "empty").mkdir()
+    for frames, message in ((tmp_path / "empty", "no images"), (tmp_path / "x*.png", "no file matches"), (tmp_path / "x.png", "x.png")):
+        with pytest.raises(xr.XrcoreError, match=message):
+            xr.read_frames(frames)
+    rig = case / "carm.yaml"
+    with pytest.raises(xr.XrcoreError, match="4 and 1 frames; each camera must have as many"):
+        xr.read_frames([case / "frames", case / "frames" / "f8.png"], rig=[rig, rig])

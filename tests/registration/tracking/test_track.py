@@ -1,0 +1,127 @@
+"""`track`: follows a simulated cine, says what it lost, goes on with what an earlier run left."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from functools import cache
+from math import sin
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+import xrcore as xr
+
+CARM = xr.CArm(source_to_detector=1260, source_to_isocenter=742.5, shape=(128, 128), pixel_spacing=3.375)
+TRUTHS = [xr.Pose(rx=2 * sin(i / 2), ry=-8 + 2 * i, tx=10 + 3 * i, ty=-4, tz=3 * sin(i / 3)) for i in range(6)]
+QUICK = xr.GaussNewton(levels=(xr.Level(pixels=48, spacing=8.0, iterations=4, similarity="gradient-zncc"),))
+
+
+@cache
+def body() -> xr.Volume:
+    return xr.phantom.pelvis(seed=0, spacing=4.0)
+
+
+@cache
+def cine() -> tuple[xr.Xray, ...]:
+    return tuple(xr.simulate(body(), CARM, truth, seed=number) for number, truth in enumerate(TRUTHS))
+
+
+@cache
+def found() -> xr.Track:
+    return xr.track(cine(), body(), check_every=3)
+
+
+def error(track: xr.Track, number: int) -> float:
+    return float(xr.metrics.mtre(track[number].pose, TRUTHS[number], body().surface_points(16), CARM, body().isocenter))
+
+
+def test_each_frame_is_found_from_the_ones_before():
+    track = found()
+    assert all(track.trusted)
+    assert max(error(track, number) for number in range(6)) < 2.0
+    assert [frame.searched for frame in track] == [True, *[False] * 5]
+    assert [frame.checked for frame in track] == [True, False, False, True, False, False]
+
+
+def test_a_frame_of_something_else_is_not_trusted_and_the_next_is():
+    other = xr.simulate(xr.phantom.pelvis(seed=7, spacing=8.0), CARM, xr.Pose(ry=120, rz=60), seed=9)
+    track = xr.track([*cine()[:2], other, *cine()[3:5]], body(), check_every=99)
+    assert track.trusted == (True, True, False, True, True)
+    assert track[2].checked
+    assert track[2].reasons
+    assert max(error(track, number) for number in (0, 1, 3, 4)) < 2.0
+    assert "frame 2" in repr(track)
+
+
+def test_a_jump_is_searched_for():
+    track = xr.track([cine()[0], cine()[0], cine()[5]], body(), settings=QUICK)
+    assert track.trusted == (True, True, True)
+    assert track[2].checked
+    there = xr.metrics.mtre(track[2].pose, TRUTHS[5], body().surface_points(16), CARM, body().isocenter)
+    assert float(there) < 3.0
+
+
+def test_dark_bone_is_turned_in_every_frame():
+    dark = [replace(frame.negative(), bone_bright=False) for frame in cine()[:3]]
+    track = xr.track(dark, body())
+    assert all(track.trusted)
+    assert error(track, 2) < 2.0
+
+
+def test_several_views_are_tracked_as_one():
+    side = xr.Pose(ry=85).camera_from_world(CARM, body().isocenter)[0] @ xr.Pose().world_from_camera(CARM, body().isocenter)[0]
+    frames = []
+    for number, truth in enumerate(TRUTHS[:2]):
+        matrix = side @ truth.camera_from_world(CARM, body().isocenter)[0]
+        second = xr.simulate(body(), CARM, xr.Pose.from_camera_from_world(matrix, CARM, body().isocenter), seed=50 + number)
+        eye = torch.eye(4, dtype=torch.float64)
+        frames.append([xr.View(xray=cine()[number], camera_from_rig=eye), xr.View(xray=second, camera_from_rig=side)])
+    track = xr.track(frames, body())
+    assert all(track.trusted)
+    assert max(error(track, number) for number in range(2)) < 1.0
+    assert_close(
+        track.rig_from_ct(1, torch.eye(4, dtype=torch.float64)),
+        TRUTHS[1].camera_from_world(CARM, body().isocenter)[0],
+        atol=1,
+        rtol=0,
+    )
+
+
+def test_saved_tracks_are_read_again_and_gone_on_with(tmp_path):
+    track = found()
+    track.save(tmp_path)
+    again = xr.Track.load(tmp_path)
+    assert_close(again.poses.numbers, track.poses.numbers, rtol=0, atol=0)
+    assert again.trusted == track.trusted
+    assert again.carm == track.carm
+    assert_close(again[0].covariance, track[0].covariance)
+    rows = list(csv.DictReader((tmp_path / "track.csv").open()))
+    assert [row["trusted"] for row in rows] == ["True"] * 6
+    assert float(rows[4]["ry"]) == pytest.approx(float(track[4].pose.numbers[0, 1]), rel=1e-5)
+    tracker = xr.Tracker(body(), check_every=3)
+    rest = list(tracker.follow(cine()[4:], known=again.frames[:4]))
+    assert not any(frame.searched for frame in rest)
+    assert_close(rest[-1].pose.numbers, track[-1].pose.numbers, atol=0.3, rtol=0)
+
+
+def test_smoothing_keeps_verdicts_and_bridges_what_is_lost():
+    track = found()
+    wrong = replace(track[2], pose=xr.Pose(rx=40, tx=90), trusted=False, reasons=("lost",))
+    smoothed = replace(track, frames=(*track.frames[:2], wrong, *track.frames[3:])).smoothed()
+    assert smoothed.trusted == (True, True, False, True, True, True)
+    assert error(smoothed, 2) < 4.0
+    assert error(smoothed, 4) < 2.0
+
+
+def test_bad_input_is_told():
+    with pytest.raises(xr.XrcoreError, match="there are no frames"):
+        xr.track([], body())
+    with pytest.raises(xr.XrcoreError, match="check_every"):
+        xr.Tracker(body(), check_every=0)
+    elsewhere = xr.Xray(image=cine()[0].image, carm=replace(CARM, source_to_isocenter=700.0))
+    with pytest.raises(xr.XrcoreError, match="frames of one camera"):
+        xr.track([cine()[0], elsewhere], body())
+    with pytest.raises(xr.XrcoreError, match="Motion: rotation"):
+        xr.Motion(rotation=0)

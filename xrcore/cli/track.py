@@ -1,0 +1,182 @@
+"""The command `xrcore track`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from xrcore._util.errors import XrcoreError
+from xrcore._util.pose_text import pose_file
+from xrcore.cli.options import (
+    Background,
+    Body,
+    Crop,
+    Ct,
+    Device,
+    Keep,
+    Kilovolts,
+    Labels,
+    Material,
+    Series,
+    Spacing,
+    check_paths,
+    load_ct,
+    tell,
+)
+from xrcore.cli.register import Start
+
+if TYPE_CHECKING:
+    from xrcore.registration.tracking import Track
+
+
+def track(
+    ct: Ct,
+    frames: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FRAMES...",
+            help="Multi-frame DICOM or TIFF, a folder of images, a pattern in quotes, or images; with --rig one such for each camera.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.", show_default=False)],
+    carm: Annotated[
+        Path | None, typer.Option(metavar="YAML", help="Geometry; PNG and TIFF need it, for DICOM it overrides tags.", show_default=False)
+    ] = None,
+    rig: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Several cameras: a rig.yaml, a MayaCam 2.0 calibration for each (give it as often), or angles.",
+            show_default=False,
+        ),
+    ] = None,
+    initial: Start = None,
+    smooth: Annotated[bool, typer.Option("--smooth", help="Also write smoothed.csv: poses by the motion before and after.")] = False,
+    check_every: Annotated[int, typer.Option(min=1, help="After how many frames the whole verdict is made in any case; 1: of all.")] = 10,
+    motion: Annotated[
+        str | None,
+        typer.Option(metavar="DEG,MM", help="How much the velocity changes from frame to frame (std. dev.).", show_default="1,2"),
+    ] = None,
+    video: Annotated[str, typer.Option(metavar="FILE", help="Its name in DIR: .gif, .mp4 (needs ffmpeg), or none.")] = "overlay.gif",
+    spacing: Spacing = 2.0,
+    background: Background = None,
+    labels: Labels = None,
+    keep: Keep = None,
+    series: Series = None,
+    body: Body = False,
+    crop: Crop = None,
+    material: Material = None,
+    detector: Annotated[str | None, typer.Option(help="Side that DICOM angles count from: anterior (the standard) or posterior.")] = None,
+    kilovolts: Kilovolts = 90,
+    device: Device = "auto",
+) -> None:
+    """Follow a body through a sequence of X-rays.
+
+    Writes track.csv (a row a frame: pose, standard deviations, verdict), track.jsonl (the same with covariances, a line as each frame is
+    found) and a video of the DRR's edges over the frames into DIR. A run that was ended goes on where it stopped if it is started again.
+    Exit code 0: all frames trusted, 3: some not, 2: bad input.
+
+    \b
+    Examples:
+      xrcore track ct.nii.gz cine.dcm --out result
+      xrcore track ct.nii.gz frames/ --carm carm.yaml --initial lateral --smooth --out result
+      xrcore track implant.stl cam1/ "cam2/*.tif" --material cobalt-chrome --spacing 0.5 --rig rig.yaml --out result
+    """
+    given = [path for path in rig or () if str(path) != "angles"]
+    check_paths(out, ct, carm, labels, *given, None if initial is None else pose_file(initial))
+    from xrcore.figures.video import check_video
+
+    if video != "none":
+        check_video("track", out / video)
+    if rig and carm is not None:
+        raise XrcoreError("give --rig, which holds each camera's geometry, or --carm, not both")
+    from tqdm import tqdm
+
+    from xrcore._util.atomic import check_writable
+    from xrcore._util.devices import named_device
+    from xrcore._util.hashes import fingerprint
+    from xrcore.beam import Beam
+    from xrcore.ct.reading import ct_files
+    from xrcore.registration.registration_files import read_pose
+    from xrcore.registration.tracking import Motion, Tracker, read_frames
+    from xrcore.registration.tracking import files as track_files
+
+    check_writable(out, *track_files.FILES, "smoothed.csv")
+    named_device(device)
+    steady = Motion() if motion is None else Motion(**dict(zip(("rotation", "translation"), _two(motion), strict=True)))
+    sequence = read_frames(frames, carm, rig=None if not rig else given or "angles", detector=detector)
+    inputs = {
+        "ct": fingerprint(ct, ct_files(ct)),
+        "frames": [[f"{path.name}#{frame}" for path, frame in instant] for instant in sequence.places],
+        **{name: [fingerprint(path) for path in paths] for name, paths in (("rig", given), ("carm", [carm] if carm else [])) if paths},
+        "options": {
+            "initial": initial,
+            "motion": vars(steady),
+            "check_every": check_every,
+            "spacing": spacing,
+            "background": background,
+            "labels": None if labels is None else str(labels),
+            "keep": keep,
+            "series": series,
+            "body": body,
+            "crop": crop,
+            "material": material,
+            "detector": detector,
+            "kilovolts": kilovolts,
+        },
+    }
+    known = track_files.known_frames(out, inputs)
+    if known:
+        print(f"going on after {len(known)} of {len(sequence)} frames that {out / track_files.FILES[0]} holds", flush=True)
+    volume, beam = load_ct(ct, spacing, background, labels, keep, series, body, crop, material), Beam(kilovolts=kilovolts)
+    first = sequence[0]
+    tell(tuple(note for view in first for note in view.xray.notes))
+    start = None if initial is None else read_pose(initial, first[0].carm, volume.isocenter)
+    tracker = Tracker(volume, start, motion=steady, check_every=check_every, beam=beam, device=device)
+    empty = tracker.track(known, sequence.names, first[0].carm)
+    found = list(known)
+    with track_files.appended(out, track_files.header(empty, inputs=inputs), known) as append:
+        bar = tqdm(total=len(sequence), initial=len(known), unit="frame", disable=None, file=sys.stderr, leave=False)
+        with bar:
+            for frame in tracker.follow(sequence.after(len(known)), known):
+                append(frame)
+                found.append(frame)
+                bar.update()
+    result = tracker.track(found, sequence.names, first[0].carm)
+    track_files.write_csv(out / track_files.FILES[1], result)
+    written = [track_files.FILES[1]]
+    if smooth:
+        track_files.write_csv(out / "smoothed.csv", result.smoothed())
+        written.append("smoothed.csv")
+    if video != "none":
+        from xrcore.figures import save_video, track_overlays
+
+        save_video(track_overlays(result, sequence, volume, beam), out / video)
+        written.append(video)
+    _print(result, [out / name for name in written])
+    if not all(result.trusted):
+        raise typer.Exit(3)
+
+
+def _two(text: str) -> list[float]:
+    try:
+        first, second = (float(value) for value in text.split(","))
+    except ValueError:
+        raise XrcoreError(f"--motion: expected two numbers such as 1,2 (deg and mm a frame), got {text!r}") from None
+    return [first, second]
+
+
+def _print(result: Track, files: list[Path]) -> None:
+    """Verdicts, speed and files."""
+    from xrcore.cli.text import line
+
+    lost = [str(number) for number, frame in enumerate(result) if not frame.trusted]
+    verdict = "all trusted" if not lost else f"{len(lost)} not trusted: {', '.join(lost[:12])}{', ...' if len(lost) > 12 else ''}"
+    checked = sum(frame.checked for frame in result)
+    rate = f"{1000 * result.seconds / len(result):.0f} ms a frame" if result.seconds else ""
+    print("\n".join([line("frames", f"{len(result)}, {checked} of them checked"), line("verdict", verdict), line("time", rate)]))
+    print(line("written", ", ".join(map(str, files))), flush=True)

@@ -1,0 +1,249 @@
+"""Results of `track`: TrackedFrame and Track."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from xrcore.geometry import CArm, Pose, rigid
+from xrcore.registration.tracking.motion import BodyFrame, Motion, MotionState, begin, correct, predict, smooth
+
+GATE = 22.5  # squared Mahalanobis distance that one right answer in a thousand exceeds
+_MISSED = 0.5  # of its velocity that a body keeps through a frame in which it was not seen
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackedFrame:
+    """Where a body was found in one frame.
+
+    Parameters
+    ----------
+    pose : Pose
+        Of several views, the first one's.
+    covariance : Float[Tensor, "6 6"] or None
+        Of the six numbers [deg, mm]: of this frame where it was `checked`, else of the last one that was.
+    similarity : float
+        On the last level; of several views, their mean.
+    confidence : float
+        As of `Registration`, of this frame where it was `checked`, else of the last one that was.
+    trusted : bool
+        The verdict.
+    reasons : tuple of str
+        What spoke against trusting it.
+    checked : bool
+        Whether the verdict rests on this frame's own evidence, as `register` gathers it. Else the frame looks as like its DRR as those
+        checked and moved as expected.
+    searched : bool
+        Whether the pose was searched for, as in the first frame and after one was lost.
+    distance : float
+        How far the pose is from where the motion had it: Mahalanobis.
+    seconds : float
+        Of work.
+    """
+
+    pose: Pose
+    covariance: Float[Tensor, "6 6"] | None
+    similarity: float
+    confidence: float
+    trusted: bool
+    reasons: tuple[str, ...] = ()
+    checked: bool = True
+    searched: bool = False
+    distance: float = 0.0
+    seconds: float = 0.0
+
+
+class MotionFilter:
+    """The motion of a body over the frames so far.
+
+    Parameters
+    ----------
+    frame : BodyFrame
+        The first camera's.
+    motion : Motion
+        How steadily the body moves.
+
+    Attributes
+    ----------
+    states : list of MotionState
+        After each frame; empty before the first that is known.
+    """
+
+    def __init__(self, frame: BodyFrame, motion: Motion) -> None:
+        self._frame, self._motion = frame, motion
+        self.states: list[MotionState] = []
+
+    def expected(self) -> Pose:
+        """The pose in the next frame."""
+        return self._frame.pose(predict(self.states[-1], self._motion).placed)
+
+    def distance(self, pose: Pose, covariance: Float[Tensor, "6 6"] | None) -> float:
+        """Squared Mahalanobis distance of a pose of the next frame from where it is expected."""
+        if covariance is None or not torch.isfinite(covariance).all():
+            return 0.0
+        state = predict(self.states[-1], self._motion)
+        return correct(state, self._frame.placed(pose), self._frame.variance(pose, covariance))[1]
+
+    def take(self, found: TrackedFrame) -> None:
+        """Go on to the next frame; what is not trusted there is not believed, and what jumped begins a new motion."""
+        known = found.trusted and found.covariance is not None and bool(torch.isfinite(found.covariance).all())
+        if not known:
+            if self.states:
+                state = predict(self.states[-1], self._motion)
+                self.states.append(state._replace(velocity=_MISSED * state.velocity))
+                return
+            self.states.append(begin(self._frame.placed(found.pose), self._motion.variance, self._motion))
+            return
+        assert found.covariance is not None
+        placed, variance = self._frame.placed(found.pose), self._frame.variance(found.pose, found.covariance)
+        if not self.states:
+            self.states.append(begin(placed, variance, self._motion))
+            return
+        state, distance = correct(predict(self.states[-1], self._motion), placed, variance)
+        self.states.append(state if distance <= GATE else begin(placed, variance, self._motion))
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Track:
+    """Result of `track`.
+
+    Parameters
+    ----------
+    frames : tuple of TrackedFrame
+        In order.
+    carm : CArm
+        The first camera.
+    isocenter : Float[Tensor, "3"]
+        Of the volume [mm].
+    motion : Motion
+        How steadily the body was taken to move.
+    names : tuple of str
+        What each frame was read from, where known.
+    """
+
+    frames: tuple[TrackedFrame, ...]
+    carm: CArm
+    isocenter: Float[Tensor, "3"]
+    motion: Motion = field(default_factory=Motion)
+    names: tuple[str, ...] = ()
+
+    @property
+    def poses(self) -> Pose:
+        """Of all frames, a batch; of several views, the first one's."""
+        return Pose.cat([frame.pose for frame in self.frames])
+
+    @property
+    def trusted(self) -> tuple[bool, ...]:
+        """The verdict on each frame."""
+        return tuple(frame.trusted for frame in self.frames)
+
+    @property
+    def seconds(self) -> float:
+        """Of work, all frames together."""
+        return sum(frame.seconds for frame in self.frames)
+
+    def smoothed(self) -> Track:
+        """Smooth the poses by the motion before and after each frame; frames that are not trusted are bridged, and stay not trusted.
+
+        Returns
+        -------
+        Track
+            The same frames at smoothed poses, with their covariances.
+
+        Examples
+        --------
+        >>> import xrcore as xr
+        >>> volume = xr.phantom.pelvis(seed=0, spacing=8.0)
+        >>> carm = xr.CArm(source_to_detector=1020, source_to_isocenter=650, shape=(64, 64), pixel_spacing=6.0)
+        >>> frames = [xr.simulate(volume, carm, xr.Pose(ry=ry)) for ry in (0.0, 1.0, 2.0)]
+        >>> track = xr.track(frames, volume)
+        >>> len(track.smoothed())
+        3
+        """
+        where = BodyFrame(self.carm, self.isocenter)
+        known = MotionFilter(where, self.motion)
+        for frame in self.frames:
+            known.take(frame)
+        made = []
+        for frame, state in zip(self.frames, smooth(known.states, self.motion), strict=True):
+            pose = where.pose(state.placed)
+            made.append(replace(frame, pose=pose, covariance=where.covariance(pose, state.covariance[:6, :6])))
+        return replace(self, frames=tuple(made))
+
+    def rig_from_ct(self, number: int, camera_from_rig: Float[Tensor, "4 4"]) -> Float[Tensor, "4 4"]:
+        """Where the body is in a frame: the CT's LPS world into the rig [mm].
+
+        Parameters
+        ----------
+        number : int
+            Of the frame, counted from 0.
+        camera_from_rig : Float[Tensor, "4 4"]
+            The first camera's.
+
+        Returns
+        -------
+        Float[Tensor, "4 4"]
+            Rigid.
+        """
+        return rigid.invert(camera_from_rig) @ self.frames[number].pose.camera_from_world(self.carm, self.isocenter)[0]
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write track.jsonl and track.csv.
+
+        Parameters
+        ----------
+        folder : path
+            Made if it does not exist.
+
+        Raises
+        ------
+        XrcoreError
+            If it cannot be written.
+        """
+        from xrcore.registration.tracking.files import write_track
+
+        write_track(folder, self)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> Track:
+        """Read what `save` or `xrcore track` wrote.
+
+        Parameters
+        ----------
+        folder : path
+            Of it.
+
+        Returns
+        -------
+        Track
+            The frames that are there.
+
+        Raises
+        ------
+        XrcoreError
+            If there is none, or it is damaged.
+        """
+        from xrcore.registration.tracking.files import read_track
+
+        return read_track(folder)
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __iter__(self) -> Iterator[TrackedFrame]:
+        return iter(self.frames)
+
+    def __getitem__(self, number: int) -> TrackedFrame:
+        return self.frames[number]
+
+    def __repr__(self) -> str:
+        count, trusted = len(self.frames), sum(self.trusted)
+        rate = f", {count / self.seconds:.1f} frames a second" if self.seconds else ""
+        lines = [f"Track: {count} frames, {trusted} trusted{rate}"]
+        lines += [f"  frame {i}: {'; '.join(f.reasons) or 'not trusted'}" for i, f in enumerate(self.frames) if not f.trusted][:5]
+        return "\n".join(lines)
