@@ -5,7 +5,7 @@
 # make coverage    the lines of the readers that their tests reach; fails below 95 %
 # make test-shapes the arrays of the core against the shapes in its annotations
 # make lint        style, types, which package imports which
-# make lab         the notebooks in JupyterLab
+# make lab         the notebooks in JupyterLab; ARGS: options of its own, such as '--no-browser --port 8899'
 # make explore     the explore notebook as a page of its own, without JupyterLab; open the address it prints, whose token keeps others out
 # make reproduce   every table and figure of the paper; PROFILE=smoke (minutes), laptop (hours) or paper (a GPU)
 # make site        the executed notebooks, the guides and the API reference as a website, in site/
@@ -20,6 +20,7 @@ BIN := $(VENV)/bin
 PROFILE ?= laptop
 SNAKEMAKE ?=
 GPU ?=
+ARGS ?=
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SETTINGS := pyproject.toml constraints.txt
 
@@ -62,8 +63,9 @@ lint: $(VENV)/.dev
 	@$(BIN)/python tools/check_docstrings.py
 	@$(BIN)/lint-imports --no-cache
 
+# JupyterLab refuses root, which in a container is the user
 lab: $(VENV)/.dev
-	@$(BIN)/jupyter lab notebooks
+	@$(BIN)/jupyter lab notebooks $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
 explore: $(VENV)/.dev
 	@$(BIN)/voila --token --no-browser notebooks/explore.ipynb
