@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import textwrap
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +16,8 @@ from xrcore import XrcoreError
 if TYPE_CHECKING:
     from companion.datasets.manifest import Entry
     from companion.datasets.store import Store
+
+_COLUMNS = 80  # of a terminal
 
 data = typer.Typer(rich_markup_mode=None)
 
@@ -46,14 +49,19 @@ def list_data(manifest: ManifestFile = None) -> None:
 
     store = _store(manifest)
     records = read_records(store.folder)
-    rows = [("NAME", "PATIENT", "KIND", "SIZE", "STATE", "HASH", "LICENCE", "WHAT IT IS")]
+    rows, shown = [("NAME", "PATIENT", "KIND", "SIZE", "STATE", "HASH")], [""]
     for entry in store.manifest.entries:
         state = store.state(entry.name)
         hashes = "verified" if entry.verified else "recorded" if entry.name in records and state in (HERE, MIRRORED) else "unverified"
-        rows.append((entry.name, entry.patient or "", entry.kind, _size(entry), state, hashes, _short(entry.licence), entry.shows))
-    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]) - 1)]
-    for row in rows:
-        print("  ".join([*(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip())
+        rows.append((entry.name, entry.patient or "", entry.kind, _size(entry), state, hashes))
+        shown.append(f"{entry.shows} ({_short(entry.licence)})")
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row, what in zip(rows, shown, strict=True):
+        print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+        if what:
+            print(
+                textwrap.fill(what, _COLUMNS, initial_indent="  ", subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+            )
     print(f"\ndata folder  {store.folder}")
     print(f"mirror       {store.mirror.folder if store.mirror else 'none (XRCORE_DATA_MIRROR is not set)'}")
 
@@ -138,7 +146,7 @@ def _short(licence: str) -> str:
 
 def _size(entry: Entry) -> str:
     if entry.bytes is None:
-        return "size not stated"
+        return "not stated"
     about = "" if entry.verified else "about "
     for unit, scale in (("GB", 1e9), ("MB", 1e6)):
         if entry.bytes >= scale:

@@ -64,7 +64,7 @@ def test_a_checkpoint_is_not_overwritten_nor_carried_to_another_training(half_do
     ):
         with pytest.raises(XrcoreError, match=match):
             train(patient(), CARM, TINY.changed(**changes), out=half_done, resume=True)
-    with pytest.raises(XrcoreError, match="began with another C-arm geometry"):
+    with pytest.raises(XrcoreError, match=r"began with another C-arm geometry: source_to_isocenter=[\d.]+, not 700\.0"):
         train(patient(), replace(CARM, source_to_isocenter=700.0), TINY, out=half_done, resume=True)
     with pytest.raises(XrcoreError, match="began with another CT: its"):
         train(patient(1), CARM, TINY, out=half_done, resume=True)
@@ -185,14 +185,19 @@ def test_resuming_nothing_is_starting(tmp_path):
     assert same(train(patient(), CARM, settings, out=tmp_path, resume=True), train(patient(), CARM, settings))
 
 
-def test_a_finished_training_is_neither_repeated_nor_overwritten(tmp_path):
-    settings = TINY.changed(images=16)
+def test_a_finished_training_is_neither_repeated_nor_overwritten(tmp_path, caplog):
+    caplog.set_level("INFO", "xrcore")
+    settings = TINY.changed(images=2 * TINY.batch + 1)
     train(patient(), CARM, settings, out=tmp_path)
+    rounded = f"the training budget of {2 * TINY.batch + 1} images is rounded to {2 * TINY.batch}"
+    assert any(message.startswith(rounded) for message in caplog.messages)
     before = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
     with pytest.raises(XrcoreError, match="holds a trained model"):
         train(patient(), CARM, settings, out=tmp_path)
-    with pytest.raises(XrcoreError, match="holds a model trained with other settings, geometry or CT"):
+    with pytest.raises(XrcoreError, match="holds a model of another training: seed=0, not 1"):
         train(patient(), CARM, settings.changed(seed=1), out=tmp_path, resume=True)
+    with pytest.raises(XrcoreError, match=r"holds a model of another training: source_to_isocenter=[\d.]+, not 700\.0"):
+        train(patient(), replace(CARM, source_to_isocenter=700.0), settings, out=tmp_path, resume=True)
     kept = train(patient(), CARM, settings, out=tmp_path, resume=True)
     assert same(kept, PoseRegressor.load(tmp_path))
     assert {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == before

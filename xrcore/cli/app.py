@@ -13,16 +13,16 @@ from xrcore._util.logs import logger
 from xrcore.cli.demo import demo
 from xrcore.cli.register import register
 from xrcore.cli.render import render
+from xrcore.cli.simulate import simulate
 from xrcore.cli.track import track
 from xrcore.cli.train import train
 
 app = typer.Typer(
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for command in (demo, register, render, track, train):
+for command in (demo, register, render, simulate, track, train):
     app.command()(command)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +17,12 @@ from xrcore._util.logs import logger
 if TYPE_CHECKING:
     from xrcore.ct import Volume
     from xrcore.geometry import CArm
+
+
+def one_of(*words: str) -> Callable[[str], list[str]]:
+    """What a shell completes an option's value to."""
+    return lambda incomplete: [word for word in words if word.startswith(incomplete)]
+
 
 Ct = Annotated[
     Path,
@@ -31,19 +38,51 @@ Material = Annotated[
 Background = Annotated[
     float | None, typer.Option(help="HU that the CT's publishers put where they removed tissue, such as 0.", show_default=False)
 ]
-Kilovolts = Annotated[float, typer.Option(help="Tube voltage: 60, 90 or 120.")]
+Kilovolts = Annotated[float, typer.Option(help="Tube voltage: 60, 90 or 120.", autocompletion=one_of("60", "90", "120"))]
 Labels = Annotated[Path | None, typer.Option(metavar="FILE", help="Label map: only its structures.", show_default=False)]
 Keep = Annotated[str | None, typer.Option(metavar="1,2", help="Values of the label map to keep; default all but 0.", show_default=False)]
 Meshes = Annotated[
     list[Path] | None,
     typer.Option("--mesh", metavar="FILE", help="A mesh that is placed into the CT; give it as often.", show_default=False),
 ]
-Device = Annotated[str, typer.Option(help="auto (a GPU where there is one), cpu, cuda, or one of several GPUs, such as cuda:1.")]
+Device = Annotated[
+    str,
+    typer.Option(
+        help="auto (a GPU where there is one), cpu, cuda, or one of several GPUs, such as cuda:1.",
+        autocompletion=one_of("auto", "cpu", "cuda"),
+    ),
+]
 Series = Annotated[str | None, typer.Option(help="UID or description, if the folder holds several CT series.", show_default=False)]
 
 
 Body = Annotated[bool, typer.Option("--body", help="Only the largest connected body: cut away table and couch.")]
 Crop = Annotated[str | None, typer.Option(metavar="X0,X1,Y0,Y1,Z0,Z1", help="Only this box of the CT, LPS [mm].", show_default=False)]
+
+
+IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".dcm")
+
+
+def check_image(out: Path, *, truth: bool = False) -> list[str]:
+    """Name the files of an image that is to be written, its geometry's and truth's; raise XrcoreError where they cannot be."""
+    suffix = out.suffix.lower()
+    if suffix not in IMAGE_SUFFIXES:
+        raise XrcoreError(f"{out}: --out must end in .png, .tif or .dcm")
+    names = [out.name, *([] if suffix == ".dcm" else [out.stem + ".carm.yaml"]), *([out.stem + ".truth.json"] if truth else [])]
+    check_writable(out.parent, *names)
+    return names
+
+
+def field_value(text: str) -> tuple[str, Any]:
+    """The name and value of --set FIELD=VALUE."""
+    from xrcore._util.text_files import parse_yaml
+
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise XrcoreError(f"--set: expected FIELD=VALUE, got {text!r}")
+    try:
+        return name, parse_yaml(value)
+    except XrcoreError:
+        raise XrcoreError(f"--set: {value!r} is not a value (of {name})") from None
 
 
 def check_paths(out: Path, *inputs: Path | None) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xrcore._util.errors import XrcoreError
-from xrcore._util.pose_text import pose_file
+from xrcore._util.pose_text import VIEWS, pose_file
 from xrcore.cli.options import (
     Background,
     Body,
@@ -24,6 +24,7 @@ from xrcore.cli.options import (
     Spacing,
     check_paths,
     load_ct,
+    one_of,
     tell,
 )
 
@@ -36,14 +37,24 @@ Start = Annotated[
         metavar="START",
         help="A model's folder, a JSON file, rx,ry,rz,tx,ty,tz [deg, mm], or a view: ap, pa, lateral, right-lateral, lpo, rpo, lao, rao, "
         "inlet, outlet; default what the X-ray says, else AP.",
+        autocompletion=one_of(*VIEWS),
         show_default=False,
     ),
 ]
-Method = Annotated[str, typer.Option(help="gauss-newton, adam, lbfgs, cma-es, powell, grimm, paper-as-released or paper-as-intended.")]
+Method = Annotated[
+    str,
+    typer.Option(
+        help="gauss-newton, adam, lbfgs, cma-es, powell, grimm, paper-as-released or paper-as-intended.",
+        autocompletion=one_of("gauss-newton", "adam", "lbfgs", "cma-es", "powell", "grimm", "paper-as-released", "paper-as-intended"),
+    ),
+]
 Similarity = Annotated[
     str,
     typer.Option(
-        help="auto (the method's), zncc, gradient-zncc, local-zncc, robust-local-zncc, correlation-ratio, mutual-information or wlmi."
+        help="auto (the method's), zncc, gradient-zncc, local-zncc, robust-local-zncc, correlation-ratio, mutual-information or wlmi.",
+        autocompletion=one_of(
+            "auto", "zncc", "gradient-zncc", "local-zncc", "robust-local-zncc", "correlation-ratio", "mutual-information", "wlmi"
+        ),
     ),
 ]
 
@@ -186,10 +197,11 @@ def _folders(out: Path, xrays: list[Path]) -> list[Path]:
 
 def _print(result: Registration, folder: Path, xray: str | None) -> None:
     """Pose, verdict and files; before them the X-ray's name if there are several."""
+    from xrcore.cli.next_steps import next_steps
     from xrcore.cli.text import line, pose_table, verdict_lines
     from xrcore.registration.registration_files import files_of
 
     rows = [("pose", result.pose.numbers[0].tolist()), ("std. dev.", result.standard_deviation)]
     names = ", ".join(str(folder / name) for name in files_of(len(result.views)))
     head = [] if xray is None else [f"{xray}:"]
-    print("\n".join([*head, *pose_table(rows), "", *verdict_lines(result), line("written", names)]), flush=True)
+    print("\n".join([*head, *pose_table(rows), "", *verdict_lines(result), line("written", names), *next_steps(result)]), flush=True)

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from xrcore._util.atomic import check_writable
 from xrcore._util.errors import XrcoreError
 from xrcore._util.pose_text import pose_file
 from xrcore.cli.options import (
@@ -22,12 +21,11 @@ from xrcore.cli.options import (
     Meshes,
     Series,
     Spacing,
+    check_image,
     check_paths,
     load_carm,
     load_ct,
 )
-
-_SUFFIXES = (".png", ".tif", ".tiff", ".dcm")
 
 
 def render(
@@ -59,11 +57,7 @@ def render(
       xrcore render ct.nii.gz --spacing 1 --mesh screw.stl --material titanium --out planned.png
       xrcore render ct_folder/ --pose 0,90,0,0,0,0 --carm carm.yaml --out lateral.dcm
     """
-    if out.suffix.lower() not in _SUFFIXES:
-        raise XrcoreError(f"{out}: --out must end in .png, .tif or .dcm")
-    dicom = out.suffix.lower() == ".dcm"
-    beside = out.stem + ".carm.yaml"
-    check_writable(out.parent, out.name, *([] if dicom else [beside]))
+    _, *beside = check_image(out)
     check_paths(out.parent, ct, carm, labels, pose_file(pose), *(mesh or ()))
     from xrcore._util.atomic import atomic_folder
     from xrcore.beam import Beam
@@ -80,7 +74,7 @@ def render(
         raise XrcoreError(f"{ct}: the CT lies outside the view at pose {pose}; nothing to render")
     with atomic_folder(out.parent, record=out.name) as temporary:
         write_xray(temporary / out.name, image, geometry, view)
-        if not dicom:
-            write_carm(temporary / beside, geometry)
+        for name in beside:
+            write_carm(temporary / name, geometry)
     rows, cols = geometry.shape
-    print(f"{out}: {rows} x {cols} pixels, " + ("geometry and pose in its tags" if dicom else f"geometry in {out.parent / beside}"))
+    print(f"{out}: {rows} x {cols} pixels, " + (f"geometry in {out.parent / beside[0]}" if beside else "geometry and pose in its tags"))

@@ -9,14 +9,34 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xrcore._util.errors import XrcoreError
-from xrcore.cli.options import Background, Body, Crop, Ct, Device, Keep, Labels, Series, check_paths, load_carm, load_ct
+from xrcore.cli.options import (
+    Background,
+    Body,
+    Crop,
+    Ct,
+    Device,
+    Keep,
+    Labels,
+    Series,
+    check_paths,
+    field_value,
+    load_carm,
+    load_ct,
+    one_of,
+)
 
 if TYPE_CHECKING:
     from xrcore.learning import PoseRegressor, TrainingSettings
 
 _NONE = "none"  # of --start
 
-Profile = Annotated[str, typer.Option(help="smoke (seconds, learns little), laptop (half an hour) or paper (256 pixels, for a GPU).")]
+Profile = Annotated[
+    str,
+    typer.Option(
+        help="smoke (seconds, learns little), laptop (half an hour) or paper (256 pixels, for a GPU).",
+        autocompletion=one_of("smoke", "laptop", "paper"),
+    ),
+]
 Rotation = Annotated[str | None, typer.Option(metavar="RX,RY,RZ", help="Half-widths of the poses [deg].", show_default="15,15,10")]
 Start = Annotated[
     str | None,
@@ -36,7 +56,13 @@ def train(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the model.", show_default=False)],
     carm: Annotated[Path | None, typer.Option(metavar="YAML", help="Geometry.", show_default="the paper's C-arm, 256 x 256")] = None,
     profile: Profile = "laptop",
-    method: Annotated[str, typer.Option(help="psss (the paper's network), salehi, grimm or transposenet-like.")] = "psss",
+    method: Annotated[
+        str,
+        typer.Option(
+            help="psss (the paper's network), salehi, grimm or transposenet-like.",
+            autocompletion=one_of("psss", "salehi", "grimm", "transposenet-like"),
+        ),
+    ] = "psss",
     rotation: Rotation = None,
     translation: Annotated[str | None, typer.Option(metavar="TX,TY,TZ", help="The same [mm].", show_default="30,30,30")] = None,
     protocol: Annotated[
@@ -91,7 +117,7 @@ def train(
         raise XrcoreError(f"--protocol must be {', '.join(list(_PROTOCOLS)[:-1])} or {list(_PROTOCOLS)[-1]}, got {protocol!r}")
     given: dict[str, Any] = {"seed": seed, "images": images, "scheme": scheme or None, **_PROTOCOLS.get(protocol, {})}
     given |= {"rotation": _three("--rotation", rotation), "translation": _three("--translation", translation)}
-    changes = {name: value for name, value in given.items() if value is not None} | dict(_pair(text) for text in settings)
+    changes = {name: value for name, value in given.items() if value is not None} | dict(map(field_value, settings))
     config = named(profile, method).changed(**changes)
     first, config, begins = _begin(start, config, changes)
     geometry = load_carm(carm)
@@ -120,18 +146,6 @@ def _begin(option: str | None, config: TrainingSettings, given: dict[str, Any]) 
         return model, config, f"the model in {folder}"
     tuned = fine_tuning(config).changed(**given)
     return model, tuned, f"the start model in {folder}, {tuned.images} images (--start none: from scratch, which takes many more)"
-
-
-def _pair(text: str) -> tuple[str, Any]:
-    from xrcore._util.text_files import parse_yaml
-
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise XrcoreError(f"--set: expected FIELD=VALUE, got {text!r}")
-    try:
-        return name, parse_yaml(value)
-    except XrcoreError:
-        raise XrcoreError(f"--set: {value!r} is not a value (of {name})") from None
 
 
 def _three(option: str, text: str | None) -> tuple[float, ...] | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from enum import StrEnum
 
 from jaxtyping import Float
 from torch import Tensor
@@ -150,6 +151,14 @@ def _within(deviation: float) -> float:
     return -math.expm1(-((_TOLERANCE / deviation) ** 2) / 2)
 
 
+class Doubt(StrEnum):
+    """A kind of what speaks against a pose; each member equals its text."""
+
+    SPREAD = "landmarks may be drawn elsewhere"
+    DETAIL = "too little detail"
+    PLACE = "detail is not where the CT has it"
+
+
 def failed_checks(evidence: Evidence) -> tuple[str, ...]:
     """Say what speaks against a pose, and what to do.
 
@@ -163,18 +172,36 @@ def failed_checks(evidence: Evidence) -> tuple[str, ...]:
     tuple of str
         One line each; none means the pose is trusted.
     """
+    return tuple(reason if evidence.view is None else f"view {evidence.view}: {reason}" for reason in doubts(evidence).values())
+
+
+def doubts(evidence: Evidence) -> dict[Doubt, str]:
+    """What speaks against a pose, by its kind.
+
+    Parameters
+    ----------
+    evidence : Evidence
+        Of one pose.
+
+    Returns
+    -------
+    dict of Doubt to str
+        One line each; empty where the pose is trusted.
+    """
     if confidence(evidence) >= LEAST_CONFIDENCE:
-        return ()
-    found = []
+        return {}
+    found = {}
     right, within = _right(evidence), _within(evidence.deviation)
     if within < max(LEAST_CONFIDENCE, right):
         far = f"landmarks may be drawn {evidence.deviation:.1f} mm from their place (standard deviation)"
         far = far if math.isfinite(evidence.deviation) else "the X-ray leaves open where landmarks are"
-        found.append(f"{far}; give an X-ray of more pixels or a larger field, or another view")
+        found[Doubt.SPREAD] = f"{far}; give an X-ray of more pixels or a larger field, or another view"
     if evidence.blocks < 2 * _CHANCE_BLOCKS or (right < LEAST_CONFIDENCE and _is_right_but_for_blocks(evidence)):
-        found.append("the X-ray shows too little detail to tell; give one of more pixels or a larger field")
+        found[Doubt.DETAIL] = "the X-ray shows too little detail to tell; give one of more pixels or a larger field"
     elif not found or right < LEAST_CONFIDENCE:
         share = f"{100 * evidence.agreement:.0f} % of the X-ray's detail is where the CT would have it"
         seen = f"only {share}" if evidence.agreement < _MOSTLY else f"{share}, but not exactly: perhaps it is of another patient"
-        found.append(f"{seen}; check the pixel spacing and the CT, or start nearer (--initial), or in Python search wider (SearchBox)")
-    return tuple(found if evidence.view is None else (f"view {evidence.view}: {reason}" for reason in found))
+        found[Doubt.PLACE] = (
+            f"{seen}; check the pixel spacing and the CT, or start nearer (--initial), or in Python search wider (SearchBox)"
+        )
+    return found

@@ -419,6 +419,16 @@ def test_commands_from_nothing_to_verified(cli, tmp_path):
     assert wrong.err.count("\n") == 1
 
 
+def test_the_list_of_what_there_is_fits_a_terminal(run, monkeypatch, tmp_path):
+    monkeypatch.setenv("XRCORE_DATA", str(tmp_path))
+    monkeypatch.delenv("XRCORE_DATA_MIRROR", raising=False)
+    done = run("data", "list")
+    assert done.code == 0
+    assert "abdomen" in done.out
+    table = done.out.split("\ndata folder")[0].splitlines()
+    assert max(map(len, table)) <= 80
+
+
 def test_bad_requests_are_one_line_and_code_2(cli, site):
     for arguments, said in (
         (("fetch", "z"), "there is no data set 'z'; choose from x, y, s"),

@@ -123,21 +123,17 @@ def read_checkpoint(folder: Path, state: State, settings: TrainingSettings, carm
     record = read_json(path, FORMAT)
     try:
         before = TrainingSettings.from_dict(record["settings"])
-        same_carm = CArm(**record["carm"]) == carm
-        difference = CtIdentity.from_dict(record["ct"]).differs(ct)
+        before_carm, before_ct = CArm(**record["carm"]), CtIdentity.from_dict(record["ct"])
         step, seconds, origin = int(record["step"]), float(record["seconds"]), dict(record["origin"])
         sums, summed = {str(name): float(value) for name, value in record["sums"].items()}, int(record["summed"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise XrcoreError(f"{path}: the checkpoint is damaged ({error})") from None
-    for name, value in _flat(settings.to_dict()).items():
-        if (old := _flat(before.to_dict())[name]) != value:
-            raise XrcoreError(
-                f"{path}: this training began with {name}={old!r}, not {value!r}; go on as it began, or start in another folder"
-            )
-    if not same_carm:
-        raise XrcoreError(f"{path}: this training began with another C-arm geometry")
-    if difference:
-        raise XrcoreError(f"{path}: this training began with another CT: {difference}")
+    if found := difference(before, settings):
+        raise XrcoreError(f"{path}: this training began with {found}; go on as it began, or start in another folder")
+    if found := carm_difference(before_carm, carm):
+        raise XrcoreError(f"{path}: this training began with another C-arm geometry: {found}")
+    if found := before_ct.differs(ct):
+        raise XrcoreError(f"{path}: this training began with another CT: {found}")
     tensors = read_tensors(folder, record)
     for prefix, module in (("network.", state.network), ("averaged.", state.averaged)):
         part = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
@@ -208,6 +204,42 @@ def remove(folder: Path) -> None:
         Of the training.
     """
     remove_pair(folder, _STEM)
+
+
+def difference(before: TrainingSettings, settings: TrainingSettings) -> str | None:
+    """Name the first field in which two trainings' settings differ.
+
+    Parameters
+    ----------
+    before, settings : TrainingSettings
+        Of the one and the other.
+
+    Returns
+    -------
+    str or None
+        Such as "seed=0, not 1"; None where they are the same.
+    """
+    return _first_other(_flat(before.to_dict()), _flat(settings.to_dict()))
+
+
+def carm_difference(before: CArm, carm: CArm) -> str | None:
+    """Name the first parameter in which two geometries differ.
+
+    Parameters
+    ----------
+    before, carm : CArm
+        The one and the other.
+
+    Returns
+    -------
+    str or None
+        Such as "source_to_detector=1000.0, not 1200.0"; None where they are the same.
+    """
+    return _first_other(before.to_dict(), carm.to_dict())
+
+
+def _first_other(before: dict[str, Any], now: dict[str, Any]) -> str | None:
+    return next((f"{name}={before.get(name)!r}, not {value!r}" for name, value in now.items() if before.get(name) != value), None)
 
 
 def _flat(values: dict[str, Any]) -> dict[str, Any]:

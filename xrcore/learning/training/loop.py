@@ -18,6 +18,7 @@ from xrcore._util.atomic import check_writable
 from xrcore._util.device_memory import Portions
 from xrcore._util.devices import on
 from xrcore._util.errors import XrcoreError, require
+from xrcore._util.logs import logger
 from xrcore._util.machine import describe_machine
 from xrcore._util.out_of_memory import memory_advice
 from xrcore.ct.volume import Volume
@@ -234,6 +235,9 @@ def training_steps(
             return done
         # the training images
         size = settings.batch
+        if crew.is_main and settings.images % size:
+            whole = f"{settings.steps} steps of {size} images"
+            logger.info(f"the training budget of {settings.images} images is rounded to {settings.steps * size}: {whole}")
         require("train", "batch", size, size % crew.size == 0, f"a multiple of the {crew.size} processes")
         method = method_named(settings.method)(settings)
         method.check_size()
@@ -440,8 +444,9 @@ def _kept(folder: Path, settings: TrainingSettings, carm: CArm, ct: CtIdentity, 
     if not resume:
         raise XrcoreError(f"{folder}: holds a trained model; choose another folder, or --resume to keep it")
     model = PoseRegressor.load(folder)
-    if model.settings != settings or model.carm != carm or model.ct.differs(ct):
-        raise XrcoreError(f"{folder}: holds a model trained with other settings, geometry or CT; choose another folder")
+    found = checkpoint.difference(model.settings, settings) or checkpoint.carm_difference(model.carm, carm) or model.ct.differs(ct)
+    if found:
+        raise XrcoreError(f"{folder}: holds a model of another training: {found}; choose another folder")
     checkpoint.remove(folder)  # which a kill after the model was written left
     return model
 
