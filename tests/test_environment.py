@@ -49,9 +49,11 @@ def test_constraints_keep_gpu_builds_away():
     assert not [name for name in pins() if name.startswith(("nvidia", "torchvision", "triton"))]
 
 
-def test_environment_yml_is_what_pyproject_makes_it():
-    made = subprocess.run([sys.executable, str(ROOT / "tools" / "environment.py")], capture_output=True, text=True, check=True).stdout
-    assert (ROOT / "environment.yml").read_text() == made, "run: python tools/environment.py > environment.yml"
+@pytest.mark.parametrize(("file", "user"), [("environment.yml", ()), (".binder/environment.yml", ("binder",))])
+def test_environment_yml_is_what_pyproject_makes_it(file, user):
+    command = [sys.executable, str(ROOT / "tools" / "environment.py"), *user]
+    made = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert (ROOT / file).read_text() == made, f"run: python tools/environment.py {' '.join(user)} > {file}"
 
 
 def test_environment_yml_says_the_same():

@@ -1,13 +1,15 @@
-"""Print environment.yml, for those who prefer conda, from the requirements in pyproject.toml.
+"""Print environment.yml, for those who prefer conda, or that of Binder, from the requirements in pyproject.toml.
 
     python tools/environment.py > environment.yml
+    python tools/environment.py binder > .binder/environment.yml
 
-A test compares the two, so that nobody edits the one without the other.
+A test compares them, so that nobody edits the one without the others. Binder installs xrcore itself by .binder/postBuild.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -21,8 +23,13 @@ SECTIONS = {
     "docs": "the documentation",
 }  # by extra, those that exist
 
+PURPOSES = {
+    "conda": "For those who prefer conda: conda env create -f environment.yml && conda activate xrcore",
+    "binder": "What Binder installs for the notebooks; conda's PyTorch is built for CPUs where there is no GPU",
+}
+
 HEADER = """\
-# For those who prefer conda: conda env create -f environment.yml && conda activate xrcore
+# {purpose}
 # Written by tools/environment.py from the requirements in pyproject.toml, which is the file to edit.
 name: {name}
 channels:
@@ -41,11 +48,13 @@ def split(requirement: str) -> tuple[str, str]:
     return found[1].lower(), (found[2] or "").strip()
 
 
-def environment(project: dict) -> str:
-    """The text of environment.yml. project: the table of that name in pyproject.toml."""
+def environment(project: dict, user: str = "conda") -> str:
+    """The text of environment.yml. project: the table of that name in pyproject.toml; user: conda, or binder for notebooks alone."""
     by_extra = {"": project["dependencies"], **project["optional-dependencies"]}
     lines, by_pip, seen = [], [], set()
     for extra, title in SECTIONS.items():
+        if user == "binder" and extra not in ("", "notebooks"):
+            continue
         here = []
         for name, versions in map(split, by_extra.get(extra, ())):
             if name in seen:
@@ -53,9 +62,11 @@ def environment(project: dict) -> str:
             seen.add(name)
             (by_pip if name in PIP_ONLY else here).append(CONDA_NAMES.get(name, name) + versions)
         lines += [f"  # {title}", *(f"  - {entry}" for entry in sorted(here))] if here else []
-    lines += ["  # not on conda-forge, and xrcore itself", "  - pip:", *(f"      - {entry}" for entry in [*sorted(by_pip), "-e ."])]
-    return HEADER.format(name=project["name"], python=project["requires-python"]) + "\n".join(lines) + "\n"
+    itself = [] if user == "binder" else ["-e ."]
+    lines += [f"  # not on conda-forge{', and xrcore itself' if itself else ''}", "  - pip:"]
+    lines += [f"      - {entry}" for entry in [*sorted(by_pip), *itself]]
+    return HEADER.format(purpose=PURPOSES[user], name=project["name"], python=project["requires-python"]) + "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
-    print(environment(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]), end="")
+    print(environment(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"], *sys.argv[1:]), end="")
