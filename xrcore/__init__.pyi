@@ -15,6 +15,7 @@ from .learning.models import PoseRegressor as PoseRegressor
 from .learning.networks import Architecture as Architecture
 from .learning.settings import TrainingSettings as TrainingSettings
 from .learning.training import train as train
+from .registration.calibration import Calibration as Calibration
 from .registration.events import Stage as Stage
 from .registration.events import Step as Step
 from .registration.events import StopReason as StopReason

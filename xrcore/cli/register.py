@@ -77,6 +77,15 @@ def register(
     initial: Start = None,
     method: Method = "gauss-newton",
     similarity: Similarity = "auto",
+    free: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Intrinsics that are estimated with the pose: source-to-detector,principal-point; each may have its standard deviation "
+            "[mm, pixels], as in source-to-detector=20; default 2 % of the distance and of the image's longer side.",
+            show_default=False,
+        ),
+    ] = None,
     spacing: Spacing = 2.0,
     background: Background = None,
     labels: Labels = None,
@@ -103,6 +112,7 @@ def register(
       xrcore register ct.nii.gz fluoro.dcm --initial lateral --out result
       xrcore register ct.nii.gz fluoro.dcm --initial model/ --out result
       xrcore register ct_folder/ xray.png --carm carm.yaml --initial 0,30,0,0,0,0 --out result
+      xrcore register ct.nii.gz fluoro.dcm --free source-to-detector,principal-point --out result
       xrcore register ct.nii.gz ap.dcm lateral.dcm --rig angles --out result
       xrcore register implant.stl a.tif b.tif --material cobalt-chrome --spacing 0.5 --rig rig.yaml --out result
     """
@@ -114,6 +124,7 @@ def register(
     from xrcore.beam import Beam
     from xrcore.ct.reading import ct_files
     from xrcore.learning.models import PoseRegressor
+    from xrcore.registration.calibration import free_from_text, unknowns_of
     from xrcore.registration.pipeline import register as find
     from xrcore.registration.presets import refinements
     from xrcore.registration.registration_files import files_of, read_pose, write_registration
@@ -129,6 +140,7 @@ def register(
     folders = [out] if rig or len(xrays) == 1 else _folders(out, xrays)
     for folder in folders:
         check_writable(folder, *files_of(len(xrays) if rig else 1))
+    unknown = None if free is None else free_from_text(free)
     named_device(device)  # which complains before anything is read
     beam = Beam(kilovolts=kilovolts)
     if rig:
@@ -136,6 +148,7 @@ def register(
     else:
         tasks = [list(views_of("register", read_xray(path, carm, detector=detector, frame=frame))) for path in xrays]
     for views in tasks:
+        unknowns_of("--free", unknown, views)
         for view in views:
             tell(view.xray.notes)
     volume = load_ct(ct, spacing, background, labels, keep, series, body, crop, material)
@@ -168,6 +181,7 @@ def register(
         "kilovolts": kilovolts,
         "detector": detector,
         "frame": frame,
+        **({} if unknown is None else {"free": unknown}),
         **({"rig": "angles"} if rig and not given else {}),
     }
 
@@ -176,7 +190,7 @@ def register(
         start = read_pose(initial, views[0].carm, volume.isocenter) if initial is not None and model is None else model
         known = {note for view in views for note in view.xray.notes}
         wanted = None if similarity == "auto" else similarity
-        result = find(views, there, initial=start, method=settings, similarity=wanted, beam=beam)
+        result = find(views, there, initial=start, method=settings, similarity=wanted, beam=beam, free=unknown)
         tell(tuple(note for note in result.notes if note not in (*known, *volume.notes)))
         read = fingerprint(paths[0]) if len(paths) == 1 else [fingerprint(path) for path in paths]
         write_registration(folder, result, volume, beam, inputs={**inputs, "xray": read}, options=options)
@@ -204,4 +218,5 @@ def _print(result: Registration, folder: Path, xray: str | None) -> None:
     rows = [("pose", result.pose.numbers[0].tolist()), ("std. dev.", result.standard_deviation)]
     names = ", ".join(str(folder / name) for name in files_of(len(result.views)))
     head = [] if xray is None else [f"{xray}:"]
-    print("\n".join([*head, *pose_table(rows), "", *verdict_lines(result), line("written", names), *next_steps(result)]), flush=True)
+    found = [] if result.calibration is None else ["", *(line("calibration", text) for text in result.calibration.lines())]
+    print("\n".join([*head, *pose_table(rows), *found, "", *verdict_lines(result), line("written", names), *next_steps(result)]), flush=True)

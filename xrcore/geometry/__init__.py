@@ -5,7 +5,7 @@ from xrcore.geometry.carm import CArm
 from xrcore.geometry.pose import NAMES as POSE_NAMES
 from xrcore.geometry.pose import Pose
 from xrcore.geometry.presets import PAPER_CARM
-from xrcore.geometry.rays import camera_rays, ray_origins
+from xrcore.geometry.rays import camera_rays, ray_origins, ray_twists
 from xrcore.geometry.slot_scan import SlotScan, geometry_from_dict, require_pinhole
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "camera_rays",
     "geometry_from_dict",
     "ray_origins",
+    "ray_twists",
     "require_pinhole",
     "rigid",
 ]

@@ -13,8 +13,10 @@ from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
 from xrcore.geometry.pose import require_one_pose
 from xrcore.registration.bone_only import is_bone_only
+from xrcore.registration.calibration import Free, Unknown, unknowns_of
 from xrcore.registration.coverage import covered_part
 from xrcore.registration.events import Events, Step, WorkClock, finish, stage, working
+from xrcore.registration.joint_calibration import calibrate
 from xrcore.registration.mirrored import is_challenged, mirrored_agreement
 from xrcore.registration.predictor import Predictor
 from xrcore.registration.presets import COARSE_SEARCH, Method, refinements
@@ -44,6 +46,7 @@ def register(
     beam: Beam | None = None,
     search: SearchBox | None = None,
     retries: int = RETRIES,
+    free: Free | None = None,
     watch: Callable[[Step], None] | None = None,
     device: str | torch.device | None = None,
 ) -> Registration:
@@ -75,6 +78,10 @@ def register(
         some mm and degrees about what a file in the CT's frame of reference says.
     retries : int
         Wider searches while in doubt.
+    free : list of str, or dict of str to float, optional
+        Intrinsics that are not known exactly, of "source_to_detector" and "principal_point": they are estimated with the pose, see
+        `Registration.calibration`. By name, standard deviations of what is given [mm, pixels]; default 2 % of the distance, and of the
+        image's longer side. Views of equal geometry share them, as those of one C-arm; others have their own.
     watch : callable, optional
         Called with the best `Step` of its level so far, after each iteration; what it raises ends the registration. What it
         takes does not count in `seconds`.
@@ -106,7 +113,17 @@ def register(
     require("register", "watch", watch, watch is None or callable(watch), "a function that takes a Step")
     report = watch is not None
     steps = register_steps(
-        xray, volume, initial, method, similarity=similarity, beam=beam, search=search, retries=retries, device=device, report=report
+        xray,
+        volume,
+        initial,
+        method,
+        similarity=similarity,
+        beam=beam,
+        search=search,
+        retries=retries,
+        free=free,
+        device=device,
+        report=report,
     )
     return finish(steps, watch)
 
@@ -121,6 +138,7 @@ def register_steps(
     beam: Beam | None = None,
     search: SearchBox | None = None,
     retries: int = RETRIES,
+    free: Free | None = None,
     device: str | torch.device | None = None,
     report: bool = True,
 ) -> Events[Registration]:
@@ -133,7 +151,7 @@ def register_steps(
     ----------
     xray, volume, initial, method : Xray or sequence of View, Volume, Pose or Predictor, str or RefinementSettings
         As for `register`.
-    similarity, beam, search, retries, device : str or Similarity, Beam, SearchBox, int, str
+    similarity, beam, search, retries, free, device : str or Similarity, Beam, SearchBox, int, list of str, str
         As for `register`.
     report : bool
         Whether steps are wanted; without, a GPU is not waited for after each iteration.
@@ -162,7 +180,8 @@ def register_steps(
     if similarity is not None:
         settings = tuple(one.with_similarity(similarity) for one in settings)
     clock = WorkClock()
-    task = _Task(views, volume, settings, Beam() if beam is None else beam, report)
+    unknowns = unknowns_of("register", free, views)
+    task = _Task(views, volume, settings, Beam() if beam is None else beam, report, unknowns)
     return working(_registration(task, initial, search, retries, device, clock), clock)
 
 
@@ -175,6 +194,7 @@ class _Task:
     settings: tuple[RefinementSettings, ...]
     beam: Beam
     report: bool
+    unknowns: tuple[Unknown, ...]
 
 
 def _registration(
@@ -211,12 +231,15 @@ def _registration(
         yield stage("searching" if attempt == 0 else f"not sure yet: searching {box.candidates} starts")
         began = clock()
         result = yield from _attempt(task, center, box, attempt)
+        if task.unknowns:
+            result = yield from calibrate(result, volume, task.beam, task.unknowns)
         evaluations += result.evaluations
         stages["search and refine"] += clock() - began
         yield stage("verifying")
         began = clock()
         evidence, covariance, drr = gather_evidence(result.views, volume, result.pose, task.beam)
         reasons = failed_checks(evidence)
+        covariance = covariance if result.calibration is None else result.covariance
         result = replace(
             result, evidence=evidence, confidence=confidence(evidence), trusted=not reasons, reasons=reasons, covariance=covariance, drr=drr
         )

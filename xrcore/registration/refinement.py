@@ -10,7 +10,9 @@ from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
 from xrcore.geometry.pose import require_one_pose
+from xrcore.registration.calibration import Free, unknowns_of
 from xrcore.registration.events import Events, Step, WorkClock, finish, working
+from xrcore.registration.joint_calibration import calibrate
 from xrcore.registration.joint_problem import problem_on
 from xrcore.registration.presets import Method, refinements
 from xrcore.registration.pyramid import XrayPyramid
@@ -29,6 +31,7 @@ def refine(
     method: Method = "gauss-newton",
     beam: Beam | None = None,
     *,
+    free: Free | None = None,
     watch: Callable[[Step], None] | None = None,
 ) -> Registration:
     """Move a pose to where a DRR of the CT looks most like the X-ray.
@@ -49,6 +52,8 @@ def refine(
         `GaussNewton` walks its levels from coarse to fine; the other solvers work on one level.
     beam : Beam, optional
         The one assumed; default the paper's, 90 kV.
+    free : list of str, or dict of str to float, optional
+        Intrinsics to estimate afterwards together with the pose, as for `register`.
     watch : callable, optional
         Called with the best `Step` of its level so far, after each iteration; what it raises ends the refinement.
 
@@ -74,7 +79,7 @@ def refine(
     True
     """
     require("refine", "watch", watch, watch is None or callable(watch), "a function that takes a Step")
-    return finish(refine_steps(xray, volume, start, method, beam, report=watch is not None), watch)
+    return finish(refine_steps(xray, volume, start, method, beam, free=free, report=watch is not None), watch)
 
 
 def refine_steps(
@@ -84,6 +89,7 @@ def refine_steps(
     method: Method = "gauss-newton",
     beam: Beam | None = None,
     *,
+    free: Free | None = None,
     report: bool = True,
 ) -> Events[Registration]:
     """`refine` as a generator: it yields while it works, and returns the result.
@@ -93,7 +99,7 @@ def refine_steps(
 
     Parameters
     ----------
-    xray, volume, start, method, beam : Xray, Volume, Pose, str or RefinementSettings, Beam
+    xray, volume, start, method, beam, free : Xray, Volume, Pose, str or RefinementSettings, Beam, list of str
         As for `refine`.
     report : bool
         Whether steps are wanted; without, a GPU is not waited for after each iteration.
@@ -116,13 +122,16 @@ def refine_steps(
     views = check_images("refine", xray, volume, beam)
     require_one_pose("refine", "start", start)
     clock = WorkClock()
-    settings = refinements(method, "refine")
-    return working(_timed(refinement(views, volume, start, settings, Beam() if beam is None else beam, report), clock), clock)
+    settings, unknowns = refinements(method, "refine"), unknowns_of("refine", free, views)
+    beam = Beam() if beam is None else beam
 
+    def events() -> Events[Registration]:
+        result = yield from refinement(views, volume, start, settings, beam, report)
+        if unknowns:
+            result = yield from calibrate(result, volume, beam, unknowns)
+        return replace(result, seconds=clock())
 
-def _timed(events: Events[Registration], clock: WorkClock) -> Events[Registration]:
-    result = yield from events
-    return replace(result, seconds=clock())
+    return working(events(), clock)
 
 
 def refinement(

@@ -181,6 +181,7 @@ def to_record(
         "stop_reason": result.stop_reason,
         "standard_deviation": None if deviation is None else dict(zip(NAMES, deviation, strict=True)),
         "covariance": None if result.covariance is None else result.covariance.tolist(),
+        "calibration": None if result.calibration is None else result.calibration.to_dict(),
         "camera_from_world": result.pose.camera_from_world(carm, isocenter)[0].tolist(),
         "world_from_camera": result.pose.world_from_camera(carm, isocenter)[0].tolist(),
         "isocenter": isocenter.tolist(),

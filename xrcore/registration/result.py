@@ -11,6 +11,7 @@ from torch import Tensor
 
 from xrcore.geometry import Pose, rigid
 from xrcore.geometry.pose import NAMES
+from xrcore.registration.calibration import Calibration
 from xrcore.registration.events import Step, StopReason
 from xrcore.registration.settings import RefinementSettings
 from xrcore.registration.similarities import similarity as named_similarity
@@ -101,6 +102,8 @@ class Registration:
         Seconds of each part of the work.
     device : str
         Where `register` rendered and refined.
+    calibration : Calibration or None
+        Of the intrinsics that were free; the views then have the cameras found, and `covariance` is the pose's part of the joint one.
     drr : Float[Tensor, "h w"] or None
         The DRR at the pose that the verdict rests on, on the grid of the (first) X-ray shrunk to 128 pixels; None for a bare refinement.
     """
@@ -126,6 +129,7 @@ class Registration:
     notes: tuple[str, ...] = ()
     stages: dict[str, float] = field(default_factory=dict)
     device: str = ""
+    calibration: Calibration | None = None
     drr: Float[Tensor, "h w"] | None = field(default=None, compare=False)
 
     @classmethod
@@ -249,6 +253,7 @@ class Registration:
             (
                 f"Registration: {', '.join(shown[:3])} deg",
                 f"  {', '.join(shown[3:])} mm",
+                *(f"  {line}" for line in (self.calibration.lines() if self.calibration else ())),
                 f"  {self.verdict}",
                 f"  {self.similarity_name} {self.similarity:.4f}, {self.method}: {self.stop_reason}, {self.seconds:.2f} s",
             )

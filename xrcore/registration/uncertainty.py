@@ -29,7 +29,7 @@ _PIXELS, _SPACING = 128, 4.0  # of the image; [mm]
 _CLUSTER = 3  # patches along a side whose errors count as one: neighbours share edges, shading and half of their pixels
 # Chosen such that the 95 % ellipsoid holds 95 % of the true poses, on patients 1, 3 and 4 (benchmarks/robustness.py): a factor on the
 # standard deviations, and how far any CT's structures lie from where the X-ray has them [mm], which no image tells.
-_INFLATION, _SYSTEMATIC = 1.3, 0.1
+INFLATION, SYSTEMATIC = 1.3, 0.1
 
 
 class PoseUncertainty(NamedTuple):
@@ -84,12 +84,30 @@ def cluster_robust_covariance(
     ----------
     Liang and Zeger, "Longitudinal data analysis using generalized linear models", Biometrika 73(1), 1986.
     """
-    hessian, gradient = torch.zeros(6, 6, dtype=torch.float64), torch.zeros(6, dtype=torch.float64)
+    equations = clustered_equations(parts)
+    if equations is None:
+        return None
+    hessian, gradient, clusters = equations
+    (inverse,), (unseen,) = inverse_hessian(hessian[None])
+    spread = inverse @ scatter_of(clusters) @ inverse * INFLATION**2
+    step = inverse @ gradient
+    return spread + step[:, None] * step + systematic_covariance(drawn, SYSTEMATIC) + unseen
+
+
+def clustered_equations(
+    parts: Sequence[tuple[Xray, Float[Tensor, "1 H W"], Float[Tensor, "1 H W n"]]], *, expected: bool = False
+) -> tuple[Float[Tensor, "n n"], Float[Tensor, " n"], Float[Tensor, "c n"]] | None:
+    """The robust patches' Hessian and gradient, and the gradients of clusters of patches; None where nothing, or too little, is known.
+
+    expected: see `StandardisedFit.equations_by_group`.
+    """
+    unknowns = parts[0][2].shape[-1]
+    hessian, gradient = torch.zeros(unknowns, unknowns, dtype=torch.float64), torch.zeros(unknowns, dtype=torch.float64)
     groups = []
     for xray, drr, jacobian in parts:
         fitted = fit_for(drr.device, RobustLocalZNCC(), xray.image, xray.mask)
         assert isinstance(fitted, StandardisedFit)
-        normal, by_patch = fitted.equations_by_group(drr, jacobian)
+        normal, by_patch = fitted.equations_by_group(drr, jacobian, expected=expected)
         hessian, gradient = hessian + normal.hessian[0].cpu(), gradient + normal.gradient[0].cpu()
         grid = by_patch[0].cpu().unflatten(0, fitted.layout.grid)
         side = max(1, min(_CLUSTER, min(fitted.layout.grid) // 4))  # small images have few patches
@@ -98,14 +116,18 @@ def cluster_robust_covariance(
         return None
     clusters = torch.stack(groups)
     clusters = clusters[clusters.abs().sum(1) > 0]
-    if len(clusters) <= 6:
-        return None
-    (inverse,), (unseen,) = inverse_hessian(hessian[None])
-    freedom = len(clusters) / (len(clusters) - 6)
-    spread = inverse @ (clusters.T @ clusters) @ inverse * freedom * _INFLATION**2
-    step = inverse @ gradient
-    systematic = torch.linalg.inv(torch.einsum("nai,naj->ij", drawn, drawn) / len(drawn)) * _SYSTEMATIC**2
-    return spread + step[:, None] * step + systematic + unseen
+    return (hessian, gradient, clusters) if len(clusters) > unknowns else None
+
+
+def scatter_of(clusters: Float[Tensor, "c n"]) -> Float[Tensor, "n n"]:
+    """Covariance of the gradient, if each cluster is one observation."""
+    count, unknowns = clusters.shape
+    return clusters.T @ clusters * count / (count - unknowns)
+
+
+def systematic_covariance(drawn: Float[Tensor, "N 2 n"], size: float) -> Float[Tensor, "n n"]:
+    """Covariance of unknowns from a systematic error [mm] of where points are drawn, whose derivative is given."""
+    return torch.linalg.inv(torch.einsum("nai,naj->ij", drawn, drawn) / len(drawn)) * size**2
 
 
 def drawn_by_numbers(pose: Pose, carm: CArm, volume: Volume, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N 2 6"]:

@@ -184,10 +184,10 @@ def masked_fixed(name: str, fixed: Float[Tensor, "H W"], mask: Bool[Tensor, "H W
 
 
 def check_moving(name: str, shape: torch.Size, moving: Tensor, jacobian: Tensor | None = None) -> None:
-    """Raise XrcoreError unless moving is (B, *shape) and jacobian, if given, (B, *shape, 6)."""
+    """Raise XrcoreError unless moving is (B, *shape) and jacobian, if given, (B, *shape, 6), or of more columns."""
     if moving.ndim != 3 or moving.shape[1:] != shape:
         raise XrcoreError(f"{name}: moving images must be (B, {shape[0]}, {shape[1]}) like the fixed one, got {tuple(moving.shape)}")
-    if jacobian is not None and jacobian.shape != (*moving.shape, 6):
+    if jacobian is not None and (jacobian.shape[:-1] != moving.shape or jacobian.shape[-1] < 6):
         raise XrcoreError(f"{name}: jacobian must be {(*moving.shape, 6)}, got {tuple(jacobian.shape)}")
 
 

@@ -128,7 +128,7 @@ class StandardisedFit(MovableFit):
 
     @cached_property
     def _inside6(self) -> Float[Tensor, "C P 6"] | None:
-        """As often as the Jacobian has columns, which multiplies faster than a broadcast."""
+        """As often as the pose's Jacobian has columns, which multiplies faster than a broadcast."""
         return None if self.inside is None else self.inside.unsqueeze(-1).expand(*self.inside.shape, 6).contiguous()
 
     def _centre(self, pixels: Float[Tensor, "B C P"]) -> Float[Tensor, "B _ 1"]:
@@ -185,9 +185,13 @@ class StandardisedFit(MovableFit):
 
     @torch.no_grad()
     def equations_by_group(
-        self, moving: Float[Tensor, "B H W"], jacobian: Float[Tensor, "B H W 6"]
-    ) -> tuple[NormalEquations, Float[Tensor, "B G 6"]]:
-        """The normal equations, and what each group contributes to their gradient."""
+        self, moving: Float[Tensor, "B H W"], jacobian: Float[Tensor, "B H W n"], *, expected: bool = False
+    ) -> tuple[NormalEquations, Float[Tensor, "B G n"]]:
+        """The normal equations, and what each group contributes to their gradient; n is 6, or more with unknown intrinsics.
+
+        expected: with the Hessian of the cost that is expected where the residual is noise, which is smaller than Gauss-Newton's. There
+        u_f = c u_m + noise, so that 1 - u_f . u_m curves as c |du_m|^2; and groups lose weight as they move away.
+        """
         check_moving(self.name, self.shape, moving, jacobian)
         pool, count = self.layout.pool, self._count.unsqueeze(-1)
         s = self._moments(moving)
@@ -195,7 +199,7 @@ class StandardisedFit(MovableFit):
 
         columns = self.layout.arrange(jacobian)
         if self._inside6 is not None:
-            inside = self._inside6.to(jacobian.dtype)
+            inside = (self._inside6 if jacobian.shape[-1] == 6 else self._inside6[..., :1]).to(jacobian.dtype)
             shared = columns.untyped_storage().data_ptr() == jacobian.untyped_storage().data_ptr()
             columns = columns * inside if shared else columns.mul_(inside)
         rows = torch.empty(*s.centred.shape[:2], 3, s.centred.shape[2], dtype=jacobian.dtype, device=jacobian.device)
@@ -220,17 +224,24 @@ class StandardisedFit(MovableFit):
         # with y = (m - mean, sqrt(n e)) and u = y / |y|: du = (dy - u (u . dy)) / |y|, so du^T du = dy^T dy / |y|^2 - h h^T
         h = m_j / q
         gradient = weight * (correlation.unsqueeze(-1) * h - f_j * q.rsqrt())
+        if expected:
+            weight = weight * correlation.clamp_min(0).unsqueeze(-1)
         scale = weight / q  # (B, G, 1)
         hessian = ((scale / count).unsqueeze(-1) * sum_jj).sum(1) - (scale * mean_j).mT @ mean_j - (weight * h).mT @ h
         if self.variance_floor > 0:
             hessian += scale.sum(1, keepdim=True) * (d_root.mT @ d_root)
+        if expected and slope is not None:
+            # with s = 1 - value, and cost s (1 + t) / (s + t): second derivative -2 slope / (s + t), and gradient = w slope ds
+            own = (self.weight * slope * (1 - correlation + self.tolerance)).unsqueeze(-1).clamp_min(1e-30)
+            hessian -= (2 * gradient / own).mT @ gradient
         return NormalEquations(value @ self.weight, gradient.sum(1), hessian, self.effective_count), gradient
 
 
-def _gram(columns: Float[Tensor, "*batch P 6"]) -> Float[Tensor, "*batch 6 6"]:
-    """J^T J over P. Two pixels a row make a 12 x 12 product, of which two blocks are wanted: BLAS is over twice as fast than at 6 x 6."""
-    if columns.shape[-2] % 2 or not columns.is_contiguous():
+def _gram(columns: Float[Tensor, "*batch P n"]) -> Float[Tensor, "*batch n n"]:
+    """J^T J over P. Two pixels a row make a 2n x 2n product, of which two blocks are wanted: BLAS is over twice as fast than at 6 x 6."""
+    *batch, pixels, n = columns.shape
+    if pixels % 2 or not columns.is_contiguous():
         return columns.mT @ columns
-    pairs = columns.reshape(*columns.shape[:-2], columns.shape[-2] // 2, 12)
+    pairs = columns.reshape(*batch, pixels // 2, 2 * n)
     product = pairs.mT @ pairs
-    return product[..., :6, :6] + product[..., 6:, 6:]
+    return product[..., :n, :n] + product[..., n:, n:]
