@@ -63,12 +63,14 @@ def clean() -> Tensor:
     return xr.render(volume(), PAPER_CARM, POSE)[0]
 
 
-def ask(xray: xr.Xray, ct: xr.Volume, *, truth: xr.Pose = POSE, landmarks: Tensor | None = None, **options: object) -> Answer:
+def ask(
+    xray: xr.Xray | list[xr.View], ct: xr.Volume, *, truth: xr.Pose = POSE, landmarks: Tensor | None = None, **options: object
+) -> Answer:
     """Register, and compare landmarks in the camera frame with where the right CT and the right C-arm put them."""
     right = volume()
     points = right.surface_points() if landmarks is None else landmarks
     result = xr.register(xray, ct, **options)  # type: ignore[arg-type]
-    found = rigid.apply(result.pose.camera_from_world(xray.carm, ct.isocenter), points)[0]
+    found = rigid.apply(result.pose.camera_from_world(result.xray.carm, ct.isocenter), points)[0]
     true = rigid.apply(truth.camera_from_world(PAPER_CARM, right.isocenter), points)[0]
     apart = (found - true).abs()
     return Answer(result, *(float(v.mean()) for v in (apart.norm(dim=1), apart[:, 2], apart[:, :2].norm(dim=1))))
@@ -168,6 +170,66 @@ def far_starts() -> Table:
     return ("the view", "started from AP", "started 10° from it in each angle"), rows
 
 
+FREE = ("source_to_detector", "principal_point")
+DRAWN_VIEWS = 8  # of the table below
+
+
+def free_intrinsics() -> Table:
+    """What it helps to estimate distance and principal point with the pose, over views drawn from the paper's ranges."""
+    carm = PAPER_CARM
+    (row, col), distance = carm.center, carm.source_to_detector
+    long = replace(carm, source_to_detector=1.02 * distance)
+    both = replace(long, principal_point=(row + 6, col + 6))
+    right = (distance, row, col)
+    rows = []
+    for name, said, free, views in (
+        ("nothing", carm, None, 1),
+        ("nothing", carm, FREE, 1),
+        ("distance + 2 %, centre off by 6 rows and columns", both, None, 1),
+        ("the same", both, FREE, 1),
+        ("the same, two views 60° apart", both, None, 2),
+        ("the same, two views 60° apart", both, FREE, 2),
+    ):
+        answers = [_drawn_view(seed, said, free, views) for seed in range(DRAWN_VIEWS)]
+        cells = [f"{np.median([getattr(a, kind) for a in answers]):.1f}" for kind in ("whole", "across", "along")]
+        inside, off, open_ = [], [], []
+        for a in answers:
+            if (found := a.result.calibration) is not None:
+                apart = np.abs(np.subtract(found.found, right))
+                inside.append(apart <= 1.96 * np.array(found.standard_deviation))
+                off.append((apart[0], apart[1:].max()))
+                open_.append((not found.observable[0], not any(found.observable[1:])))
+        of = f" of {len(answers)}"
+        told = ["-"] * 4
+        if inside:
+            ends, said_open = np.median(off, axis=0), np.sum(open_, axis=0)
+            told = [f"{ends[0]:.1f} mm, {sum(i[0] for i in inside)}{of}", f"{ends[1]:.1f} pixels, {sum(i[1:].all() for i in inside)}{of}"]
+            told += [f"{said_open[0]}{of}", f"{said_open[1]}{of}"]
+        trusted = sum(a.result.trusted for a in answers)
+        rows.append((name, "yes" if free else "no", *cells, *told, f"{trusted}{of}"))
+    head = ("what is wrong", "free", "mTRE [mm]", "across the view", "along it", "distance: off by, inside its 95 % interval")
+    return (*head, "centre: off by, inside", "distance said to be open", "centre said to be open", "trusted"), rows
+
+
+def _drawn_view(seed: int, said: xr.CArm, free: tuple[str, ...] | None, views: int) -> Answer:
+    """An X-ray, or two, whose geometry is said to be this, registered with it; the second camera's place is known."""
+    box = xr.SearchBox(candidates=DRAWN_VIEWS + 1, seed=1)
+    truth = box.poses(xr.Pose.zero())[seed + 1]
+    numbers = tuple(truth.numbers[0].tolist())
+    first = replace(acquired(pose=numbers), carm=said)
+    if views == 1:
+        return ask(first, volume(), truth=truth, free=free)
+    second = (numbers[0], numbers[1] + 60, *numbers[2:])
+    pair = [
+        xr.View(
+            xray=replace(acquired(pose=pose), carm=said),
+            camera_from_rig=xr.Pose(list(pose)).camera_from_world(PAPER_CARM, torch.zeros(3))[0],
+        )
+        for pose in (numbers, second)
+    ]
+    return ask(pair, volume(), truth=truth, free=free)
+
+
 def beads(depth: float) -> tuple[Tensor, Tensor]:
     """A bead phantom of 190 x 190 x `depth` mm, LPS, and where a detector finds its 45 beads, to 0.2 pixels rms."""
     generator = torch.Generator().manual_seed(0)
@@ -242,6 +304,7 @@ TABLES: dict[str, Callable[[], Table]] = {
     "half_pixels": half_pixels,
     "flips": flips,
     "wrong_carm": wrong_carm,
+    "free_intrinsics": free_intrinsics,
     "known_object": known_object,
     "far_starts": far_starts,
 }

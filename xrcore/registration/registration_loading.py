@@ -17,6 +17,7 @@ from xrcore._util.text_files import read_json
 from xrcore.geometry import Pose
 from xrcore.geometry.pose import NAMES
 from xrcore.geometry.slot_scan import geometry_from_dict
+from xrcore.registration.calibration import Calibration
 from xrcore.registration.events import Step, StopReason
 from xrcore.registration.registration_files import FILES, check_files, files_of
 from xrcore.registration.result import Evidence, Registration
@@ -80,11 +81,19 @@ def _registration(record: dict[str, Any], views: tuple[View, ...]) -> Registrati
         notes=tuple(map(str, record["notes"])),
         stages={str(name): float(seconds) for name, seconds in record["stages"].items()},
         device=str(record["device"]),
+        calibration=None if record.get("calibration") is None else _calibration(**record["calibration"]),
     )
 
 
 def _evidence(view: int | None, **measures: float | None) -> Evidence:
     return Evidence(**{name: _number(value, math.inf) for name, value in measures.items()}, view=view)
+
+
+def _calibration(names: list[str], covariance: list[list[float | None]], **numbers: list[float]) -> Calibration:
+    given, found, prior = (tuple(map(float, numbers[name])) for name in ("given", "found", "prior"))
+    if not len(names) == len(given) == len(found) == len(prior):
+        raise ValueError("a calibration names each number once")
+    return Calibration(tuple(map(str, names)), given, found, prior, _matrix(covariance, 6 + len(names)))
 
 
 def _pose(numbers: dict[str, float]) -> Pose:
@@ -96,5 +105,5 @@ def _number(value: float | None, unknown: float) -> float:
     return unknown if value is None else float(value)
 
 
-def _matrix(rows: list[list[float | None]]) -> Float[Tensor, "6 6"]:
-    return torch.tensor([[_number(value, math.inf) for value in row] for row in rows], dtype=torch.float64).reshape(6, 6)
+def _matrix(rows: list[list[float | None]], size: int = 6) -> Float[Tensor, "n n"]:
+    return torch.tensor([[_number(value, math.inf) for value in row] for row in rows], dtype=torch.float64).reshape(size, size)
