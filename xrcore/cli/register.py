@@ -219,4 +219,5 @@ def _print(result: Registration, folder: Path, xray: str | None) -> None:
     names = ", ".join(str(folder / name) for name in files_of(len(result.views)))
     head = [] if xray is None else [f"{xray}:"]
     found = [] if result.calibration is None else ["", *(line("calibration", text) for text in result.calibration.lines())]
-    print("\n".join([*head, *pose_table(rows), *found, "", *verdict_lines(result), line("written", names), *next_steps(result)]), flush=True)
+    told = [*verdict_lines(result), line("written", names), *next_steps(result)]
+    print("\n".join([*head, *pose_table(rows), *found, "", *told]), flush=True)
