@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import math
 import statistics
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ def rows_of(views: int) -> dict[str, Row]:
     name = {1: "one view", 2: "two views"}[views]
     return {
         "median": Row(what=f"{name}: frames a second, median frame", unit="/s", how="256 pixels", aim=RATE[views], least=True),
+        "cpu": Row(what=f"{name}: processor time a frame", unit="ms", how="both cores together, mean of all but the first frame"),
         "all": Row(what=f"{name}: frames a second, all frames together", unit="/s", how="searches and verdicts included"),
         "mtre": Row(what=f"{name}: mTRE", unit="mm", how="median of the frames; range"),
         "plane": Row(what=f"{name}: error in the (first) image, at the isocentre", unit="mm", how="median of the frames; range"),
@@ -63,7 +65,14 @@ def simulated(fine: xr.Volume, carm: xr.CArm, poses: Sequence[xr.Pose], views: i
         yield [xr.View(xray=xray, camera_from_rig=eye), xr.View(xray=other, camera_from_rig=second_from_first)]
 
 
-def figures(track: xr.Track, truths: Sequence[xr.Pose], volume: xr.Volume, carm: xr.CArm) -> dict[str, Figure]:
+def timed(frames: Sequence[xr.Xray | list[xr.View]], volume: xr.Volume, start: xr.Pose) -> tuple[xr.Track, float]:
+    """The track, and the processor's time a frame [ms], but for the first."""
+    clock: list[float] = []
+    track = xr.track(frames, volume, start, watch=lambda _: clock.append(time.process_time()))
+    return track, 1e3 * (clock[-1] - clock[0]) / (len(clock) - 1)
+
+
+def figures(track: xr.Track, cpu: float, truths: Sequence[xr.Pose], volume: xr.Volume, carm: xr.CArm) -> dict[str, Figure]:
     """What is measured of one track."""
     landmarks = volume.surface_points(64)
 
@@ -76,6 +85,7 @@ def figures(track: xr.Track, truths: Sequence[xr.Pose], volume: xr.Volume, carm:
     plane = [value / carm.magnification for value in errors(track, xr.metrics.mpd)]
     return {
         "median": Figure(value=1 / statistics.median(seconds[1:])),
+        "cpu": Figure(value=cpu),
         "all": Figure(value=(len(track) - 1) / sum(seconds[1:]), note=f"first frame {seconds[0]:.2f} s"),
         "mtre": spread(raw),
         "plane": spread(plane),
@@ -99,7 +109,7 @@ def measure(fine: xr.Volume, volume: xr.Volume, *, frames: int, side: int) -> li
         made = list(simulated(fine, carm, truths, views))
         xr.track(made[:2], volume)  # warm
         say("tracking")
-        found = figures(xr.track(made, volume, truths[0]), truths, volume, carm)
+        found = figures(*timed(made, volume, truths[0]), truths, volume, carm)
         rows = rows_of(views)
         table += as_table(tuple(rows.values()), {rows[key].what: figure for key, figure in found.items()}, {})
     return table

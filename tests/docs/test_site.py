@@ -43,7 +43,7 @@ def test_every_public_name_is_in_the_reference(conf, tmp_path):
 def test_help_of_every_command_is_shown(conf, tmp_path):
     conf.write_commands(tmp_path)
     text = (tmp_path / "generated" / "commands.md").read_text(encoding="utf-8")
-    for command in ("demo", "register", "render", "train", "data", "reproduce", "bench"):
+    for command in ("demo", "register", "render", "track", "train", "data", "reproduce", "bench"):
         assert f"## xrcore {command}\n" in text
     assert "--carm" in text
 

@@ -14,6 +14,7 @@ from xrcore.geometry import CArm, Pose, rigid
 from xrcore.registration.tracking.motion import BodyFrame, Motion, MotionState, begin, correct, predict, smooth
 
 GATE = 22.5  # squared Mahalanobis distance that one right answer in a thousand exceeds
+_LIKELY = 0.3  # confidence from which a pose that is not trusted still tells where the body is
 _MISSED = 0.5  # of its velocity that a body keeps through a frame in which it was not seen
 
 
@@ -90,22 +91,25 @@ class MotionFilter:
         return correct(state, self._frame.placed(pose), self._frame.variance(pose, covariance))[1]
 
     def take(self, found: TrackedFrame) -> None:
-        """Go on to the next frame; what is not trusted there is not believed, and what jumped begins a new motion."""
-        known = found.trusted and found.covariance is not None and bool(torch.isfinite(found.covariance).all())
-        if not known:
-            if self.states:
-                state = predict(self.states[-1], self._motion)
-                self.states.append(state._replace(velocity=_MISSED * state.velocity))
-                return
-            self.states.append(begin(self._frame.placed(found.pose), self._motion.variance, self._motion))
-            return
-        assert found.covariance is not None
-        placed, variance = self._frame.placed(found.pose), self._frame.variance(found.pose, found.covariance)
+        """Go on to the next frame: a pose is believed as far as its verdict's confidence, and a trusted one that jumped begins a motion."""
+        known = found.covariance is not None and bool(torch.isfinite(found.covariance).all())
+        placed = self._frame.placed(found.pose)
         if not self.states:
-            self.states.append(begin(placed, variance, self._motion))
+            first = self._frame.variance(found.pose, found.covariance) if known else self._motion.variance  # type: ignore[arg-type]
+            self.states.append(begin(placed, first, self._motion))
             return
-        state, distance = correct(predict(self.states[-1], self._motion), placed, variance)
-        self.states.append(state if distance <= GATE else begin(placed, variance, self._motion))
+        state = predict(self.states[-1], self._motion)
+        if known and (found.trusted or found.confidence >= _LIKELY):
+            assert found.covariance is not None
+            variance = self._frame.variance(found.pose, found.covariance)
+            corrected, distance = correct(state, placed, variance if found.trusted else variance / found.confidence**2)
+            if distance <= GATE:
+                self.states.append(corrected)
+                return
+            if found.trusted:
+                self.states.append(begin(placed, variance, self._motion))
+                return
+        self.states.append(state._replace(velocity=_MISSED * state.velocity))
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
