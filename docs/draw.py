@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from drawings.carms import cones
+from drawings.drawn import drawn, registration, slicer_scene, thickness
 from drawings.flips import flips
 from drawings.frames import frames
 from drawings.pixels import pixels
@@ -33,12 +34,21 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "not_trusted": not_trusted,
     "cones": cones,
     "slot_scans": slot_scans,
+    "drawn": drawn,
+    "thickness": thickness,
+    "slicer_scene": slicer_scene,
 }
+COLOURED = ("drawn", "thickness")  # thin coloured lines on grey, of which 256 colours keep too few
+ANIMATIONS: dict[str, Callable[[Path], Path]] = {"registration": registration}  # as .gif
 
 
 def draw(name: str, folder: Path = FOLDER) -> Path:
-    """One picture as a PNG of at most 256 colours, a third of the size and to the eye the same."""
+    """One picture as a PNG of at most 256 colours, a third of the size and to the eye the same; or an animation."""
+    if name in ANIMATIONS:
+        return ANIMATIONS[name](folder / f"{name}.gif")
     path = save_figure(PICTURES[name](), folder / f"{name}.png")
+    if name in COLOURED:
+        return path
     with Image.open(path) as image:
         small = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
     small.save(path, optimize=True)
@@ -46,9 +56,10 @@ def draw(name: str, folder: Path = FOLDER) -> Path:
 
 
 def main(names: list[str]) -> None:
-    for name in names or PICTURES:
-        if name not in PICTURES:
-            sys.exit(f"no picture {name!r}; choose from {', '.join(PICTURES)}")
+    known = [*PICTURES, *ANIMATIONS]
+    for name in names or known:
+        if name not in known:
+            sys.exit(f"no picture {name!r}; choose from {', '.join(known)}")
         print(draw(name), flush=True)
 
 

@@ -8,6 +8,8 @@ from .ct import Volume as Volume
 from .ct import place_mesh as place_mesh
 from .ct import read_ct as read_ct
 from .ct import read_mesh as read_mesh
+from .drawing import draw as draw
+from .drawing import project_labels as project_labels
 from .geometry import CArm as CArm
 from .geometry import Pose as Pose
 from .geometry import SlotScan as SlotScan

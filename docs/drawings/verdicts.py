@@ -14,7 +14,7 @@ _POSE = xr.Pose(rx=5, ry=-8, rz=3, tx=6, ty=-10, tz=15)
 
 
 @cache
-def _xray() -> xr.Xray:
+def simulated_xray() -> xr.Xray:
     return xr.simulate(xr.phantom.pelvis(0, 1.5), CARM, _POSE, seed=1)
 
 
@@ -30,10 +30,10 @@ def not_trusted() -> Figure:
 
 def _registered(seed: int) -> Figure:
     volume = xr.phantom.pelvis(seed, 2.0)
-    result = xr.register(_xray(), volume)
+    result = xr.register(simulated_xray(), volume)
     start, found = (xr.render(volume, CARM, pose)[0] for pose in (result.initial, result.pose))
     # without the seconds, which are never the same twice
-    return registration_figure(_xray(), start, found, _Shown(result))
+    return registration_figure(simulated_xray(), start, found, _Shown(result))
 
 
 class _Shown:

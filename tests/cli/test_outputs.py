@@ -12,7 +12,7 @@ from xrcore.registration.registration_files import FILES
 COMMANDS = {
     "register": (("register", "absent.nii.gz", "absent.dcm", "--out"), FILES),
     "train": (("train", "absent.nii.gz", "--out"), ("training.png", "model.json", "log.csv", "checkpoint.json")),
-    "demo": (("demo", "--out"), (*FILES, "ct.nii.gz", "xray.dcm")),
+    "demo": (("demo", "--out"), (*FILES, "bones.seg.nrrd", "ct.nii.gz", "landmarks.csv", "xray.dcm")),
     "bench": (("bench", "--out"), ("speed.csv", "speed.json")),
 }
 IN_FOLDERS = [(command, name) for command, (_, names) in COMMANDS.items() for name in names]

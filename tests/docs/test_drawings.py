@@ -30,7 +30,23 @@ def test_every_picture_is_drawn_shown_and_kept(draw):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["frames", "numbers", "views", "pixels", "flips", "cones", "slot_scans", "trusted", "not_trusted"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "frames",
+        "numbers",
+        "views",
+        "pixels",
+        "flips",
+        "cones",
+        "slot_scans",
+        "trusted",
+        "not_trusted",
+        "drawn",
+        "thickness",
+        "slicer_scene",
+    ],
+)
 def test_a_picture_is_what_the_script_draws_today(draw, one_thread, tmp_path, name):
     paths = draw.draw(name, tmp_path), DOCS / "pictures" / f"{name}.png"
     drawn, kept = (np.asarray(Image.open(path).convert("RGB"), dtype=float) / 255 for path in paths)
@@ -54,3 +70,13 @@ def test_import_graph_has_the_imports_and_no_type_checking_ones(draw, tmp_path):
         (tmp_path / name).write_text(text)
     graph = import_graph(tmp_path)
     assert set(graph.edges) == {("xrcore.ct", "xrcore.geometry"), ("xrcore.figures", "xrcore.ct"), ("companion.studies", "xrcore.figures")}
+
+
+def test_the_animation_is_small_and_moves():
+    path = DOCS / "pictures" / "registration.gif"
+    assert path.stat().st_size < 1_500_000
+    with Image.open(path) as image:
+        assert image.n_frames > 10  # type: ignore[attr-defined]
+        first = np.asarray(image.convert("RGB"), dtype=float)
+        image.seek(image.n_frames - 1)  # type: ignore[attr-defined]
+        assert np.abs(np.asarray(image.convert("RGB"), dtype=float) - first).mean() > 5

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xrcore.phantom import pelvis, pelvis_hu, pelvis_landmarks
+from xrcore.phantom import pelvis, pelvis_hu, pelvis_labels, pelvis_landmarks
 from xrcore.phantom.hip_bone import CAVITY_RADIUS, HEAD_RADIUS
 from xrcore.phantom.shapes import Field, sample
 
@@ -161,6 +161,19 @@ def test_bones_are_where_the_landmarks_say(fine):
     for name, point in points.items():
         distance = np.linalg.norm(bone - point, axis=1).min()
         assert (distance > 8) == name.startswith("obturator"), f"{name}: bone at {distance:.1f} mm"
+
+
+def test_labels_cover_the_bone_of_the_same_grid_left_and_right():
+    hu, world_from_voxel = pelvis_hu(0, 5.0)
+    labels, grid, values = pelvis_labels(0, 5.0)
+    np.testing.assert_array_equal(grid, world_from_voxel)
+    assert labels.shape == hu.shape
+    assert (labels[hu > 400] > 0).mean() > 0.85  # of voxels at a surface the shell has a share
+    assert hu[labels > 0].mean() > 150
+    assert set(np.unique(labels)) == {0, *values.values()}
+    for name, value in values.items():
+        x = (np.argwhere(labels == value)[:, 2] * 5.0 + grid[0, 3]).mean()
+        assert {"left": x > 20, "right": x < -20}.get(name.split()[0], abs(x) < 15), name
 
 
 def test_pelvis_has_a_symphysis_and_a_canal(fine):

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
+from scipy.ndimage import binary_erosion
 from support.small_pelvis import CARM, PATIENTS, POSE, size, volume
 
-from xrcore import Pose
+from xrcore import Pose, project_labels
 from xrcore.registration.similarities import SIMILARITIES
 from xrcore.widgets import RegistrationCockpit
 
@@ -82,6 +85,24 @@ def test_the_cockpit_s_loop_stays_alive_and_stop_stops(cockpit: RegistrationCock
     assert "stopped" in cockpit.stage.value
     assert not cockpit.register_button.disabled
     assert cockpit.save_button.disabled
+
+
+def test_labels_are_outlined_where_the_pose_puts_them(cockpit: RegistrationCockpit, tmp_path: Path):
+    image = sitk.Image(12, 8, 10, sitk.sitkUInt8) + 3
+    image.SetSpacing([6.0] * 3)
+    image.SetOrigin((volume().isocenter - 30).tolist())
+    sitk.WriteImage(image, tmp_path / "labels.nrrd")
+    session = cockpit.session
+    session.pose = POSE
+    cockpit.inputs.labels.value = str(tmp_path / "labels.nrrd")
+    cockpit.inputs.read_labels.click()
+    picture = cockpit.comparison.picture()[0]
+    (mask,) = project_labels(image, CARM, POSE, volume=session.volume).masks
+    np.testing.assert_array_equal(np.ptp(picture, -1) > 0, mask & ~binary_erosion(mask, border_value=1))
+    assert mask.sum() > 30
+    cockpit.inputs.patient.value = "two"  # whose space the labels are not in
+    assert session.labels is None
+    assert cockpit.comparison.picture()[0].ndim == 2
 
 
 def test_bad_files_show_in_the_cockpit(cockpit: RegistrationCockpit, tmp_path: Path):

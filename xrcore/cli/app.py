@@ -11,6 +11,7 @@ import typer
 import xrcore
 from xrcore._util.logs import logger
 from xrcore.cli.demo import demo
+from xrcore.cli.draw import draw
 from xrcore.cli.register import register
 from xrcore.cli.render import render
 from xrcore.cli.simulate import simulate
@@ -22,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for command in (demo, register, render, simulate, track, train):
+for command in (demo, register, draw, render, simulate, track, train):
     app.command()(command)
 
 
@@ -60,6 +61,7 @@ def _xrcore(
     Examples:
       xrcore demo
       xrcore register ct.nii.gz xray.dcm --out result
+      xrcore draw xray.dcm result --labels bones.nii.gz --out drawn.png
       xrcore COMMAND --help
     """
     if context.invoked_subcommand is None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from xrcore.geometry import CArm, Pose
     from xrcore.registration.result import Registration
 
+_PATIENT = ("bones.seg.nrrd", "ct.nii.gz", "landmarks.csv", "xray.dcm")
+_LANDMARKS = ("hip center left", "hip center right", "sacral endplate")
 _CT_SPACING, _XRAY_SPACING = 2.0, 1.5  # [mm]: the X-ray comes from a finer patient than the one that is registered
 
 
@@ -46,15 +48,16 @@ def demo(
     from xrcore._util.hashes import fingerprint
     from xrcore.cli.text import line, program, verdict_lines
     from xrcore.ct import volume_from_hu
+    from xrcore.ct.nrrd_writing import nrrd_bytes, segment_keys
     from xrcore.geometry import PAPER_CARM, Pose
-    from xrcore.phantom import pelvis, pelvis_hu
+    from xrcore.phantom import pelvis, pelvis_hu, pelvis_labels, pelvis_landmarks
     from xrcore.registration.pipeline import register
     from xrcore.registration.registration_files import FILES, write_registration
     from xrcore.renderer import render_with_jacobian
     from xrcore.simulation import Acquisition, simulate
     from xrcore.xray import write_xray
 
-    check_writable(out, *FILES, "ct.nii.gz", "xray.dcm")
+    check_writable(out, *FILES, *_PATIENT)
     carm, settings = PAPER_CARM, Acquisition()
     print(f"xrcore {xrcore.__version__} demo: a pelvis made from seed {seed}{', with a hip replacement' if implant else ''}\n")
     seconds: dict[str, float] = {}
@@ -71,6 +74,9 @@ def demo(
     result = register(xray, volume)
     with time_block(seconds, "files"), atomic_folder(out, record=FILES[0]) as temporary:
         _write_ct(temporary / "ct.nii.gz", hu, world_from_voxel)
+        labels, grid, values = pelvis_labels(seed, _CT_SPACING, implant)
+        (temporary / "bones.seg.nrrd").write_bytes(nrrd_bytes(labels, grid, segment_keys(values)))
+        (temporary / "landmarks.csv").write_text(_landmarks(pelvis_landmarks(seed)), encoding="utf-8")
         write_xray(temporary / "xray.dcm", xray)
         inputs = {name: fingerprint(temporary / file) | {"path": file} for name, file in (("ct", "ct.nii.gz"), ("xray", "xray.dcm"))}
         write_registration(temporary, result, volume, inputs=inputs, options={"seed": seed, "implant": implant})
@@ -86,8 +92,12 @@ def demo(
         *verdict_lines(result),
         line("", f"besides: {around} s"),
         "",
-        line("written", f"{out}/: " + ", ".join((*FILES, "ct.nii.gz", "xray.dcm"))),
+        line("written", f"{out}/: " + ", ".join((*FILES, *_PATIENT))),
         line("try next", f"{program()} register {out / 'ct.nii.gz'} {out / 'xray.dcm'} --out result"),
+        line(
+            "",
+            f"{program()} draw {out / 'xray.dcm'} {out} --labels {out / 'bones.seg.nrrd'} --points {out / 'landmarks.csv'} --out drawn.png",
+        ),
         line("", f"{program()} render {out / 'ct.nii.gz'} --pose 0,90,0,0,0,0 --out lateral.png"),
         line("", f"{program()} demo --seed {seed + 1} --implant"),
     ]
@@ -108,6 +118,12 @@ def _comparison(result: Registration, truth: Pose, volume: Volume, carm: CArm) -
         start, found = (float(measure(pose, truth, landmarks, carm, volume.isocenter)) for pose in (result.initial, result.pose))
         lines.append(line(label, f"{found:.2f} mm {where} (at the start {start:.1f} mm)"))
     return lines
+
+
+def _landmarks(points: dict[str, NDArray[np.float64]]) -> str:
+    """A few of them, as a CSV."""
+    rows = [f"{name},{x:.2f},{y:.2f},{z:.2f}" for name in _LANDMARKS for x, y, z in [points[name]]]
+    return "\n".join(["name,x,y,z", *rows, ""])
 
 
 def _write_ct(path: Path, hu: NDArray[np.int16], world_from_voxel: NDArray[np.float64]) -> None:

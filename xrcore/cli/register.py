@@ -98,6 +98,9 @@ def register(
     kilovolts: Kilovolts = 90,
     frame: Annotated[int | None, typer.Option(help="Of a multi-frame file, counted from 0.", show_default=False)] = None,
     device: Device = "auto",
+    animate: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also show how it went: an animation, .gif or .webp.", show_default=False)
+    ] = None,
 ) -> None:
     """Find the pose of X-rays in a CT.
 
@@ -111,12 +114,15 @@ def register(
       xrcore register ct.nii.gz fluoro.dcm --out result
       xrcore register ct.nii.gz fluoro.dcm --initial lateral --out result
       xrcore register ct.nii.gz fluoro.dcm --initial model/ --out result
+      xrcore register ct.nii.gz fluoro.dcm --out result --animate result.gif
       xrcore register ct_folder/ xray.png --carm carm.yaml --initial 0,30,0,0,0,0 --out result
       xrcore register ct.nii.gz fluoro.dcm --free source-to-detector,principal-point --out result
       xrcore register ct.nii.gz ap.dcm lateral.dcm --rig angles --out result
       xrcore register implant.stl a.tif b.tif --material cobalt-chrome --spacing 0.5 --rig rig.yaml --out result
     """
     given = [path for path in rig or () if str(path) != "angles"]
+    if animate is not None:
+        _check_animation(animate, 1 if rig else len(xrays))
     check_paths(out, *xrays, ct, carm, labels, *given, None if initial is None else pose_file(initial))
     from xrcore._util.atomic import check_writable
     from xrcore._util.devices import named_device
@@ -194,10 +200,25 @@ def register(
         tell(tuple(note for note in result.notes if note not in (*known, *volume.notes)))
         read = fingerprint(paths[0]) if len(paths) == 1 else [fingerprint(path) for path in paths]
         write_registration(folder, result, volume, beam, inputs={**inputs, "xray": read}, options=options)
+        if animate is not None:
+            from xrcore.drawing.animation import animate as show
+
+            show(result, volume, animate, beam=beam)
         _print(result, folder, str(paths[0]) if len(tasks) > 1 else None)
         results.append(result)
     if not all(result.trusted for result in results):
         raise typer.Exit(3)
+
+
+def _check_animation(path: Path, registrations: int) -> None:
+    """Complain before anything is read."""
+    from xrcore._util.atomic import check_writable
+
+    if path.suffix.lower() not in (".gif", ".webp"):
+        raise XrcoreError(f"{path}: --animate writes .gif or .webp")
+    if registrations > 1:
+        raise XrcoreError("--animate shows one registration; give one X-ray")
+    check_writable(path.parent, path.name)
 
 
 def _folders(out: Path, xrays: list[Path]) -> list[Path]:

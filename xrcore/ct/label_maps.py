@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from itertools import product
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import SimpleITK as sitk
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float64, Int32
 from numpy import ndarray
 from numpy.typing import ArrayLike
 
-from xrcore._util.errors import XrcoreError, shown
+from xrcore._util.errors import XrcoreError, require, shown
 from xrcore.ct.image_files import geometry, read_image
+from xrcore.ct.nrrd import segment_names
 from xrcore.ct.resampling import resample_labels
 from xrcore.ct.voxel_data import ImageFile, check_grid
 
@@ -36,12 +38,7 @@ def kept_voxels(
     name = os.fspath(labels) if isinstance(labels, (str, os.PathLike)) else "labels"
     array, own, notes, _ = _label_map(labels, name, hu)
     _check_whole(array, name)
-    found = np.unique(array)
-    wanted = [int(v) for v in found if v != 0] if keep is None else [int(v) for v in keep]
-    absent = [v for v in wanted if v not in found]
-    if absent or not wanted:
-        listed = ", ".join(f"{v:g}" for v in found[:20]) + (", ..." if len(found) > 20 else "")
-        raise XrcoreError(f"{name}: label {', '.join(map(str, absent)) or 'other than 0'} does not occur; the map holds {listed}")
+    wanted = _wanted(array, keep, name)
     kept = resample_labels(np.isin(array, wanted), own, shape, world_from_voxel)
     if not kept.any():
         raise XrcoreError(f"{name}: the kept labels lie outside {hu.name}; are both in the same patient space?")
@@ -50,14 +47,85 @@ def kept_voxels(
     return kept, notes
 
 
+class LabelMap(NamedTuple):
+    """A label map that stands for itself, without a CT.
+
+    Parameters
+    ----------
+    indices : Int32[ndarray, "D H W"]
+        Which of `values` a voxel holds, counted from 1; 0 elsewhere.
+    world_from_voxel : Float64[ndarray, "4 4"]
+        LPS [mm].
+    values : tuple of int
+        The labels, without 0.
+    names : tuple of str
+        Theirs, as a segmentation file (.seg.nrrd) says, else "label" and the value.
+    notes : tuple of str
+        Remarks about the file.
+    """
+
+    indices: Int32[ndarray, "D H W"]
+    world_from_voxel: Float64[ndarray, "4 4"]
+    values: tuple[int, ...]
+    names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def read_label_map(labels: str | os.PathLike[str] | sitk.Image | LabelMap, keep: Sequence[int] | None = None) -> LabelMap:
+    """Read a label map in the patient space of its own header.
+
+    Parameters
+    ----------
+    labels : path or SimpleITK.Image or LabelMap
+        A volume file (NIfTI, NRRD, MetaImage), an image, or what this function made.
+    keep : sequence of int, optional
+        Labels wanted; default all but 0.
+
+    Returns
+    -------
+    LabelMap
+        Cropped to what is wanted.
+
+    Raises
+    ------
+    XrcoreError
+        If it cannot be read, holds other than whole numbers, or lacks a label of `keep`.
+    """
+    if isinstance(labels, LabelMap):
+        return labels
+    kind = isinstance(labels, (str, os.PathLike, sitk.Image))
+    require("read_label_map", "labels", labels, kind, "the path of a label map, or a SimpleITK image")
+    name = "labels" if isinstance(labels, sitk.Image) else os.fspath(labels)
+    image = _image(labels, name)
+    array = image.values
+    _check_whole(array, name)
+    values = _wanted(array, keep, name)
+    indices = np.zeros(array.shape, np.int32)
+    for number, value in enumerate(values, 1):
+        indices[array == value] = number
+    held = [np.flatnonzero(indices.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
+    indices = np.ascontiguousarray(indices[tuple(slice(h[0], h[-1] + 1) for h in held)])
+    matrix = image.world_from_voxel.copy()
+    matrix[:3, 3] = matrix[:3] @ [*(h[0] for h in reversed(held)), 1.0]
+    named = {} if isinstance(labels, sitk.Image) else segment_names(Path(labels))
+    names = tuple(named.get(value, f"label {value}") for value in values)
+    return LabelMap(indices, matrix, tuple(values), names, image.notes)
+
+
+def _wanted(array: ndarray, keep: Sequence[int] | None, name: str) -> list[int]:
+    """The labels of `keep`, default all but 0; raises XrcoreError for one that the map lacks."""
+    found = np.unique(array)
+    wanted = [int(v) for v in found if v != 0] if keep is None else [int(v) for v in keep]
+    absent = [v for v in wanted if v not in found]
+    if absent or not wanted:
+        listed = ", ".join(f"{v:g}" for v in found[:20]) + (", ..." if len(found) > 20 else "")
+        raise XrcoreError(f"{name}: label {', '.join(map(str, absent)) or 'other than 0'} does not occur; the map holds {listed}")
+    return wanted
+
+
 def _label_map(labels: str | os.PathLike[str] | sitk.Image | ArrayLike, name: str, hu: HuImage) -> ImageFile:
-    if isinstance(labels, (str, os.PathLike)):
-        return read_image(labels)
-    if isinstance(labels, sitk.Image):
-        if labels.GetDimension() != 3 or labels.GetNumberOfComponentsPerPixel() != 1:
-            raise XrcoreError(f"{name}: expected a 3D image of one value a voxel")
-        check_grid(name, geometry(labels))
-        return ImageFile(sitk.GetArrayFromImage(labels), geometry(labels))
+    if isinstance(labels, (str, os.PathLike, sitk.Image)):
+        return _image(labels, name)
     try:
         array = np.asarray(labels)
     except ValueError:
@@ -65,6 +133,15 @@ def _label_map(labels: str | os.PathLike[str] | sitk.Image | ArrayLike, name: st
     if array.shape != hu.hu.shape:
         raise XrcoreError(f"{name}: the array is {array.shape} but {hu.name} is {hu.hu.shape}; give a file or SimpleITK image instead")
     return ImageFile(array, hu.world_from_voxel)
+
+
+def _image(labels: str | os.PathLike[str] | sitk.Image, name: str) -> ImageFile:
+    if not isinstance(labels, sitk.Image):
+        return read_image(labels)
+    if labels.GetDimension() != 3 or labels.GetNumberOfComponentsPerPixel() != 1:
+        raise XrcoreError(f"{name}: expected a 3D image of one value a voxel")
+    check_grid(name, geometry(labels))
+    return ImageFile(sitk.GetArrayFromImage(labels), geometry(labels))
 
 
 def _check_whole(array: ndarray, name: str) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -144,8 +146,8 @@ def _density(caller: str, material: object, density: object) -> float:
     return DENSITIES[material] if density is None else float(density)  # type: ignore[arg-type]
 
 
-def _read(path: Path, frame: str) -> tuple[Float[ndarray, "T 3 3"], tuple[str, ...]]:
-    """Corners of the triangles in LPS [mm], normals outwards; and remarks."""
+def read_surface(path: Path, frame: str) -> Any:
+    """The surface of a file, open or closed, as a `trimesh.Trimesh` in LPS [mm]."""
     import trimesh  # here, because a CT needs none
 
     require("read_mesh", "frame", frame, isinstance(frame, str) and frame in ("lps", "ras"), "lps or ras")
@@ -155,6 +157,10 @@ def _read(path: Path, frame: str) -> tuple[Float[ndarray, "T 3 3"], tuple[str, .
         raise XrcoreError(f"{path}: expected {', '.join(_FORMATS)}")
     if path.stat().st_size > _LARGEST_FILE:
         raise XrcoreError(f"{path}: larger than {_LARGEST_FILE >> 30} GB")
+    with path.open("rb") as file:
+        said = re.search(rb"SPACE\s*=\s*(LPS|RAS)", file.read(1024))  # as 3D Slicer writes
+    if said and said[1].decode().lower() != frame:
+        raise XrcoreError(f"{path}: says that its axes are {said[1].decode()}, and it is read as {frame.upper()}; give that frame")
     try:
         with path.open("rb") as file:
             mesh = trimesh.load_mesh(file, file_type=suffix[1:], skip_materials=True)
@@ -166,12 +172,19 @@ def _read(path: Path, frame: str) -> tuple[Float[ndarray, "T 3 3"], tuple[str, .
     faces = np.asarray(getattr(mesh, "faces", ()))
     if faces.ndim != 2 or len(faces) < 4:
         raise XrcoreError(f"{path}: holds no surface of triangles")
-    corners = np.asarray(mesh.vertices, np.float64)[faces]
-    if not np.isfinite(corners).all():
+    if not np.isfinite(np.asarray(mesh.vertices)[faces]).all():
         raise XrcoreError(f"{path}: holds corners that are not finite")
-    notes = _closed(path, mesh, faces)
     if frame == "ras":  # half a turn about z, which keeps the orientation
-        corners = corners * np.array([-1.0, -1.0, 1.0])
+        mesh.apply_transform(np.diag([-1.0, -1.0, 1.0, 1.0]))
+    return mesh
+
+
+def _read(path: Path, frame: str) -> tuple[Float[ndarray, "T 3 3"], tuple[str, ...]]:
+    """Corners of the triangles in LPS [mm], normals outwards; and remarks."""
+    mesh = read_surface(path, frame)
+    faces = np.asarray(mesh.faces)
+    corners = np.asarray(mesh.vertices, np.float64)[faces]
+    notes = _closed(path, mesh, faces)
     if np.einsum("ti,ti->", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])) < 0:
         corners = corners[:, ::-1]  # normals pointed inwards
     size = float(np.ptp(corners.reshape(-1, 3), axis=0).max())

@@ -95,6 +95,17 @@ def nrrd_data_file(path: Path) -> Path | None:
     return _data_file(path, _header(path)[0])
 
 
+def segment_names(path: Path) -> dict[int, str]:
+    """The segments' names by label value that 3D Slicer writes into a .seg.nrrd; none for other files."""
+    if not path.name.lower().endswith(".nrrd"):
+        return {}
+    with open_file(path) as file:
+        head = re.split(rb"\r?\n\r?\n", file.read(_MOST_HEADER), maxsplit=1)[0].decode("utf-8", "replace")
+    said = {(number, key): value.strip() for number, key, value in re.findall(r"(?m)^Segment(\d+)_(Name|LabelValue):=(.*)$", head)}
+    pairs = [(value, said.get((number, "Name"), "")) for (number, key), value in said.items() if key == "LabelValue"]
+    return {int(value): name for value, name in pairs if value.isdecimal() and name}
+
+
 def _header(path: Path) -> tuple[dict[str, str], int]:
     """The fields by name, lower case without spaces, and the header's length; text as its bytes in Latin-1."""
     with open_file(path) as file:

@@ -11,7 +11,8 @@ from xrcore.phantom.bowel import paint_bowel
 from xrcore.phantom.hip_bone import HIP_CENTER, wing
 from xrcore.phantom.hu_canvas import AIR, HuCanvas
 from xrcore.phantom.patient import SIDES, Patient
-from xrcore.phantom.skeleton import paint_skeleton
+from xrcore.phantom.shapes import sample
+from xrcore.phantom.skeleton import bones_by_name, paint_skeleton
 from xrcore.phantom.soft_tissue import extent, paint_soft_tissue
 from xrcore.phantom.spine import COCCYX, ENDPLATE
 
@@ -79,9 +80,7 @@ def pelvis_hu(seed: int = 0, spacing: float = 1.5, implant: bool = False) -> tup
     paint_soft_tissue(canvas, patient, rng)
     paint_bowel(canvas, patient, rng)
     paint_skeleton(canvas, patient, side if implant else None)
-    world_from_voxel = np.diag([spacing, spacing, spacing, 1.0])
-    world_from_voxel[:3, 3] = [-(len(axis) - 1) / 2 * spacing for axis in canvas.axes]
-    return np.rint(np.maximum(canvas.hu, AIR)).astype(np.int16), world_from_voxel
+    return np.rint(np.maximum(canvas.hu, AIR)).astype(np.int16), _grid(canvas, spacing)
 
 
 def pelvis_landmarks(seed: int = 0) -> dict[str, NDArray[np.float64]]:
@@ -114,6 +113,55 @@ def pelvis_landmarks(seed: int = 0) -> dict[str, NDArray[np.float64]]:
     points |= {name: patient.trunk()(p) for name, p in {"sacral endplate": ENDPLATE, "coccyx": COCCYX[-1, :3]}.items()}
     low, high = _extent(patient)
     return {name: point - (low + high) / 2 for name, point in points.items()}
+
+
+def pelvis_labels(
+    seed: int = 0, spacing: float = 1.5, implant: bool = False
+) -> tuple[NDArray[np.uint8], NDArray[np.float64], dict[str, int]]:
+    """Label the bones of `pelvis(seed)`.
+
+    Parameters
+    ----------
+    seed : int
+        Which patient, 0 or more.
+    spacing : float
+        Voxel size [mm], 0.5 to 10.
+    implant : bool
+        Whether one side has a total hip replacement, whose femur lacks its head.
+
+    Returns
+    -------
+    labels : UInt8[ndarray, "D H W"]
+        On the grid of `pelvis_hu` at this spacing; 0 outside the bones.
+    world_from_voxel : Float64[ndarray, "4 4"]
+        As of `pelvis_hu`.
+    values : dict of str to int
+        The label of each bone by name; "left" is the patient's.
+
+    Raises
+    ------
+    XrcoreError
+        If seed or spacing is none of these.
+    """
+    require("pelvis_labels", "spacing", spacing, is_number(spacing) and 0.5 <= spacing <= 10, "within 0.5 to 10 mm")
+    rng, patient, replaced = _patient(seed)
+    low, high = _extent(patient)
+    canvas = HuCanvas(low, high, spacing, rng)
+    bones = bones_by_name(patient, replaced if implant else None)
+    labels = np.zeros(canvas.hu.shape, np.uint8)
+    for number, fields in enumerate(bones.values(), 1):
+        for field in fields:
+            box = canvas.box(field)
+            if all(part.stop > part.start for part in box):
+                labels[box][sample(field.distance, field.axes, canvas.targets(box)) < 0] = number
+    return labels, _grid(canvas, spacing), {name: number for number, name in enumerate(bones, 1)}
+
+
+def _grid(canvas: HuCanvas, spacing: float) -> NDArray[np.float64]:
+    """world_from_voxel: the body's middle at the origin."""
+    world_from_voxel = np.diag([spacing, spacing, spacing, 1.0])
+    world_from_voxel[:3, 3] = [-(len(axis) - 1) / 2 * spacing for axis in canvas.axes]
+    return world_from_voxel
 
 
 def _patient(seed: int) -> tuple[np.random.Generator, Patient, int]:

@@ -11,7 +11,7 @@ from xrcore.phantom.hip_bone import hip_bone
 from xrcore.phantom.hu_canvas import HuCanvas, Value
 from xrcore.phantom.implant import paint_implant, resect
 from xrcore.phantom.patient import SIDES, Patient
-from xrcore.phantom.shapes import Array
+from xrcore.phantom.shapes import Array, Field
 from xrcore.phantom.spine import sacrum, vertebrae
 
 
@@ -45,3 +45,17 @@ def paint_skeleton(canvas: HuCanvas, patient: Patient, implant: int | None) -> N
         canvas.paint(bone, inside, shell=shell, thickness=thickness, texture=60)
         if side == implant:
             paint_implant(canvas, patient.side(side), place)
+
+
+def bones_by_name(patient: Patient, implant: int | None) -> dict[str, list[Field]]:
+    """What `paint_skeleton` paints."""
+    sacral = sacrum(patient)
+    bones = {"sacrum": [sacral], "lumbar spine": list(vertebrae(patient))}
+    for side, word in zip(SIDES, ("left", "right"), strict=True):
+        bones[f"{word} hip bone"] = [hip_bone(patient, side, sacral)]
+    for side, word in zip(SIDES, ("left", "right"), strict=True):
+        place, bone = femur(patient, side)
+        if side == implant:
+            resect(bone, place)
+        bones[f"{word} femur"] = [bone]
+    return bones

@@ -74,7 +74,8 @@ def write_registration(
     with atomic_folder(folder, record=FILES[0]) as temporary:
         for number, (view, pose) in enumerate(zip(result.views, result.poses(), strict=True)):
             transform, picture, xray = names[1 + 3 * number : 4 + 3 * number]
-            (temporary / transform).write_text(_itk_text(camera_from_ct(pose, view.carm, result.isocenter)), encoding="ascii")
+            matrix = pose.camera_from_world(view.carm, result.isocenter)[0]
+            (temporary / transform).write_text(itk_text(matrix), encoding="ascii")
             save_overlay(temporary / picture, result, volume, beam, number)
             seen = view.xray.to("cpu")
             write_float_tiff(temporary / xray, seen.image.where(seen.mask, math.nan).numpy())
@@ -139,11 +140,11 @@ def camera_from_ct(pose: Pose, carm: CArm, isocenter: Float[Tensor, "3"]) -> sit
     return transform
 
 
-def _itk_text(transform: sitk.AffineTransform) -> str:
-    """What ITK writes for a transform; ITK itself cannot open every path."""
+def itk_text(matrix: Float[Tensor, "4 4"]) -> str:
+    """What ITK writes for a rigid transform; ITK itself cannot open every path."""
+    numbers = matrix[:3, :3].flatten().tolist() + matrix[:3, 3].tolist()
     lines = ["#Insight Transform File V1.0", "#Transform 0", "Transform: AffineTransform_double_3_3"]
-    for name, numbers in (("Parameters", transform.GetParameters()), ("FixedParameters", transform.GetFixedParameters())):
-        lines.append(f"{name}: {' '.join(map(repr, numbers))}")
+    lines += [f"Parameters: {' '.join(map(repr, numbers))}", "FixedParameters: 0.0 0.0 0.0"]
     return "\n".join(lines) + "\n"
 
 

@@ -124,7 +124,7 @@ class RegistrationCockpit(Panel):
         self.similarity.observe(lambda change: setattr(session, "similarity", change["new"]), names="value")
         self.comparison.mode.observe(lambda _: self._draw(draft=False), names="value")
         self.step.observe(self._replay, names="value")
-        self.observe_until_closed(session, self._update_pose, "numbers", "volume", "carm", "beam", "xray")
+        self.observe_until_closed(session, self._update_pose, "numbers", "volume", "carm", "beam", "xray", "labels")
         self.observe_until_closed(session, self._update_controls, "stage", "running", "result", "xray")
         self.observe_until_closed(session, self._update_curve, "history")
         self.observe_until_closed(session, self._update_choices, "method", "similarity")

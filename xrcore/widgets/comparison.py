@@ -9,9 +9,12 @@ import ipywidgets as ipw
 import torch
 from numpy.typing import NDArray
 
+from xrcore.drawing.artists import outlined
 from xrcore.figures import checkerboard, composite, difference, display_image, overlay
+from xrcore.geometry import CArm
 from xrcore.registration.problem import shrink
 from xrcore.renderer import render
+from xrcore.renderer.label_thickness import label_thickness
 from xrcore.widgets.canvas import Canvas
 from xrcore.widgets.gestures import HINT
 from xrcore.widgets.session import Session
@@ -80,9 +83,18 @@ class Comparison(ipw.VBox):
         with torch.no_grad():
             drr = render(session.volume.coarser(_DRAFT_SPACING) if draft else session.volume, carm, session.pose, session.beam)[0]
         if xray is None:
-            alone = display_image(drr)
+            alone = self._outlined(display_image(drr), carm)
             return alone, alone
-        return MODES[self.mode.value](xray.image, drr, xray.mask), display_image(drr, xray.mask)
+        shown = MODES[self.mode.value](xray.image, drr, xray.mask), display_image(drr, xray.mask)
+        return self._outlined(shown[0], carm), self._outlined(shown[1], carm)
+
+    def _outlined(self, picture: NDArray, carm: CArm) -> NDArray:
+        """With the labels' outlines at the pose that is shown, where there are labels."""
+        session = self._session
+        if session.labels is None:
+            return picture
+        camera = session.pose.camera_from_world(carm, session.volume.isocenter)[0]
+        return outlined(picture, label_thickness(session.labels, carm, camera) > 0)
 
     def draw(self, *, draft: bool = False) -> None:
         """Show the comparison.

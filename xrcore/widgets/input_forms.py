@@ -44,6 +44,8 @@ class InputForms(Observer, ipw.Accordion):
         self.ct = _path("CT", "a NIfTI, NRRD or MetaImage file, or a folder of DICOM slices").add_class("xr-ct-path")
         self.xray = _path("X-ray", "DICOM, PNG or TIFF").add_class("xr-xray-path")
         self.carm = _path("C-arm", "carm.yaml, which PNG and TIFF need").add_class("xr-carm-path")
+        self.labels = _path("labels", "label map in the CT's space, to outline its structures").add_class("xr-labels-path")
+        self.read_labels = ipw.Button(description="Outline them").add_class("xr-read-labels")
         self.read_ct = ipw.Button(description="Read the CT").add_class("xr-read-ct")
         self.read_xray = ipw.Button(description="Read the X-ray").add_class("xr-read-xray")
         self.upload = ipw.FileUpload(
@@ -55,12 +57,14 @@ class InputForms(Observer, ipw.Accordion):
                 ipw.HBox([self.ct, self.read_ct]),
                 ipw.HBox([self.xray, self.carm, self.read_xray], layout=_FIELD(flex_flow="row wrap")),
                 self.upload,
+                ipw.HBox([self.labels, self.read_labels]),
             ]
         )
         super().__init__([simulated, files], titles=("Simulate an X-ray", "Read files"), selected_index=0)
         self.simulate.on_click(self._task("simulating", self._simulate))
         self.read_ct.on_click(self._task("reading the CT", lambda: session.read_ct(self.ct.value)))
         self.read_xray.on_click(self._task("reading the X-ray", lambda: session.read_xray(self.xray.value, self.carm.value or None)))
+        self.read_labels.on_click(self._task("reading the labels", lambda: session.read_labels(self.labels.value)))
         self.upload.observe(self._uploaded, names="value")
         self.observe_until_closed(session, self._running, "running")
 
@@ -85,7 +89,7 @@ class InputForms(Observer, ipw.Accordion):
             self.upload.value = ()  # the same file may be chosen again
 
     def _running(self, change: Any) -> None:
-        for control in (self.patient, self.simulate, self.read_ct, self.read_xray, self.upload):
+        for control in (self.patient, self.simulate, self.read_ct, self.read_xray, self.read_labels, self.upload):
             control.disabled = change["new"]
 
     def _simulate(self) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from traitlets import Any as AnyTrait
 from traitlets import Float, Instance, Tuple, Unicode, validate
 
 from xrcore._util.atomic import check_writable
@@ -20,6 +21,7 @@ from xrcore._util.errors import XrcoreError
 from xrcore._util.hashes import fingerprint
 from xrcore.beam import Beam
 from xrcore.ct import Volume
+from xrcore.ct.label_maps import read_label_map
 from xrcore.ct.reading import ct_files
 from xrcore.geometry import CArm, Pose
 from xrcore.geometry.presets import PAPER_CARM
@@ -62,6 +64,8 @@ class Session(PoseState):
     ----------
     xray : Xray or None
         The X-ray.
+    labels : LabelMap or None
+        Structures to outline, in the patient's space.
     truth : Pose or None
         The pose of a simulated X-ray.
     method, similarity : str
@@ -77,6 +81,7 @@ class Session(PoseState):
     """
 
     xray = Instance(Xray, allow_none=True)
+    labels: Any = AnyTrait(None)
     truth = Instance(Pose, allow_none=True)
     method = Unicode("gauss-newton")
     similarity = Unicode("auto")
@@ -122,7 +127,7 @@ class Session(PoseState):
         volume = self._volume_of(patient)
         self._read, self._files, self._simulated = volume, {}, {}
         with self.hold_trait_notifications():
-            self.patient, self.volume, self.xray, self.truth = patient, volume, None, None
+            self.patient, self.volume, self.xray, self.truth, self.labels = patient, volume, None, None, None
         self.start = self.pose
 
     def read_ct(self, path: str | os.PathLike[str], **options: Any) -> None:
@@ -177,6 +182,21 @@ class Session(PoseState):
                 self._files["mask"] = fingerprint(mask)
         self._simulated = {}
         self._take(xray)
+
+    def read_labels(self, path: str | os.PathLike[str]) -> None:
+        """Read the label map whose structures are outlined; it is in the patient's space.
+
+        Parameters
+        ----------
+        path : path
+            A NIfTI, NRRD or MetaImage file; empty for none.
+
+        Raises
+        ------
+        XrcoreError
+            If it cannot be read.
+        """
+        self.labels = read_label_map(_named(path, "label map")) if str(path).strip() else None
 
     def receive_xray(self, contents: Mapping[str, bytes]) -> None:
         """Read the X-ray among uploaded files.

@@ -27,16 +27,9 @@ def xray_dataset(image: Float32[ndarray, "H W"], carm: CArm, pose: Pose | None, 
     All tags are as the standard says, for other readers: angles count from a detector in front of the patient. Identifiers follow from
     the content, so that the same image always makes the same file.
     """
-    data = Dataset()
-    content = [image.tobytes().hex(), repr(carm), repr(pose)]
-    data.SOPClassUID, data.SOPInstanceUID = XRayAngiographicImageStorage, generate_uid(entropy_srcs=content)
-    data.StudyInstanceUID, data.SeriesInstanceUID = (generate_uid(entropy_srcs=[*content, level]) for level in ("study", "series"))
-    for keyword in ("StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID", "PatientName", "PatientID"):
-        setattr(data, keyword, "")
-    for keyword in ("PatientBirthDate", "PatientSex", "SeriesNumber", "KVP"):
-        setattr(data, keyword, None)
-    data.Modality, data.Manufacturer, data.ImageType = "XA", "xrcore", ["DERIVED", "PRIMARY", "SINGLE PLANE"]
-    data.InstanceNumber, data.RadiationSetting, data.PositionerMotion = 1, "GR", "STATIC"
+    data = blank_object(XRayAngiographicImageStorage, [image.tobytes().hex(), repr(carm), repr(pose)])
+    data.Modality, data.ImageType = "XA", ["DERIVED", "PRIMARY", "SINGLE PLANE"]
+    data.KVP, data.RadiationSetting, data.PositionerMotion = None, "GR", "STATIC"
 
     data.DistanceSourceToDetector = format_number_as_ds(carm.source_to_detector)
     data.DistanceSourceToPatient = format_number_as_ds(carm.source_to_isocenter)
@@ -60,7 +53,19 @@ def xray_dataset(image: Float32[ndarray, "H W"], carm: CArm, pose: Pose | None, 
     data.WindowCenter, data.WindowWidth = format_number_as_ds((low + high) / 2), format_number_as_ds(high - low or 1.0)
     data.PixelData = stored.astype("<u2").tobytes()
     _add_view(data, carm, pose, mask)
+    return data
 
+
+def blank_object(sop_class: str, content: list[str]) -> Dataset:
+    """An object of one image, without any person; its identifiers follow from the content."""
+    data = Dataset()
+    data.SOPClassUID, data.SOPInstanceUID = sop_class, generate_uid(entropy_srcs=content)
+    data.StudyInstanceUID, data.SeriesInstanceUID = (generate_uid(entropy_srcs=[*content, level]) for level in ("study", "series"))
+    for keyword in ("StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID", "PatientName", "PatientID"):
+        setattr(data, keyword, "")
+    for keyword in ("PatientBirthDate", "PatientSex", "SeriesNumber"):
+        setattr(data, keyword, None)
+    data.Manufacturer, data.InstanceNumber = "xrcore", 1
     data.file_meta = FileMetaDataset()
     data.file_meta.MediaStorageSOPClassUID, data.file_meta.MediaStorageSOPInstanceUID = data.SOPClassUID, data.SOPInstanceUID
     data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
