@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from commands import Done
+from dicom_files import counts, saved, xray_dataset
 from PIL import Image, ImageSequence
 
 import xrcore as xr
@@ -113,3 +115,24 @@ def test_frames_that_are_not_there_are_told(run: Run, case: Path, tmp_path: Path
     rig = case / "carm.yaml"
     with pytest.raises(xr.XrcoreError, match="4 and 1 frames; each camera must have as many"):
         xr.read_frames([case / "frames", case / "frames" / "f8.png"], rig=[rig, rig])
+
+
+def test_each_camera_of_a_rig_has_its_own_sequence(case: Path, tmp_path: Path):
+    eye = [[float(i == j) for j in range(4)] for i in range(4)]
+    views = [{"camera_from_rig": eye, "carm": str(case / "carm.yaml")} for _ in range(2)]
+    (tmp_path / "rig.yaml").write_text(json.dumps({"views": views}))
+    frames = xr.read_frames([case / "frames", case / "frames"], rig=tmp_path / "rig.yaml")
+    assert len(frames) == 4
+    assert len(frames[3]) == 2
+    assert (frames[3][1].xray.image == xr.read_xray(case / "frames" / "f11.png", case / "carm.yaml").image).all()
+    assert frames.after(3).names == ("f11.png",)
+
+
+def test_frames_of_a_dicom_file_come_one_by_one(tmp_path: Path):
+    values = counts((3, 24, 32))
+    saved(tmp_path / "cine.dcm", xray_dataset(values, NumberOfFrames=3))
+    frames = xr.read_frames(tmp_path / "cine.dcm")
+    assert frames.names == ("cine.dcm#0", "cine.dcm#1", "cine.dcm#2")
+    for number, (view,) in enumerate(frames):
+        assert (view.xray.image == xr.read_xray(tmp_path / "cine.dcm", frame=number).image).all()
+    assert (frames[0][0].xray.image != frames[2][0].xray.image).any()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -29,6 +30,8 @@ from xrcore.cli.options import (
 from xrcore.cli.register import Start
 
 if TYPE_CHECKING:
+    from xrcore.geometry import Pose
+    from xrcore.learning.models import PoseRegressor
     from xrcore.registration.tracking import Track
 
 
@@ -135,7 +138,13 @@ def track(
     volume, beam = load_ct(ct, spacing, background, labels, keep, series, body, crop, material), Beam(kilovolts=kilovolts)
     first = sequence[0]
     tell(tuple(note for view in first for note in view.xray.notes))
-    start = None if initial is None else read_pose(initial, first[0].carm, volume.isocenter)
+    start: Pose | PoseRegressor | None = None
+    if initial is not None and os.path.isdir(initial):
+        from xrcore.learning import models
+
+        start = models.PoseRegressor.load(initial)
+    elif initial is not None:
+        start = read_pose(initial, first[0].carm, volume.isocenter)
     tracker = Tracker(volume, start, motion=steady, check_every=check_every, beam=beam, device=device)
     empty = tracker.track(known, sequence.names, first[0].carm)
     found = list(known)
