@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -38,6 +38,15 @@ Start = Annotated[
         help="A model's folder, a JSON file, rx,ry,rz,tx,ty,tz [deg, mm], or a view: ap, pa, lateral, right-lateral, lpo, rpo, lao, rao, "
         "inlet, outlet; default what the X-ray says, else AP.",
         autocompletion=one_of(*VIEWS),
+        show_default=False,
+    ),
+]
+Search = Annotated[
+    str | None,
+    typer.Option(
+        metavar="anywhere",
+        help="Where nothing is known of the view: look at the CT from all around, in any roll.",
+        autocompletion=one_of("anywhere"),
         show_default=False,
     ),
 ]
@@ -75,6 +84,7 @@ def register(
         ),
     ] = None,
     initial: Start = None,
+    search: Search = None,
     method: Method = "gauss-newton",
     similarity: Similarity = "auto",
     free: Annotated[
@@ -115,11 +125,16 @@ def register(
       xrcore register ct.nii.gz fluoro.dcm --initial lateral --out result
       xrcore register ct.nii.gz fluoro.dcm --initial model/ --out result
       xrcore register ct.nii.gz fluoro.dcm --out result --animate result.gif
+      xrcore register ct.nii.gz fluoro.dcm --search anywhere --out result
       xrcore register ct_folder/ xray.png --carm carm.yaml --initial 0,30,0,0,0,0 --out result
       xrcore register ct.nii.gz fluoro.dcm --free source-to-detector,principal-point --out result
       xrcore register ct.nii.gz ap.dcm lateral.dcm --rig angles --out result
       xrcore register implant.stl a.tif b.tif --material cobalt-chrome --spacing 0.5 --rig rig.yaml --out result
     """
+    if search not in (None, "anywhere"):
+        raise XrcoreError(f"--search: expected anywhere, got {search!r}")
+    if search is not None and initial is not None:
+        raise XrcoreError("give --initial, or --search anywhere, not both")
     given = [path for path in rig or () if str(path) != "angles"]
     if animate is not None:
         _check_animation(animate, 1 if rig else len(xrays))
@@ -185,18 +200,20 @@ def register(
         "crop": crop,
         "material": material,
         "kilovolts": kilovolts,
+        "search": search,
         "detector": detector,
         "frame": frame,
         **({} if unknown is None else {"free": unknown}),
         **({"rig": "angles"} if rig and not given else {}),
     }
 
+    where: Literal["anywhere"] | None = None if search is None else "anywhere"
     results = []
     for views, folder, paths in zip(tasks, folders, [xrays] if rig else [[path] for path in xrays], strict=True):
         start = read_pose(initial, views[0].carm, volume.isocenter) if initial is not None and model is None else model
         known = {note for view in views for note in view.xray.notes}
         wanted = None if similarity == "auto" else similarity
-        result = find(views, there, initial=start, method=settings, similarity=wanted, beam=beam, free=unknown)
+        result = find(views, there, initial=start, method=settings, similarity=wanted, beam=beam, search=where, free=unknown)
         tell(tuple(note for note in result.notes if note not in (*known, *volume.notes)))
         read = fingerprint(paths[0]) if len(paths) == 1 else [fingerprint(path) for path in paths]
         write_registration(folder, result, volume, beam, inputs={**inputs, "xray": read}, options=options)

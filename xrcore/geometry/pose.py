@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import roma
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -21,8 +20,7 @@ _BOUNDS = torch.tensor([LARGEST_ANGLE] * 3 + [LARGEST_LENGTH] * 3, dtype=torch.f
 
 # C-arm axes in LPS as columns: x = patient left, y = inferior, z = posterior.
 _WORLD_FROM_CARM_AXES = ((1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, -1.0, 0.0))
-# Written as intrinsic rotations, Rz(rz) Rx(rx) Ry(ry) is the order ZXY.
-_EULER = "ZXY"
+_GIMBAL = 1e-7  # cos(rx) below which ry and rz turn about one axis
 
 Point = Float[Tensor, "3"] | Float[np.ndarray, "3"] | Sequence[float]
 
@@ -182,7 +180,7 @@ class Pose:
         Returns
         -------
         Pose
-            With rx within +-90 deg.
+            With rx within +-90 deg; at its ends, where ry and rz turn about one axis, ry is 0.
 
         Raises
         ------
@@ -194,8 +192,7 @@ class Pose:
         error = (rotation @ rotation.transpose(-1, -2) - torch.eye(3, dtype=torch.float64)).abs().amax()
         if not (torch.isfinite(matrix).all() and error < 1e-4 and (torch.linalg.det(rotation) > 0).all()):
             raise XrcoreError("Pose.from_matrix: the upper-left 3x3 block is not a rotation")
-        rz, rx, ry = roma.rotmat_to_euler(_EULER, rotation).unbind(-1)
-        return cls(torch.cat([torch.rad2deg(torch.stack([rx, ry, rz], -1)), matrix[:, :3, 3]], -1))
+        return cls(torch.cat([torch.rad2deg(_angles(rotation)), matrix[:, :3, 3]], -1))
 
     def world_from_camera(self, carm: CArm, isocenter: Point) -> Float[Tensor, "B 4 4"]:
         """Map the camera frame (source at the origin, z to the detector) into the world.
@@ -419,6 +416,19 @@ def clamped(numbers: Float[Tensor, "*B 6"]) -> Pose:
         Within bounds.
     """
     return Pose(numbers.clamp(-_BOUNDS, _BOUNDS))
+
+
+def _angles(rotation: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B 3"]:
+    """(rx, ry, rz) [rad] of rotations Rz Rx Ry, read from the entries that `Pose.matrix` multiplies out."""
+    # written here, as importing roma imports torch's compiler: seconds
+    cosine = torch.hypot(rotation[:, 0, 1], rotation[:, 1, 1])
+    gimbal = cosine < _GIMBAL
+    rx = torch.atan2(rotation[:, 2, 1], cosine)
+    ry = torch.where(gimbal, 0.0, torch.atan2(0 - rotation[:, 2, 0], rotation[:, 2, 2]))
+    sine, other = (
+        torch.where(gimbal, *both) for both in ((rotation[:, 1, 0], 0 - rotation[:, 0, 1]), (rotation[:, 0, 0], rotation[:, 1, 1]))
+    )
+    return torch.stack([rx, ry, torch.atan2(sine, other)], -1)
 
 
 def _require_in_bounds(owner: str, name: str, value: object) -> None:

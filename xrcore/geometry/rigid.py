@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 
-import roma
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -106,6 +105,8 @@ def log(transform: Float[Tensor, "4 4"]) -> Float[Tensor, "6"]:
     Float[Tensor, "6"]
         (v, w) [mm, rad], of a rotation by at most half a turn.
     """
+    import roma  # here, as it imports torch's compiler, which takes a second that `import xrcore.geometry` need not
+
     w = roma.rotmat_to_rotvec(transform[:3, :3])
     angle, turn = float(w.norm()), skew(w)
     # v = V^-1 t, with V the integral of the rotation along the way
@@ -162,4 +163,6 @@ def angle_between(a: Float[Tensor, "*#b 4 4"], b: Float[Tensor, "*#b 4 4"]) -> F
     Float[Tensor, "*b"]
         Angle [rad].
     """
-    return roma.rotmat_geodesic_distance(a[..., :3, :3], b[..., :3, :3])
+    # the chord: ||A - B|| = 2 sqrt(2) sin(angle / 2), which is exact near zero too
+    chord = (a[..., :3, :3] - b[..., :3, :3]).flatten(-2).norm(dim=-1)
+    return 2 * torch.asin((chord / 8**0.5).clamp(max=1.0))

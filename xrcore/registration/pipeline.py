@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Final, Literal
 
 import torch
 
 from xrcore._util.errors import is_whole, require
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
-from xrcore.geometry import Pose
+from xrcore.geometry import Pose, require_pinhole
 from xrcore.geometry.pose import require_one_pose
 from xrcore.registration.bone_only import is_bone_only
 from xrcore.registration.calibration import Free, Unknown, unknowns_of
@@ -22,8 +23,15 @@ from xrcore.registration.predictor import Predictor
 from xrcore.registration.presets import COARSE_SEARCH, Method, refinements
 from xrcore.registration.refinement import check_images, refinement
 from xrcore.registration.result import Registration
-from xrcore.registration.search import SearchBox, search_box
-from xrcore.registration.search_plans import RETRIES, another_way, plans_about_pose, plans_about_prediction, within_ranges
+from xrcore.registration.search import SearchBox, Starts, search_box
+from xrcore.registration.search_plans import (
+    RETRIES,
+    another_way,
+    plans_about_pose,
+    plans_about_prediction,
+    plans_from_anywhere,
+    within_ranges,
+)
 from xrcore.registration.settings import RefinementSettings
 from xrcore.registration.similarities import Similarity
 from xrcore.registration.solvers.gauss_newton import GaussNewton
@@ -32,6 +40,7 @@ from xrcore.registration.view import View
 from xrcore.renderer import place
 from xrcore.xray.image import Xray
 
+ANYWHERE: Final = "anywhere"
 # how far a patient moves between a localizer and the CT of the same frame of reference
 PLACED = SearchBox(rotation=(4.0, 4.0, 4.0), translation=(8.0, 8.0, 8.0), candidates=32)
 
@@ -44,7 +53,7 @@ def register(
     *,
     similarity: str | Similarity | None = None,
     beam: Beam | None = None,
-    search: SearchBox | None = None,
+    search: SearchBox | Literal["anywhere"] | None = None,
     retries: int = RETRIES,
     free: Free | None = None,
     watch: Callable[[Step], None] | None = None,
@@ -73,9 +82,10 @@ def register(
         Replaces the method's own: a name of `similarities.SIMILARITIES`, or an object.
     beam : Beam, optional
         The one assumed; default 90 kV.
-    search : SearchBox, optional
-        The box of starts judged about `initial`; default the paper's ranges, as far about a prediction as the model errs, or
-        some mm and degrees about what a file in the CT's frame of reference says.
+    search : SearchBox or str, optional
+        The box of starts judged about `initial`; default the paper's ranges, as far about a prediction as the model errs, or some
+        mm and degrees about what a file in the CT's frame of reference says. "anywhere", where nothing is known of the view: views
+        from all around, up to 45 deg cranial or caudal, in any roll, whatever the X-ray's file says.
     retries : int
         Wider searches while in doubt.
     free : list of str, or dict of str to float, optional
@@ -136,7 +146,7 @@ def register_steps(
     *,
     similarity: str | Similarity | None = None,
     beam: Beam | None = None,
-    search: SearchBox | None = None,
+    search: SearchBox | Literal["anywhere"] | None = None,
     retries: int = RETRIES,
     free: Free | None = None,
     device: str | torch.device | None = None,
@@ -151,7 +161,7 @@ def register_steps(
     ----------
     xray, volume, initial, method : Xray or sequence of View, Volume, Pose or Predictor, str or RefinementSettings
         As for `register`.
-    similarity, beam, search, retries, free, device : str or Similarity, Beam, SearchBox, int, list of str, str
+    similarity, beam, search, retries, free, device : str or Similarity, Beam, SearchBox or str, int, list of str, str
         As for `register`.
     report : bool
         Whether steps are wanted; without, a GPU is not waited for after each iteration.
@@ -174,7 +184,11 @@ def register_steps(
     views = check_images("register", xray, volume, beam)
     known = initial is None or isinstance(initial, (Pose, Predictor))
     require("register", "initial", initial, known, "a Pose, or a model that predicts one (spread, ranges, check, predict)")
-    require("register", "search", search, search is None or isinstance(search, SearchBox), "a SearchBox")
+    anywhere = isinstance(search, str) and search == ANYWHERE
+    require("register", "search", search, search is None or anywhere or isinstance(search, SearchBox), 'a SearchBox or "anywhere"')
+    if anywhere:
+        require("register", "initial", initial, initial is None, 'left out where search is "anywhere"')
+        require_pinhole("register", views[0].carm)
     require("register", "retries", retries, is_whole(retries) and retries >= 0, "a whole number, not negative")
     settings = refinements(method, "register")
     if similarity is not None:
@@ -200,7 +214,7 @@ class _Task:
 def _registration(
     task: _Task,
     initial: Pose | Predictor | None,
-    search: SearchBox | None,
+    search: SearchBox | Literal["anywhere"] | None,
     retries: int,
     device: str | torch.device | None,
     clock: WorkClock,
@@ -210,12 +224,16 @@ def _registration(
     volume = task.volume
     task = replace(task, views=tuple(replace(view, xray=covered_part(view.xray, volume)) for view in task.views))
     xray = task.views[0].xray
-    placed = initial is None and xray.placement_in(volume) is not None
+    placed = initial is None and search is None and xray.placement_in(volume) is not None
     stages: dict[str, float] = {}
-    if initial is None or isinstance(initial, Pose):
+    plans: Sequence[tuple[Pose, Starts]]
+    if search == ANYWHERE:
+        start = Pose.zero()
+        plans = plans_from_anywhere(task.views, volume, task.beam)
+    elif initial is None or isinstance(initial, Pose):
         start = _start(initial if initial is not None else xray.pose_in(volume))
         plans = plans_about_pose(start, SearchBox() if search is None else search)
-        if placed and search is None:
+        if placed:
             plans = [(start, PLACED), *plans]
     else:
         yield stage("predicting")
@@ -281,11 +299,11 @@ def _start(initial: Pose | None) -> Pose:
     return Pose(start.numbers.detach().double())
 
 
-def _attempt(task: _Task, start: Pose, box: SearchBox, attempt: int) -> Events[Registration]:
+def _attempt(task: _Task, start: Pose, box: Starts, attempt: int) -> Events[Registration]:
     """Search and refine once; methods other than gauss-newton refine alone, or else from where a coarse search ends."""
     volume, settings, beam, report = task.volume, task.settings, task.beam, task.report
     first = settings[0]
-    if attempt == 0 and not isinstance(first, GaussNewton):
+    if attempt == 0 and isinstance(box, SearchBox) and not isinstance(first, GaussNewton):
         return (yield from refinement(task.views, volume, start, settings, beam, report))
     searched, after = (first, settings[1:]) if isinstance(first, GaussNewton) else (COARSE_SEARCH, settings)
     sharpened = task.views[0].xray.world_from_camera is not None  # as localizers are

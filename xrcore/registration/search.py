@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from jaxtyping import Float, Int
@@ -34,8 +35,22 @@ from xrcore.registration.solvers.gauss_newton import GaussNewton
 from xrcore.registration.view import View
 from xrcore.renderer import render
 
-_SURVIVORS = (8, 4, 2, 1)  # descents begun on each level, coarse to fine
 _SAME = 0.5  # in voxels of the level: descents that end closer than this met in one optimum
+
+
+class Starts(Protocol):
+    """Interface of what a search begins with: a `SearchBox`, or `AllViews`."""
+
+    @property
+    def candidates(self) -> int:
+        """Poses judged."""
+
+    @property
+    def survivors(self) -> tuple[int, ...]:
+        """Descents begun on each level, coarse to fine."""
+
+    def poses(self, start: Pose) -> Pose:
+        """The poses that are judged, the first of which always descends."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +98,11 @@ class SearchBox:
         )
         require("SearchBox", "seed", self.seed, is_whole(self.seed), "a whole number")
 
+    @property
+    def survivors(self) -> tuple[int, ...]:
+        """Descents begun on each level, coarse to fine."""
+        return 8, 4, 2, 1
+
     def widened(self, factor: float, candidates: int) -> SearchBox:
         """A larger box, searched more densely and at other points.
 
@@ -124,7 +144,7 @@ class SearchBox:
 
 
 def search_box(
-    views: Sequence[View], volume: Volume, start: Pose, box: SearchBox, settings: GaussNewton, beam: Beam, *, report: bool = True
+    views: Sequence[View], volume: Volume, start: Pose, box: Starts, settings: GaussNewton, beam: Beam, *, report: bool = True
 ) -> Events[Registration]:
     """Descend from the best of a box of starts, coarse to fine; a generator of steps.
 
@@ -144,7 +164,7 @@ def search_box(
     landmarks = corners(volume)
 
     def best_starts(value: Float[Tensor, " B"]) -> Pose:
-        chosen = value.nan_to_num(nan=-math.inf).argsort(descending=True)[: _SURVIVORS[0]]
+        chosen = value.nan_to_num(nan=-math.inf).argsort(descending=True)[: box.survivors[0]]
         return candidates[chosen if 0 in chosen else torch.cat([chosen.new_zeros(1), chosen])]
 
     def survivors(level: int, descent: Descent) -> Pose:
@@ -152,7 +172,7 @@ def search_box(
         places = apply(poses.camera_from_world(views[0].carm, volume.isocenter), landmarks)
         distinct = index_of_duplicate(places, _SAME * levels[level].spacing).unique()
         own_level = level if blind else level - 1
-        return poses[distinct[: _SURVIVORS[min(own_level + 1, len(_SURVIVORS) - 1)]]]
+        return poses[distinct[: box.survivors[min(own_level + 1, len(box.survivors) - 1)]]]
 
     def mapped(curves: Sequence[GreyCurve]) -> tuple[View, ...]:
         return tuple(replace(view, xray=with_attenuation(view.xray, curve)) for view, curve in zip(views, curves, strict=True))

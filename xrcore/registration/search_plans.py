@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
 
 import torch
 
+from xrcore.beam import Beam
+from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
+from xrcore.registration.all_views import AllViews
 from xrcore.registration.predictor import Predictor
-from xrcore.registration.search import SearchBox
+from xrcore.registration.search import SearchBox, Starts
 from xrcore.registration.settings import EDGE_PYRAMID, GRADIENT_PYRAMID, PYRAMID
 from xrcore.registration.solvers.gauss_newton import GaussNewton
+from xrcore.registration.view import View
 
 # How much wider than before, and with how many candidates, to search again while the answer is not trusted; every other time by gradients.
 _WIDER = ((1.0, 384), (1.6, 1024), (1.0, 1024))
@@ -47,6 +52,12 @@ def plans_about_prediction(start: Pose, model: Predictor, search: SearchBox | No
     ranges = tuple(max(r, d) for r, d in zip(model.ranges, (*default.rotation, *default.translation), strict=True))
     everywhere = SearchBox(rotation=ranges[:3], translation=ranges[3:], candidates=_WIDER[-1][1], seed=2)  # type: ignore[arg-type]
     return [(start, near), (start, denser), (Pose.zero(), everywhere)]
+
+
+def plans_from_anywhere(views: Sequence[View], volume: Volume, beam: Beam) -> list[tuple[Pose, Starts]]:
+    """Searches among views from all around the body, in order; the second begins where the first does, and ends another way."""
+    every = AllViews(views=tuple(views), volume=volume, beam=beam)
+    return [(Pose.zero(), each) for each in (every, every, replace(every, step=8.0, candidates=192, survivors=(64, 24, 12, 6, 2)))]
 
 
 def another_way(settings: GaussNewton, attempt: int, *, bone_only: bool) -> GaussNewton:

@@ -202,6 +202,6 @@ def doubts(evidence: Evidence) -> dict[Doubt, str]:
         share = f"{100 * evidence.agreement:.0f} % of the X-ray's detail is where the CT would have it"
         seen = f"only {share}" if evidence.agreement < _MOSTLY else f"{share}, but not exactly: perhaps it is of another patient"
         found[Doubt.PLACE] = (
-            f"{seen}; check the pixel spacing and the CT, or start nearer (--initial), or in Python search wider (SearchBox)"
+            f"{seen}; check the pixel spacing and the CT, or start nearer (--initial), or look from all around (--search anywhere)"
         )
     return found
