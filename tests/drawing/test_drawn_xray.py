@@ -152,12 +152,15 @@ def test_the_verdict_is_in_the_picture():
         assert bool(drawn.figure.axes[0].texts[-1].get_text() == "NOT TRUSTED") is not trusted
 
 
-def test_an_inverted_x_ray_is_shown_bone_bright():
-    xray, result = gradient_xray(), registered(inverted=True)
-    dark, bright = (
-        xr.draw(one, result, points=POINTS).figure.axes[0].images[0].get_array() for one in (xray, replace(xray, bone_bright=True))
-    )
-    np.testing.assert_allclose(dark, 1 - bright, atol=1e-6)
+def test_an_inverted_x_ray_is_shown_bone_bright_and_a_flipped_one_is_noted():
+    random = xr.Xray(image=torch.rand(*CARM.shape, generator=torch.Generator().manual_seed(0)), carm=CARM)
+    result = registered(random, inverted=True)
+    dark, bright = (xr.draw(one, result, points=POINTS) for one in (random.negative(), random))
+    pictures = [drawn.figure.axes[0].images[0].get_array() for drawn in (dark, bright)]
+    np.testing.assert_allclose(*pictures, atol=1e-6)
+    assert not dark.notes + bright.notes
+    (note,) = xr.draw(replace(random, image=random.image.flip(1)), result, points=POINTS).notes
+    assert "not the image that was registered" in note
 
 
 def test_the_secondary_capture_shows_the_picture_and_nobody(tmp_path):

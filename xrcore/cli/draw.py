@@ -49,9 +49,9 @@ def draw(
         list[Path] | None, typer.Option(metavar="FILE", help="Surface (STL, PLY, OBJ): its silhouette.", show_default=False)
     ] = None,
     mesh_frame: Annotated[str, typer.Option(help="The axes of surfaces: lps or ras.")] = "lps",
-    carm: Annotated[Path | None, typer.Option(metavar="YAML", help="Geometry, as given to register.", show_default=False)] = None,
-    detector: Annotated[str | None, typer.Option(help="As given to register.", show_default=False)] = None,
-    frame: Annotated[int | None, typer.Option(help="Of a multi-frame file, counted from 0.", show_default=False)] = None,
+    carm: Annotated[Path | None, typer.Option(metavar="YAML", help="Geometry, for another image.", show_default=False)] = None,
+    detector: Annotated[str | None, typer.Option(help="As for register, for another image.", show_default=False)] = None,
+    frame: Annotated[int | None, typer.Option(help="Of a multi-frame file, for another image.", show_default=False)] = None,
     view: Annotated[
         int | None, typer.Option(min=0, help="Which of several views, counted from 0; default by the file's SHA-256.", show_default=False)
     ] = None,
@@ -92,15 +92,25 @@ def draw(
         kept = None if keep is None else [int(value) for value in keep.split(",")]
     except ValueError:
         raise XrcoreError(f"--keep: expected whole numbers such as 1,2,5, got {keep!r}") from None
+    from xrcore._util.hashes import file_sha256
     from xrcore.drawing import draw as draw_onto
     from xrcore.drawing.slicer import write_slicer
     from xrcore.registration.placement import placement_of, registered_files
+    from xrcore.registration.result import Registration
     from xrcore.xray import read_xray
 
-    image = read_xray(xray, carm, detector=detector, frame=frame)
     volume = None if ct is None or os.path.isdir(result) else load_ct(ct, 4.0, None, None, None, None)
+    hashes = registered_files(result)
+    digits = file_sha256(xray)
     if view is None:
-        view = _registered_as(xray, registered_files(result))
+        view = hashes.index(digits) if digits in hashes else 0
+    if view < len(hashes) and digits == hashes[view] and carm is None and detector is None and frame is None:
+        folder = result if os.path.isdir(result) else result.parent
+        image = Registration.load(folder).views[view].xray  # of which nothing has to be guessed again
+    else:
+        image = read_xray(xray, carm, detector=detector, frame=frame)
+        if hashes and digits not in hashes:
+            tell((f"{xray} is not the file that was registered (its SHA-256 is another)",))
     if slicer is not None:
         placed = placement_of(result, image.carm, volume=volume, view=view)
         names = write_slicer(slicer, image, placed, points or None)
@@ -124,13 +134,3 @@ def draw(
     tell(drawn.notes)
     drawn.save(out)
     print(f"{out}: " + ", ".join(drawn.summary()))
-
-
-def _registered_as(xray: Path, hashes: tuple[str, ...]) -> int:
-    """Which of the registered views a file is; tells where it is none of them."""
-    from xrcore._util.hashes import file_sha256
-
-    digits = file_sha256(xray)
-    if hashes and digits not in hashes:
-        tell((f"{xray} is not the file that was registered (its SHA-256 is another)",))
-    return hashes.index(digits) if digits in hashes else 0

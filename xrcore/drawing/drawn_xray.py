@@ -38,6 +38,7 @@ SUFFIXES = (".png", ".svg", ".pdf", ".dcm")
 _LONGER, _LEAST = 9.0, 5.0  # [inches]: the image's longer side, the figure's width
 _DPI, _MOST_DPI = 100, 400
 _ROW, _VERDICT = 0.3, 0.38  # [inches], of the legend and of the line below
+_ALIKE = 0.7  # correlation of an image with what was registered of it
 _MARK, _LETTER = 0.7, 0.105  # [inches], of an entry's mark with the gaps around it, and of a letter at most
 
 
@@ -178,10 +179,11 @@ def draw(
     placement = placement_of(result, xray.carm, volume=volume, view=view)
     carm = placement.image_carm(xray.carm)
     depth = float(rigid.apply(placement.camera_from_world, placement.isocenter[None])[0, 2])
-    own = isinstance(result, Registration) and any(xray is one.xray for one in result.views)  # which are bone bright
-    dark = placement.inverted and not own and not xray.bone_bright
-    figure, axes = _canvas(-xray.image if dark else xray.image, xray)
+    likeness = placement.likeness(xray)
+    figure, axes = _canvas(-xray.image if likeness is not None and likeness < 0 else xray.image, xray)
     entries, notes, colours = list[Artist](), list[str](), cycle(artists.COLOURS)
+    if likeness is not None and abs(likeness) < _ALIKE:
+        notes.append("the X-ray is not the image that was registered: another one, or flipped; structures may be drawn in wrong places")
 
     seen = None
     if labels is not None:

@@ -17,6 +17,7 @@ from xrcore.geometry import CArm, Pose, rigid
 from xrcore.geometry.pose import require_one_pose
 from xrcore.registration.registration_files import FILES, read_pose
 from xrcore.registration.result import Registration
+from xrcore.xray.image import Xray
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,8 +40,8 @@ class Placement:
         Of the pose [deg, mm].
     trusted : bool or None
         The registration's verdict; None where nobody judged.
-    inverted : bool
-        Whether the X-ray is bone dark.
+    xray : Xray or None
+        As it was registered, bone bright.
     calibrated : bool
         Whether `view_carm` was found with the pose.
     """
@@ -52,7 +53,7 @@ class Placement:
     camera_from_first: Float[Tensor, "4 4"]
     covariance: Float[Tensor, "6 6"] | None = None
     trusted: bool | None = None
-    inverted: bool = False
+    xray: Xray | None = None
     calibrated: bool = False
 
     @property
@@ -134,6 +135,26 @@ class Placement:
         if carm.shape == own.shape and apart > 0.05:
             raise XrcoreError("draw: the X-ray has the registered one's shape, but another pixel spacing or principal point; one is wrong")
         return carm
+
+    def likeness(self, xray: Xray) -> float | None:
+        """Compare an image with the one that was registered.
+
+        Parameters
+        ----------
+        xray : Xray
+            The image.
+
+        Returns
+        -------
+        float or None
+            Correlation of the two, negative for an inverted one; None where they have other pixels, or nothing was registered.
+        """
+        if self.xray is None or self.xray.image.shape != xray.image.shape:
+            return None
+        both = (self.xray.mask & xray.mask).cpu()
+        if both.sum() < 2:
+            return None
+        return float(torch.corrcoef(torch.stack([self.xray.image.cpu()[both], xray.image.cpu()[both]]).double())[0, 1])
 
     def _projected(self, numbers: Tensor, points: Tensor, carm: CArm | None) -> Tensor:
         first = Pose(numbers).camera_from_world(self.carm, self.isocenter)[0]
@@ -229,7 +250,7 @@ def _of_registration(result: Registration, view: int) -> Placement:
         # of a calibrated one it is the pose's part alone, without what the intrinsics make up for
         covariance=None if result.calibration else result.covariance,
         trusted=None if result.evidence is None else result.trusted,
-        inverted=result.inverted and view == 0,
+        xray=own.xray,
         calibrated=result.calibration is not None,
     )
 
