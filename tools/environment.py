@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 CONDA_NAMES = {"torch": "pytorch"}  # besides capitals, which conda does not use
-PIP_ONLY = {"efficientnet-pytorch", "k3d", "roma", "snakemake", "snakemake-executor-plugin-slurm"}  # not on conda-forge
+PIP_ONLY = {"efficientnet-pytorch", "k3d", "rocrate", "roma", "snakemake", "snakemake-executor-plugin-slurm"}  # not on conda-forge
 SECTIONS = {
     "": "the core",
     "notebooks": "the notebooks",

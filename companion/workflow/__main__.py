@@ -1,4 +1,4 @@
-"""Entry point of the workflow's rules: data, one training, one part of a study, its gathering, or one notebook."""
+"""Entry point of the workflow's rules: data, one training, one part of a study, its gathering, one notebook, or the archive of all."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
         ("part", "one part of a study", ("study", "part")),
         ("gather", "a study's parts into its results", ("study",)),
         ("notebook", "run a notebook on the results", ("name",)),
+        ("crate", "all of it as an RO-Crate", ()),
         ("notebooks", "run those that are not newer than their results", ()),
     ):
         sub = commands.add_parser(command, help=help_of)
@@ -52,6 +53,10 @@ def run(given: argparse.Namespace) -> None:
         from companion.workflow.notebooks import execute
 
         execute(paths, given.name)
+    elif given.command == "crate":
+        from companion.workflow.ro_crate import write_crate
+
+        write_crate(paths)
     elif given.command == "notebooks":
         from companion.workflow.notebooks import execute_all
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from companion.studies.common.paths import Paths
+from companion.workflow.figure_sources import record_sources
 from xrcore import XrcoreError
 from xrcore.utilities import check_writable
 
@@ -25,6 +26,8 @@ NOTEBOOKS: dict[str, tuple[str, ...]] = {
 def execute(paths: Paths, name: str) -> Path:
     """Run a notebook on a profile's results by papermill, and keep its table and figure in results/ and figures/.
 
+    The figure carries hashes of what it was made from, by which `figure_sources.changed_sources` notices a stale one.
+
     Parameters
     ----------
     paths : Paths
@@ -42,7 +45,28 @@ def execute(paths: Paths, name: str) -> Path:
     XrcoreError
         If there is no such notebook, it lacks a parameter, or it fails.
     """
-    return _execute(paths, name, {"profile": paths.profile, "keep": True}, paths.build / "notebooks")
+    made = _execute(paths, name, {"profile": paths.profile, "keep": True}, paths.build / "notebooks")
+    for figure in paths.figures.glob(f"{name}*.png"):
+        record_sources(figure, sources(paths, name), paths.root)
+    return made
+
+
+def sources(paths: Paths, name: str) -> list[Path]:
+    """List what a notebook's table and figure are made from: itself, and results.
+
+    Parameters
+    ----------
+    paths : Paths
+        Of the profile.
+    name : str
+        Of the notebook, without suffix.
+
+    Returns
+    -------
+    list of Path
+        Files.
+    """
+    return [paths.root / "notebooks" / f"{name}.ipynb", *(paths.result(study) for study in NOTEBOOKS[name])]
 
 
 def execute_all(paths: Paths) -> None:
