@@ -29,6 +29,20 @@ def test_every_picture_is_drawn_shown_and_kept(draw):
     assert shown == set(draw.PICTURES) == {path.stem for path in (DOCS / "pictures").glob("*.png")}
 
 
+def test_under_each_picture_is_a_link_to_what_made_it():
+    shown = 0
+    for page in [*DOCS.glob("*.md"), *DOCS.glob("guides/*.md")]:
+        text = page.read_text(encoding="utf-8")
+        for picture in re.finditer(r"(?:!\[[^\]]*\]\(|\{image\} )([\w./]+/(\w+)\.png)", text):
+            link = re.search(r"\[How it is made\]\(([\w./]+)\)", text[picture.end() : picture.end() + 1200])
+            assert link, f"{page.name}: {picture[1]}"
+            maker = page.parent / link[1]
+            assert maker.is_file(), f"{page.name}: {link[1]}"
+            assert "pictures/" not in picture[1] or f"def {picture[2]}(" in maker.read_text(encoding="utf-8"), picture[1]
+            shown += 1
+    assert shown >= 12
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
