@@ -41,7 +41,7 @@ def test_nothing_after_a_trusted_result_or_one_that_nobody_judged():
 @pytest.mark.parametrize(
     ("change", "said", "unsaid"),
     [
-        ({"agreement": 0.2, "displacement": 0.7, "likeness": 0.4}, ("--initial", "--carm", "overlay.png"), "--rig"),
+        ({"agreement": 0.2, "displacement": 0.7, "likeness": 0.4}, ("--search anywhere", "--initial", "--carm", "overlay.png"), "--rig"),
         ({"blocks": 3.0}, ("full resolution", "--rig angles"), "--initial"),
         ({"deviation": 9.0}, ("--rig angles",), "--initial"),
         ({}, ("--detector posterior",), "--initial"),

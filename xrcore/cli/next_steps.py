@@ -18,6 +18,7 @@ def next_steps(result: Registration) -> list[str]:
     found, steps = doubts(result.evidence), []
     if Doubt.PLACE in found:
         unsaid = not result.initial.numbers.any()
+        steps.append("--search anywhere: from all around, where nothing is known of the view")
         steps.append(
             "--initial lateral, pa, lpo, ...: "
             + ("the view, as the search began at AP" if unsaid else "another view, or numbers that are nearer")
