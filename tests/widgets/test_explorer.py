@@ -9,18 +9,17 @@ import torch
 from support.small_pelvis import CARM, OBLONG, PATIENTS, gesture, size, volume
 
 from xrcore import Pose, XrcoreError
+from xrcore._util.pose_text import named_view
 from xrcore.widgets import PoseExplorer, PoseState
 from xrcore.widgets.canvas import Canvas
 from xrcore.widgets.choices import BEAMS
 from xrcore.widgets.explorer import STANDARD_VIEWS
-from xrcore.widgets.gestures import turn_pose
 
 
 def test_views_are_what_a_radiographer_calls_so():
     isocenter = volume().isocenter
     sources = {
-        name: turn_pose(Pose.zero(), **view).world_from_camera(CARM, isocenter)[0, :3, 3] - isocenter
-        for name, view in STANDARD_VIEWS.items()
+        name: Pose(named_view(view)).world_from_camera(CARM, isocenter)[0, :3, 3] - isocenter for name, view in STANDARD_VIEWS.items()
     }
     left, back, head = torch.eye(3, dtype=torch.float64)
     reach = CARM.source_to_isocenter

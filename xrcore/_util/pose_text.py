@@ -8,7 +8,7 @@ from pathlib import Path
 
 from xrcore._util.errors import XrcoreError, shown
 
-# rx, ry, rz [deg]
+# rx, ry, rz [deg]; inlet and outlet are of the pelvis: the beam comes from the side of the head, or of the feet
 VIEWS = {
     "ap": (0.0, 0.0, 0.0),
     "pa": (0.0, 180.0, 0.0),

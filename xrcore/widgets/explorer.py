@@ -11,6 +11,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from xrcore._util.errors import XrcoreError
+from xrcore._util.pose_text import VIEWS
 from xrcore.ct import Volume
 from xrcore.figures import array_png, display_image
 from xrcore.geometry import CArm, Pose
@@ -20,20 +21,14 @@ from xrcore.widgets.canvas import Canvas
 from xrcore.widgets.choices import BeamDropdown, PatientDropdown
 from xrcore.widgets.copy_button import CopyButton
 from xrcore.widgets.debounce import DebouncedDrawing
-from xrcore.widgets.gestures import HINT, PoseGestures, turn_pose
+from xrcore.widgets.gestures import HINT, PoseGestures
 from xrcore.widgets.panel import Panel
 from xrcore.widgets.sliders import PoseSliders
 from xrcore.widgets.state import PoseState
 from xrcore.widgets.volume_sources import PHANTOMS, VolumeSource
 
-# Of the pelvis, which gave inlet and outlet their names. Inlet: the beam comes from the head's side, the detector moves to the feet.
-STANDARD_VIEWS: dict[str, dict[str, float]] = {
-    "AP": {},
-    "lateral": {"ry": 90.0},
-    "inlet": {"rx": -40.0},
-    "outlet": {"rx": 40.0},
-    "oblique": {"ry": 45.0},
-}
+# what the buttons say, and the view's name
+STANDARD_VIEWS = {"AP": "ap", "lateral": "lateral", "inlet": "inlet", "outlet": "outlet", "oblique": "lpo"}
 _DRAFT_SPACING = 4.0  # [mm], of the CT that drafts are rendered from, at half the pixels
 
 
@@ -116,7 +111,7 @@ class PoseExplorer(Panel):
         """
         if view not in STANDARD_VIEWS:
             raise XrcoreError(f"PoseExplorer: there is no view {view!r}; choose one of {', '.join(STANDARD_VIEWS)}")
-        self.state.pose = turn_pose(Pose.zero(), **STANDARD_VIEWS[view])
+        self.state.pose = Pose([*VIEWS[STANDARD_VIEWS[view]], 0.0, 0.0, 0.0])
 
     def reset(self) -> None:
         """Go back to the pose that the explorer began with."""

@@ -211,9 +211,11 @@ def _pair(value: Any, key: str, path: Path) -> tuple[float, ...]:
     return tuple(_number(v, key, path) for v in value)
 
 
-def _matrix(rows: Any, key: str, path: Path) -> list[list[float]]:
-    if not isinstance(rows, list) or len(rows) != 3 or not all(isinstance(r, list) and len(r) == 3 for r in rows):
-        raise XrcoreError(f"{path}: {key} must be three rows of three numbers")
+def read_matrix(rows: Any, key: str, path: Path, size: int = 3) -> list[list[float]]:
+    """A square matrix by rows; raises XrcoreError for anything else."""
+    if not isinstance(rows, list) or len(rows) != size or not all(isinstance(r, list) and len(r) == size for r in rows):
+        count = {3: "three", 4: "four"}[size]
+        raise XrcoreError(f"{path}: {key} must be {count} rows of {count} numbers")
     return [[_number(v, key, path) for v in row] for row in rows]
 
 
@@ -226,7 +228,7 @@ def _scan(value: Any, key: str, path: Path) -> str:
 # how each key of the geometry is read
 _Reader = Callable[[Any, str, Path], Any]
 _GEOMETRY: dict[str, _Reader] = {"source_to_detector": _number, "source_to_isocenter": _number, "shape": _pair, "pixel_spacing": _spacing}
-_GEOMETRY |= {"principal_point": _pair, "K": _matrix, "scan": _scan, "isocenter_spacing": _spacing}
+_GEOMETRY |= {"principal_point": _pair, "K": read_matrix, "scan": _scan, "isocenter_spacing": _spacing}
 
 
 def _short(value: Any) -> str:

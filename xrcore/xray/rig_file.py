@@ -11,7 +11,7 @@ from typing import Any
 from xrcore._util.errors import XrcoreError
 from xrcore._util.input_files import check_file, checked_path
 from xrcore._util.text_files import read_bytes, read_yaml
-from xrcore.xray.carm_file import LARGEST_FILE, CarmFile, carm_file_of, load_carm_file
+from xrcore.xray.carm_file import LARGEST_FILE, CarmFile, carm_file_of, load_carm_file, read_matrix
 
 _FOR_VIEW = ("camera_from_rig", "calibration", "carm")
 _MAGNIFICATION = 1.5
@@ -100,20 +100,13 @@ def _camera(view: Any, path: Path, which: str) -> RigCamera:
         invert=said.invert if said.invert is not None else file.invert,
         mask=said.mask if "mask" in own else file.mask,
     )
-    return RigCamera(merged, _rows(placed, path, which))
+    return RigCamera(merged, read_matrix(placed, f"{which}camera_from_rig", path, size=4))
 
 
 def _name(value: Any, path: Path, which: str) -> str:
     if not isinstance(value, str) or not value or "\0" in value:
         raise XrcoreError(f"{path}: {which}calibration and carm name a file")
     return value
-
-
-def _rows(value: Any, path: Path, which: str) -> list[list[float]]:
-    numeric = isinstance(value, list) and len(value) == 4 and all(isinstance(row, list) and len(row) == 4 for row in value)
-    if not numeric or not all(isinstance(v, (int, float)) and not isinstance(v, bool) for row in value for v in row):
-        raise XrcoreError(f"{path}: {which}camera_from_rig must be four rows of four numbers")
-    return [[float(v) for v in row] for row in value]
 
 
 def _is_calibration(path: Path) -> bool:
