@@ -24,7 +24,7 @@ import numpy as np
 from common.patients import choose_patients
 from common.report import RESULTS, out_path, publish, say
 
-TASKS = ("render", "render_with_jacobian", "render, forward and backward", "register", "refine", "register_views", "train, 8 steps")
+TASKS = ("render", "render_with_jacobian", "render, forward and backward", "register", "refine", "register, two views", "train, 8 steps")
 SHORT = 5  # repeats in a round, of tasks of less than 0.2 s
 
 

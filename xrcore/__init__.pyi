@@ -21,7 +21,6 @@ from .registration.calibration import Calibration as Calibration
 from .registration.events import Stage as Stage
 from .registration.events import Step as Step
 from .registration.events import StopReason as StopReason
-from .registration.multi_view import register_views as register_views
 from .registration.pipeline import register as register
 from .registration.pipeline import register_steps as register_steps
 from .registration.refinement import refine as refine
@@ -43,8 +42,6 @@ from .registration.tracking import Tracker as Tracker
 from .registration.tracking import read_frames as read_frames
 from .registration.tracking import track as track
 from .registration.view import View as View
-from .registration.view_pyramid import ViewLevel as ViewLevel
-from .registration.view_pyramid import ViewSettings as ViewSettings
 from .registration.view_reading import read_views as read_views
 from .renderer import render as render
 from .renderer import render_with_jacobian as render_with_jacobian

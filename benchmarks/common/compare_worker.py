@@ -36,7 +36,7 @@ class Worker:
             "render, forward and backward": self.gradient,
             "register": lambda: xr.register(self.xray("phantom"), replace(self.volume)),
             "refine": lambda: xr.refine(self.xray("phantom"), self.volume, START),
-            "register_views": self.register_views,
+            "register, two views": self.register_two_views,
             "train, 8 steps": lambda: xr.train(self.volume, CARM, xr.TrainingSettings(images=128, validation=16, validate_every=128)),
         }
 
@@ -86,15 +86,13 @@ class Worker:
         numbers = POSE.numbers.clone().requires_grad_()
         (xr.render(self.fine, CARM, xr.Pose(numbers)) * self.weights).sum().backward()
 
-    def register_views(self) -> None:
-        """Register two views whose rig is the CT's world, from a slightly displaced start."""
+    def register_two_views(self) -> None:
+        """Register two views whose rig is the CT's world."""
         views = [
             xr.View(xray=self.xray(name), camera_from_rig=pose.camera_from_world(CARM, self.volume.isocenter)[0])
             for name, pose in (("phantom", POSE), ("side", SIDE))
         ]
-        start = torch.eye(4, dtype=torch.float64)
-        start[:3, 3] = torch.tensor([3.0, -2.0, 2.0])
-        xr.register_views(views, self.volume, start)
+        xr.register(views, self.volume, xr.Pose(POSE.numbers + 2.0))
 
     def keep(self, name: str, xray: xr.Xray) -> None:
         np.savez(self.shared / f"{name}.npz", image=xray.image.numpy(), mask=xray.mask.numpy())

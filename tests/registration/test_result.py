@@ -89,7 +89,7 @@ def test_a_notebook_shows_the_overlay(result, xray, volume):
 def test_a_registration_loads_neither_plotting_nor_training():
     code = """
 import sys, xrcore as xr
-xr.register, xr.refine, xr.register_views
+xr.register, xr.refine
 volume = xr.phantom.pelvis(seed=3, spacing=8.0)
 carm = xr.CArm(source_to_detector=1000, source_to_isocenter=600, shape=(64, 64), pixel_spacing=6.0)
 xr.register(xr.Xray(image=xr.render(volume, carm, xr.Pose())[0], carm=carm), volume, search=xr.SearchBox(candidates=2), retries=0)

@@ -6,7 +6,6 @@ from xrcore.registration.body_window import visible_region
 from xrcore.registration.convergence_basin import ConvergenceBasin, measure_convergence_basin
 from xrcore.registration.events import Stage, Step, StopReason
 from xrcore.registration.joint_problem import JointProblem
-from xrcore.registration.multi_view import ViewsRegistration, register_views
 from xrcore.registration.pipeline import register, register_steps
 from xrcore.registration.predictor import Predictor
 from xrcore.registration.presets import PRESETS, Method, refinements
@@ -25,7 +24,6 @@ from xrcore.registration.solvers.lbfgs import LBFGS
 from xrcore.registration.solvers.powell import Powell
 from xrcore.registration.verify import confidence, failed_checks, gather_evidence
 from xrcore.registration.view import View
-from xrcore.registration.view_pyramid import ViewLevel, ViewSettings, crop_to_body
 from xrcore.registration.view_reading import read_views
 
 __all__ = [
@@ -54,11 +52,7 @@ __all__ = [
     "Step",
     "StopReason",
     "View",
-    "ViewLevel",
-    "ViewSettings",
-    "ViewsRegistration",
     "confidence",
-    "crop_to_body",
     "failed_checks",
     "gather_evidence",
     "measure_convergence_basin",
@@ -71,7 +65,6 @@ __all__ = [
     "refinements",
     "register",
     "register_steps",
-    "register_views",
     "shrink",
     "visible_region",
     "write_registration",

@@ -1,4 +1,8 @@
-"""Bodies that are small in their X-rays, such as an implant: the window that they can reach, and levels that are as fine as it is small."""
+"""Bodies that are small in their X-rays, such as an implant: the window that they can reach, and levels that are as fine as it is small.
+
+What else an X-ray shows of a bone that was cut out of its CT, its neighbours above all, is no part of the body: only the pixels where the
+body is visible count, and a margin around them.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
 from xrcore.geometry.rigid import apply
+from xrcore.registration.bone_only import is_bone_only, is_implant
 from xrcore.registration.corners import corners
 from xrcore.registration.joint_problem import poses_in_views
 from xrcore.registration.problem import pixel_at_isocenter
@@ -28,6 +33,7 @@ _SHARE = 0.5  # of the X-rays' area, up to which a body is small
 _MARGIN = 0.15  # of the window's sides
 _LEAST = 24  # pixels of a window's side
 _VOXELS = 2.0  # pixels at the isocentre, of the default levels and the paper's C-arm
+_AROUND = (2.0, 2.5)  # margin around a bone that was cut out of its CT: [mm at the isocentre], and the level's pixels in addition
 
 
 def body_windows(views: Sequence[View], volume: Volume, poses: Pose) -> list[Window] | None:
@@ -109,12 +115,16 @@ def voxels_for(views: Sequence[View], pixels: int, spacing: float) -> float:
     float
         Voxel size [mm].
     """
-    sizes = [pixel_at_isocenter(view.carm) * max(view.carm.shape) / min(pixels, max(view.carm.shape)) for view in views]
-    return min(spacing, _VOXELS * max(sizes))
+    return min(spacing, _VOXELS * _pixel_size(views, pixels))
 
 
-def fitted(settings: GaussNewton, views: Sequence[View]) -> GaussNewton:
-    """Make the voxels of all levels as fine as the windows are small.
+def _pixel_size(views: Sequence[View], pixels: int) -> float:
+    """The largest pixel of views that are shrunk to so many [mm at the isocentre]."""
+    return max(pixel_at_isocenter(view.carm) * max(view.carm.shape) / min(pixels, max(view.carm.shape)) for view in views)
+
+
+def fitted(settings: GaussNewton, views: Sequence[View], volume: Volume) -> GaussNewton:
+    """Make the voxels of all levels as fine as the windows are small; of a bone that was cut out of its CT, compare it alone.
 
     Parameters
     ----------
@@ -122,6 +132,8 @@ def fitted(settings: GaussNewton, views: Sequence[View]) -> GaussNewton:
         For X-rays of a whole body.
     views : sequence of View
         Cut to windows.
+    volume : Volume
+        The body.
 
     Returns
     -------
@@ -129,7 +141,38 @@ def fitted(settings: GaussNewton, views: Sequence[View]) -> GaussNewton:
         Otherwise the same.
     """
     levels = tuple(replace(level, spacing=voxels_for(views, level.pixels, level.spacing)) for level in settings.levels)
+    if is_bone_only(volume) and not is_implant(volume):
+        least, share = _AROUND
+        sizes = (_pixel_size(views, level.pixels) for level in levels)
+        levels = tuple(replace(at, margin=at.margin or least + share * size) for at, size in zip(levels, sizes, strict=True))
     return replace(settings, levels=levels)
+
+
+def body_alone(view: View, volume: Volume, pose: Pose, beam: Beam, margin: float) -> View:
+    """Mask what is not the body's.
+
+    Parameters
+    ----------
+    view : View
+        The X-ray.
+    volume : Volume
+        The body.
+    pose : Pose
+        The view's own, a batch.
+    beam : Beam
+        The one assumed.
+    margin : float
+        As for `visible_region`.
+
+    Returns
+    -------
+    View
+        With what `visible_region` leaves of its mask; the same where nothing could be compared there.
+    """
+    xray = view.xray
+    mask = xray.mask & visible_region(volume, view.carm, pose, beam, margin).to(xray.mask.device)
+    seen = xray.image[mask]
+    return replace(view, xray=replace(xray, mask=mask)) if len(seen) and seen.min() < seen.max() else view
 
 
 def visible_region(volume: Volume, carm: CArm, pose: Pose, beam: Beam, margin: float) -> Bool[Tensor, "H W"]:

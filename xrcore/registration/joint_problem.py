@@ -8,10 +8,9 @@ Hessians add up after one 6 x 6 change of variables each, whatever the similarit
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from xrcore.beam import Beam
@@ -37,8 +36,6 @@ class JointProblem:
         The one assumed.
     similarity : str or Similarity
         A name of `similarities.SIMILARITIES`, or an object.
-    regions : sequence of Bool[Tensor, "H W"], optional
-        What counts of each view, beside its mask; default all.
     pixels : int, optional
         Shrink each X-ray to about this many along its longer side; default as they are.
 
@@ -54,14 +51,10 @@ class JointProblem:
         volume: Volume,
         beam: Beam,
         similarity: str | Similarity,
-        regions: Sequence[Bool[Tensor, "H W"]] | None = None,
         *,
         pixels: int | None = None,
     ) -> None:
-        xrays = [view.xray for view in views]
-        if regions is not None:
-            xrays = [replace(xray, mask=xray.mask & region) for xray, region in zip(xrays, regions, strict=True)]
-        self.problems = tuple(Problem(xray, volume, beam, similarity, pixels=pixels) for xray in xrays)
+        self.problems = tuple(Problem(view.xray, volume, beam, similarity, pixels=pixels) for view in views)
         self.volume, self.beam, self.similarity = volume, beam, named_similarity(similarity)
         self.from_first = from_first(views)
 

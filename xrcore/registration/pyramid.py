@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from jaxtyping import Int
+from torch import Tensor
 
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
+from xrcore.registration.body_window import body_alone
 from xrcore.registration.events import Events, Step, stage
-from xrcore.registration.joint_problem import AnyProblem, problem_on
-from xrcore.registration.solvers.descent import Descent, LeastSquaresProblem
+from xrcore.registration.joint_problem import AnyProblem, poses_in_views, problem_on
+from xrcore.registration.problem import shrink
+from xrcore.registration.solvers.descent import Descent
 from xrcore.registration.solvers.gauss_newton import GaussNewton, descend
 from xrcore.registration.view import View
 
 # Chooses the poses that the next level starts from, given a level's number and its descent.
 ChoosePoses = Callable[[int, Descent], Pose]
+
+_ROUNDS = 2  # how often the compared pixels are determined on a level with a margin
 
 
 @dataclass(frozen=True)
@@ -28,29 +34,58 @@ class CoarseToFineResult:
     history: tuple[Step, ...]
 
 
-class Pyramid(ABC):
-    """The problems of a registration, coarse to fine: of one X-ray, or of several views."""
+class XrayPyramid:
+    """The problems of a registration, coarse to fine: of one X-ray, or of several views.
 
-    rounds: Sequence[int] | None = None  # descents in a row on each level, each on a new problem; default one
-    separately = False  # whether each pose has its own problem
+    On a level with a margin the compared pixels depend on the pose, so each pose descends alone, and once more from where it ended.
+    """
 
-    def __init__(self, levels: int, *, first_level: int = 0, report: bool = True) -> None:
-        self.levels = range(levels)
+    def __init__(
+        self, views: Sequence[View], volume: Volume, beam: Beam, settings: GaussNewton, *, first_level: int = 0, report: bool = True
+    ) -> None:
+        self.levels = range(len(settings.levels))
         self._first_level, self._report = first_level, report
-        self._problems: list[LeastSquaresProblem] = []
+        self._views, self._volume, self._beam, self._settings = views, volume, beam, settings
+        self._whole: dict[int, AnyProblem] = {}
+        self._small: dict[int, list[View]] = {}  # shrunk as the level is
+        self._problems: list[AnyProblem] = []
 
     @property
     def evaluations(self) -> int:
         """Number of DRRs rendered."""
         return sum(problem.evaluations for problem in self._problems)
 
-    @abstractmethod
-    def problem(self, level: int, near: Pose) -> LeastSquaresProblem:
-        """The problem on a level for poses near these."""
+    def problem(self, level: int, near: Pose | None = None) -> AnyProblem:
+        """The problem on a level, over the pixels that count for the poses nearby; the same for all on a level without a margin."""
+        margin = self._settings.levels[level].margin
+        if near is not None and margin is not None:
+            return self._posed(level, self._bodies_alone(level, near, margin))
+        if level not in self._whole:
+            self._whole[level] = self._posed(level, self._views)
+        return self._whole[level]
 
-    @abstractmethod
+    def _posed(self, level: int, views: Sequence[View]) -> AnyProblem:
+        self._problems.append(problem_on(self._settings.levels[level], views, self._volume, self._beam))
+        return self._problems[-1]
+
+    def _bodies_alone(self, level: int, near: Pose, margin: float) -> list[View]:
+        chosen = self._settings.levels[level]
+        if level not in self._small:
+            self._small[level] = [replace(view, xray=shrink(view.xray, chosen.pixels)) for view in self._views]
+        small, grid = self._small[level], self._volume.coarser(chosen.spacing)
+        poses = poses_in_views(near, small, grid)
+        return [body_alone(view, grid, own, self._beam, margin) for view, own in zip(small, poses, strict=True)]
+
     def limits(self, level: int) -> tuple[int, float]:
-        """Iterations at most, and the tolerance [deg, mm]."""
+        """Iterations at most, and the tolerance [deg, mm], which grows with the voxels."""
+        chosen = self._settings.levels[level]
+        return chosen.iterations, self._settings.tolerance_at(chosen)
+
+    def order(self, level: int, descent: Descent) -> Int[Tensor, " B"]:
+        """Indices of a level's ends, best first, compared over the same pixels."""
+        if self._settings.levels[level].margin is None or len(descent.pose) == 1:
+            return descent.order()
+        return self.problem(level, descent.pose).value(descent.pose).argsort(descending=True)
 
     def descend(
         self, poses: Pose, levels: Sequence[int] | None = None, choose: ChoosePoses = lambda _, descent: descent.pose
@@ -59,11 +94,12 @@ class Pyramid(ABC):
         history: list[Step] = []
         for level in self.levels if levels is None else levels:
             iterations, tolerance = self.limits(level)
+            alone = self._settings.levels[level].margin is not None
             descents = []
-            for pose in (poses[i] for i in range(len(poses))) if self.separately else (poses,):
-                for _ in range(1 if self.rounds is None else self.rounds[level]):
+            for pose in (poses[i] for i in range(len(poses))) if alone else (poses,):
+                for _ in range(_ROUNDS if alone else 1):
                     problem = self.problem(level, pose)
-                    if self.rounds is not None:
+                    if alone:
                         yield stage(f"level {level + 1}")  # another problem: its similarities do not compare with those before
                     descent = yield from descend(
                         problem, pose, iterations=iterations, tolerance=tolerance, level=self._first_level + level, report=self._report
@@ -74,26 +110,3 @@ class Pyramid(ABC):
             history += ended.steps
             poses = choose(level, ended)
         return CoarseToFineResult(ended, poses, tuple(history))
-
-
-class XrayPyramid(Pyramid):
-    """The pyramid of whole X-rays: of one, or of several views."""
-
-    def __init__(
-        self, views: Sequence[View], volume: Volume, beam: Beam, settings: GaussNewton, *, first_level: int = 0, report: bool = True
-    ) -> None:
-        super().__init__(len(settings.levels), first_level=first_level, report=report)
-        self._views, self._volume, self._beam, self._settings = views, volume, beam, settings
-        self._made: dict[int, AnyProblem] = {}
-
-    def problem(self, level: int, near: Pose | None = None) -> AnyProblem:
-        """The problem on a level, the same for all poses."""
-        if level not in self._made:
-            self._made[level] = problem_on(self._settings.levels[level], self._views, self._volume, self._beam)
-            self._problems.append(self._made[level])
-        return self._made[level]
-
-    def limits(self, level: int) -> tuple[int, float]:
-        """Iterations at most, and the tolerance, which grows with the voxels."""
-        chosen = self._settings.levels[level]
-        return chosen.iterations, self._settings.tolerance_at(chosen)

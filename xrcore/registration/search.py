@@ -156,7 +156,7 @@ def search_box(
     candidates = box.poses(start)
     windows = body_windows(views, volume, candidates)
     if windows is not None:
-        settings = fitted(settings, cut(views, windows))
+        settings = fitted(settings, cut(views, windows), volume)
     own = [named_similarity(level.similarity).name == CorrelationRatio.name for level in settings.levels]
     blind = own.index(False) if False in own else len(own)  # levels of the settings that are so already
     levels = settings.levels if blind else (replace(settings.levels[0], similarity=CorrelationRatio()), *settings.levels)
@@ -168,7 +168,7 @@ def search_box(
         return candidates[chosen if 0 in chosen else torch.cat([chosen.new_zeros(1), chosen])]
 
     def survivors(level: int, descent: Descent) -> Pose:
-        poses = descent.pose[descent.order()]
+        poses = descent.pose[pyramid.order(level, descent)]
         places = apply(poses.camera_from_world(views[0].carm, volume.isocenter), landmarks)
         distinct = index_of_duplicate(places, _SAME * levels[level].spacing).unique()
         own_level = level if blind else level - 1
@@ -181,7 +181,7 @@ def search_box(
     values = pyramid.problem(0).values(candidates)
     _reject_empty_view(pyramid.problem(0), values)
     course = yield from pyramid.descend(best_starts(values.mean(1)), range(first), survivors)
-    last = pyramid.problem(first - 1).each(course.poses[:1])
+    last = pyramid.problem(first - 1, course.poses[:1]).each(course.poses[:1])
     curves = [grey_curve(one.xray, render(one.volume, one.carm, pose, beam)[0]) for one, pose in last]
     history, evaluations, registered = course.history, pyramid.evaluations + len(views), mapped(curves)
     if first < len(levels):
@@ -196,9 +196,10 @@ def search_box(
                 fine = XrayPyramid(cut(registered, windows), volume, beam, ladder, report=report)
                 values = fine.problem(first).values(candidates)
             poses = best_starts(values.mean(1))
-        course = yield from fine.descend(poses, range(first, len(levels)), survivors)
-        history, evaluations = history + course.history, evaluations + fine.evaluations
-    outcome = course.descent.outcome(int(course.descent.order()[0]), history)
+        pyramid = fine
+        course = yield from pyramid.descend(poses, range(first, len(levels)), survivors)
+        history, evaluations = history + course.history, evaluations + pyramid.evaluations
+    outcome = course.descent.outcome(int(pyramid.order(len(levels) - 1, course.descent)[0]), history)
     inverted, isocenter = curves[0].inverted, volume.isocenter
     return Registration.of(
         outcome, settings, initial=start, evaluations=evaluations, views=registered, inverted=inverted, isocenter=isocenter

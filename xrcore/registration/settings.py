@@ -87,6 +87,9 @@ class Level(SimilarityLevel):
         What is climbed: a name of `similarities.SIMILARITIES`, or an object.
     iterations : int
         At most.
+    margin : float or None
+        Compare only the pixels where the rendered body is visible, plus this margin [mm at the isocentre], about each pose; None compares
+        all. For a body that is one of several in the X-ray. `register` chooses it for a bone cut out of its CT.
 
     Raises
     ------
@@ -95,9 +98,12 @@ class Level(SimilarityLevel):
     """
 
     iterations: int
+    margin: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        margin = self.margin
+        require("Level", "margin", margin, margin is None or (is_number(margin) and margin > 0), "positive, in mm, or None")
         require("Level", "iterations", self.iterations, is_whole(self.iterations) and self.iterations >= 0, "a whole number, not negative")
 
 

@@ -20,8 +20,8 @@ from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
 from xrcore.registration.block_matching import BlockMatches, match_blocks
-from xrcore.registration.body_window import body_windows, cut, visible_region, voxels_for
-from xrcore.registration.bone_only import is_implant
+from xrcore.registration.body_window import body_alone, body_windows, cut, voxels_for
+from xrcore.registration.bone_only import is_bone_only, is_implant
 from xrcore.registration.joint_problem import poses_in_views
 from xrcore.registration.problem import pixel_at_isocenter, shrink
 from xrcore.registration.result import Evidence
@@ -42,7 +42,7 @@ _MOSTLY = 0.6  # agreement that only exactness can be doubted from
 _PLENTY = 100.0  # blocks of which few are as chance would have them
 _PIXEL_SHARE = 0.3  # of a pixel: what its grid costs at the least
 _DRAWN = 0.5  # errors of where points are drawn are smaller than the cautious covariance says, by this factor on the same images
-_RIM = 1.5  # [mm] around an implant's shadow that counts as its own
+_RIM = 1.5  # [mm] around the shadow of an implant, or of a bone that was cut out of its CT, that counts as its own
 _CONTRADICTION = 0.2  # below this probability one of several views contradicts a pose
 LEAST_CONFIDENCE = 0.75
 
@@ -73,13 +73,15 @@ def gather_evidence(
         The DRR that it comes from, on the grid of the (first) X-ray shrunk to 128 pixels, on the CPU.
     """
     views = views_of("gather_evidence", views)
-    views = cut(views, body_windows(views, volume, pose))
+    windows = body_windows(views, volume, pose)
+    views = cut(views, windows)
     uncertainty = pose_uncertainty(views, volume, pose, beam)
     deviation = _DRAWN * math.hypot(uncertainty.drawn, _PIXEL_SHARE * pixel_at_isocenter(uncertainty.carm))
     parts, alone, near = [], [], 1.0
     poses = poses_in_views(pose, views, volume)
-    if is_implant(volume):
-        views = [_body_alone(view, volume, own, beam) for view, own in zip(views, poses, strict=True)]
+    if is_implant(volume) or (windows is not None and is_bone_only(volume)):
+        grids = [volume.coarser(voxels_for([view], _PIXELS, _SPACING)) for view in views]
+        views = [body_alone(view, grid, own, beam, _RIM) for view, grid, own in zip(views, grids, poses, strict=True)]
     for number, (own, view) in enumerate(zip(poses, views, strict=True), 1):
         matched = shrink(view.xray, _PIXELS)
         fine = render(volume.coarser(voxels_for([view], _PIXELS, _SPACING)), matched.carm, own, beam)[0].cpu()
@@ -92,12 +94,6 @@ def gather_evidence(
     if len(views) == 1 or _right(evidence) >= _CONTRADICTION:
         evidence = _evidence(BlockMatches.cat(parts), near, deviation)
     return evidence, uncertainty.covariance, uncertainty.drr
-
-
-def _body_alone(view: View, volume: Volume, pose: Pose, beam: Beam) -> View:
-    """The view with all masked that is not the body's shadow or its rim."""
-    coarse = volume.coarser(voxels_for([view], _PIXELS, _SPACING))
-    return replace(view, xray=replace(view.xray, mask=view.xray.mask & visible_region(coarse, view.carm, pose, beam, _RIM)))
 
 
 def _evidence(matches: BlockMatches, near: float, deviation: float, view: int | None = None) -> Evidence:

@@ -20,20 +20,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from companion.datasets.head_phantom import HeadPhantom
-from xrcore import Beam, Pose, Registration, Volume, register, render
+from xrcore import Beam, Pose, Registration, SearchBox, Volume, register, render
 from xrcore.geometry import rigid
-from xrcore.registration import View, ViewLevel, ViewSettings, ViewsRegistration, register_views
+from xrcore.registration import View
 
 # The energy nearest to a megavolt beam's that the tables of attenuation allow: bone stands out from soft tissue by its density alone
 BEAM = Beam.monochromatic(150.0)
-# Pixels and voxels as coarse as those that a view alone is registered with
-SETTINGS = ViewSettings(
-    levels=(
-        ViewLevel(pixel=4.2, spacing=4.0, margin=8.0, iterations=8),
-        ViewLevel(pixel=2.1, spacing=2.0, margin=5.0, iterations=15),
-        ViewLevel(pixel=1.05, spacing=2.0, margin=5.0, iterations=15),
-    )
-)
+_NEAR = SearchBox(candidates=1)  # where all views are, once each alone was found
 _SHRUNK = 2  # images for figures
 
 
@@ -61,26 +54,26 @@ def run(data: HeadPhantom, gantry: Sequence[int]) -> tuple[pd.DataFrame, dict[st
     views = {angle: data.view(angle) for angle in gantry}
     alone = {angle: register(view.xray, volume, initial=Pose(ry=-angle), beam=BEAM) for angle, view in views.items()}
     joint = {name: _together(views, alone, volume, list(gantry)[part]) for name, part in _PARTS.items()}
+    room_from_ct = {name: found.rig_from_ct() for name, found in joint.items()}
     rows: list[dict[str, Any]] = []
     images: dict[str, np.ndarray] = {}
     for angle, view in views.items():
         found = alone[angle]
-        reference = joint["all"].rig_from_ct
+        reference = room_from_ct["all"]
         row: dict[str, Any] = {"kind": "view", "gantry": angle}
         row |= differences(view, view.rig_from_ct(found.pose, volume)[0], reference, points)
-        deviation = found.standard_deviation
-        row["depth_sd_mm"] = float("nan") if deviation is None else deviation[5]
+        row["depth_sd_mm"] = _depth_deviation(found)
         row |= {"confidence": found.confidence, "trusted": found.trusted, "reasons": "; ".join(found.reasons)}
         row |= {"agreement": found.evidence.agreement, "drawn_sd_mm": found.evidence.deviation} if found.evidence else {}
         rows.append(row)
         images |= {f"{angle}_{what}": image for what, image in pictures(view, volume, found.pose).items()}
     odd, even = joint["odd"], joint["even"]
-    split = [differences(view, odd.rig_from_ct, even.rig_from_ct, points) for view in views.values()]
-    one, other = _depth_deviation(odd), _depth_deviation(even)
+    split = [differences(view, room_from_ct["odd"], room_from_ct["even"], points) for view in views.values()]
     rows.append(
         {"kind": "joint"}
         | {"across_mm": float(np.mean([s["across_mm"] for s in split])), "angle_deg": split[0]["angle_deg"]}
-        | {"depth_mm": split[len(split) // 2]["depth_mm"], "depth_sd_mm": float(np.hypot(one, other))}
+        | {"depth_mm": split[len(split) // 2]["depth_mm"], "depth_sd_mm": float(np.hypot(_depth_deviation(odd), _depth_deviation(even)))}
+        | {"confidence": min(odd.confidence, even.confidence), "trusted": odd.trusted and even.trusted}
     )
     return pd.DataFrame(rows), images
 
@@ -114,14 +107,15 @@ def differences(view: View, found: Float[Tensor, "4 4"], reference: Float[Tensor
     }
 
 
-def _together(views: Mapping[int, View], alone: Mapping[int, Registration], volume: Volume, gantry: Sequence[int]) -> ViewsRegistration:
+def _together(views: Mapping[int, View], alone: Mapping[int, Registration], volume: Volume, gantry: Sequence[int]) -> Registration:
     best = max(gantry, key=lambda angle: alone[angle].confidence)
-    start = views[best].rig_from_ct(alone[best].pose, volume)[0]
-    return register_views([views[angle] for angle in gantry], volume, start, settings=SETTINGS, beam=BEAM)
+    several = [views[angle] for angle in gantry]
+    start = several[0].pose(views[best].rig_from_ct(alone[best].pose, volume)[0], volume)
+    return register(several, volume, start, beam=BEAM, search=_NEAR)
 
 
-def _depth_deviation(found: ViewsRegistration) -> float:
-    return float("nan") if found.covariance is None else float(found.covariance[5, 5].clamp_min(0).sqrt())
+def _depth_deviation(found: Registration) -> float:
+    return float("nan") if found.standard_deviation is None else found.standard_deviation[5]
 
 
 def pictures(view: View, volume: Volume, pose: Pose) -> dict[str, np.ndarray]:

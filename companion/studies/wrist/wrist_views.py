@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from companion.datasets.biplane import WristBiplane
-from xrcore import Beam, Volume, metrics, render
+from xrcore import Beam, GaussNewton, Registration, SearchBox, Volume, metrics, register, render
 from xrcore.figures import edges
 from xrcore.geometry import rigid
-from xrcore.registration import View, ViewsRegistration, crop_to_body, register_views, visible_region
+from xrcore.registration import View, shrink, visible_region
 from xrcore.utilities import atomic_file, check_writable
 
 # rig_from_ct as an operator gives it: rotation vector [deg], and where in the rig the crop's centre lies [mm]
@@ -43,8 +44,10 @@ SPREAD = (8.0, 4.0)
 REACH = 25.0  # [mm] of the crop's centre
 SEEDS = tuple(range(8))
 METHODS = {"camera 1": (1,), "camera 2": (2,), "biplane": (1, 2)}
-_PIXEL = 0.3  # [mm at the isocentre] at which images are compared
-_AROUND = 3.0  # [mm] around the bone's shadow: the region that counts
+_METHOD = GaussNewton(tolerance=0.02)  # a bone is small
+_ALONE = SearchBox(candidates=1)  # nothing but the start
+_SHRUNK = 2  # images are compared at half their pixels
+_AROUND, _SHOWN = 3.0, 12.0  # [mm] around the bone's shadow: the region that counts, and what figures show
 
 
 def run(
@@ -60,8 +63,8 @@ def run(
     Each method's answer to a case is, of its seeds' ends within REACH, the one most similar to its own images. Rows, in order:
 
     kind "answer": one row per bone, frame and method with `similarity` (gradient ZNCC in its own views), NCC, SSIM and CSS in camera 1 and
-        in camera 2 over the bone's region, how many `seeds` ended within 1 mm and 1 degree of it (`repeats`), and the median distance
-        and angle of all seeds' ends from it (`spread_mm`, `spread_deg`).
+        in camera 2 over the bone's region, its verdict (`confidence`, `trusted`, `reasons`), how many `seeds` ended within 1 mm and
+        1 degree of it (`repeats`), and the median distance and angle of all seeds' ends from it (`spread_mm`, `spread_deg`).
     kind "disagreement": one row per bone, frame and pair of methods. `distance_mm`: mean distance of landmarks on the bone. `angle_deg`:
         the angle between, `shaft_deg` of it about the bone's long axis and `tilt_deg` the rest. The mean displacement of the landmarks is
         the sum of three parts, along camera 1's depth, along camera 2's, and along the direction square to both: `depth_1_mm`,
@@ -96,10 +99,11 @@ def run(
         for method, cameras in METHODS.items():
             found = [_register([views[c] for c in cameras], volume, (bone, frame), seed) for seed in seeds]
             place = start((bone, frame), volume)
-            near = [r for r in found if float((_center(r.rig_from_ct, volume) - _center(place, volume)).norm()) <= REACH]
+            ends = [r.rig_from_ct() for r in found]
+            near = [r for r, end in zip(found, ends, strict=True) if float((_center(end, volume) - _center(place, volume)).norm()) <= REACH]
             best = max(near or found, key=lambda r: r.similarity)
-            answers[method] = best
-            away = [_apart(r.rig_from_ct, best.rig_from_ct, volume) for r in found]
+            answers[method] = best.rig_from_ct()
+            away = [_apart(end, answers[method], volume) for end in ends]
             row: dict[str, Any] = {
                 "kind": "answer",
                 "bone": bone,
@@ -108,19 +112,20 @@ def run(
                 "similarity": best.similarity,
                 "seeds": len(found),
             }
+            row |= {"confidence": best.confidence, "trusted": best.trusted, "reasons": "; ".join(best.reasons)}
             row["repeats"] = sum(d < 1 and a < 1 for d, a in away)
             row["spread_mm"], row["spread_deg"] = (float(np.median(x)) for x in zip(*away, strict=True))
             for c, view in views.items():
-                fixed, moving, region = comparison_region(view, volume, best.rig_from_ct)
+                fixed, moving, region = comparison_region(view, volume, answers[method])
                 row |= {f"{name}_{c}": value for name, value in _likeness(fixed, moving, region).items()}
                 key = f"{bone}_{frame}_{method.replace(' ', '')}_view{c}"
                 images |= {f"{key}_xray": fixed.numpy(), f"{key}_drr": moving.numpy(), f"{key}_region": region.numpy()}
                 images |= {f"{key}_xray_edges": edges(fixed).astype(np.float32), f"{key}_drr_edges": edges(moving).astype(np.float32)}
-            images[f"{bone}_{frame}_{method.replace(' ', '')}_rig_from_ct"] = best.rig_from_ct.numpy()
+            images[f"{bone}_{frame}_{method.replace(' ', '')}_rig_from_ct"] = answers[method].numpy()
             rows.append(row)
         pairs = (("camera 1", "camera 2"), ("camera 1", "biplane"), ("camera 2", "biplane"))
         for a, b in pairs:
-            split = disagreement(answers[a].rig_from_ct, answers[b].rig_from_ct, volume, views[1], views[2])
+            split = disagreement(answers[a], answers[b], volume, views[1], views[2])
             rows.append({"kind": "disagreement", "bone": bone, "frame": frame, "method": f"{a} - {b}", **split})
     table = pd.DataFrame(rows)
     for path in (Path(out_csv), Path(out_npz)):
@@ -212,18 +217,25 @@ def comparison_region(
     Returns
     -------
     xray, drr : Float[Tensor, "H W"]
-        Around the bone, with pixels of 0.3 mm at the isocentre.
+        Around the bone, at half its pixels.
     region : Bool[Tensor, "H W"]
         What counts: the bone's shadow, a margin, and the field of view.
     """
-    small = crop_to_body(view, volume, rig_from_ct, margin=12.0, pixel=_PIXEL)
-    pose = small.pose(rig_from_ct, volume)
-    region = visible_region(volume, small.carm, pose, Beam(), _AROUND) & small.xray.mask
-    return small.xray.image, render(volume, small.carm, pose)[0], region
+    xray, pose = view.xray, view.pose(rig_from_ct, volume)
+    shown = visible_region(volume, view.carm, pose, Beam(), _SHOWN)
+    if shown.any():
+        (top, left), (bottom, right) = shown.nonzero().amin(0).tolist(), shown.nonzero().amax(0).tolist()
+        rows, cols = slice(top, bottom + 1), slice(left, right + 1)
+        carm = view.carm.cropped(top, left, (bottom + 1 - top, right + 1 - left))
+        xray = replace(xray, image=xray.image[rows, cols], mask=xray.mask[rows, cols], carm=carm)
+    small = shrink(xray, max(xray.carm.shape) // _SHRUNK)
+    region = visible_region(volume, small.carm, pose, Beam(), _AROUND) & small.mask
+    return small.image, render(volume, small.carm, pose)[0], region
 
 
-def _register(views: Sequence[View], volume: Volume, case: tuple[str, int], seed: int) -> ViewsRegistration:
-    return register_views(views, volume, start(case, volume, seed))
+def _register(views: Sequence[View], volume: Volume, case: tuple[str, int], seed: int) -> Registration:
+    begin = views[0].pose(start(case, volume, seed), volume)
+    return register(views, volume, begin, _METHOD, search=_ALONE, retries=0)
 
 
 def _center(rig_from_ct: Float[Tensor, "4 4"], volume: Volume) -> Float[Tensor, "3"]:
