@@ -64,7 +64,7 @@ def head_agreement(cases: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Index: the gantry's angle; at the end odd against even views, which have no verdict.
+        Index: the gantry's angle; at the end odd against even views, trusted where both are.
     """
     columns = {
         "across_mm": "in plane [mm]",
@@ -75,7 +75,7 @@ def head_agreement(cases: pd.DataFrame) -> pd.DataFrame:
     }
     table = cases[list(columns)].rename(columns=columns)
     single = cases["kind"] == "view"
-    table["trusted"] = ["yes" if str(t) == "True" else "no" if one else "-" for t, one in zip(cases["trusted"], single, strict=True)]
+    table["trusted"] = [{"True": "yes", "False": "no"}.get(str(t), "-") for t in cases["trusted"]]
     names = [f"{angle:+.0f} deg" if one else "odd - even" for angle, one in zip(cases["gantry"], single, strict=True)]
     return table.set_axis(names)
 

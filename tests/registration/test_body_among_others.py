@@ -144,9 +144,12 @@ def test_steps_of_one_descent_are_not_compared_with_those_of_another(body, views
     far = views[0].pose(moved((12.0, 0.0, 0.0), (8.0, 0.0, 0.0)), body)
     levels = (Level(pixels=48, spacing=2.0, similarity="gradient-zncc", iterations=1, margin=8.0),)
     pyramid = XrayPyramid(views, body, BEAM, GaussNewton(levels=levels))
-    *_, last = (event for event in working(pyramid.descend(Pose.cat([near, far])), WorkClock()) if isinstance(event, Step))
-    away, from_far = ((last.pose.numbers - pose.numbers).abs().max() for pose in (near, far))
-    assert from_far < away
+
+    def last_step(poses: Pose) -> Step:
+        *_, last = (event for event in working(pyramid.descend(poses), WorkClock()) if isinstance(event, Step))
+        return last
+
+    assert_close(last_step(Pose.cat([near, far])).pose.numbers, last_step(far).pose.numbers)
 
 
 def test_the_joint_problem_of_one_view_is_the_problem(body, views):

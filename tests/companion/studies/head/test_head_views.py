@@ -33,7 +33,7 @@ def test_the_simulated_head_is_found_where_it_is(tmp_path):
     assert float(np.abs(true - found).max()) < 0.05 * float(true.max())
     table = head_agreement(cases)
     assert list(table.index) == ["-20 deg", "+0 deg", "+20 deg", "odd - even"]
-    assert list(table["trusted"]) == ["yes", "yes", "yes", "-"]
+    assert list(table["trusted"]) == ["yes", "yes", "yes", "yes"]
     assert head_figure(cases, images).axes
 
 
