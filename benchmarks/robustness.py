@@ -119,7 +119,7 @@ def row(number: str, condition: str, case: int, xray: xr.Xray, volume: xr.Volume
         "trusted": result.trusted,
         "confidence": result.confidence,
         "distance": distance,
-        **{name: value for name, value in vars(result.evidence).items() if name != "view"},
+        **{name: value for name, value in vars(result.evidence).items() if name not in ("placement", "view")},
         "attempts": result.attempts,
         "seconds": result.seconds,
     }

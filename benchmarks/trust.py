@@ -22,7 +22,7 @@ from xrcore.registration.result import Evidence
 from xrcore.registration.verify import confidence, failed_checks, gather_evidence
 
 FAR = torch.tensor([30.0, 30.0, 20.0, 60.0, 60.0, 60.0], dtype=torch.float64)
-FIELDS = tuple(field.name for field in fields(Evidence) if field.name != "view")
+FIELDS = tuple(field.name for field in fields(Evidence) if field.name not in ("placement", "view"))
 
 
 def cases(patient, count: int):

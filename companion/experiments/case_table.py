@@ -17,7 +17,7 @@ from xrcore.geometry import POSE_NAMES
 from xrcore.registration import Evidence
 from xrcore.utilities import check_writable
 
-EVIDENCE = tuple(field.name for field in fields(Evidence) if field.name != "view")  # one X-ray is registered at a time
+EVIDENCE = tuple(field.name for field in fields(Evidence) if field.name not in ("placement", "view"))  # of one X-ray, placed by no file
 # what an answer is measured by, and pandas' type of it; missing where the method failed or does not tell
 MEASURED = {
     **{f"error_{name}": "float64" for name in POSE_NAMES},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,10 @@ import torch
 
 import xrcore as xr
 from xrcore.geometry import rigid
+from xrcore.registration import confidence, gather_evidence
 from xrcore.registration.coverage import covered_part
+from xrcore.registration.search_plans import another_way
+from xrcore.registration.settings import EDGE_PYRAMID
 
 
 def scout(scan: str = "rows", shape: tuple[int, int] = (144, 128)) -> xr.SlotScan:
@@ -79,3 +83,28 @@ def test_a_placed_scan_is_compared_where_the_ct_is():
         for pose, volume in ((result.pose, part), (truth, whole))
     )
     assert float((carm.project(ended) - carm.project(there)).norm(dim=-1).mean()) < 0.7
+
+
+def test_ending_where_the_files_place_it_speaks_for_a_pose_and_ending_elsewhere_says_nothing():
+    volume, carm, truth = xr.phantom.pelvis(seed=0, spacing=4.0), scout(), xr.Pose(rx=1, tz=3)
+    xray = xr.simulate(volume, carm, truth, seed=2)
+    placed = replace(xray, world_from_camera=xr.Pose().world_from_camera(carm, volume.isocenter)[0])
+
+    def evidence(xray: xr.Xray, pose: xr.Pose):
+        return gather_evidence(xray, volume, pose, xr.Beam())[0]
+
+    alone, near, far = evidence(xray, truth), evidence(placed, truth), evidence(placed, xr.Pose(rx=9, ty=20))
+    assert (alone.placement, far.placement) == (0.0, 0.0)
+    assert 1 < near.placement <= math.log(20)
+    doubtful = replace(alone, displacement=0.25, likeness=0.75)
+    assert confidence(replace(doubtful, placement=near.placement)) > confidence(doubtful)
+    # patients breathe between scout and CT, which the covariance knows
+    spreads = [gather_evidence(one, volume, truth, xr.Beam())[1][5, 5] for one in (placed, xray)]
+    assert spreads[0] > spreads[1]
+
+
+def test_a_joint_start_at_the_placement_is_not_led_away():
+    """Pixels as large as the box of starts would, where a narrow part of the body is all there is."""
+    levels = another_way(xr.GaussNewton(), 0, bone_only=True, near=True).levels
+    assert levels == EDGE_PYRAMID[2:]
+    assert another_way(xr.GaussNewton(), 0, bone_only=True).levels == EDGE_PYRAMID

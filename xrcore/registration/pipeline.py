@@ -307,7 +307,7 @@ def _attempt(task: _Task, start: Pose, box: Starts, attempt: int) -> Events[Regi
         return (yield from refinement(task.views, volume, start, settings, beam, report))
     searched, after = (first, settings[1:]) if isinstance(first, GaussNewton) else (COARSE_SEARCH, settings)
     sharpened = task.views[0].xray.world_from_camera is not None  # as localizers are
-    searched = another_way(searched, attempt, bone_only=sharpened or is_bone_only(volume))
+    searched = another_way(searched, attempt, bone_only=sharpened or is_bone_only(volume), near=box is PLACED)
     found = yield from search_box(task.views, volume, start, box, searched, beam, report=report)
     if not after:
         return found

@@ -41,6 +41,9 @@ class Evidence:
         How many blocks, of an eighth of the image and 16 to 32 pixels, there is detail for.
     deviation : float
         Standard deviation of where landmarks are drawn, across the ray at their depth, along one axis [mm].
+    placement : float
+        Logarithm of how much likelier a right pose than a wrong one ends so near to where the files themselves place the X-ray in the CT's
+        space, as CT localizers do; 0 where they do not say it, or it is not near.
     view : int, optional
         Which of several views contradicts the pose, so that these are its measures; counted from 1.
     """
@@ -50,6 +53,7 @@ class Evidence:
     likeness: float
     blocks: float
     deviation: float
+    placement: float = 0.0
     view: int | None = None
 
 

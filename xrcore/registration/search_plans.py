@@ -25,6 +25,7 @@ RETRIES = len(_WIDER)
 # The first box about a prediction: this many times its 95th percentiles, at least these half-widths [deg, mm]; fewest and most candidates.
 _DOUBT, _LEAST, _NEAR = 1.5, (1.0, 1.0, 1.0, 2.0, 2.0, 4.0), (32, 384)
 
+_COARSE = 2  # levels, whose pixels are about 8 mm or more
 _BEYOND = 1.25  # times the ranges a model was trained for: as far as its predictions are followed
 
 
@@ -60,12 +61,13 @@ def plans_from_anywhere(views: Sequence[View], volume: Volume, beam: Beam) -> li
     return [(Pose.zero(), each) for each in (every, every, replace(every, step=8.0, candidates=192, survivors=(64, 24, 12, 6, 2)))]
 
 
-def another_way(settings: GaussNewton, attempt: int, *, bone_only: bool) -> GaussNewton:
+def another_way(settings: GaussNewton, attempt: int, *, bone_only: bool, near: bool = False) -> GaussNewton:
     """The settings of a search: those given, but every other time gradients from the start in place of the default levels.
 
-    Edges alone come first where soft tissue is missing, which makes up most of an X-ray's grey values.
+    Edges alone come first where soft tissue is missing, which makes up most of an X-ray's grey values. Starts that all lie
+    within a few mm are left to the finer levels: pixels as large as their box lead away from them.
     """
     if settings.levels != PYRAMID:
         return settings
     ways = (EDGE_PYRAMID, PYRAMID) if bone_only else (PYRAMID, GRADIENT_PYRAMID)
-    return replace(settings, levels=ways[attempt % 2])
+    return replace(settings, levels=ways[attempt % 2][_COARSE if near else 0 :])

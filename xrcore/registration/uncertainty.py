@@ -12,7 +12,7 @@ from torch import Tensor
 
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
-from xrcore.geometry import CArm, Pose
+from xrcore.geometry import CArm, Pose, SlotScan
 from xrcore.geometry.rigid import apply, skew
 from xrcore.registration.body_window import voxels_for
 from xrcore.registration.corners import corners
@@ -30,6 +30,8 @@ _CLUSTER = 3  # patches along a side whose errors count as one: neighbours share
 # Chosen such that the 95 % ellipsoid holds 95 % of the true poses, on patients 1, 3 and 4 (benchmarks/robustness.py): a factor on the
 # standard deviations, and how far any CT's structures lie from where the X-ray has them [mm], which no image tells.
 INFLATION, SYSTEMATIC = 1.3, 0.1
+# The same where file and CT share a frame of reference and the X-ray is a scan: patients breathe and bend between the two.
+_MOVED = 0.5
 
 
 class PoseUncertainty(NamedTuple):
@@ -64,19 +66,20 @@ def pose_uncertainty(views: Sequence[View], volume: Volume, pose: Pose, beam: Be
         parts.append((xray, image, (jacobian.double() @ by_first.to(jacobian.device)).to(jacobian.dtype)))
         drawn.append(drawn_by_numbers(own, xray.carm, volume, corners(volume)) @ by_first)
     everywhere = torch.cat(drawn)
-    covariance = cluster_robust_covariance(parts, everywhere)
+    scanned = any(isinstance(view.carm, SlotScan) and view.xray.placement_in(volume) is not None for view in views)
+    covariance = cluster_robust_covariance(parts, everywhere, _MOVED if scanned else SYSTEMATIC)
     spread = math.inf if covariance is None else drawn_deviation(covariance, everywhere)
     return PoseUncertainty(covariance, spread, parts[0][1][0].cpu(), carms[0])
 
 
 def cluster_robust_covariance(
-    parts: Sequence[tuple[Xray, Float[Tensor, "1 H W"], Float[Tensor, "1 H W 6"]]], drawn: Float[Tensor, "N 2 6"]
+    parts: Sequence[tuple[Xray, Float[Tensor, "1 H W"], Float[Tensor, "1 H W 6"]]], drawn: Float[Tensor, "N 2 6"], systematic: float
 ) -> Float[Tensor, "6 6"] | None:
     """Covariance of the six numbers of a pose [deg, mm], from how much parts of the image disagree about it.
 
     Residuals of neighbouring pixels go together, so that the least-squares covariance is far too small. Here each cluster of patches
     counts as one observation, H^-1 (sum of g g^T) H^-1 with g the gradient of a cluster's cost. Added are the step that all of them
-    together would still take, and a systematic error of where points are drawn, whose derivative by the numbers is `drawn`.
+    together would still take, and a systematic error of where points are drawn [mm], whose derivative by the numbers is `drawn`.
     Directions without curvature are infinite; None where nothing is known of any number, or the images have too few patches to tell.
     Each part is an X-ray, its DRR and that one's derivative by the same six numbers.
 
@@ -91,7 +94,7 @@ def cluster_robust_covariance(
     (inverse,), (unseen,) = inverse_hessian(hessian[None])
     spread = inverse @ scatter_of(clusters) @ inverse * INFLATION**2
     step = inverse @ gradient
-    return spread + step[:, None] * step + systematic_covariance(drawn, SYSTEMATIC) + unseen
+    return spread + step[:, None] * step + systematic_covariance(drawn, systematic) + unseen
 
 
 def clustered_equations(

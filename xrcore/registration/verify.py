@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -42,6 +43,9 @@ _MOSTLY = 0.6  # agreement that only exactness can be doubted from
 _PLENTY = 100.0  # blocks of which few are as chance would have them
 _PIXEL_SHARE = 0.3  # of a pixel: what its grid costs at the least
 _DRAWN = 0.5  # errors of where points are drawn are smaller than the cautious covariance says, by this factor on the same images
+# How far patients move between a localizer and the CT: standard deviation [deg, mm], and the half-widths that `register` searches about the
+# files' placement. Placements are wrong at times, so that they say no more than this.
+_MOVES, _REACH, _MOST_SAID = (1.0, 2.0), (4.0, 8.0), math.log(20.0)
 _RIM = 1.5  # [mm] around the shadow of an implant, or of a bone that was cut out of its CT, that counts as its own
 _CONTRADICTION = 0.2  # below this probability one of several views contradicts a pose
 LEAST_CONFIDENCE = 0.75
@@ -79,6 +83,7 @@ def gather_evidence(
     deviation = _DRAWN * math.hypot(uncertainty.drawn, _PIXEL_SHARE * pixel_at_isocenter(uncertainty.carm))
     parts, alone, near = [], [], 1.0
     poses = poses_in_views(pose, views, volume)
+    placement = _log_odds_of_place(views[0].xray, volume, pose, uncertainty.covariance)
     if is_implant(volume) or (windows is not None and is_bone_only(volume)):
         grids = [volume.coarser(voxels_for([view], _PIXELS, _SPACING)) for view in views]
         views = [body_alone(view, grid, own, beam, _RIM) for view, grid, own in zip(views, grids, poses, strict=True)]
@@ -88,21 +93,33 @@ def gather_evidence(
         unit = min(_NEAR_MM / pixel_at_isocenter(matched.carm), _NEAR_PIXELS)
         parts.append(match_blocks(matched.image.cpu(), matched.mask.cpu(), fine).in_units(unit))
         near = max(near, _LEAST_NEAR / unit)
-        alone.append(_evidence(parts[-1], max(_LEAST_NEAR / unit, 1.0), deviation, number))
+        alone.append(_evidence(parts[-1], max(_LEAST_NEAR / unit, 1.0), deviation, placement, number))
     # one view that contradicts is not outvoted
     evidence = min(alone, key=_right)
     if len(views) == 1 or _right(evidence) >= _CONTRADICTION:
-        evidence = _evidence(BlockMatches.cat(parts), near, deviation)
+        evidence = _evidence(BlockMatches.cat(parts), near, deviation, placement)
     return evidence, uncertainty.covariance, uncertainty.drr
 
 
-def _evidence(matches: BlockMatches, near: float, deviation: float, view: int | None = None) -> Evidence:
+def _log_odds_of_place(xray: Xray, volume: Volume, pose: Pose, covariance: Float[Tensor, "6 6"] | None) -> float:
+    """See `Evidence.placement`: of a normal distribution about the files' placement, and an even one over the box that is searched."""
+    placed = xray.placement_in(volume)
+    if placed is None or covariance is None or not torch.isfinite(covariance).all():
+        return 0.0
+    moves, reach = (torch.tensor(sides, dtype=torch.float64).repeat_interleave(3) for sides in (_MOVES, _REACH))
+    near = torch.distributions.MultivariateNormal(placed.numbers[0].double(), covariance.double() + moves.square().diag())
+    odds = near.log_prob(pose.numbers[0].double()) + (2 * reach).log().sum()
+    return float(odds.clamp(0.0, _MOST_SAID))
+
+
+def _evidence(matches: BlockMatches, near: float, deviation: float, placement: float, view: int | None = None) -> Evidence:
     return Evidence(
         agreement=matches.agreement(near),
         displacement=matches.displacement(near),
         likeness=matches.likeness,
         blocks=matches.blocks,
         deviation=deviation,
+        placement=placement,
         view=view,
     )
 
@@ -129,7 +146,7 @@ def _right(evidence: Evidence) -> float:
     displacement = _with_chance(evidence.displacement, found, _CHANCE_DISPLACEMENT)
     likeness = _with_chance(evidence.likeness, evidence.blocks, _CHANCE_LIKENESS)
     score = _INTERCEPT - _BY_DISPLACEMENT * math.log(max(displacement, 0.02)) + _BY_LIKENESS * math.log(likeness / (1 - likeness))
-    return 1 / (1 + math.exp(-score))
+    return 1 / (1 + math.exp(-score - evidence.placement))
 
 
 def _is_right_but_for_blocks(evidence: Evidence) -> bool:
