@@ -31,6 +31,7 @@ def test_a_simulated_slot_scan_is_found_and_trusted(scan):
     assert float(xr.metrics.mpd(result.pose, truth, landmarks, carm, volume.isocenter)) < 1.0
     # what one view leaves open is depth, and it says so
     assert max(result.standard_deviation[3:]) == result.standard_deviation[5]
+    assert abs(float(result.pose.numbers[0, 5] - truth.numbers[0, 5])) < 2.5 * result.standard_deviation[5]
 
 
 def test_a_pinhole_would_not_do():
@@ -98,9 +99,6 @@ def test_ending_where_the_files_place_it_speaks_for_a_pose_and_ending_elsewhere_
     assert 1 < near.placement <= math.log(20)
     doubtful = replace(alone, displacement=0.25, likeness=0.75)
     assert confidence(replace(doubtful, placement=near.placement)) > confidence(doubtful)
-    # patients breathe between scout and CT, which the covariance knows
-    spreads = [gather_evidence(one, volume, truth, xr.Beam())[1][5, 5] for one in (placed, xray)]
-    assert spreads[0] > spreads[1]
 
 
 def test_a_joint_start_at_the_placement_is_not_led_away():

@@ -30,8 +30,8 @@ _CLUSTER = 3  # patches along a side whose errors count as one: neighbours share
 # Chosen such that the 95 % ellipsoid holds 95 % of the true poses, on patients 1, 3 and 4 (benchmarks/robustness.py): a factor on the
 # standard deviations, and how far any CT's structures lie from where the X-ray has them [mm], which no image tells.
 INFLATION, SYSTEMATIC = 1.3, 0.1
-# The same where file and CT share a frame of reference and the X-ray is a scan: patients breathe and bend between the two.
-_MOVED = 0.5
+# The same of scans, which take seconds: patients breathe meanwhile. Of one scan alone, depth shows by nothing but the width of the fan.
+_SCANNED = 0.5
 
 
 class PoseUncertainty(NamedTuple):
@@ -66,8 +66,8 @@ def pose_uncertainty(views: Sequence[View], volume: Volume, pose: Pose, beam: Be
         parts.append((xray, image, (jacobian.double() @ by_first.to(jacobian.device)).to(jacobian.dtype)))
         drawn.append(drawn_by_numbers(own, xray.carm, volume, corners(volume)) @ by_first)
     everywhere = torch.cat(drawn)
-    scanned = any(isinstance(view.carm, SlotScan) and view.xray.placement_in(volume) is not None for view in views)
-    covariance = cluster_robust_covariance(parts, everywhere, _MOVED if scanned else SYSTEMATIC)
+    scanned = any(isinstance(view.carm, SlotScan) for view in views)
+    covariance = cluster_robust_covariance(parts, everywhere, _SCANNED if scanned else SYSTEMATIC)
     spread = math.inf if covariance is None else drawn_deviation(covariance, everywhere)
     return PoseUncertainty(covariance, spread, parts[0][1][0].cpu(), carms[0])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import h5py
 import numpy as np
@@ -37,7 +38,7 @@ def write_deepfluoro(path: str | os.PathLike[str], specimens: Sequence[str] = ("
     row, col = CARM.center
     focal = CARM.source_to_detector / CARM.spacing[0]
     with h5py.File(path, "w") as file:
-        known = {"extrinsic": np.eye(4), "intrinsic": np.array([[-focal, 0, cols - 1 - col], [0, -focal, row], [0, 0, 1]])}
+        known: dict[str, Any] = {"extrinsic": np.eye(4), "intrinsic": np.array([[-focal, 0, cols - 1 - col], [0, -focal, row], [0, 0, 1]])}
         known |= {"num-rows": rows, "num-cols": cols, "pixel-row-spacing": CARM.spacing[0], "pixel-col-spacing": CARM.spacing[1]}
         for name, value in known.items():
             file[f"proj-params/{name}"] = value

@@ -1,0 +1,110 @@
+"""Register real CT localizers (scouts) and compare with the scanner's own pose.
+
+    python -m companion.studies.scouts.scout_views FOLDER [--out results/laptop/scouts]
+
+FOLDER holds head_phantom_scout/ and lumbar_scout/. Scouts and CT share one frame of reference, so that the tags are the truth: to about
+half a millimetre for the phantom, and to a millimetre for the patient, who breathes.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from xrcore import SlotScan, View, Volume, XrcoreError, metrics, read_ct, read_xray, register
+from xrcore.geometry import rigid
+from xrcore.utilities import atomic_file
+
+_LUMBAR_DISTANCE = 600.0  # source to isocentre [mm], which the tags lack
+
+
+def run(folder: Path, spacing: float = 1.0) -> pd.DataFrame:
+    """Register the phantom's scout, each of the patient's two, and both of these jointly.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the data sets.
+    spacing : float
+        Of the CTs' voxels [mm].
+
+    Returns
+    -------
+    DataFrame
+        See `compared`, indexed by `scan`.
+    """
+    head, lumbar = folder / "head_phantom_scout", folder / "lumbar_scout"
+    phantom, patient = read_ct(head / "ct_bone.nii.gz", spacing), read_ct(lumbar / "ct", spacing)
+    views = [_view(head / "scout_lateral.dcm")]
+    for name, scan in (("ap", "rows"), ("lateral", "columns")):
+        carm = SlotScan.from_isocenter_spacing(1.0, (512, 512), source_to_isocenter=_LUMBAR_DISTANCE, scan=scan)
+        views.append(_view(lumbar / f"scout_{name}.dcm", carm))
+    cases = {"head phantom, lateral": (views[:1], phantom), "lumbar, AP": (views[1:2], patient)}
+    cases |= {"lumbar, lateral": (views[2:], patient), "lumbar, both": (views[1:], patient)}
+    return pd.DataFrame.from_dict({name: compared(*case) for name, case in cases.items()}, orient="index").rename_axis("scan")
+
+
+def compared(views: Sequence[View], volume: Volume) -> dict[str, Any]:
+    """Register scouts and measure how far the answer is from where their files place them.
+
+    Parameters
+    ----------
+    views : sequence of View
+        One, or several of one frame of reference.
+    volume : Volume
+        The CT.
+
+    Returns
+    -------
+    dict
+        Of the first view: `plane_mm`, where points on the body are drawn; `angle_deg`; `depth_mm`, how much further away the body is, and
+        its standard deviation `depth_sd_mm`. `distance_mm` of points in space. The verdict, and `seconds`.
+    """
+    carm, truth = views[0].carm, views[0].xray.placement_in(volume)
+    if truth is None:
+        raise XrcoreError("compared: the files do not say where the scout was taken in the CT's space")
+    result = register(views, volume)
+    points, isocenter = volume.surface_points(), volume.isocenter
+    found, there = (pose.camera_from_world(carm, isocenter)[0] for pose in (result.pose, truth))
+    axis = there[2, :3] @ torch.tensor([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]], dtype=torch.float64)  # depth by tx, ty, tz
+    spread = torch.nan if result.covariance is None else float((axis @ result.covariance[3:, 3:].double() @ axis).sqrt())
+    return {
+        "plane_mm": float(metrics.mpd(result.pose, truth, points, carm, isocenter)) / carm.magnification,
+        "angle_deg": float(torch.rad2deg(rigid.angle_between(found, there))),
+        "depth_mm": float((rigid.apply(found, points) - rigid.apply(there, points))[:, 2].mean()),
+        "depth_sd_mm": spread,
+        "distance_mm": float(metrics.mtre(result.pose, truth, points, carm, isocenter)),
+        "confidence": result.confidence,
+        "trusted": result.trusted,
+        "reasons": "; ".join(result.reasons),
+        "seconds": result.seconds,
+    }
+
+
+def _view(path: Path, carm: SlotScan | None = None) -> View:
+    xray = read_xray(path, carm)
+    if xray.world_from_camera is None:
+        raise XrcoreError(f"{path}: no tags say where the scout was taken")
+    return View(xray=xray, camera_from_rig=rigid.invert(xray.world_from_camera))
+
+
+def main() -> None:
+    """Run the study from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="of the data sets")
+    parser.add_argument("--out", type=Path, default=Path("results/laptop/scouts"), help="OUT.csv; default results/laptop/scouts")
+    args = parser.parse_args()
+    table = run(args.folder)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(args.out.with_suffix(".csv")) as temporary:
+        table.to_csv(temporary, float_format="%.5g", lineterminator="\n")
+    print(table.drop(columns="reasons").round(2).to_string())
+
+
+if __name__ == "__main__":
+    main()
