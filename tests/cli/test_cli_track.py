@@ -98,6 +98,7 @@ def test_pages_of_a_file_are_the_same_sequence(case: Path):
         (("--video", "film.avi"), "must end in .gif or .mp4"),
         (("--motion", "3"), "expected two numbers"),
         (("--rig", "angles"), "not both"),
+        (("--search", "wide"), "expected anywhere"),
     ],
 )
 def test_bad_options_are_told_before_anything_is_written(run: Run, case: Path, tmp_path: Path, change: tuple[str, ...], message: str):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -27,7 +27,7 @@ from xrcore.cli.options import (
     load_ct,
     tell,
 )
-from xrcore.cli.register import Start
+from xrcore.cli.register import Search, Start
 
 if TYPE_CHECKING:
     from xrcore.geometry import Pose
@@ -58,6 +58,7 @@ def track(
         ),
     ] = None,
     initial: Start = None,
+    search: Search = None,
     smooth: Annotated[bool, typer.Option("--smooth", help="Also write smoothed.csv: poses by the motion before and after.")] = False,
     check_every: Annotated[int, typer.Option(min=1, help="After how many frames the whole verdict is made in any case; 1: of all.")] = 10,
     motion: Annotated[
@@ -97,6 +98,10 @@ def track(
         check_video("track", out / video)
     if rig and carm is not None:
         raise XrcoreError("give --rig, which holds each camera's geometry, or --carm, not both")
+    if search not in (None, "anywhere"):
+        raise XrcoreError(f"--search: expected anywhere, got {search!r}")
+    if search is not None and initial is not None:
+        raise XrcoreError("give --initial, or --search anywhere, not both")
     from tqdm import tqdm
 
     from xrcore._util.atomic import check_writable
@@ -118,6 +123,7 @@ def track(
         **{name: [fingerprint(path) for path in paths] for name, paths in (("rig", given), ("carm", [carm] if carm else [])) if paths},
         "options": {
             "initial": initial,
+            "search": search,
             "motion": vars(steady),
             "check_every": check_every,
             "spacing": spacing,
@@ -145,7 +151,8 @@ def track(
         start = models.PoseRegressor.load(initial)
     elif initial is not None:
         start = read_pose(initial, first[0].carm, volume.isocenter)
-    tracker = Tracker(volume, start, motion=steady, check_every=check_every, beam=beam, device=device)
+    where: Literal["anywhere"] | None = None if search is None else "anywhere"
+    tracker = Tracker(volume, start, motion=steady, search=where, check_every=check_every, beam=beam, device=device)
     empty = tracker.track(known, sequence.names, first[0].carm)
     found = list(known)
     with track_files.appended(out, track_files.header(empty, inputs=inputs), known) as append:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from statistics import median
+from typing import Literal
 
 import torch
 
@@ -58,7 +59,7 @@ def track(
     *,
     motion: Motion | None = None,
     settings: GaussNewton | None = None,
-    search: SearchBox | None = None,
+    search: SearchBox | Literal["anywhere"] | None = None,
     check_every: int = 10,
     beam: Beam | None = None,
     watch: Callable[[TrackedFrame], None] | None = None,
@@ -83,7 +84,7 @@ def track(
         How steadily the body moves.
     settings : GaussNewton, optional
         The levels of a frame's refinement.
-    search : SearchBox, optional
+    search : SearchBox or str, optional
         The first frame's, as for `register`.
     check_every : int
         After how many frames one is checked in any case; 1 checks all.
@@ -130,7 +131,7 @@ class Tracker:
     ----------
     volume, initial, motion, settings : Volume, Pose or Predictor, Motion, GaussNewton
         As for `track`.
-    search, check_every, beam, device : SearchBox, int, Beam, str
+    search, check_every, beam, device : SearchBox or str, int, Beam, str
         As for `track`.
 
     Raises
@@ -146,7 +147,7 @@ class Tracker:
         *,
         motion: Motion | None = None,
         settings: GaussNewton | None = None,
-        search: SearchBox | None = None,
+        search: SearchBox | Literal["anywhere"] | None = None,
         check_every: int = 10,
         beam: Beam | None = None,
         device: str | torch.device | None = None,
