@@ -215,7 +215,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 
 
 def test_unknown_formats_and_folders_are_refused(tmp_path):
-    with pytest.raises(XrcoreError, match=r"\.png or \.pdf"):
+    with pytest.raises(XrcoreError, match=r"\.png, \.svg or \.pdf"):
         figures.save_figure(registration(), tmp_path / "a.jpg")
     with pytest.raises(XrcoreError, match="does not exist"):
         figures.save_figure(registration(), tmp_path / "missing" / "a.png")

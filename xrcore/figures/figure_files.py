@@ -46,7 +46,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: float | No
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
-        raise XrcoreError(f"save_figure: {path.name} must end in {', '.join(FORMATS)}")
+        raise XrcoreError(f"save_figure: {path.name} must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
     if not path.parent.is_dir():
         raise XrcoreError(f"save_figure: the folder {path.parent} does not exist; create it first")
     FigureCanvasAgg(figure)
