@@ -123,6 +123,7 @@ def test_every_notebook_runs_in_profile_smoke_and_says_the_same_twice(clone):
     answer = reproduce(clone)
     assert answer.returncode == 0, (answer.stdout + answer.stderr)[-3000:]
     executed = clone / "build" / "smoke" / "notebooks"
+    assert (executed.parent / "reproduction.crate.zip").read_bytes().startswith(b"PK")
     for name, studies in NOTEBOOKS.items():
         assert (executed / f"{name}.ipynb").exists()
         assert (clone / "results" / "smoke" / "tables" / f"{name}.csv").stat().st_size
