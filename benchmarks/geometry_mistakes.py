@@ -171,7 +171,7 @@ def far_starts() -> Table:
 
 
 FREE = ("source_to_detector", "principal_point")
-DRAWN_VIEWS = 8  # of the table below
+DRAWN_VIEWS = 6  # of the table below
 
 
 def free_intrinsics() -> Table:

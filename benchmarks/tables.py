@@ -278,7 +278,7 @@ def _robustness(*, small: bool, more: dict[str, str]) -> str:
     return grid(("", *shown), rows)
 
 
-MISTAKES = ("half_pixels", "flips", "wrong_carm", "known_object", "far_starts")
+MISTAKES = ("half_pixels", "flips", "wrong_carm", "free_intrinsics", "known_object", "far_starts")
 TABLES: dict[str, Callable[[], str]] = {
     "headline": headline, "paper": paper, "ablation": ablation, "real_xrays": real_xrays, "real_head": real_head,
     "accuracy": accuracy, "network": network, "network_conditions": network_conditions, "fine_tuning": fine_tuning,

@@ -330,6 +330,15 @@ def other_dicom(path: Path) -> Path:
     return path
 
 
+def test_free_intrinsics_are_printed_and_written(run, case, tmp_path):
+    free = ("--free", "source-to-detector,principal-point=3")
+    done = run("register", case / "ct.nii.gz", case / "xray.dcm", "--initial", TRUTH, *FAST, *free, "--out", tmp_path / "out")
+    assert "calibration source_to_detector 12" in " ".join(done.out.split())
+    record = json.loads((tmp_path / "out" / "registration.json").read_text())
+    assert record["calibration"]["prior"] == pytest.approx([0.02 * CARM.source_to_detector, 3.0, 3.0])
+    assert record["options"]["free"] == {"source_to_detector": None, "principal_point": 3.0}
+
+
 BAD_REGISTER = {
     "missing CT": (lambda d: {"ct": d / "no.nii.gz"}, "no.nii.gz"),
     "CT that is no image": (lambda d: {"ct": text(d / "a.nii")}, "a.nii"),
@@ -361,6 +370,9 @@ BAD_REGISTER = {
     "start that is no JSON": (lambda d: {"initial": text(d / "a.json")}, "a.json"),
     "unknown method": (lambda d: {"method": "newton"}, "'newton'"),
     "unknown similarity": (lambda d: {"similarity": "ssd"}, "'ssd'"),
+    "unknown intrinsic": (lambda d: {"free": "focal-length"}, "focal-length"),
+    "intrinsic twice": (lambda d: {"free": "principal-point,principal-point"}, "twice"),
+    "intrinsic of no width": (lambda d: {"free": "principal-point=0"}, "principal_point"),
     "unknown beam": (lambda d: {"kilovolts": 33}, "kilovolts"),
     "unknown detector": (lambda d: {"detector": "left"}, "detector"),
     "no such frame": (lambda d: {"frame": 4}, "frame"),

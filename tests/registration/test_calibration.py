@@ -13,7 +13,8 @@ import xrcore as xr
 from xrcore import View
 from xrcore.geometry import camera_rays, rigid
 from xrcore.registration.calibration import INTRINSICS, free_from_text, unknowns_of
-from xrcore.registration.joint_calibration import drawn_by_intrinsics, intrinsic_columns
+from xrcore.registration.linearisation import drawn_by_intrinsics, intrinsic_columns
+from xrcore.registration.verify import failed_checks
 from xrcore.renderer import reference
 from xrcore.renderer.reference import area_density
 from xrcore.utilities import read_json
@@ -209,3 +210,25 @@ def test_what_was_found_is_written_and_read(tmp_path):
     again = xr.Registration.load(tmp_path / "out")
     assert str(again.calibration) == str(calibrated().calibration)
     assert_close(again.calibration.covariance, calibrated().calibration.covariance)
+
+
+def test_two_views_tell_a_wrong_distance():
+    once = {"initial": POSE, "search": xr.SearchBox(candidates=1), "retries": 0}
+    result = xr.register(pair(), volume(), **once)
+    assert not result.trusted
+    assert "the calibration seems wrong: source_to_detector would be -" in result.reasons[0]  # before what it does to the match
+    off, deviation = result.evidence.distance_off, result.evidence.distance_deviation
+    assert off == pytest.approx(1 / 1.02 - 1, abs=3 * deviation)
+    again = xr.register(pair(), volume(), **once, free=INTRINSICS[:1])
+    assert again.trusted
+
+
+@pytest.mark.parametrize(
+    ("off", "deviation", "doubted"), [(-0.02, 0.003, True), (0.02, 0.003, True), (-0.02, 0.01, False), (0.008, 0.001, False)]
+)
+def test_only_a_large_and_certain_error_of_the_distance_is_doubted(off, deviation, doubted):
+    right = xr.Evidence(agreement=0.98, displacement=0.1, likeness=0.99, blocks=90.0, deviation=0.3)
+    assert failed_checks(right) == ()
+    reasons = failed_checks(replace(right, distance_off=off, distance_deviation=deviation))
+    assert bool(reasons) == doubted
+    assert not doubted or f"{100 * off:+.1f}" in reasons[0]

@@ -14,7 +14,7 @@ import xrcore as xr
 from xrcore.cli.app import app
 from xrcore.registration.block_matching import match_blocks
 from xrcore.registration.grey_values import grey_curve, with_attenuation
-from xrcore.registration.uncertainty import drawn_by_numbers
+from xrcore.registration.linearisation import drawn_by_numbers
 from xrcore.registration.verify import LEAST_CONFIDENCE, Evidence, confidence, failed_checks, gather_evidence
 
 CARM = xr.CArm(source_to_detector=1259.65, source_to_isocenter=742.5, shape=(128, 128), pixel_spacing=3.375)

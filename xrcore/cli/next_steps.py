@@ -29,6 +29,8 @@ def next_steps(result: Registration) -> list[str]:
         steps.append("the X-ray as the system stored it: uncropped, at its full resolution, not a screenshot")
         if len(result.views) == 1:
             steps.append("a second X-ray of the same instant, from another side: CT A B --rig angles")
+    if Doubt.CALIBRATION in found:
+        steps.append("--free source-to-detector,principal-point: estimate them with the pose; or --carm carm.yaml with the true ones")
     if not found:  # its mirror image fits better
         steps.append("--detector posterior, or an X-ray that is not flipped: left and right may be exchanged")
     return [line("try next" if number == 0 else "", step) for number, step in enumerate(steps)]

@@ -35,7 +35,7 @@ from xrcore.registration.search_plans import (
 from xrcore.registration.settings import RefinementSettings
 from xrcore.registration.similarities import Similarity
 from xrcore.registration.solvers.gauss_newton import GaussNewton
-from xrcore.registration.verify import confidence, failed_checks, gather_evidence
+from xrcore.registration.verify import LEAST_CONFIDENCE, confidence, failed_checks, gather_evidence
 from xrcore.registration.view import View
 from xrcore.renderer import place
 from xrcore.xray.image import Xray
@@ -255,7 +255,7 @@ def _registration(
         stages["search and refine"] += clock() - began
         yield stage("verifying")
         began = clock()
-        evidence, covariance, drr = gather_evidence(result.views, volume, result.pose, task.beam)
+        evidence, covariance, drr = gather_evidence(result.views, volume, result.pose, task.beam, check_distance=True)
         reasons = failed_checks(evidence)
         covariance = covariance if result.calibration is None else result.covariance
         result = replace(
@@ -264,7 +264,7 @@ def _registration(
         stages["verify"] += clock() - began
         if best is None or best.evidence is None or (result.confidence, evidence.agreement) > (best.confidence, best.evidence.agreement):
             best = result
-        if best.trusted:
+        if best.confidence >= LEAST_CONFIDENCE:  # also where another search cannot mend what speaks against it
             break
     assert best is not None
     if is_challenged(best):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,8 @@ class Evidence:
     placement : float
         Logarithm of how much likelier a right pose than a wrong one ends so near to where the files themselves place the X-ray in the CT's
         space, as CT localizers do; 0 where they do not say it, or it is not near.
+    distance_off, distance_deviation : float
+        By how much the X-rays say that source_to_detector is off, as a share of it, and the standard deviation of that.
     view : int, optional
         Which of several views contradicts the pose, so that these are its measures; counted from 1.
     """
@@ -54,6 +57,8 @@ class Evidence:
     blocks: float
     deviation: float
     placement: float = 0.0
+    distance_off: float = 0.0
+    distance_deviation: float = math.inf
     view: int | None = None
 
 

@@ -13,25 +13,22 @@ from torch import Tensor
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose, SlotScan
-from xrcore.geometry.rigid import apply, skew
-from xrcore.registration.body_window import voxels_for
-from xrcore.registration.corners import corners
-from xrcore.registration.joint_problem import change_of_numbers, from_first, poses_in_views
-from xrcore.registration.problem import shrink
+from xrcore.registration.calibration import INTRINSICS, Unknown, unknowns_of
+from xrcore.registration.linearisation import Linearisation, ViewPart, linearised
 from xrcore.registration.similarities.base import fit_for, inverse_hessian
 from xrcore.registration.similarities.local_zncc import RobustLocalZNCC
 from xrcore.registration.similarities.standardised import StandardisedFit
 from xrcore.registration.view import View
-from xrcore.renderer import render_with_jacobian
-from xrcore.xray.image import Xray
 
 _PIXELS, _SPACING = 128, 4.0  # of the image; [mm]
 _CLUSTER = 3  # patches along a side whose errors count as one: neighbours share edges, shading and half of their pixels
 # Chosen such that the 95 % ellipsoid holds 95 % of the true poses, on patients 1, 3 and 4 (benchmarks/robustness.py): a factor on the
 # standard deviations, and how far any CT's structures lie from where the X-ray has them [mm], which no image tells.
-INFLATION, SYSTEMATIC = 1.3, 0.1
+_INFLATION, _SYSTEMATIC = 1.3, 0.1
 # The same of scans, which take seconds: patients breathe meanwhile. Of one scan alone, depth shows by nothing but the width of the fan.
 _SCANNED = 0.5
+_PIXEL_SHARE = 0.1  # of a pixel at the isocentre: the systematic error that its grid adds where intrinsics are unknown
+_LEAST_CURVATURE = 1e-9  # of a Hessian scaled to a unit diagonal: keeps directions that nothing tells finite
 
 
 class PoseUncertainty(NamedTuple):
@@ -47,34 +44,67 @@ class PoseUncertainty(NamedTuple):
         The DRR that they come from, on the CPU.
     carm : CArm
         Its geometry.
+    distance_off : float
+        By how much the X-rays say that source_to_detector is off, as a share of it; of several geometries, the least likely one.
+    distance_deviation : float
+        Its standard deviation; infinite where they do not tell.
     """
 
     covariance: Float[Tensor, "6 6"] | None
     drawn: float
     drr: Float[Tensor, "h w"]
     carm: CArm
+    distance_off: float
+    distance_deviation: float
 
 
-def pose_uncertainty(views: Sequence[View], volume: Volume, pose: Pose, beam: Beam) -> PoseUncertainty:
+def pose_uncertainty(views: Sequence[View], volume: Volume, pose: Pose, beam: Beam, *, check_distance: bool = False) -> PoseUncertainty:
     """Uncertainty of a pose of the first view, whatever found it, from the X-rays shrunk to 128 pixels."""
-    small = [shrink(view.xray, _PIXELS) for view in views]
-    coarse, carms = volume.coarser(voxels_for(views, _PIXELS, _SPACING)), [xray.carm for xray in small]
-    parts, drawn = [], []
-    for xray, own, k_from_first in zip(small, poses_in_views(pose, views, volume), from_first(views), strict=True):
-        image, jacobian = render_with_jacobian(coarse, xray.carm, own, beam)
-        by_first = change_of_numbers(pose, carms[0], own, xray.carm, k_from_first)[0]
-        parts.append((xray, image, (jacobian.double() @ by_first.to(jacobian.device)).to(jacobian.dtype)))
-        drawn.append(drawn_by_numbers(own, xray.carm, volume, corners(volume)) @ by_first)
-    everywhere = torch.cat(drawn)
-    scanned = any(isinstance(view.carm, SlotScan) for view in views)
-    covariance = cluster_robust_covariance(parts, everywhere, _SCANNED if scanned else SYSTEMATIC)
-    spread = math.inf if covariance is None else drawn_deviation(covariance, everywhere)
-    return PoseUncertainty(covariance, spread, parts[0][1][0].cpu(), carms[0])
+    # the scale of slot scans is that at the isocentre, and pairs of them are not of one instant
+    checked = check_distance and not any(isinstance(view.carm, SlotScan) for view in views)
+    unknowns = unknowns_of("pose_uncertainty", INTRINSICS if checked else None, views)
+    seen = linearised(views, volume, pose, beam, _PIXELS, _SPACING, unknowns)
+    covariance = cluster_robust_covariance(*seen.of_pose(), _systematic(seen))
+    spread = math.inf if covariance is None else drawn_deviation(covariance, seen.drawn[..., :6])
+    first = seen.parts[0]
+    return PoseUncertainty(covariance, spread, first.drr[0].cpu(), first.xray.carm, *_distance(seen, unknowns))
 
 
-def cluster_robust_covariance(
-    parts: Sequence[tuple[Xray, Float[Tensor, "1 H W"], Float[Tensor, "1 H W 6"]]], drawn: Float[Tensor, "N 2 6"], systematic: float
-) -> Float[Tensor, "6 6"] | None:
+def _systematic(seen: Linearisation) -> float:
+    """The systematic error of where points are drawn [mm]."""
+    return _SCANNED if any(isinstance(part.xray.carm, SlotScan) for part in seen.parts) else _SYSTEMATIC
+
+
+def _distance(seen: Linearisation, unknowns: Sequence[Unknown]) -> tuple[float, float]:
+    """By how much the views say that the given distance is off, as a share, and the standard deviation; of several, the least likely."""
+    told, known = [], knowledge(seen) if unknowns else None
+    for index, unknown in enumerate(unknowns, 6):
+        if known is not None and unknown.number == 0:
+            told.append((float(known.away[index]) / unknown.given, float(known.covariance[index, index].sqrt()) / unknown.given))
+    return max(told, key=lambda pair: abs(pair[0]) / pair[1], default=(0.0, math.inf))
+
+
+class Knowledge(NamedTuple):
+    """What views tell of pose and intrinsics without a prior: how far their estimate is from the current values, and its covariance."""
+
+    away: Float[Tensor, " n"]
+    covariance: Float[Tensor, "n n"]
+
+
+def knowledge(seen: Linearisation) -> Knowledge | None:
+    """What the robust patches tell, with the systematic error of where points are drawn; None where that is nothing, or too little."""
+    equations = clustered_equations(seen.parts, expected=True)
+    if equations is None or len(equations[2]) < 2 * seen.drawn.shape[-1]:  # whose scatter says little of its own size
+        return None
+    hessian, gradient, clusters = equations
+    scale = hessian.diagonal().clamp_min(1e-30).rsqrt()
+    curvature, directions = torch.linalg.eigh(hessian * scale * scale[:, None])
+    inverse = (directions / curvature.clamp_min(_LEAST_CURVATURE)) @ directions.T * scale * scale[:, None]
+    systematic = systematic_covariance(seen.drawn, math.hypot(_systematic(seen), _PIXEL_SHARE * seen.pixel))
+    return Knowledge(-inverse @ gradient, inverse @ scatter_of(clusters) @ inverse * _INFLATION**2 + systematic)
+
+
+def cluster_robust_covariance(parts: Sequence[ViewPart], drawn: Float[Tensor, "N 2 6"], systematic: float) -> Float[Tensor, "6 6"] | None:
     """Covariance of the six numbers of a pose [deg, mm], from how much parts of the image disagree about it.
 
     Residuals of neighbouring pixels go together, so that the least-squares covariance is far too small. Here each cluster of patches
@@ -92,13 +122,13 @@ def cluster_robust_covariance(
         return None
     hessian, gradient, clusters = equations
     (inverse,), (unseen,) = inverse_hessian(hessian[None])
-    spread = inverse @ scatter_of(clusters) @ inverse * INFLATION**2
+    spread = inverse @ scatter_of(clusters) @ inverse * _INFLATION**2
     step = inverse @ gradient
     return spread + step[:, None] * step + systematic_covariance(drawn, systematic) + unseen
 
 
 def clustered_equations(
-    parts: Sequence[tuple[Xray, Float[Tensor, "1 H W"], Float[Tensor, "1 H W n"]]], *, expected: bool = False
+    parts: Sequence[ViewPart], *, expected: bool = False
 ) -> tuple[Float[Tensor, "n n"], Float[Tensor, " n"], Float[Tensor, "c n"]] | None:
     """The robust patches' Hessian and gradient, and the gradients of clusters of patches; None where nothing, or too little, is known.
 
@@ -131,15 +161,6 @@ def scatter_of(clusters: Float[Tensor, "c n"]) -> Float[Tensor, "n n"]:
 def systematic_covariance(drawn: Float[Tensor, "N 2 n"], size: float) -> Float[Tensor, "n n"]:
     """Covariance of unknowns from a systematic error [mm] of where points are drawn, whose derivative is given."""
     return torch.linalg.inv(torch.einsum("nai,naj->ij", drawn, drawn) / len(drawn)) * size**2
-
-
-def drawn_by_numbers(pose: Pose, carm: CArm, volume: Volume, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N 2 6"]:
-    """Derivative of where world points are drawn, across the ray at their depth [mm], by the six numbers [deg, mm]."""
-    places = apply(pose.camera_from_world(carm, volume.isocenter), points)[0].double()
-    # the camera's motion exp(v, w) moves a point in its frame by -(v + w x place)
-    motion = -torch.cat([torch.eye(3, dtype=torch.float64).expand(len(places), 3, 3), -skew(places)], 2)
-    across = motion[:, :2] - places[:, :2, None] / places[:, 2:, None] * motion[:, 2:]
-    return across @ pose.twists(carm)[0].double()
 
 
 def drawn_deviation(covariance: Float[Tensor, "6 6"], drawn: Float[Tensor, "N 2 6"]) -> float:

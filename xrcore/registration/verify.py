@@ -49,10 +49,11 @@ _MOVES, _REACH, _MOST_SAID = (1.0, 2.0), (4.0, 8.0), math.log(20.0)
 _RIM = 1.5  # [mm] around the shadow of an implant, or of a bone that was cut out of its CT, that counts as its own
 _CONTRADICTION = 0.2  # below this probability one of several views contradicts a pose
 LEAST_CONFIDENCE = 0.75
+_WRONG, _CERTAIN = 0.01, 3.0  # share of the distance, and standard deviations, from which it is said to be wrong
 
 
 def gather_evidence(
-    views: Xray | Sequence[View], volume: Volume, pose: Pose, beam: Beam
+    views: Xray | Sequence[View], volume: Volume, pose: Pose, beam: Beam, *, check_distance: bool = False
 ) -> tuple[Evidence, Float[Tensor, "6 6"] | None, Float[Tensor, "h w"]]:
     """Gather evidence on a pose without ground truth.
 
@@ -66,6 +67,8 @@ def gather_evidence(
         One pose; of several views, the first one's.
     beam : Beam
         The one assumed.
+    check_distance : bool
+        Whether to look for a wrong `source_to_detector`, too.
 
     Returns
     -------
@@ -79,7 +82,8 @@ def gather_evidence(
     views = views_of("gather_evidence", views)
     windows = body_windows(views, volume, pose)
     views = cut(views, windows)
-    uncertainty = pose_uncertainty(views, volume, pose, beam)
+    # an implant's edges are not to a tenth of a millimetre what its mesh has
+    uncertainty = pose_uncertainty(views, volume, pose, beam, check_distance=check_distance and not is_implant(volume))
     deviation = _DRAWN * math.hypot(uncertainty.drawn, _PIXEL_SHARE * pixel_at_isocenter(uncertainty.carm))
     parts, alone, near = [], [], 1.0
     poses = poses_in_views(pose, views, volume)
@@ -98,6 +102,7 @@ def gather_evidence(
     evidence = min(alone, key=_right)
     if len(views) == 1 or _right(evidence) >= _CONTRADICTION:
         evidence = _evidence(BlockMatches.cat(parts), near, deviation, placement)
+    evidence = replace(evidence, distance_off=uncertainty.distance_off, distance_deviation=uncertainty.distance_deviation)
     return evidence, uncertainty.covariance, uncertainty.drr
 
 
@@ -170,6 +175,7 @@ class Doubt(StrEnum):
     SPREAD = "landmarks may be drawn elsewhere"
     DETAIL = "too little detail"
     PLACE = "detail is not where the CT has it"
+    CALIBRATION = "the distance to the detector is another"
 
 
 def failed_checks(evidence: Evidence) -> tuple[str, ...]:
@@ -201,9 +207,14 @@ def doubts(evidence: Evidence) -> dict[Doubt, str]:
     dict of Doubt to str
         One line each; empty where the pose is trusted.
     """
+    found, off, deviation = {}, evidence.distance_off, evidence.distance_deviation
+    if evidence.agreement >= _MOSTLY and abs(off) > max(_WRONG, _CERTAIN * deviation):
+        found[Doubt.CALIBRATION] = (
+            f"the calibration seems wrong: source_to_detector would be {100 * off:+.1f} ± {100 * deviation:.1f} % from what is given; "
+            "check it and the pixel spacing, or estimate it with the pose (--free, in Python free=)"
+        )
     if confidence(evidence) >= LEAST_CONFIDENCE:
-        return {}
-    found = {}
+        return found
     right, within = _right(evidence), _within(evidence.deviation)
     if within < max(LEAST_CONFIDENCE, right):
         far = f"landmarks may be drawn {evidence.deviation:.1f} mm from their place (standard deviation)"
