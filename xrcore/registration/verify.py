@@ -82,8 +82,9 @@ def gather_evidence(
     views = views_of("gather_evidence", views)
     windows = body_windows(views, volume, pose)
     views = cut(views, windows)
-    # an implant's edges are not to a tenth of a millimetre what its mesh has
-    uncertainty = pose_uncertainty(views, volume, pose, beam, check_distance=check_distance and not is_implant(volume))
+    # an implant's edges are not to a tenth of a millimetre what its mesh has, and a CT of bone lacks what lies beside it
+    checked = check_distance and not (is_implant(volume) or is_bone_only(volume))
+    uncertainty = pose_uncertainty(views, volume, pose, beam, check_distance=checked)
     deviation = _DRAWN * math.hypot(uncertainty.drawn, _PIXEL_SHARE * pixel_at_isocenter(uncertainty.carm))
     parts, alone, near = [], [], 1.0
     poses = poses_in_views(pose, views, volume)
