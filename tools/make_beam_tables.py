@@ -10,12 +10,15 @@ elemental coefficients (with coherent scattering) of xraydb.
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
 import spekpy
 import xraydb
 
+from xrcore.beam import Beam
+from xrcore.beam.beam import TABLED, fitted_lines, lines_table
 from xrcore.utilities import atomic_file
 
 TABLES = Path(__file__).parents[1] / "xrcore" / "beam" / "tables"
@@ -115,6 +118,12 @@ def main() -> None:
     write(TABLES / "mass_attenuation.csv", comments, ["energy_kev", *names], rows)
     for name, column in zip(names, columns, strict=True):
         print(f"{name:13s} at 60 keV {column[ENERGIES == 60][0]:.4f} cm2/g")
+    for kilovolts, materials in itertools.product(KILOVOLTS, TABLED):
+        beam = Beam(kilovolts=kilovolts)
+        weights, lines = fitted_lines(beam, materials)
+        rows = [",".join(repr(float(value)) for value in (weight, *line)) for weight, line in zip(weights, lines, strict=True)]
+        comments = ["Effective lines of a tube's beam: weights, and attenuation [cm2/g].", "Made by tools/make_beam_tables.py."]
+        write(TABLES / lines_table(beam, materials), comments, ["weight", *materials], rows)
 
 
 if __name__ == "__main__":

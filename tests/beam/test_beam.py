@@ -10,6 +10,7 @@ from torch.testing import assert_close
 
 from xrcore._util.errors import XrcoreError
 from xrcore.beam import KILOVOLTS, MATERIALS, Beam, compression, mass_attenuation
+from xrcore.beam.beam import fitted_lines
 
 LIMIT = {"soft": 60.0, "bone": 30.0, "metal": 30.0, "water": 60.0}  # [g/cm2]
 SETS = [("soft",), ("soft", "bone"), ("soft", "bone", "metal")]
@@ -170,6 +171,12 @@ def test_metal_is_what_the_beam_says():
 
 
 # the compressed beam
+
+
+def test_the_tabled_lines_are_what_fitting_gives():
+    beam = Beam(kilovolts=60)
+    for tabled, fitted in zip(beam.compressed(("soft", "bone")), fitted_lines(beam, ("soft", "bone")), strict=True):
+        assert_close(tabled, torch.from_numpy(fitted), rtol=1e-3, atol=1e-9)
 
 
 @pytest.mark.parametrize("materials", SETS, ids="+".join)

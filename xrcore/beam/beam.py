@@ -20,6 +20,7 @@ from xrcore.beam.compression import compress
 
 KILOVOLTS = (60, 90, 120)
 METALS = ("titanium", "iron")
+TABLED = (("soft", "bone"), ("soft", "bone", "metal"))  # materials of a CT, whose lines for the default metal are in tables/
 # Largest area densities [g/cm2] met in a patient; the lines of `Beam.compressed` are fitted up to them.
 LIMITS = {"soft": 60.0, "water": 60.0, "air": 60.0, "polyethylene": 60.0, "bone": 30.0}
 LIMITS |= {"titanium": 30.0, "iron": 30.0, "cobalt-chrome": 30.0, "steel": 30.0}
@@ -258,6 +259,23 @@ def _columns(beam: Beam, materials: tuple[str, ...]) -> np.ndarray:
 
 @lru_cache
 def _compressed(beam: Beam, materials: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    if beam in map(_tube, KILOVOLTS) and materials in TABLED:
+        columns = table(lines_table(beam, materials))
+        return columns["weight"], np.stack([columns[name] for name in materials], 1)
+    return fitted_lines(beam, materials)
+
+
+def _tube(kilovolts: int) -> Beam:
+    return Beam(kilovolts=kilovolts)
+
+
+def lines_table(beam: Beam, materials: Sequence[str]) -> str:
+    """Name of the table that holds what `fitted_lines` gave for a tube's beam."""
+    return f"lines_{beam.kilovolts}kv_{'_'.join(materials)}.csv"
+
+
+def fitted_lines(beam: Beam, materials: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Fit effective lines, which takes a few tenths of a second."""
     weights, attenuation = _weights(beam), _columns(beam, materials)
     weights, attenuation = weights[weights > 0], attenuation[:, weights > 0]
     if len(weights) <= 4:

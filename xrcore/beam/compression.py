@@ -6,7 +6,6 @@ import itertools
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 from threadpoolctl import threadpool_limits
 
 Array = NDArray[np.float64]
@@ -25,6 +24,8 @@ def compress(weights: Array, attenuation: Array, limits: Array) -> tuple[Array, 
     energies (Tchakaloff's theorem says one exists); neighbours are then merged, and after each merge weights and
     attenuations are refined by Levenberg-Marquardt. The fewest lines within `TOLERANCE` win.
     """
+    from scipy.optimize import nnls  # here, as it takes a while and common beams are tabled
+
     area = _samples(weights, attenuation, limits)
     intensity = np.exp(-area @ attenuation) @ weights
     sparse, _ = nnls(np.exp(-area @ attenuation) / intensity[:, None], np.ones(len(area)), maxiter=50 * len(weights))

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy import ndarray
-from scipy.optimize import isotonic_regression
 from torch import Tensor
 
 from xrcore.xray.image import Xray
@@ -51,7 +50,8 @@ def grey_curve(xray: Xray, drr: Float[Tensor, "H W"]) -> GreyCurve:
     x, y = (np.array([np.median(values[part]) for part in parts]) for values in (grey, wanted))
     ranks = np.argsort(np.argsort(y))
     inverted = not xray.bone_bright and bool(np.corrcoef(np.arange(len(y)), ranks)[0, 1] < 0)
-    monotone = isotonic_regression(y, weights=[len(part) for part in parts], increasing=not inverted).x
+    sign = -1 if inverted else 1
+    monotone = sign * _isotonic(sign * y, np.array([len(part) for part in parts]))
     places, which = np.unique(x, return_inverse=True)
     heights = np.bincount(which, monotone) / np.bincount(which)
     curve = GreyCurve(places, heights, inverted, curved=True)
@@ -69,6 +69,16 @@ def with_attenuation(xray: Xray, curve: GreyCurve) -> Xray:
         note = "the X-ray was inverted (bone dark) and its grey values were negated"
         return replace(xray.negative(), notes=(*xray.notes, note))
     return xray
+
+
+def _isotonic(y: Float[ndarray, " n"], weight: Float[ndarray, " n"]) -> Float[ndarray, " n"]:
+    """The nearest values that never fall: the largest over starts of the smallest mean over ends (Robertson et al., 1988)."""
+    # of few values; scipy.optimize takes longer to import than a registration to run
+    sums, counts = (np.concatenate([[0.0], np.cumsum(part)]) for part in (weight * y, weight))
+    first, last = np.indices((len(y), len(y)))
+    mean = np.where(first <= last, (sums[last + 1] - sums[first]) / np.where(first <= last, counts[last + 1] - counts[first], 1), np.inf)
+    smallest = np.minimum.accumulate(mean[:, ::-1], 1)[:, ::-1]  # over ends from here on
+    return np.maximum.accumulate(smallest, 0).diagonal()
 
 
 def _unexplained(a: ndarray, b: ndarray) -> float:
