@@ -95,7 +95,7 @@ def test_pages_of_a_file_are_the_same_sequence(case: Path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("--video", "film.avi"), "must end in .gif or .mp4"),
+        (("--video", "film.avi"), "must end in .gif, .webp or .mp4"),
         (("--motion", "3"), "expected two numbers"),
         (("--rig", "angles"), "not both"),
         (("--search", "wide"), "expected anywhere"),

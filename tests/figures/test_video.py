@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image, ImageSequence
@@ -21,7 +23,7 @@ def test_a_gif_holds_every_picture_at_its_rate(tmp_path):
         assert np.abs(frame / 255 - picture).max() < 0.02
 
 
-@pytest.mark.parametrize(("name", "message"), [("film.avi", "must end in .gif or .mp4"), ("film.mp4", "needs ffmpeg")])
+@pytest.mark.parametrize(("name", "message"), [("film.avi", r"must end in \.gif, \.webp or \.mp4"), ("film.mp4", "needs ffmpeg")])
 def test_what_cannot_be_written_is_said(tmp_path, monkeypatch, name, message):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(XrcoreError, match=message):
@@ -32,3 +34,32 @@ def test_what_cannot_be_written_is_said(tmp_path, monkeypatch, name, message):
 def test_no_pictures_make_no_video(tmp_path):
     with pytest.raises(XrcoreError, match="no pictures"):
         save_video([], tmp_path / "film.gif")
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+def test_the_first_and_the_last_picture_stay_longer(tmp_path, suffix):
+    path = tmp_path / f"film{suffix}"
+    save_video(PICTURES, path, frames_per_second=10, still=(1.0, 2.0))
+    with Image.open(path) as film:
+        shown = []
+        for number in range(film.n_frames):
+            film.seek(number)
+            film.load()
+            shown.append(film.info["duration"])
+    assert shown == [1100, 100, 2100]
+
+
+_FFMPEG = """#!/usr/bin/env python3
+import pathlib, sys
+pathlib.Path(sys.argv[-1]).write_bytes(sys.stdin.buffer.read())
+"""
+
+
+def test_an_mp4_gets_every_picture_for_as_long_as_it_stays(tmp_path, monkeypatch):
+    written = tmp_path / "ffmpeg"
+    written.write_text(_FFMPEG)
+    written.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    save_video(iter(PICTURES), tmp_path / "film.mp4", frames_per_second=10, still=(0.1, 0.2))
+    found = np.frombuffer((tmp_path / "film.mp4").read_bytes(), np.uint8).reshape(-1, 8, 12, 3)
+    assert found[:, 0, 0, 0].tolist() == [0, 0, 128, 255, 255, 255]

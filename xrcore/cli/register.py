@@ -109,7 +109,7 @@ def register(
     frame: Annotated[int | None, typer.Option(help="Of a multi-frame file, counted from 0.", show_default=False)] = None,
     device: Device = "auto",
     animate: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also show how it went: an animation, .gif or .webp.", show_default=False)
+        Path | None, typer.Option(metavar="FILE", help="Also show how it went: .gif, .webp, or .mp4 (needs ffmpeg).", show_default=False)
     ] = None,
 ) -> None:
     """Find the pose of X-rays in a CT.
@@ -137,7 +137,11 @@ def register(
         raise XrcoreError("give --initial, or --search anywhere, not both")
     given = [path for path in rig or () if str(path) != "angles"]
     if animate is not None:
-        _check_animation(animate, 1 if rig else len(xrays))
+        from xrcore.figures.video import check_video
+
+        if not rig and len(xrays) > 1:
+            raise XrcoreError("--animate shows one registration; give one X-ray")
+        check_video("--animate", animate)
     check_paths(out, *xrays, ct, carm, labels, *given, None if initial is None else pose_file(initial))
     from xrcore._util.atomic import check_writable
     from xrcore._util.devices import named_device
@@ -225,17 +229,6 @@ def register(
         results.append(result)
     if not all(result.trusted for result in results):
         raise typer.Exit(3)
-
-
-def _check_animation(path: Path, registrations: int) -> None:
-    """Complain before anything is read."""
-    from xrcore._util.atomic import check_writable
-
-    if path.suffix.lower() not in (".gif", ".webp"):
-        raise XrcoreError(f"{path}: --animate writes .gif or .webp")
-    if registrations > 1:
-        raise XrcoreError("--animate shows one registration; give one X-ray")
-    check_writable(path.parent, path.name)
 
 
 def _folders(out: Path, xrays: list[Path]) -> list[Path]:

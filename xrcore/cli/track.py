@@ -65,7 +65,7 @@ def track(
         str | None,
         typer.Option(metavar="DEG,MM", help="How much the velocity changes from frame to frame (std. dev.).", show_default="1,2"),
     ] = None,
-    video: Annotated[str, typer.Option(metavar="FILE", help="Its name in DIR: .gif, .mp4 (needs ffmpeg), or none.")] = "overlay.gif",
+    video: Annotated[str, typer.Option(metavar="FILE", help="Its name in DIR: .gif, .webp, .mp4 (needs ffmpeg), or none.")] = "overlay.gif",
     spacing: Spacing = 2.0,
     background: Background = None,
     labels: Labels = None,

@@ -1,11 +1,12 @@
-"""Write pictures as a video: GIF, or MP4 where ffmpeg is installed."""
+"""Write pictures as a video: GIF, WebP, or MP4 where ffmpeg is installed."""
 
 from __future__ import annotations
 
 import itertools
+import math
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,17 @@ from PIL import Image
 from xrcore._util.atomic import atomic_file, check_writable
 from xrcore._util.errors import XrcoreError, is_number, require
 
-SUFFIXES = (".gif", ".mp4")
-_COLOURS = 128  # of a GIF
+SUFFIXES = (".gif", ".webp", ".mp4")
+_COLOURS, _SAMPLED = 128, 1_000_000  # of a GIF, and the pixels that they are chosen for
 
 
-def save_video(pictures: Iterable[Float[NDArray, "H W 3"]], path: str | Path, *, frames_per_second: float = 10.0) -> None:
+def save_video(
+    pictures: Iterable[Float[NDArray, "H W 3"]],
+    path: str | Path,
+    *,
+    frames_per_second: float = 10.0,
+    still: tuple[float, float] = (0.0, 0.0),
+) -> None:
     """Write pictures as a video.
 
     Parameters
@@ -28,9 +35,11 @@ def save_video(pictures: Iterable[Float[NDArray, "H W 3"]], path: str | Path, *,
     pictures : iterable of Float[array, "H W 3"]
         Of one size, values in [0, 1]; taken one by one.
     path : str or Path
-        Ending in .gif, or in .mp4, which needs ffmpeg.
+        Ending in .gif, .webp, or .mp4, which needs ffmpeg.
     frames_per_second : float
         How fast to show them.
+    still : tuple of float
+        How much longer the first and the last picture are shown [s].
 
     Raises
     ------
@@ -41,14 +50,16 @@ def save_video(pictures: Iterable[Float[NDArray, "H W 3"]], path: str | Path, *,
     check_video("save_video", path)
     fast = is_number(frames_per_second) and 0 < frames_per_second <= 1000
     require("save_video", "frames_per_second", frames_per_second, fast, "positive, at most 1000")
+    long = isinstance(still, Sequence) and len(still) == 2 and all(is_number(s) and 0 <= s <= 60 for s in still)
+    require("save_video", "still", still, long, "two numbers of seconds, at most 60")
     made = (np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8) for picture in pictures)
     first = next(made, None)
     if first is None:
         raise XrcoreError("save_video: there are no pictures")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write = _write_gif if path.suffix.lower() == ".gif" else _write_mp4
+    write = _write_mp4 if path.suffix.lower() == ".mp4" else _write_animation
     with atomic_file(path) as temporary:
-        write(temporary, itertools.chain([first], made), frames_per_second)
+        write(temporary, itertools.chain([first], made), frames_per_second, still)
 
 
 def check_video(caller: str, path: Path) -> None:
@@ -67,28 +78,45 @@ def check_video(caller: str, path: Path) -> None:
         If its suffix is unknown, or ffmpeg is missing.
     """
     if path.suffix.lower() not in SUFFIXES:
-        raise XrcoreError(f"{caller}: {path.name} must end in {' or '.join(SUFFIXES)}")
+        raise XrcoreError(f"{caller}: {path.name} must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
     if path.suffix.lower() == ".mp4" and shutil.which("ffmpeg") is None:
         raise XrcoreError(f"{caller}: {path.name} needs ffmpeg, which is not installed; take a .gif")
     check_writable(path.parent, path.name)
 
 
-def _write_gif(path: Path, pictures: Iterable[NDArray[np.uint8]], rate: float) -> None:
-    images = [Image.fromarray(picture).quantize(_COLOURS, dither=Image.Dither.NONE) for picture in pictures]
-    images[0].save(path, save_all=True, append_images=images[1:], duration=max(20, round(1000 / rate)), loop=0)
+def _write_animation(path: Path, pictures: Iterator[NDArray[np.uint8]], rate: float, still: Sequence[float]) -> None:
+    images = [Image.fromarray(picture) for picture in pictures]
+    if path.suffix.lower() == ".gif":
+        palette = _sample(images).quantize(_COLOURS)  # of all, so that no colour changes on the way
+        images = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
+    durations = [max(0.02, 1 / rate)] * len(images)
+    durations[0] += still[0]
+    durations[-1] += still[1]
+    shown = [round(1000 * seconds) for seconds in durations]
+    images[0].save(path, format=path.suffix[1:].upper(), save_all=True, append_images=images[1:], duration=shown, loop=0)
 
 
-def _write_mp4(path: Path, pictures: Iterable[NDArray[np.uint8]], rate: float) -> None:
-    pictures = iter(pictures)
-    first = next(pictures)
+def _sample(images: Sequence[Image.Image]) -> Image.Image:
+    """Some of the pixels of all."""
+    every = max(1, math.isqrt(sum(image.width * image.height for image in images) // _SAMPLED))
+    return Image.fromarray(np.concatenate([np.asarray(image)[::every, ::every] for image in images]))
+
+
+def _write_mp4(path: Path, pictures: Iterator[NDArray[np.uint8]], rate: float, still: Sequence[float]) -> None:
+    first = last = next(pictures)
     height, width = first.shape[:2]
     command = ["ffmpeg", "-y", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{rate:g}"]
     command += ["-i", "-", "-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-pix_fmt", "yuv420p", str(path)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdin is not None
+    before, after = (round(seconds * rate) for seconds in still)
     try:
-        for picture in itertools.chain([first], pictures):
-            process.stdin.write(picture.tobytes())
+        for _ in range(1 + before):
+            process.stdin.write(first.tobytes())
+        for last in pictures:
+            process.stdin.write(last.tobytes())
+        for _ in range(after):
+            process.stdin.write(last.tobytes())
     except BrokenPipeError:
         pass  # its message says why
     _, message = process.communicate()
