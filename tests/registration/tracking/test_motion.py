@@ -6,7 +6,7 @@ import torch
 from torch.testing import assert_close
 
 from xrcore.geometry import CArm, Pose, rigid
-from xrcore.registration.tracking.motion import BodyFrame, Motion, begin, correct, predict, smooth
+from xrcore.registration.tracking.motion import BodyFrame, Filtered, Motion, begin, correct, predict, smooth
 
 CARM = CArm(source_to_detector=1260, source_to_isocenter=742.5, shape=(64, 64), pixel_spacing=6.0)
 FRAME = BodyFrame(CARM, torch.tensor([10.0, -20.0, 300.0], dtype=torch.float64))
@@ -54,12 +54,13 @@ def errors(truth: list[torch.Tensor], found: list[torch.Tensor]) -> torch.Tensor
     return torch.stack([rigid.log(rigid.invert(a) @ b) for a, b in zip(truth, found, strict=True)])
 
 
-def followed(seen: list[torch.Tensor], motion: Motion) -> tuple[list, list[float]]:
+def followed(seen: list[torch.Tensor], motion: Motion) -> tuple[list[Filtered], list[float]]:
     variance = NOISE.square().diag()
-    states, distances = [begin(seen[0], variance, motion)], []
+    states, distances = [Filtered(begin(seen[0], variance, motion), None)], []
     for placed in seen[1:]:
-        state, distance = correct(predict(states[-1], motion), placed, variance)
-        states.append(state)
+        expected = predict(states[-1].state, motion)
+        state, distance = correct(expected, placed, variance)
+        states.append(Filtered(state, expected))
         distances.append(distance)
     return states, distances
 
@@ -73,8 +74,28 @@ def test_distances_are_those_of_chi_squared_where_the_model_holds():
 def test_smoothing_halves_the_noise_of_a_steady_motion_and_knows_what_is_left():
     motion = Motion(rotation=0.02, translation=0.05)
     truth, seen = track(3, motion=motion)
-    smoothed = smooth(followed(seen, motion)[0], motion)
+    smoothed = smooth(followed(seen, motion)[0])
     before, after = errors(truth, seen), errors(truth, [state.placed for state in smoothed])
     assert (after.square().mean(0).sqrt() < 0.6 * before.square().mean(0).sqrt()).all()
     share = after.square() / torch.stack([state.covariance.diagonal()[:6] for state in smoothed])
     assert 0.6 < float(share.mean()) < 1.5
+
+
+def test_a_fixed_lag_lies_between_filtering_and_smoothing():
+    motion = Motion(rotation=0.02, translation=0.05)
+    truth, seen = track(3, motion=motion)
+    filtered = followed(seen, motion)[0]
+    off = [errors(truth, [state.placed for state in smooth(filtered, lag)]).square().mean().sqrt() for lag in (0, 3, None)]
+    assert off[0] > off[1] > off[2]
+    assert smooth(filtered, 0)[5].placed.equal(filtered[5].state.placed)
+    for one, other in zip(smooth(filtered, 99), smooth(filtered), strict=True):
+        assert_close(one.placed, other.placed)
+
+
+def test_a_covariance_is_carried_as_the_camera_sees_it():
+    depth, across = 4.0, 0.25  # variances at the zero pose, whose depth is tz [mm^2]
+    covariance = torch.diag(torch.tensor([0.01, 0.01, 0.01, across, across, depth], dtype=torch.float64))
+    start = Pose.zero()
+    assert_close(FRAME.carried(covariance, start, start), covariance)
+    there = FRAME.carried(covariance, start, Pose(ry=90))  # whose depth is tx
+    assert_close(there.diagonal()[3:], torch.tensor([depth, across, across], dtype=torch.float64), rtol=0.02, atol=0.02)

@@ -151,7 +151,9 @@ def _read(path: Path) -> tuple[dict[str, Any], list[TrackedFrame]]:
 
 def _frame(row: Any, where: str) -> TrackedFrame:
     try:
-        covariance = None if row["covariance"] is None else torch.tensor([[float(v) for v in r] for r in row["covariance"]]).double()
+        covariance = (
+            None if row["covariance"] is None else torch.tensor([[float(v) for v in r] for r in row["covariance"]], dtype=torch.float64)
+        )
         numbers = {key: row[key] for key in ("similarity", "confidence", "distance", "seconds")}
         flags = {key: row[key] for key in ("trusted", "checked", "searched")}
         if not all(map(is_number, numbers.values())) or not all(isinstance(flag, bool) for flag in flags.values()):

@@ -282,10 +282,17 @@ class Tracker:
         if not self._curves:  # a track that goes on
             self._prepare(views, expected)
         refined = self._refined(views, expected)
-        distance = self._filter.distance(refined.pose, last.covariance)
+        covariance = self._filter.carried(last, refined.pose)
+        distance = self._filter.distance(refined.pose, covariance)
         alike = bool(self._alike) and refined.similarity >= median(self._alike) - _LOOKS
-        found = replace(
-            last, pose=refined.pose, similarity=refined.similarity, checked=False, searched=False, distance=distance**0.5, reasons=()
+        found = TrackedFrame(
+            pose=refined.pose,
+            covariance=covariance,
+            similarity=refined.similarity,
+            confidence=last.confidence,
+            trusted=last.trusted,
+            checked=False,
+            distance=distance**0.5,
         )
         if last.trusted and alike and distance <= GATE and self._unchecked + 1 < self._every:
             return found

@@ -99,16 +99,35 @@ def correct(state: MotionState, placed: Float[Tensor, "4 4"], variance: Float[Te
     return after, float(away @ torch.linalg.solve(spread, away))
 
 
-def smooth(filtered: Sequence[MotionState], motion: Motion) -> list[MotionState]:
-    """The states given all frames, not only those before: Rauch, Tung and Striebel's smoother.
+class Filtered(NamedTuple):
+    """A body's state in a frame, and how the frames before had it.
+
+    Parameters
+    ----------
+    state : MotionState
+        Given the frames so far.
+    expected : MotionState or None
+        Given those before; None where a motion begins, of which they say nothing.
+    """
+
+    state: MotionState
+    expected: MotionState | None
+
+
+def smooth(filtered: Sequence[Filtered], lag: int | None = None) -> list[MotionState]:
+    """The states given the frames after them too, all or `lag` of them: Rauch, Tung and Striebel's smoother.
 
     References
     ----------
     Rauch, Tung, Striebel, "Maximum likelihood estimates of linear dynamic systems", AIAA Journal 3(8), 1965.
     """
-    states = list(filtered)
+    if lag is not None:
+        return [smooth(filtered[index : index + lag + 1])[0] for index in range(len(filtered))]
+    states = [frame.state for frame in filtered]
     for index in range(len(states) - 2, -1, -1):
-        here, later, expected = states[index], states[index + 1], predict(states[index], motion)
+        here, later, expected = states[index], states[index + 1], filtered[index + 1].expected
+        if expected is None:
+            continue
         gain = torch.linalg.solve(expected.covariance, _transition(here.velocity) @ here.covariance).T
         away = torch.cat([rigid.log(rigid.invert(expected.placed) @ later.placed), later.velocity - expected.velocity])
         moved = gain @ away
@@ -153,6 +172,12 @@ class BodyFrame:
         """Inverse of `variance`."""
         numbers = torch.linalg.inv(self._by_numbers(pose))
         return numbers @ variance @ numbers.T
+
+    def carried(self, covariance: Float[Tensor, "6 6"], pose: Pose, to: Pose) -> Float[Tensor, "6 6"]:
+        """A pose's covariance at another pose, as the camera sees it: what is uncertain along its depth stays so."""
+        turned = self.placed(to)[:3, :3].T @ self.placed(pose)[:3, :3]
+        both = torch.block_diag(turned, turned)
+        return self.covariance(to, both @ self.variance(pose, covariance) @ both.T)
 
     def _by_numbers(self, pose: Pose) -> Float[Tensor, "6 6"]:
         """Twist of the body for the change of each number: the camera's motion, turned round and carried into the body's frame."""

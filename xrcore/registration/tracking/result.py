@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import TypeGuard
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from xrcore._util.errors import is_whole, require
 from xrcore.geometry import CArm, Pose, rigid
-from xrcore.registration.tracking.motion import BodyFrame, Motion, MotionState, begin, correct, predict, smooth
+from xrcore.registration.tracking.motion import BodyFrame, Filtered, Motion, MotionState, begin, correct, predict, smooth
 
 GATE = 22.5  # squared Mahalanobis distance that one right answer in a thousand exceeds
 _LIKELY = 0.3  # confidence from which a pose that is not trusted still tells where the body is
@@ -27,7 +29,7 @@ class TrackedFrame:
     pose : Pose
         Of several views, the first one's.
     covariance : Float[Tensor, "6 6"] or None
-        Of the six numbers [deg, mm]: of this frame where it was `checked`, else of the last one that was.
+        Of the six numbers [deg, mm]: of this frame where it was `checked`, else of the last one that was, as the camera sees it.
     similarity : float
         On the last level; of several views, their mean.
     confidence : float
@@ -71,45 +73,53 @@ class MotionFilter:
 
     Attributes
     ----------
-    states : list of MotionState
-        After each frame; empty before the first that is known.
+    filtered : list of Filtered
+        Of each frame; empty before the first.
     """
 
     def __init__(self, frame: BodyFrame, motion: Motion) -> None:
         self._frame, self._motion = frame, motion
-        self.states: list[MotionState] = []
+        self.filtered: list[Filtered] = []
 
     def expected(self) -> Pose:
         """The pose in the next frame."""
-        return self._frame.pose(predict(self.states[-1], self._motion).placed)
+        return self._frame.pose(self._next().placed)
+
+    def _next(self) -> MotionState:
+        return predict(self.filtered[-1].state, self._motion)
+
+    def carried(self, found: TrackedFrame, pose: Pose) -> Float[Tensor, "6 6"] | None:
+        """The covariance of a frame's pose at another pose, see `BodyFrame.carried`."""
+        return self._frame.carried(found.covariance, found.pose, pose) if _known(found.covariance) else found.covariance
 
     def distance(self, pose: Pose, covariance: Float[Tensor, "6 6"] | None) -> float:
         """Squared Mahalanobis distance of a pose of the next frame from where it is expected."""
-        if covariance is None or not torch.isfinite(covariance).all():
+        if not _known(covariance):
             return 0.0
-        state = predict(self.states[-1], self._motion)
-        return correct(state, self._frame.placed(pose), self._frame.variance(pose, covariance))[1]
+        return correct(self._next(), self._frame.placed(pose), self._frame.variance(pose, covariance))[1]
 
     def take(self, found: TrackedFrame) -> None:
         """Go on to the next frame: a pose is believed as far as its verdict's confidence, and a trusted one that jumped begins a motion."""
-        known = found.covariance is not None and bool(torch.isfinite(found.covariance).all())
-        placed = self._frame.placed(found.pose)
-        if not self.states:
-            first = self._frame.variance(found.pose, found.covariance) if known else self._motion.variance  # type: ignore[arg-type]
-            self.states.append(begin(placed, first, self._motion))
+        placed, covariance = self._frame.placed(found.pose), found.covariance if _known(found.covariance) else None
+        variance = self._motion.variance if covariance is None else self._frame.variance(found.pose, covariance)
+        if not self.filtered:
+            self.filtered.append(Filtered(begin(placed, variance, self._motion), None))
             return
-        state = predict(self.states[-1], self._motion)
-        if known and (found.trusted or found.confidence >= _LIKELY):
-            assert found.covariance is not None
-            variance = self._frame.variance(found.pose, found.covariance)
+        state = self._next()
+        if covariance is not None and (found.trusted or found.confidence >= _LIKELY):
             corrected, distance = correct(state, placed, variance if found.trusted else variance / found.confidence**2)
             if distance <= GATE:
-                self.states.append(corrected)
+                self.filtered.append(Filtered(corrected, state))
                 return
             if found.trusted:
-                self.states.append(begin(placed, variance, self._motion))
+                self.filtered.append(Filtered(begin(placed, variance, self._motion), None))
                 return
-        self.states.append(state._replace(velocity=_MISSED * state.velocity))
+        bridged = state._replace(velocity=_MISSED * state.velocity)
+        self.filtered.append(Filtered(bridged, bridged))
+
+
+def _known(covariance: Float[Tensor, "6 6"] | None) -> TypeGuard[Float[Tensor, "6 6"]]:
+    return covariance is not None and bool(torch.isfinite(covariance).all())
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -151,13 +161,25 @@ class Track:
         """Of work, all frames together."""
         return sum(frame.seconds for frame in self.frames)
 
-    def smoothed(self) -> Track:
+    def smoothed(self, lag: int | None = None) -> Track:
         """Smooth the poses by the motion before and after each frame; frames that are not trusted are bridged, and stay not trusted.
+
+        Where a trusted body jumped, the frames before and after are smoothed apart.
+
+        Parameters
+        ----------
+        lag : int, optional
+            How many frames after each count (fixed lag), as where a pose is wanted so soon; default all.
 
         Returns
         -------
         Track
             The same frames at smoothed poses, with their covariances.
+
+        Raises
+        ------
+        XrcoreError
+            If the lag is negative, or no whole number.
 
         Examples
         --------
@@ -169,12 +191,13 @@ class Track:
         >>> len(track.smoothed())
         3
         """
+        require("smoothed", "lag", lag, lag is None or (is_whole(lag) and lag >= 0), "a whole number, not negative")
         where = BodyFrame(self.carm, self.isocenter)
         known = MotionFilter(where, self.motion)
         for frame in self.frames:
             known.take(frame)
         made = []
-        for frame, state in zip(self.frames, smooth(known.states, self.motion), strict=True):
+        for frame, state in zip(self.frames, smooth(known.filtered, lag), strict=True):
             pose = where.pose(state.placed)
             made.append(replace(frame, pose=pose, covariance=where.covariance(pose, state.covariance[:6, :6])))
         return replace(self, frames=tuple(made))
