@@ -66,7 +66,7 @@ def test_a_finished_training_is_neither_overwritten_nor_repeated(run, case: Path
     assert train(run, case, tmp_path / "m", "--resume").code == 0
     other = train(run, case, tmp_path / "m", "--resume", "--seed", 5)
     assert other.code == 2
-    assert "other settings" in other.err
+    assert "seed=0, not 5" in other.err
     assert {p.name: p.stat().st_mtime_ns for p in (tmp_path / "m").glob("model*")} == before
 
 

@@ -89,7 +89,7 @@ def is_whole_or_absent(tmp_path: Path, moments: list[int]) -> None:
             if "registration.json" in found:
                 files = json.loads(found["registration.json"])["files"]
                 assert files == {name: file_sha256(folder / name) for name in found if name != "registration.json"}
-                assert len(files) == 2
+                assert len(files) == 3
             elif before == "new":
                 assert found == {}
         assert any("registration.json" in left_by(folder) for folder in trials)

@@ -62,7 +62,7 @@ def compared(views: Sequence[View], volume: Volume) -> dict[str, Any]:
     Returns
     -------
     dict
-        Of the first view: `plane_mm`, where points on the body are drawn; `angle_deg`; `depth_mm`, how much further away the body is, and
+        Of the first view: `plane_mm`, where points on the body are drawn, at the isocentre's depth; `angle_deg`; `depth_mm`, how much further away the body is, and
         its standard deviation `depth_sd_mm`. `distance_mm` of points in space. The verdict, and `seconds`.
     """
     carm, truth = views[0].carm, views[0].xray.placement_in(volume)
@@ -71,10 +71,12 @@ def compared(views: Sequence[View], volume: Volume) -> dict[str, Any]:
     result = register(views, volume)
     points, isocenter = volume.surface_points(), volume.isocenter
     found, there = (pose.camera_from_world(carm, isocenter)[0] for pose in (result.pose, truth))
+    spacing = torch.tensor(carm.spacing_at(carm.source_to_isocenter), dtype=torch.float64)  # along the scan nothing is magnified
+    drawn = carm.project(rigid.apply(found, points)) - carm.project(rigid.apply(there, points))
     axis = there[2, :3] @ torch.tensor([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]], dtype=torch.float64)  # depth by tx, ty, tz
     spread = torch.nan if result.covariance is None else float((axis @ result.covariance[3:, 3:].double() @ axis).sqrt())
     return {
-        "plane_mm": float(metrics.mpd(result.pose, truth, points, carm, isocenter)) / carm.magnification,
+        "plane_mm": float((drawn * spacing).norm(dim=-1).mean()),
         "angle_deg": float(torch.rad2deg(rigid.angle_between(found, there))),
         "depth_mm": float((rigid.apply(found, points) - rigid.apply(there, points))[:, 2].mean()),
         "depth_sd_mm": spread,
