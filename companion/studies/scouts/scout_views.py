@@ -62,8 +62,8 @@ def compared(views: Sequence[View], volume: Volume) -> dict[str, Any]:
     Returns
     -------
     dict
-        Of the first view: `plane_mm`, where points on the body are drawn, at the isocentre's depth; `angle_deg`; `depth_mm`, how much further away the body is, and
-        its standard deviation `depth_sd_mm`. `distance_mm` of points in space. The verdict, and `seconds`.
+        Of the first view: `plane_mm`, where points on the body are drawn, at the isocentre's depth; `angle_deg`; `depth_mm`, how much
+        further away the body is, and its standard deviation `depth_sd_mm`. `distance_mm` of points in space. The verdict, and `seconds`.
     """
     carm, truth = views[0].carm, views[0].xray.placement_in(volume)
     if truth is None:
