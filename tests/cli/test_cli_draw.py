@@ -14,6 +14,7 @@ from support.registrations import CARM, ISOCENTER, POSE, by_formula, gradient_xr
 import xrcore as xr
 from xrcore._util.hashes import fingerprint
 from xrcore.registration import write_registration
+from xrcore.registration.placement import other_inputs
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def files(tmp_path_factory):
     matrix[:3, 3] = torch.from_numpy(ISOCENTER) - 60
     volume = xr.Volume(density=torch.ones(1, 16, 16, 16), materials=("soft",), world_from_voxel=matrix)
     xr.write_xray(folder / "xray.dcm", gradient_xray())
-    read = {"xray": fingerprint(folder / "xray.dcm")}
+    read = {"xray": fingerprint(folder / "xray.dcm"), "ct": {"path": "ct.nii.gz", "sha256": "0" * 64}}
     write_registration(folder / "result", registered(), volume, inputs=read)
     image = sitk.Image(16, 16, 16, sitk.sitkInt16) - 1000
     image[4:12, 4:12, 4:12] = 300
@@ -74,6 +75,11 @@ def test_another_file_than_the_registered_one_is_noted(run, files, tmp_path):
         (["--out", "drawn.png", "--points", "points.csv", "--keep", "1"], "give it by --labels"),
         (["--out", "drawn.png", "--labels", "labels.nii.gz", "--style", "bold"], "style must be"),
         (["--out", "drawn.png", "--labels", "labels.nii.gz", "--keep", "5"], "does not occur"),
+        (["--slicer", "drawn.d", "--labels", "labels.nii.gz"], "give --out"),
+        (["--slicer", "drawn.d", "--out", "drawn.png", "--labels", "labels.nii.gz", "--keep", "5"], "does not occur"),
+        (["--out", "xray.dcm", "--points", "points.csv"], "would replace a file that is read"),
+        (["--out", "result/overlay.png", "--points", "points.csv"], "would replace a file that is read"),
+        (["--slicer", "result", "--points", "points.csv"], "would replace a file that is read"),
     ],
 )
 def test_what_makes_no_sense_is_refused(run, files, monkeypatch, given, message):
@@ -86,3 +92,21 @@ def test_what_makes_no_sense_is_refused(run, files, monkeypatch, given, message)
 def test_numpy_of_the_test_and_the_picture_agree_on_pixels(files):
     drawn = xr.draw(xr.read_xray(files / "xray.dcm"), files / "result", points=files / "points.csv")
     np.testing.assert_allclose(drawn.points["hip"], by_formula(ISOCENTER[None], POSE.numbers[0].numpy())[0], atol=1e-6)
+
+
+def test_another_ct_and_another_frame_are_noted(run, files, tmp_path):
+    given = ["--points", files / "points.csv", "--out", tmp_path / "drawn.png"]
+    done = run("draw", files / "ct.nii.gz", files / "xray.dcm", files / "result", *given)
+    assert (done.code, "is not the CT that was registered" in done.err) == (0, True), done.err
+    assert other_inputs(files / "result", None, 0) == ()
+    assert "not the one that was registered, 0" in other_inputs(files / "result", None, 3)[0]
+
+
+def test_a_copied_record_reads_as_a_pose_with_the_ct(run, files, tmp_path):
+    (tmp_path / "kept.json").write_bytes((files / "result" / "registration.json").read_bytes())
+    out = tmp_path / "new" / "drawn.png"  # in a folder that is not there yet
+    done = run("draw", files / "ct.nii.gz", files / "xray.dcm", tmp_path / "kept.json", "--points", files / "points.csv", "--out", out)
+    assert done.code == 0, done.err
+    assert out.is_file()
+    absent = run("draw", files / "xray.dcm", tmp_path / "absent.json", "--points", files / "points.csv", "--out", out)
+    assert (absent.code, "no such file" in absent.err) == (2, True)

@@ -199,3 +199,30 @@ def test_what_does_not_fit_is_refused(volume, tmp_path):
         xr.draw(gradient_xray(replace(CARM, principal_point=None)), registered(), points=POINTS)
     notes = xr.draw(xray, POSE, points={"far": ISOCENTER + np.array([0, 0, 900])}, volume=volume).notes
     assert "far lies outside the image" in notes
+
+
+@pytest.mark.parametrize("name", ["$\\foo$", "x\udcff", "a\nb", "_hip", "n" * 300])
+def test_any_name_can_be_drawn(name, tmp_path):
+    drawn = xr.draw(gradient_xray(), registered(), points={name: PLACES[0]}, lines={name: PLACES[:2]})
+    drawn.save(tmp_path / "drawn.png")
+    (text,) = [text for text in drawn.summary() if text[:1] == name[:1] and "(" not in text]
+    assert len(text) <= 60
+    assert text.isprintable()
+
+
+def test_a_legend_of_very_many_lines_is_cut():
+    many = {str(number): PLACES[:2] for number in range(90)}
+    drawn = xr.draw(gradient_xray(), registered(), lines=many)
+    assert drawn.summary()[-1] == "and 10 more"
+
+
+def test_nothing_at_all_is_refused():
+    for given in ({"points": {}}, {"lines": []}, {"meshes": []}):
+        with pytest.raises(xr.XrcoreError, match=r"nothing to draw|there are none"):
+            xr.draw(gradient_xray(), registered(), **given)
+
+
+def test_a_ct_as_labels_is_refused(tmp_path):
+    sitk.WriteImage(sitk.GetImageFromArray(np.arange(1728, dtype=np.int16).reshape(12, 12, 12)), tmp_path / "ct.nrrd")
+    with pytest.raises(xr.XrcoreError, match="1727 labels"):
+        xr.draw(gradient_xray(), registered(), labels=tmp_path / "ct.nrrd")

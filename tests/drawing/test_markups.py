@@ -94,3 +94,45 @@ def test_lines_that_are_none_are_refused(tmp_path):
             read_lines(given)
     with pytest.raises(XrcoreError, match="diameter must be in mm"):
         read_lines({"a": PLACES}, diameter=-2)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        (
+            "p.mrk.json",
+            '{"markups": [{"type": "Fiducial", "controlPoints": 5}]}',
+            "must be a list of points",
+        ),
+        ("p.csv", f"name,x,y,z\n{'x' * 200_000},1,2,3\n", "not a table of points"),
+        ("p.fcsv", "1,1,-2,3.5,0,0,0,1,1,1,0,a,,\n", "whether it is LPS or RAS"),
+    ],
+)
+def test_damaged_files_are_refused_in_one_line(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(XrcoreError, match=message):
+        read_landmarks(tmp_path / name)
+
+
+def test_points_that_are_not_placed_are_left_out(tmp_path):
+    text = markups("Fiducial", PLACES).replace('"undefined"', '"missing"').replace("[0, 0, 0]", "null")
+    (tmp_path / "p.mrk.json").write_text(text)
+    assert list(read_landmarks(tmp_path / "p.mrk.json")) == ["a", "b"]
+
+
+def test_a_numbered_name_takes_no_other_ones_place(tmp_path):
+    (tmp_path / "p.csv").write_text("name,x,y,z\na (3),1,1,1\na,2,2,2\na,3,3,3\n")
+    assert [place[0] for place in read_landmarks(tmp_path / "p.csv").values()] == [1, 2, 3]
+
+
+def test_nothing_and_lines_without_length_are_refused():
+    for lines, message in (
+        ([], "there are none"),
+        ({"a": [PLACES[0], PLACES[0]]}, "has one point"),
+        ([Line("a", PLACES, -3.0)], "diameter must be"),
+        ([Line("a", PLACES, "thick")], "diameter must be"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(XrcoreError, match=message):
+            read_lines(lines)
+    with pytest.raises(XrcoreError, match="there are none"):
+        read_landmarks({})

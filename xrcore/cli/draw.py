@@ -11,7 +11,7 @@ import typer
 from xrcore._util.atomic import check_writable
 from xrcore._util.errors import XrcoreError
 from xrcore._util.input_files import check_file
-from xrcore.cli.options import Keep, load_ct, tell
+from xrcore.cli.options import Keep, check_kept, load_ct, tell
 
 _SUFFIXES = (".png", ".svg", ".pdf", ".dcm")
 
@@ -81,56 +81,67 @@ def draw(
         raise XrcoreError("draw: nothing to draw; give --labels, --points, --lines or --mesh")
     if keep is not None and labels is None:
         raise XrcoreError("--keep chooses values of a label map; give it by --labels")
+    if out is None and (labels is not None or lines or mesh):
+        raise XrcoreError("draw: --labels, --lines and --mesh are drawn on a picture; give --out")
+    inputs = (xray, result, ct, carm, labels, *(points or ()), *(lines or ()), *(mesh or ()))
+    for path in inputs:
+        if path is not None and not os.path.isdir(path):
+            check_file(path)
     if out is not None:
         check_writable(out.parent, out.name)
     if slicer is not None:
         check_writable(slicer)
-    for path in (xray, ct, carm, labels, *(points or ()), *(lines or ()), *(mesh or ())):
-        if path is not None and not os.path.isdir(path):
-            check_file(path)
     try:
         kept = None if keep is None else [int(value) for value in keep.split(",")]
     except ValueError:
         raise XrcoreError(f"--keep: expected whole numbers such as 1,2,5, got {keep!r}") from None
-    from xrcore._util.hashes import file_sha256
+    from xrcore._util.hashes import file_sha256, fingerprint
+    from xrcore.ct.reading import ct_files
     from xrcore.drawing import draw as draw_onto
-    from xrcore.drawing.slicer import write_slicer
-    from xrcore.registration.placement import placement_of, registered_files
+    from xrcore.drawing.slicer import FILES, LANDMARKS, write_slicer
+    from xrcore.registration.placement import other_inputs, placement_of, registered_files
+    from xrcore.registration.registration_files import files_of
     from xrcore.registration.result import Registration
     from xrcore.xray import read_xray
 
     volume = None if ct is None or os.path.isdir(result) else load_ct(ct, 4.0, None, None, None, None)
     hashes = registered_files(result)
+    folder = result if os.path.isdir(result) else result.parent
+    outputs = [*([] if out is None else [out]), *([] if slicer is None else (slicer / name for name in (*FILES, LANDMARKS)))]
+    check_kept(outputs, [*(path for path in inputs if path != folder), *(folder / name for name in files_of(max(1, len(hashes))))])
     digits = file_sha256(xray)
     if view is None:
         view = hashes.index(digits) if digits in hashes else 0
-    if view < len(hashes) and digits == hashes[view] and carm is None and detector is None and frame is None:
-        folder = result if os.path.isdir(result) else result.parent
+    whole = result in (folder, folder / files_of(1)[0])  # not the record alone
+    if whole and view < len(hashes) and digits == hashes[view] and carm is None and detector is None and frame is None:
         image = Registration.load(folder).views[view].xray  # of which nothing has to be guessed again
     else:
         image = read_xray(xray, carm, detector=detector, frame=frame)
         if hashes and digits not in hashes:
             tell((f"{xray} is not the file that was registered (its SHA-256 is another)",))
-    if slicer is not None:
+    tell(other_inputs(result, None if ct is None else fingerprint(ct, ct_files(ct)), frame if digits in hashes else None))
+    drawn = None
+    if out is not None:
+        drawn = draw_onto(
+            image,
+            result,
+            labels=labels,
+            points=points or None,
+            lines=lines or None,
+            meshes=mesh or None,
+            keep=kept,
+            style=style,
+            diameter=diameter,
+            frame=mesh_frame,
+            volume=volume,
+            view=view,
+        )
+        tell(drawn.notes)
+    if slicer is not None:  # after all that may be refused
         placed = placement_of(result, image.carm, volume=volume, view=view)
         names = write_slicer(slicer, image, placed, points or None)
         print(f"{slicer}: {', '.join(names)}")
-    if out is None:
-        return
-    drawn = draw_onto(
-        image,
-        result,
-        labels=labels,
-        points=points or None,
-        lines=lines or None,
-        meshes=mesh or None,
-        keep=kept,
-        style=style,
-        diameter=diameter,
-        frame=mesh_frame,
-        volume=volume,
-        view=view,
-    )
-    tell(drawn.notes)
-    drawn.save(out)
-    print(f"{out}: " + ", ".join(drawn.summary()))
+    if out is not None and drawn is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        drawn.save(out)
+        print(f"{out}: " + ", ".join(drawn.summary()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -83,6 +83,16 @@ def field_value(text: str) -> tuple[str, Any]:
         return name, parse_yaml(value)
     except XrcoreError:
         raise XrcoreError(f"--set: {value!r} is not a value (of {name})") from None
+
+
+def check_kept(outputs: Iterable[Path], inputs: Iterable[Path | None]) -> None:
+    """Raise XrcoreError where a result would take the place of a file that is read, or of a slice in a folder that is."""
+    read = [path for path in inputs if path is not None and os.path.lexists(path)]
+    for out in outputs:
+        for path in read if os.path.exists(out) else ():
+            slice_of = out.suffix.lower() == ".dcm" and os.path.realpath(out).startswith(os.path.realpath(path) + os.sep)
+            if slice_of or os.path.samefile(out, path):
+                raise XrcoreError(f"{out}: would replace a file that is read; choose another --out")
 
 
 def check_paths(out: Path, *inputs: Path | None) -> None:

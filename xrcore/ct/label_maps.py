@@ -23,6 +23,8 @@ from xrcore.ct.voxel_data import ImageFile, check_grid
 if TYPE_CHECKING:
     from xrcore.ct.hu_image import HuImage
 
+_MOST_LABELS = 1000  # of a map that stands for itself
+
 
 def kept_voxels(
     labels: str | os.PathLike[str] | sitk.Image | ArrayLike,
@@ -100,6 +102,8 @@ def read_label_map(labels: str | os.PathLike[str] | sitk.Image | LabelMap, keep:
     array = image.values
     _check_whole(array, name)
     values = _wanted(array, keep, name)
+    if len(values) > _MOST_LABELS:
+        raise XrcoreError(f"{name}: holds {len(values)} labels, and at most {_MOST_LABELS} are drawn; is it a CT? else choose some by keep")
     indices = np.zeros(array.shape, np.int32)
     for number, value in enumerate(values, 1):
         indices[array == value] = number

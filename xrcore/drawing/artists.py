@@ -34,7 +34,14 @@ _HALO: list[Any] = [withStroke(linewidth=3, foreground="black", alpha=0.65)]
 _SMOOTHED = 0.4  # of a voxel's size on the image: takes off its steps, and keeps what is one voxel wide
 _OPACITY = {"outline": 0.0, "filled": 0.35, "thickness": 0.8}
 STYLES = tuple(_OPACITY)
+_LONGEST_NAME = 60  # letters
 _BARS = (5, 10, 20, 50, 100, 200)  # [mm]
+
+
+def shown_name(name: str) -> str:
+    """A name as one short line that can be drawn, whatever is in a file."""
+    line = " ".join(name.encode("utf-8", "replace").decode().split())
+    return line if len(line) <= _LONGEST_NAME else f"{line[: _LONGEST_NAME - 3]}..."
 
 
 def draw_label(axes: Axes, thickness: Float32[ndarray, "H W"], colour: str, name: str, style: str, voxel: float) -> Artist:
@@ -69,7 +76,7 @@ def draw_landmarks(
     for name, (row, col) in pixels.items():
         axes.plot([col], [row], "+", color=LANDMARK, markersize=11, markeredgewidth=1.8, path_effects=_HALO, zorder=6)
         place: dict[str, Any] = {"xytext": (7, 5), "textcoords": "offset points", "annotation_clip": True}
-        axes.annotate(name, (col, row), color=LANDMARK, fontsize=12, path_effects=_HALO, zorder=7, **place)
+        axes.annotate(shown_name(name), (col, row), color=LANDMARK, fontsize=12, path_effects=_HALO, zorder=7, parse_math=False, **place)
         if name in covariances:
             axes.add_patch(ellipse(row, col, covariances[name]))
     look: dict[str, Any] = {"linestyle": "none", "color": "#b89b00"}

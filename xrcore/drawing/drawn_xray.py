@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float64
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy import ndarray
 
 from xrcore._util.errors import XrcoreError, require
@@ -38,6 +39,7 @@ SUFFIXES = (".png", ".svg", ".pdf", ".dcm")
 _LONGER, _LEAST = 9.0, 5.0  # [inches]: the image's longer side, the figure's width
 _DPI, _MOST_DPI = 100, 400
 _ROW, _VERDICT = 0.3, 0.38  # [inches], of the legend and of the line below
+_MOST_ENTRIES = 80  # of the legend
 _ALIKE = 0.7  # correlation of an image with what was registered of it
 _MARK, _LETTER = 0.7, 0.105  # [inches], of an entry's mark with the gaps around it, and of a letter at most
 
@@ -174,7 +176,7 @@ def draw(
     """
     require("draw", "xray", xray, isinstance(xray, Xray), "an Xray, such as read_xray gives")
     require("draw", "style", style, style in artists.STYLES, " or ".join(map(repr, artists.STYLES)))
-    if labels is None and points is None and lines is None and meshes is None:
+    if labels is None and points is None and lines is None and not _named(meshes):
         raise XrcoreError("draw: nothing to draw; give labels, points, lines or meshes")
     placement = placement_of(result, xray.carm, volume=volume, view=view)
     carm = placement.image_carm(xray.carm)
@@ -182,7 +184,7 @@ def draw(
     likeness = placement.likeness(xray)
     figure, axes = _canvas(-xray.image if likeness is not None and likeness < 0 else xray.image, xray)
     entries, notes, colours = list[Artist](), list[str](), cycle(artists.COLOURS)
-    if likeness is not None and abs(likeness) < _ALIKE:
+    if likeness is not None and not abs(likeness) >= _ALIKE:
         notes.append("the X-ray is not the image that was registered: another one, or flipped; structures may be drawn in wrong places")
 
     seen = None
@@ -260,6 +262,10 @@ def _canvas(image: torch.Tensor, xray: Xray) -> tuple[Figure, Any]:
 
 def _explain(figure: Figure, axes: Any, entries: list[Artist], placement: Placement) -> None:
     """Make room below the image for the legend and the verdict."""
+    if len(entries) > _MOST_ENTRIES:
+        entries = [*entries[:_MOST_ENTRIES], Line2D([], [], linestyle="none", label=f"and {len(entries) - _MOST_ENTRIES} more")]
+    for entry in entries:
+        entry.set_label(artists.shown_name(str(entry.get_label())))
     width, height = figure.get_size_inches()
     widest = _MARK + _LETTER * max(len(str(entry.get_label())) for entry in entries)
     columns = max(1, int((width - 0.2) // widest))
@@ -269,7 +275,9 @@ def _explain(figure: Figure, axes: Any, entries: list[Artist], placement: Placem
     axes.set_position((left, below / (height + below), wide, height / (height + below)))
     anchor = (0.01, (_VERDICT + 0.02) / (height + below))
     style: dict[str, Any] = {"frameon": False, "fontsize": 12, "labelcolor": DARK, "borderpad": 0, "borderaxespad": 0, "handlelength": 1.4}
-    figure.legend(handles=entries, ncols=columns, loc="lower left", bbox_to_anchor=anchor, columnspacing=1.6, **style)
+    legend = figure.legend(handles=entries, ncols=columns, loc="lower left", bbox_to_anchor=anchor, columnspacing=1.6, **style)
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a $ in a name is a letter
     verdict, colour = {
         True: ("registration trusted", GOOD),
         False: ("registration NOT trusted", BAD),

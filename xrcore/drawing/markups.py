@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -73,7 +74,10 @@ def read_landmarks(given: object) -> Landmarks:
         found = [(str(number), place) for number, place in enumerate(_array(given, "points"), 1)]
     landmarks: Landmarks = {}
     for name, place in found:
-        landmarks[name if name not in landmarks else f"{name} ({len(landmarks) + 1})"] = place
+        numbered = (f"{name} ({number})" for number in itertools.count(len(landmarks) + 1))
+        landmarks[name if name not in landmarks else next(other for other in numbered if other not in landmarks)] = place
+    if not landmarks:
+        raise XrcoreError("points: there are none")
     return landmarks
 
 
@@ -98,8 +102,7 @@ def read_lines(given: object, diameter: float | None = None) -> list[Line]:
     XrcoreError
         Naming the file and what is wrong with it.
     """
-    thick = diameter is None or (is_number(diameter) and 0 < diameter < 1000)
-    require("draw", "diameter", diameter, thick, "in mm, more than 0, or None")
+    _check_diameter(diameter)
     if _are_paths(given):
         lines = [line for path in _paths(given) for line in _lines_of(path)]
     elif isinstance(given, Mapping):
@@ -108,10 +111,18 @@ def read_lines(given: object, diameter: float | None = None) -> list[Line]:
         several = isinstance(given, Sequence) and all(isinstance(line, Line) for line in given)
         require("draw", "lines", given, several, "a path, points by name, or a list of Line")
         lines = [line._replace(points=_array(line.points, f"lines: {line.name}")) for line in given]  # type: ignore[attr-defined]
+    if not lines:
+        raise XrcoreError("lines: there are none")
     for line in lines:
-        if len(line.points) < 2:
-            raise XrcoreError(f"lines: {line.name!r} has one point; a line needs two")
+        _check_diameter(line.diameter)
+        if len(np.unique(line.points, axis=0)) < 2:
+            raise XrcoreError(f"lines: {shown(line.name)} has one point; a line needs two")
     return [line if line.diameter is not None else line._replace(diameter=diameter) for line in lines]
+
+
+def _check_diameter(diameter: object) -> None:
+    thick = diameter is None or (is_number(diameter) and 0 < diameter < 1000)
+    require("draw", "diameter", diameter, thick, "in mm, more than 0, or None")
 
 
 def _are_paths(given: object) -> bool:
@@ -159,8 +170,11 @@ def _markups(path: Path, kinds: tuple[str, ...], otherwise: str) -> list[tuple[s
             raise XrcoreError(f"{path}: its unit is {shown(markup['coordinateUnits'])}, and only mm are read")
         name = str(markup.get("name") or path.name.split(".")[0])
         pairs = []
-        for number, point in enumerate(markup.get("controlPoints") or (), 1):
-            if not isinstance(point, dict) or point.get("positionStatus", "defined") == "undefined":
+        points = markup.get("controlPoints") or []
+        if not isinstance(points, list) or not all(isinstance(point, dict) for point in points):
+            raise XrcoreError(f"{path}: {name}: controlPoints must be a list of points, got {shown(points)}")
+        for number, point in enumerate(points, 1):
+            if point.get("positionStatus", "defined") != "defined":  # not placed yet, or missing
                 continue
             label = str(point.get("label") or f"{name}-{number}")
             pairs.append((label, signs * _point(point.get("position"), f"{path}: {label}")))
@@ -191,7 +205,12 @@ def _rows(path: Path) -> list[tuple[str, ndarray, float | None]]:
     if path.suffix.lower() == ".fcsv":
         columns = next((m[1] for line in comments if (m := re.search(r"columns\s*=\s*(\S+)", line))), _FCSV)
         body.insert(0, columns.replace("label", "name"))
-    table = list(csv.reader(body))
+        if said is None:
+            raise XrcoreError(f"{path}: does not say whether it is LPS or RAS (# CoordinateSystem = LPS); save it as .mrk.json")
+    try:
+        table = list(csv.reader(body))
+    except csv.Error as error:
+        raise XrcoreError(f"{path}: not a table of points ({error})") from None
     header = [cell.strip().lower() for cell in table[0]] if table else []
     axes = next((axes for axes in _AXES if set(axes) <= set(header)), None)
     if axes is None:

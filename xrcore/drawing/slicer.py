@@ -19,6 +19,7 @@ from xrcore.registration.registration_files import itk_text
 from xrcore.xray.image import Xray
 
 FILES = ("xray.nrrd", "camera.ply", "camera.mrk.json", "camera_from_ct.tfm")
+LANDMARKS = "landmarks.mrk.json"
 _SCHEMA = "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/markups-schema-v1.0.3.json#"
 
 
@@ -50,7 +51,7 @@ def write_slicer(folder: str | os.PathLike[str], xray: Xray, placement: Placemen
         If the folder cannot be written.
     """
     carm, world_from_camera = placement.image_carm(xray.carm), rigid.invert(placement.camera_from_world)
-    names = FILES if points is None else (*FILES, "landmarks.mrk.json")
+    names = FILES if points is None else (*FILES, LANDMARKS)
     (row, col), (row_step, col_step) = carm.center, carm.spacing
     # of the first pixel's centre, and of the principal point, on the detector
     first = [-col * col_step, -row * row_step, carm.source_to_detector]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -213,12 +215,42 @@ def registered_files(result: str | os.PathLike[str]) -> tuple[str, ...]:
     tuple of str
         SHA-256 of the file of each view; empty where that is not known.
     """
-    path = _record(Path(result))
-    content = read_json(path) if path.is_file() else None
-    inputs = content.get("inputs") if isinstance(content, dict) else None
-    read = inputs.get("xray") if isinstance(inputs, dict) else None
+    read = _said(result, "inputs").get("xray")
     several = read if isinstance(read, list) else [read]
     return tuple(one["sha256"] for one in several if isinstance(one, dict) and isinstance(one.get("sha256"), str))
+
+
+def other_inputs(result: str | os.PathLike[str], ct: Mapping[str, Any] | None, frame: int | None) -> tuple[str, ...]:
+    """Say what of a CT and an X-ray's frame is not what was registered.
+
+    Parameters
+    ----------
+    result : path
+        As for `registered_files`.
+    ct : dict, optional
+        Fingerprint of the CT.
+    frame : int, optional
+        Of a multi-frame file.
+
+    Returns
+    -------
+    tuple of str
+        Remarks.
+    """
+    notes, registered, chosen = [], _said(result, "inputs").get("ct"), _said(result, "options").get("frame")
+    if ct is not None and isinstance(registered, dict) and registered.get("sha256") != ct["sha256"]:
+        notes.append(f"{ct['path']} is not the CT that was registered (its SHA-256 is another)")
+    if frame is not None and is_whole(chosen or 0) and frame != (chosen or 0):
+        notes.append(f"frame {frame} is not the one that was registered, {chosen or 0}")
+    return tuple(notes)
+
+
+def _said(result: str | os.PathLike[str], part: str) -> dict[str, Any]:
+    """What a registration.json says of its inputs or options; nothing where it says none."""
+    path = _record(Path(result))
+    content = read_json(path) if path.is_file() else None
+    said = content.get(part) if isinstance(content, dict) else None
+    return said if isinstance(said, dict) else {}
 
 
 def _record(path: Path) -> Path:
@@ -228,6 +260,8 @@ def _record(path: Path) -> Path:
 def _read(path: Path, carm: CArm, volume: Volume | None) -> Registration | Pose:
     """A registration; or with a CT a pose, which any file that holds one says."""
     record = _record(path)
+    if not path.exists():
+        raise XrcoreError(f"{path}: no such file or folder")
     if record.name == FILES[0] and not record.is_file():
         raise XrcoreError(f"{record.parent}: holds no {FILES[0]}; give what xrcore register wrote")
     if record.name == FILES[0]:
