@@ -137,3 +137,39 @@ def test_frames_of_a_dicom_file_come_one_by_one(tmp_path: Path):
     for number, (view,) in enumerate(frames):
         assert (view.xray.image == xr.read_xray(tmp_path / "cine.dcm", frame=number).image).all()
     assert (frames[0][0].xray.image != frames[2][0].xray.image).any()
+
+
+def test_what_was_exchanged_since_is_not_gone_on_with(run: Run, case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Other pixels under the name of a frame, other labels, another start: each is a track of its own."""
+    seen: list[dict[str, object]] = []
+
+    def stop(folder: Path, inputs: dict[str, object]) -> None:
+        seen.append(json.loads(json.dumps(inputs)))
+        raise xr.XrcoreError("enough")
+
+    monkeypatch.setattr("xrcore.registration.tracking.files.known_frames", stop)
+    (tmp_path / "frames").mkdir()
+    files = {"f.png": (case / "frames" / "f8.png"), "labels.nii.gz": case / "ct.nii.gz", "pose.json": None}
+    for name, source in files.items():
+        path = tmp_path / ("frames" if name == "f.png" else ".") / name
+        path.write_bytes(b"[0, 0, 0, 0, 0, 0]" if source is None else source.read_bytes())
+    given = ["track", case / "ct.nii.gz", tmp_path / "frames", "--carm", case / "carm.yaml", "--out", tmp_path / "out"]
+    given += ["--labels", tmp_path / "labels.nii.gz", "--initial", tmp_path / "pose.json"]
+    run(*given)
+    run(*given)
+    assert seen[0] == seen[1]
+    changes = {"frames/f.png": (case / "frames" / "f9.png").read_bytes(), "labels.nii.gz": b"other", "pose.json": b"[1, 0, 0, 0, 0, 0]"}
+    for name, content in changes.items():
+        (tmp_path / name).write_bytes(content)
+        run(*given)
+        assert seen[-1] != seen[-2], name
+
+
+def test_files_of_the_system_and_odd_digits_are_no_trouble(case: Path, tmp_path: Path):
+    for name in ("f10.png", "f2.png", "\u00b2a.png"):
+        (tmp_path / name).write_bytes((case / "frames" / "f8.png").read_bytes())
+    (tmp_path / "._f2.png").write_bytes(b"\0\5\x16\7")
+    assert xr.read_frames(tmp_path).names == ("f2.png", "f10.png", "\u00b2a.png")
+    for given in (5, [5]):
+        with pytest.raises(xr.XrcoreError, match="sources must be a path"):
+            xr.read_frames(given)  # type: ignore[arg-type]

@@ -63,3 +63,14 @@ def test_an_mp4_gets_every_picture_for_as_long_as_it_stays(tmp_path, monkeypatch
     save_video(iter(PICTURES), tmp_path / "film.mp4", frames_per_second=10, still=(0.1, 0.2))
     found = np.frombuffer((tmp_path / "film.mp4").read_bytes(), np.uint8).reshape(-1, 8, 12, 3)
     assert found[:, 0, 0, 0].tolist() == [0, 0, 128, 255, 255, 255]
+
+
+def test_pictures_of_other_sizes_are_fitted_to_the_first(tmp_path):
+    save_video([PICTURES[0], np.ones((16, 12, 3))], tmp_path / "film.gif")
+    with Image.open(tmp_path / "film.gif") as film:
+        _, second = (np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(film))
+    assert second.shape == (8, 12, 3)
+    assert second[:, 6].min() > 250  # white, from top to bottom
+    assert second[:, 0].max() < 5  # and black beside
+    with pytest.raises(XrcoreError, match=r"pictures must be \(H, W, 3\)"):
+        save_video([np.zeros((8, 12))], tmp_path / "flat.gif")

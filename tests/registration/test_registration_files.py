@@ -133,6 +133,10 @@ def test_several_views_load_with_their_places_in_the_rig(masked, tmp_path):
         ({"isocenter": "far"}, "damaged"),
         ({"pose": {"rx": 0}}, "damaged"),
         ({"seconds": None}, "damaged"),
+        ({"isocenter": [0.0, 0.0]}, "damaged"),
+        ({"isocenter": [50.0, 0.0, 0.0]}, "do not give the camera_from_world of view 1"),
+        ({"pose": dict.fromkeys(("rx", "ry", "rz", "tx", "ty", "tz"), 3.0)}, "do not give the camera_from_world of view 1"),
+        ({"confidence": 7}, "damaged .*confidence"),
         ({"stages": []}, "damaged"),
     ],
 )
@@ -155,3 +159,9 @@ def test_a_missing_or_exchanged_xray_is_refused(copied, masked, tmp_path):
     (copied / "registered_xray.tif").unlink()
     with pytest.raises(xr.XrcoreError, match=r"registered_xray\.tif"):
         xr.Registration.load(copied)
+
+
+def test_what_is_no_path_is_refused():
+    for load in (xr.Registration.load, xr.Track.load):
+        with pytest.raises(xr.XrcoreError, match="path must be a path"):
+            load(None)  # type: ignore[arg-type]

@@ -106,12 +106,13 @@ def track(
 
     from xrcore._util.atomic import check_writable
     from xrcore._util.devices import named_device
-    from xrcore._util.hashes import fingerprint
+    from xrcore._util.hashes import file_sha256, fingerprint
     from xrcore.beam import Beam
     from xrcore.ct.reading import ct_files
     from xrcore.registration.registration_files import read_pose
     from xrcore.registration.tracking import Motion, Tracker, read_frames
     from xrcore.registration.tracking import files as track_files
+    from xrcore.xray.carm_file import mask_file
 
     check_writable(out, *track_files.FILES, "smoothed.csv")
     named_device(device)
@@ -120,6 +121,10 @@ def track(
     inputs = {
         "ct": fingerprint(ct, ct_files(ct)),
         "frames": [[f"{path.name}#{frame}" for path, frame in instant] for instant in sequence.places],
+        "files": [file_sha256(path) for path in dict.fromkeys(path for instant in sequence.places for path, _ in instant)],
+        "labels": None if labels is None else fingerprint(labels, ct_files(labels)),
+        "initial": fingerprint(initial) if initial is not None and os.path.exists(initial) else None,
+        "mask": None if carm is None or (mask := mask_file(carm)) is None else fingerprint(mask),
         **{name: [fingerprint(path) for path in paths] for name, paths in (("rig", given), ("carm", [carm] if carm else [])) if paths},
         "options": {
             "initial": initial,
@@ -128,7 +133,6 @@ def track(
             "check_every": check_every,
             "spacing": spacing,
             "background": background,
-            "labels": None if labels is None else str(labels),
             "keep": keep,
             "series": series,
             "body": body,

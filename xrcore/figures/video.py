@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from xrcore._util.atomic import atomic_file, check_writable
 from xrcore._util.errors import XrcoreError, is_number, require
@@ -33,7 +33,7 @@ def save_video(
     Parameters
     ----------
     pictures : iterable of Float[array, "H W 3"]
-        Of one size, values in [0, 1]; taken one by one.
+        Values in [0, 1]; taken one by one, and fitted to the size of the first.
     path : str or Path
         Ending in .gif, .webp, or .mp4, which needs ffmpeg.
     frames_per_second : float
@@ -56,10 +56,20 @@ def save_video(
     first = next(made, None)
     if first is None:
         raise XrcoreError("save_video: there are no pictures")
+    require("save_video", "pictures", first.shape, first.ndim == 3 and first.shape[2] == 3, "(H, W, 3)")
+    made = (_on_canvas(picture, first.shape[:2]) for picture in made)
     path.parent.mkdir(parents=True, exist_ok=True)
     write = _write_mp4 if path.suffix.lower() == ".mp4" else _write_animation
     with atomic_file(path) as temporary:
         write(temporary, itertools.chain([first], made), frames_per_second, still)
+
+
+def _on_canvas(picture: NDArray[np.uint8], size: tuple[int, ...]) -> NDArray[np.uint8]:
+    """The picture at the size of the first: shrunk where it is larger, black around it where it is smaller."""
+    if picture.shape[:2] == size:
+        return picture
+    fitted = ImageOps.pad(Image.fromarray(picture), (size[1], size[0]))
+    return np.asarray(fitted)
 
 
 def check_video(caller: str, path: Path) -> None:

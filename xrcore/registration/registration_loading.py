@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xrcore._util.errors import XrcoreError
+from xrcore._util.input_files import checked_path
 from xrcore._util.text_files import read_json
 from xrcore.geometry import Pose
 from xrcore.geometry.pose import NAMES
@@ -28,7 +29,7 @@ from xrcore.xray.raster import read_raster
 
 def load_registration(folder: str | os.PathLike[str]) -> Registration:
     """Read registration.json and the X-rays beside it; raises XrcoreError, naming the file, for what is damaged or missing."""
-    path = Path(folder) / FILES[0]
+    path = checked_path("Registration.load", folder) / FILES[0]
     record = read_json(path)
     if not isinstance(record, dict) or not {"pose", "stop_reason"} <= record.keys():
         raise XrcoreError(f"{path}: not the record of a registration")
@@ -38,9 +39,19 @@ def load_registration(folder: str | os.PathLike[str]) -> Registration:
     names = files_of(len(record["views"]))[3::3]
     try:
         views = tuple(_view(path.parent / name, view) for name, view in zip(names, record["views"], strict=True))
-        return _registration(record, views)
+        result = _registration(record, views)
+        _check_places(record, result)
+        return result
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise XrcoreError(f"{path}: the record is damaged ({' '.join(str(error).split())})") from None
+
+
+def _check_places(record: dict[str, Any], result: Registration) -> None:
+    """Raise ValueError where poses and cameras do not put the body where the record's matrices do, as after an edit by hand."""
+    for number, (view, pose) in enumerate(zip(result.views, result.poses(), strict=True), 1):
+        said = _matrix(record["views"][number - 1]["camera_from_world"], 4)
+        if not torch.allclose(pose.camera_from_world(view.carm, result.isocenter)[0], said, atol=1e-3):
+            raise ValueError(f"pose, carm and isocenter do not give the camera_from_world of view {number}")
 
 
 def _view(path: Path, record: dict[str, Any]) -> View:
@@ -66,16 +77,16 @@ def _registration(record: dict[str, Any], views: tuple[View, ...]) -> Registrati
         similarity_name=str(record["similarity_name"]),
         evaluations=int(record["evaluations"]),
         views=views,
-        isocenter=torch.tensor(record["isocenter"], dtype=torch.float64),
+        isocenter=torch.tensor(record["isocenter"], dtype=torch.float64).reshape(3),
         seconds=float(record["seconds"]),
         history=tuple(
             Step(level=int(step["level"]), pose=Pose(step["pose"]), similarity=_number(step["similarity"], math.nan))
             for step in record["history"]
         ),
-        inverted=bool(record["inverted"]),
+        inverted=record["inverted"] is True,
         attempts=int(record["attempts"]),
         evidence=None if evidence is None else _evidence(**evidence),
-        confidence=float(record["confidence"]),
+        confidence=_share(record["confidence"]),
         trusted=record["trusted"] is True,
         reasons=tuple(map(str, record["reasons"])),
         notes=tuple(map(str, record["notes"])),
@@ -103,6 +114,12 @@ def _pose(numbers: dict[str, float]) -> Pose:
 def _number(value: float | None, unknown: float) -> float:
     """A number; JSON has null where it was not finite."""
     return unknown if value is None else float(value)
+
+
+def _share(value: float) -> float:
+    if not 0 <= float(value) <= 1:
+        raise ValueError(f"confidence {value}")
+    return float(value)
 
 
 def _matrix(rows: list[list[float | None]], size: int = 6) -> Float[Tensor, "n n"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from dataclasses import replace
 from functools import cache
 from math import sin
@@ -12,6 +13,8 @@ import torch
 from torch.testing import assert_close
 
 import xrcore as xr
+from xrcore.registration.tracking import TrackedFrame
+from xrcore.registration.tracking.files import known_frames
 
 CARM = xr.CArm(source_to_detector=1260, source_to_isocenter=742.5, shape=(128, 128), pixel_spacing=3.375)
 TRUTHS = [xr.Pose(rx=2 * sin(i / 2), ry=-8 + 2 * i, tx=10 + 3 * i, ty=-4, tz=3 * sin(i / 3)) for i in range(6)]
@@ -141,6 +144,8 @@ def test_bad_input_is_told():
         still([0.0], [True]).smoothed(-1)
     with pytest.raises(xr.XrcoreError, match="there are no frames"):
         xr.track([], body())
+    with pytest.raises(xr.XrcoreError, match="frames must be X-rays in order"):
+        xr.track(cine()[0], body())  # type: ignore[arg-type]
     with pytest.raises(xr.XrcoreError, match="check_every"):
         xr.Tracker(body(), check_every=0)
     elsewhere = xr.Xray(image=cine()[0].image, carm=replace(CARM, source_to_isocenter=700.0))
@@ -148,3 +153,27 @@ def test_bad_input_is_told():
         xr.track([cine()[0], elsewhere], body())
     with pytest.raises(xr.XrcoreError, match="Motion: rotation"):
         xr.Motion(rotation=0)
+
+
+@pytest.mark.parametrize(
+    "change", [{"pose": [[0.0] * 6] * 2}, {"covariance": [["nan"] * 6] * 6}, {"covariance": [[1.0]]}, {"confidence": "high"}]
+)
+def test_a_damaged_frame_is_refused(tmp_path, change):
+    frame = TrackedFrame(pose=xr.Pose(ry=3), covariance=None, similarity=0.9, confidence=0.9, trusted=True)
+    carm = xr.CArm(source_to_detector=1000, source_to_isocenter=700, shape=(8, 8), pixel_spacing=1)
+    made = xr.Track(frames=(frame,), carm=carm, isocenter=torch.zeros(3), names=("x\udcff.png",))
+    made.save(tmp_path)
+    assert "x\\udcff.png" in (tmp_path / "track.csv").read_text()
+    path = tmp_path / "track.jsonl"
+    head, row = path.read_text().splitlines()
+    for text, said in (
+        (json.dumps(json.loads(row) | change), "line 2 is no frame"),
+        ("[" * 100_000, "line 2 is damaged"),
+        (None, "holds no frame yet"),
+    ):
+        path.write_text(head + "\n" + ("" if text is None else text + "\n"))
+        with pytest.raises(xr.XrcoreError, match=said):
+            xr.Track.load(tmp_path)
+    path.write_text(f'{head[:-1]}, "inputs": {{"frames": []}}}}\n{row}\n')
+    with pytest.raises(xr.XrcoreError, match="more frames than there are X-rays"):
+        known_frames(tmp_path, {"frames": []})

@@ -16,6 +16,7 @@ import torch
 from xrcore._util.atomic import atomic_file, check_writable
 from xrcore._util.conversion import as_numbers
 from xrcore._util.errors import XrcoreError, is_number
+from xrcore._util.input_files import checked_path
 from xrcore._util.machine import package_versions
 from xrcore._util.text_files import read_bytes
 from xrcore.geometry import Pose, geometry_from_dict
@@ -41,7 +42,7 @@ def write_track(folder: str | os.PathLike[str], track: Track) -> None:
 
 def write_csv(path: Path, track: Track) -> None:
     """A row a frame: pose, standard deviations, verdict."""
-    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         table = csv.writer(file)
         table.writerow((*_COLUMNS, *_VERDICT))
         for number, frame in enumerate(track.frames):
@@ -55,8 +56,10 @@ def write_csv(path: Path, track: Track) -> None:
 
 def read_track(folder: str | os.PathLike[str]) -> Track:
     """See `Track.load`."""
-    path = Path(folder) / FILES[0]
+    path = checked_path("Track.load", folder) / FILES[0]
     head, frames = _read(path)
+    if not frames:
+        raise XrcoreError(f"{path}: holds no frame yet")
     try:
         isocenter = as_numbers(head["isocenter"], 3)
         assert isocenter is not None
@@ -94,6 +97,8 @@ def known_frames(folder: Path, inputs: Mapping[str, Any]) -> list[TrackedFrame]:
     head, frames = _read(path)
     if head.get("inputs") != json.loads(json.dumps(inputs)):
         raise XrcoreError(f"{folder}: holds a track of other inputs or options; choose another --out, or remove {path.name}")
+    if len(frames) > len(inputs["frames"]):
+        raise XrcoreError(f"{path}: holds more frames than there are X-rays; the file is damaged")
     return frames
 
 
@@ -142,7 +147,7 @@ def _read(path: Path) -> tuple[dict[str, Any], list[TrackedFrame]]:
     for number, line in enumerate(lines[:-1], 1):
         try:
             rows.append(json.loads(line))
-        except ValueError:
+        except (ValueError, RecursionError):
             raise XrcoreError(f"{path}: line {number} is damaged") from None
     if not rows or not isinstance(rows[0], dict):
         raise XrcoreError(f"{path}: holds no track")
@@ -158,8 +163,11 @@ def _frame(row: Any, where: str) -> TrackedFrame:
         flags = {key: row[key] for key in ("trusted", "checked", "searched")}
         if not all(map(is_number, numbers.values())) or not all(isinstance(flag, bool) for flag in flags.values()):
             raise TypeError
-        if covariance is not None and covariance.shape != (6, 6):
+        if covariance is not None and (covariance.shape != (6, 6) or covariance.isnan().any()):
             raise TypeError
-        return TrackedFrame(pose=Pose(row["pose"]), covariance=covariance, reasons=tuple(map(str, row["reasons"])), **numbers, **flags)
+        pose = as_numbers(row["pose"], 6)
+        if pose is None:
+            raise TypeError
+        return TrackedFrame(pose=Pose(pose), covariance=covariance, reasons=tuple(map(str, row["reasons"])), **numbers, **flags)
     except (KeyError, TypeError, ValueError, OverflowError):
         raise XrcoreError(f"{where} is no frame of a track; the file is damaged") from None

@@ -113,8 +113,9 @@ def read_frames(
     XrcoreError
         If there are no files, or not as many of each camera.
     """
-    given = [sources] if isinstance(sources, (str, os.PathLike)) else list(sources)
-    require("read_frames", "sources", sources, bool(given), "a path, or a list of paths")
+    given = [sources] if isinstance(sources, (str, os.PathLike)) else list(sources) if isinstance(sources, Sequence) else []
+    paths = bool(given) and all(isinstance(one, (str, os.PathLike)) for one in given)
+    require("read_frames", "sources", sources, paths, "a path, or a list of paths")
     parts = [_places(os.fspath(source)) for source in given]
     at = None if carm is None else Path(carm)
     if rig is None:
@@ -129,7 +130,8 @@ def read_frames(
 def _places(source: str) -> list[Place]:
     """Files of a folder or a pattern in order, or the frames of a file."""
     if os.path.isdir(source):
-        found = [path for path in Path(source).iterdir() if path.suffix.lower() in _SUFFIXES and path.is_file()]
+        seen = (path for path in Path(source).iterdir() if not path.name.startswith("."))  # others are of the system, such as ._1.png
+        found = [path for path in seen if path.suffix.lower() in _SUFFIXES and path.is_file()]
         if not found:
             raise XrcoreError(f"{source}: no images in this folder ({', '.join(_SUFFIXES)})")
         return [place for path in sorted(found, key=_by_number) for place in _frames_of(path)]
@@ -143,7 +145,7 @@ def _places(source: str) -> list[Place]:
 
 def _by_number(path: Path) -> list[tuple[int, str]]:
     """Order of names in which 10 comes after 9."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name)]
 
 
 def _frames_of(path: Path) -> list[Place]:

@@ -114,6 +114,7 @@ def track(
     >>> xr.track(frames, volume).trusted
     (True, True, True)
     """
+    require("track", "frames", frames, isinstance(frames, Iterable), "X-rays in order, or lists of View")
     require("track", "watch", watch, watch is None or callable(watch), "a function that takes a TrackedFrame")
     tracker = Tracker(volume, initial, motion=motion, settings=settings, search=search, check_every=check_every, beam=beam, device=device)
     found = []
