@@ -65,10 +65,10 @@ lint: $(VENV)/.dev
 
 # JupyterLab refuses root, which in a container is the user
 lab: $(VENV)/.dev
-	@$(BIN)/jupyter lab notebooks $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
+	@$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
 explore: $(VENV)/.dev
-	@$(BIN)/voila --token --no-browser notebooks/explore.ipynb
+	@JUPYTER_PATH=notebooks $(BIN)/voila --token --no-browser --template=offline notebooks/explore.ipynb
 
 reproduce: $(VENV)/.workflow
 	@$(BIN)/xrcore reproduce --profile $(PROFILE) -- $(SNAKEMAKE)

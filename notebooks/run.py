@@ -3,11 +3,14 @@
     python notebooks/run.py notebooks/01_quickstart.ipynb out.ipynb seed=3 photons=5000
     python notebooks/run.py --refresh notebooks/*.ipynb
 
-Notebooks are kept without outputs, except of the cells tagged `nbval-check-output`, which the tests compare.
+Notebooks are kept without outputs, except of the cells tagged `nbval-check-output`, which the tests compare. Pictures of the cells tagged
+`picture` are kept in figures/, where a notebook shows them before it was run: 01_quickstart.png, 01_quickstart-2.png and so on.
 """
 
 from __future__ import annotations
 
+import base64
+import io
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -17,8 +20,12 @@ from typing import Any
 import nbformat
 import papermill
 import yaml
+from PIL import Image
 
-CHECKED = "nbval-check-output"
+from companion.workflow.figure_sources import record_sources
+
+CHECKED, PICTURE = "nbval-check-output", "picture"
+FIGURES = Path(__file__).parents[1] / "figures"
 
 
 def run(notebook: str | Path, out: str | Path, parameters: Mapping[str, Any]) -> None:
@@ -43,11 +50,18 @@ def stripped(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def refresh(notebook: Path) -> None:
-    """Run with its own parameters and keep what is checked."""
+    """Run with its own parameters and keep what is checked, and pictures with the hash of the code that drew them."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / notebook.name
         run(notebook, out, {})
-        nbformat.write(stripped(nbformat.read(out, as_version=4)), notebook)
+        executed = nbformat.read(out, as_version=4)
+    pictures = [cell for cell in executed.cells if PICTURE in cell.metadata.get("tags", ())]
+    for number, cell in enumerate(pictures, 1):
+        (png,) = (output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {}))
+        figure = FIGURES / f"{notebook.stem}{f'-{number}' if number > 1 else ''}.png"
+        Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB").quantize(256).save(figure)  # a third of the bytes
+        record_sources(figure, [notebook.resolve()], FIGURES.parent)
+    nbformat.write(stripped(executed), notebook)
 
 
 if __name__ == "__main__":

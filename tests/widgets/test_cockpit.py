@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 import torch
 from scipy.ndimage import binary_erosion
-from support.small_pelvis import CARM, PATIENTS, POSE, size, volume
+from support.small_pelvis import CARM, PATIENTS, POSE, drr, size, volume
 
-from xrcore import Pose, project_labels
+from xrcore import Pose, project_labels, read_ct, read_xray, write_xray
 from xrcore.registration.similarities import SIMILARITIES
 from xrcore.widgets import RegistrationCockpit
 
@@ -103,6 +105,63 @@ def test_labels_are_outlined_where_the_pose_puts_them(cockpit: RegistrationCockp
     cockpit.inputs.patient.value = "two"  # whose space the labels are not in
     assert session.labels is None
     assert cockpit.comparison.picture()[0].ndim == 2
+
+
+def test_the_background_of_a_ct_is_removed(cockpit: RegistrationCockpit, tmp_path: Path):
+    image = sitk.Image(12, 8, 10, sitk.sitkInt16) + 200
+    image[2:10, 2:6, 2:8] = 0  # what was put where tissue was removed
+    image[4:8, 3:5, 3:7] = 900
+    sitk.WriteImage(image, tmp_path / "ct.nrrd")
+    found = cockpit.inputs
+    found.ct.value = str(tmp_path / "ct.nrrd")
+    for text in ("", " 0 "):
+        found.background.value = text
+        found.read_ct.click()
+        expected = read_ct(tmp_path / "ct.nrrd", 2.0, background=float(text) if text else None)
+        torch.testing.assert_close(cockpit.session.volume.density, expected.density)
+    before = cockpit.session.volume
+    found.background.value = "soft <b>"
+    found.read_ct.click()
+    assert "background: expected a number of HU" in cockpit.note.value
+    assert cockpit.session.volume is before
+
+
+def test_the_detector_says_from_where_angles_count(cockpit: RegistrationCockpit, tmp_path: Path):
+    write_xray(tmp_path / "xray.dcm", drr())
+    file = pydicom.dcmread(tmp_path / "xray.dcm")
+    file.PositionerPrimaryAngle, file.PositionerSecondaryAngle = 20.0, 10.0
+    file.save_as(tmp_path / "xray.dcm")
+    found, session = cockpit.inputs, cockpit.session
+    found.xray.value = str(tmp_path / "xray.dcm")
+    assert found.detector.value == ""  # one is shown as chosen
+    poses = []
+    for side in ("", "posterior"):
+        found.detector.value = side
+        found.read_xray.click()
+        assert session.pose == read_xray(tmp_path / "xray.dcm", detector=side or None).pose
+        poses.append(session.pose)
+        session.pose = Pose.zero()
+        content = memoryview((tmp_path / "xray.dcm").read_bytes())
+        found.upload.value = ({"name": "a.dcm", "type": "", "size": len(content), "content": content, "last_modified": datetime.now(UTC)},)
+        assert session.pose == poses[-1]
+    assert poses[0] != poses[1]
+    cockpit.register()
+    session.save(tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "registration.json").read_text())["options"]["detector"] == "posterior"
+
+
+def test_the_cockpit_says_what_to_press_and_where_it_writes(cockpit: RegistrationCockpit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    assert "press Simulate an X-ray" in cockpit.stage.value
+    cockpit.inputs.simulate.click()
+    assert "press Register" in cockpit.stage.value
+    cockpit.folder.value = "patients/<one>"
+    assert f"writes to {tmp_path}/patients/&lt;one&gt;" in cockpit.destination.value
+    cockpit.register()
+    assert "press" not in cockpit.stage.value
+    cockpit.save_button.click()
+    assert f"written to {tmp_path}/patients/&lt;one&gt;" in cockpit.destination.value
+    assert (tmp_path / "patients" / "<one>" / "registration.json").is_file()
 
 
 def test_bad_files_show_in_the_cockpit(cockpit: RegistrationCockpit, tmp_path: Path):

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import ipywidgets as ipw
@@ -90,30 +91,34 @@ class RegistrationCockpit(Panel):
         self.stop_button = ipw.Button(description="Stop", disabled=True, layout=ipw.Layout(width="80px")).add_class("xr-stop")
         self.back_button = ipw.Button(description="Back to the start", layout=ipw.Layout(width="130px")).add_class("xr-back")
         self.stage = ipw.HTML().add_class("xr-stage")
-        self.curve = ipw.Image(format="png", layout=ipw.Layout(width="440px", height="290px")).add_class("xr-curve")
-        self.step = ipw.IntSlider(description="step", max=1, disabled=True, style=_WIDE, layout=ipw.Layout(width="420px")).add_class(
+        self.curve = ipw.Image(format="png", layout=ipw.Layout(width="388px", height="256px")).add_class("xr-curve")
+        self.step = ipw.IntSlider(description="step", max=1, disabled=True, style=_WIDE, layout=ipw.Layout(width="388px")).add_class(
             "xr-step"
         )
         self.table = ipw.HTML()
         self.outcome = ipw.HTML()
-        self.folder = ipw.Text(value="result", description="folder", style=_WIDE, layout=ipw.Layout(width="420px")).add_class("xr-folder")
+        self.folder = ipw.Text(value="result", description="folder", style=_WIDE, layout=ipw.Layout(width="300px")).add_class("xr-folder")
         self.save_button = ipw.Button(description="Save", disabled=True, layout=ipw.Layout(width="80px")).add_class("xr-save")
+        self.destination = ipw.HTML().add_class("xr-destination")
         self._redraw = DebouncedDrawing(self._draw)
         right = ipw.VBox(
             [
+                ipw.HBox([self.register_button, self.stop_button, self.back_button]),
+                self.stage,
                 self.sliders,
                 self.method,
                 self.similarity,
                 self.beam,
-                ipw.HBox([self.register_button, self.stop_button, self.back_button]),
-                self.stage,
                 self.curve,
                 self.step,
             ],
         )
-        middle = ipw.HBox([self.comparison, right], layout=ipw.Layout(grid_gap="20px", flex_flow="row wrap"))
+        middle = ipw.HBox([self.comparison, right], layout=ipw.Layout(grid_gap="12px", flex_flow="row wrap"))
         super().__init__(
-            self.inputs, middle, self.table, self.outcome, ipw.HBox([self.folder, self.save_button]), name="cockpit", note_at=1
+            *(self.inputs, middle, self.table, self.outcome),
+            ipw.HBox([self.folder, self.save_button, self.destination], layout=ipw.Layout(flex_flow="row wrap")),
+            name="cockpit",
+            note_at=1,
         )
 
         self.register_button.on_click(lambda _: self.register())
@@ -123,6 +128,7 @@ class RegistrationCockpit(Panel):
         self.method.observe(lambda change: setattr(session, "method", change["new"]), names="value")
         self.similarity.observe(lambda change: setattr(session, "similarity", change["new"]), names="value")
         self.comparison.mode.observe(lambda _: self._draw(draft=False), names="value")
+        self.folder.observe(self._show_destination, names="value")
         self.step.observe(self._replay, names="value")
         self.observe_until_closed(session, self._update_pose, "numbers", "volume", "carm", "beam", "xray", "labels")
         self.observe_until_closed(session, self._update_controls, "stage", "running", "result", "xray")
@@ -130,6 +136,7 @@ class RegistrationCockpit(Panel):
         self.observe_until_closed(session, self._update_choices, "method", "similarity")
         self._update_pose()
         self._update_controls()
+        self._show_destination()
 
     def register(self) -> None:
         """Register as the button does: in the event loop, so that the page stays alive; without one, at once."""
@@ -177,12 +184,17 @@ class RegistrationCockpit(Panel):
         self.register_button.disabled = busy or session.xray is None
         self.stop_button.disabled = not busy
         self.save_button.disabled = session.result is None
-        self.stage.value = f'<span style="color:#666">{escape(session.stage)}</span>' if session.stage else ""
+        self.stage.value = f'<span style="color:#666">{escape(session.stage or self._next_press())}</span>'
         self.outcome.value = verdict_html(session.result)
         with self.errors_shown():
             self.table.value = pose_table(session)
         if not busy:
             self._update_curve()
+
+    def _next_press(self) -> str:
+        if self.session.xray is None:
+            return "press Simulate an X-ray, or read one under Read files"
+        return "" if self.session.running or self.session.result else "set a start, then press Register"
 
     def _update_curve(self, _: Any = None) -> None:
         """Update the curve and its slider from the history; not at every step while it grows quickly."""
@@ -223,7 +235,16 @@ class RegistrationCockpit(Panel):
     def _save(self) -> None:
         with self.errors_shown():
             files = self.session.save(self.folder.value)
-            self.show_message("written: " + ", ".join(map(str, files)))
+            self.show_message(f"written to {_absolute(self.folder.value)}: " + ", ".join(file.name for file in files))
+            self._show_destination(done=True)
+
+    def _show_destination(self, _: Any = None, *, done: bool = False) -> None:
+        text = f"{'written' if done else 'writes'} to {_absolute(self.folder.value)}" if self.folder.value.strip() else "name a folder"
+        self.destination.value = f'<span style="color:#666;overflow-wrap:anywhere">{escape(text)}</span>'
+
+
+def _absolute(folder: str) -> Path:
+    return Path(folder).absolute()
 
 
 def _levels(method: str, similarity: str) -> list[str]:

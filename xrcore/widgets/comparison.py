@@ -21,6 +21,7 @@ from xrcore.widgets.session import Session
 from xrcore.xray import Xray
 
 PIXELS = 256  # along the longer side of what is shown, at most
+_WIDTH = 400  # CSS pixels: it and the sliders fit beside each other in a notebook 1280 pixels wide
 _DRAFT_PIXELS, _DRAFT_SPACING = 128, 4.0
 
 # name -> picture of (X-ray, DRR, mask); "split" shows both, with a line to move
@@ -54,8 +55,8 @@ class Comparison(ipw.VBox):
     def __init__(self, session: Session) -> None:
         self._session = session
         self._small: tuple[Xray, int, Xray] | None = None
-        self.canvas = Canvas("X-ray and DRR", hint=HINT)
-        self.mode = ipw.ToggleButtons(options=list(MODES), style={"button_width": "auto"}, layout=ipw.Layout(max_width="452px"))
+        self.canvas = Canvas("X-ray and DRR", width=_WIDTH, hint=HINT)
+        self.mode = ipw.ToggleButtons(options=list(MODES), style={"button_width": "auto"}, layout=ipw.Layout(max_width=f"{_WIDTH + 4}px"))
         self.mode.add_class("xr-mode")
         self.legend = ipw.HTML()
         super().__init__([self.mode, self.canvas, self.legend])

@@ -101,6 +101,7 @@ class Session(PoseState):
     ) -> None:
         self._files: dict[str, Any] = {}
         self._simulated: dict[str, Any] = {}
+        self._xray_options: dict[str, Any] = {}
         self._stopping = False
         super().__init__(volume, carm, beam=beam, pose=pose)
         self.start = self.pose
@@ -125,7 +126,7 @@ class Session(PoseState):
         """
         self._refuse_while_running()
         volume = self._volume_of(patient)
-        self._read, self._files, self._simulated = volume, {}, {}
+        self._read, self._files, self._simulated, self._xray_options = volume, {}, {}, {}
         with self.hold_trait_notifications():
             self.patient, self.volume, self.xray, self.truth, self.labels = patient, volume, None, None, None
         self.start = self.pose
@@ -148,11 +149,12 @@ class Session(PoseState):
         file = _named(path, "CT")
         xray = None if self._simulated else self.xray
         files = {name: value for name, value in self._files.items() if name != "ct"}
+        read = self._xray_options
         self.choose(CtFile(file, options))
         if xray is not None:
             notes = self.notes
             self._take(xray)
-            self.notes, self._files = (*notes, *xray.notes), files
+            self.notes, self._files, self._xray_options = (*notes, *xray.notes), files, read
 
     def read_xray(self, path: str | os.PathLike[str], carm: str | os.PathLike[str] | None = None, **options: Any) -> None:
         """Read the X-ray in a file; the pose goes to where the file says, else stays.
@@ -180,7 +182,7 @@ class Session(PoseState):
             self._files["carm"] = fingerprint(yaml)
             if (mask := mask_file(yaml)) is not None:
                 self._files["mask"] = fingerprint(mask)
-        self._simulated = {}
+        self._simulated, self._xray_options = {}, {name: value for name, value in options.items() if value is not None}
         self._take(xray)
 
     def read_labels(self, path: str | os.PathLike[str]) -> None:
@@ -198,13 +200,15 @@ class Session(PoseState):
         """
         self.labels = read_label_map(_named(path, "label map")) if str(path).strip() else None
 
-    def receive_xray(self, contents: Mapping[str, bytes]) -> None:
+    def receive_xray(self, contents: Mapping[str, bytes], **options: Any) -> None:
         """Read the X-ray among uploaded files.
 
         Parameters
         ----------
         contents : mapping of str to bytes
             Content by name; one may be a carm.yaml.
+        **options
+            Keyword arguments of `xrcore.read_xray`.
 
         Raises
         ------
@@ -221,7 +225,7 @@ class Session(PoseState):
             for name, path in paths.items():
                 path.write_bytes(contents[name])
             try:
-                self.read_xray(paths[images[0]], paths[yaml[0]] if yaml else None)
+                self.read_xray(paths[images[0]], paths[yaml[0]] if yaml else None, **options)
             except XrcoreError as error:
                 text = str(error)
                 for name, path in paths.items():
@@ -248,7 +252,7 @@ class Session(PoseState):
         finer = self.patient.volume(_FINER * SPACING)
         xray = simulate(finer, self.carm, truth, settings=settings, seed=seed)
         self._simulated = {"truth": truth.to_dict(), "seed": seed, "kilovolts": settings.kilovolts, "photons": settings.photons}
-        self._files = {}
+        self._files, self._xray_options = {}, {}
         self._take(xray, truth)
         self.pose = self.start = Pose.zero()
 
@@ -402,7 +406,7 @@ class Session(PoseState):
         }
         if isinstance(read.get("labels"), str):
             inputs["labels"] = fingerprint(read["labels"], ct_files(read["labels"]))
-        options = {"spacing": round(self.volume.spacing[0], 4), **read, "kilovolts": self.beam.kilovolts}
+        options = {"spacing": round(self.volume.spacing[0], 4), **read, **self._xray_options, "kilovolts": self.beam.kilovolts}
         if self._simulated:
             options["simulated"] = self._simulated
         write_registration(folder, self.result, self.volume, self.beam, inputs=inputs, options=options)

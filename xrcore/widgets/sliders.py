@@ -59,7 +59,7 @@ class PoseSliders(Observer, ipw.VBox):
             readout_format=".1f",
             continuous_update=True,
             style={"description_width": "62px"},
-            layout=ipw.Layout(width="330px"),
+            layout=ipw.Layout(width="300px"),
         )
         return slider.add_class(f"xr-{name}")
 

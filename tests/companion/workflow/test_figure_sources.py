@@ -26,6 +26,11 @@ def test_no_figure_is_older_than_what_it_shows(figure):
         assert set(json.loads(image.info["Source"])) == {str(path) for path in sources(Paths("laptop"), name)}
 
 
+@pytest.mark.parametrize("figure", sorted((ROOT / "figures").glob("01_*.png")), ids=lambda path: path.stem)
+def test_the_quickstart_s_pictures_are_drawn_by_its_code(figure):
+    assert changed_sources(figure, ROOT) == [], "python notebooks/run.py --refresh notebooks/01_quickstart.ipynb; and look at them"
+
+
 @pytest.fixture
 def figure(tmp_path: Path) -> Path:
     """Of a notebook with prose and code, and a table."""

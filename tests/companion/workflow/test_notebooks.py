@@ -66,6 +66,20 @@ def test_only_checked_outputs_are_kept(path):
     assert path.stat().st_size < 50_000
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_pictures_that_a_notebook_shows_are_there(path):
+    text = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown")
+    for picture in re.findall(r"!\[[^]]*\]\(([^)]+)\)", text):
+        assert (path.parent / picture).is_file()
+
+
+def test_the_quickstart_shows_its_conclusion_before_any_code():
+    title, conclusion, *_ = nbformat.read(QUICKSTART, as_version=4).cells
+    assert title.cell_type == conclusion.cell_type == "markdown"
+    assert conclusion.source.startswith("## What to see")
+    assert conclusion.source.count("](../figures/01_quickstart") == 2  # trusted, and another patient's CT
+
+
 @pytest.mark.slow
 def test_quickstart_runs_with_other_parameters(tmp_path):
     hu, world_from_voxel = pelvis_hu(6, 3.0)

@@ -14,6 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 import servers
+from requests_elsewhere import elsewhere
 
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 _OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
@@ -22,10 +23,8 @@ _READY = """() => {
   const panel = window.jupyterapp?.shell.currentWidget;
   return panel?.sessionContext?.session?.kernel?.status === 'idle' && panel?.content?.widgets?.length > 0;
 }"""
-_RUN = """() => {
-  window.jupyterapp.commands.execute('application:toggle-left-area');
-  window.jupyterapp.commands.execute('notebook:run-all-cells');
-}"""
+_RUN = "() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }"
+_NO_SIDEBAR = "() => { window.jupyterapp.commands.execute('application:toggle-left-area'); }"
 _FINISHED = """() => {
   const panel = window.jupyterapp?.shell.currentWidget;
   const cells = panel?.content?.widgets?.filter((cell) => cell.model.type === 'code') ?? [];
@@ -60,17 +59,23 @@ def lab(browser: Any, root: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.fixture(scope="module")
 def show(browser: Any, lab: str, root: Path) -> Iterator[Callable[..., Any]]:
-    """`show("name", code, ...)`: a notebook of these cells, run; returns its page. Pages close with the module."""
-    pages = []
+    """`show("name", code, ...)`: a notebook of these cells, run; returns its page. Pages close with the module; none asks another host.
 
-    def run(name: str, *cells: str) -> Any:
+    laptop: in a window of 1280 x 800 pixels, in JupyterLab's default layout.
+    """
+    pages, asked = [], []
+
+    def run(name: str, *cells: str, laptop: bool = False) -> Any:
         if cells:
             write(root / f"{name}.ipynb", *cells)
-        page = browser.new_page(viewport={"width": 1240, "height": 1500})
+        page = browser.new_page(viewport={"width": 1280, "height": 800} if laptop else {"width": 1240, "height": 1500})
         page.set_default_timeout(_PATIENCE)
         pages.append(page)
+        asked.append(elsewhere(page))
         page.goto(lab.format(workspace=f"page{len(pages)}", notebook=f"{name}.ipynb"))
         page.wait_for_function(_READY)
+        if not laptop:
+            page.evaluate(_NO_SIDEBAR)
         page.evaluate(_RUN)
         page.wait_for_function(_FINISHED)
         return page
@@ -78,6 +83,7 @@ def show(browser: Any, lab: str, root: Path) -> Iterator[Callable[..., Any]]:
     yield run
     for page in pages:
         page.close()
+    assert not any(asked), f"asked for: {asked}"
 
 
 def write(path: Path, *cells: str) -> None:

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _NO_NEWS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
+_TEMPLATES = Path(__file__).parents[3] / "notebooks"  # as in `make explore`
 _PATIENCE = 120  # [s] for a server to answer
 
 
@@ -45,7 +46,7 @@ def voila(notebook: Path, folder: Path) -> Iterator[str]:
     token, port = secrets.token_hex(8), _free_port()
     command = [
         *("voila", str(notebook), "--no-browser", "--Voila.ip=127.0.0.1", f"--port={port}", f"--Voila.token={token}"),
-        "--VoilaConfiguration.show_tracebacks=True",
+        *("--VoilaConfiguration.show_tracebacks=True", "--template=offline"),
     ]
     with _served(command, folder, f"http://127.0.0.1:{port}/voila/static/voila.js?token={token}"):
         yield f"http://127.0.0.1:{port}/?token={token}"
@@ -66,6 +67,7 @@ def _served(command: list[str], folder: Path, answers: str) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     own = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data", "JUPYTER_RUNTIME_DIR": "runtime", "IPYTHONDIR": "ipython"}
     environment = _all_cores(os.environ) | {name: str(folder / place) for name, place in own.items()}
+    environment["JUPYTER_PATH"] = str(_TEMPLATES)
     log = folder / "log"
     with log.open("w") as out:
         server = subprocess.Popen(

@@ -178,6 +178,39 @@ def test_a_registration_converges_to_the_truth_before_the_readers_eyes(cockpit, 
     cockpit.locator(".xr-cockpit").screenshot(path=keep / "cockpit.png")
 
 
+def test_picture_and_buttons_fit_a_laptop_s_window(show, keep):
+    page = show("laptop", COCKPIT, laptop=True)
+    page.wait_for_selector(".xr-cockpit .xr-canvas canvas[data-frames]")
+    assert "press Simulate an X-ray" in page.locator(".xr-cockpit .xr-stage").inner_text()
+    page.locator(".xr-cockpit .xr-simulate").click()
+    page.wait_for_selector(".xr-cockpit .xr-register:enabled")
+    page.wait_for_function("() => document.querySelector('.xr-cockpit .xr-stage').textContent.includes('press Register')")
+    cell = page.locator(".jp-Notebook .jp-OutputArea-output", has=page.locator(".xr-cockpit")).first
+    cell.evaluate("output => output.scrollIntoView({ block: 'start' })")
+    page.wait_for_timeout(500)
+    room = page.locator(".jp-WindowedPanel-outer").first.bounding_box()
+    names = (".xr-canvas canvas", ".xr-register", ".xr-stop", ".xr-tz", ".xr-curve")
+    picture, *controls = (page.locator(f".xr-cockpit {name}").bounding_box() for name in names)
+    for box in (picture, *controls):
+        assert box["x"] >= room["x"]
+        assert box["x"] + box["width"] <= room["x"] + room["width"]
+    for box in (picture, *controls[:3]):
+        assert box["y"] >= room["y"]
+        assert box["y"] + box["height"] <= room["y"] + room["height"]
+    assert all(box["x"] > picture["x"] + picture["width"] for box in controls)  # beside it
+    page.screenshot(path=keep / "laptop.png")
+    page.locator(".xr-cockpit").get_by_text("Read files").click()
+    buttons = [page.locator(f".xr-cockpit .{name}") for name in ("xr-read-ct", "xr-read-xray", "xr-read-labels")]
+    assert len({round(button.bounding_box()["x"]) for button in buttons}) == 1  # aligned
+    page.screenshot(path=keep / "laptop-files.png")
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.evaluate("() => { window.jupyterapp.commands.execute('application:toggle-left-area'); }")
+    page.wait_for_timeout(1000)
+    page.locator(".xr-cockpit").screenshot(path=keep / "phone.png")
+    width = page.evaluate("() => document.querySelector('.xr-cockpit .xr-canvas canvas').getBoundingClientRect().right")
+    assert width <= 390
+
+
 def test_what_is_saved_is_what_the_command_line_saves(cockpit, root):
     if not cockpit.locator(".xr-cockpit .xr-verdict").count():
         register(cockpit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import urllib.request
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import servers
+from requests_elsewhere import elsewhere
 
 pytest.importorskip("voila", reason="the notebooks extra is not installed")
 
@@ -23,6 +25,7 @@ def test_voila_serves_living_instruments(browser, tmp_path, keep):
     with servers.voila(Path(notebook), tmp_path / "voila") as address:
         page = browser.new_page(viewport={"width": 1360, "height": 1100})
         page.set_default_timeout(180_000)
+        asked = elsewhere(page)
         page.goto(address)
         page.wait_for_selector(".xr-explorer .xr-canvas canvas[data-frames]")
         page.wait_for_selector(".xr-panel.xr-attention")
@@ -33,6 +36,7 @@ def test_voila_serves_living_instruments(browser, tmp_path, keep):
         page.wait_for_function(f"before => ({picture})() !== before", arg=before)
         page.wait_for_timeout(2000)
         page.screenshot(path=keep / "voila.png")
+        assert asked == []
         page.close()
 
 
@@ -49,4 +53,6 @@ def test_make_explore_keeps_others_out(tmp_path):
             page = urllib.request.urlopen(stranger, timeout=60)
             assert "/login" in page.url
             assert b"madehere" not in page.read()
-        assert b"madehere" in urllib.request.urlopen(address, timeout=120).read()
+        shown = urllib.request.urlopen(address, timeout=120).read()
+        assert b"madehere" in shown
+        assert re.findall(rb"<(?:link|script|img)[^>]* (?:href|src)=[\"']?(?:https?:)?//", shown) == []  # nothing is fetched from elsewhere
