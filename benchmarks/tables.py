@@ -193,6 +193,30 @@ def throughput() -> str:
     return grid(("option", "images a second and core", "to the profile's", "rendering"), rows)
 
 
+def tracking() -> str:
+    """A cine whose poses are known, of one camera and of two."""
+    return with_aims(kept("tracking")["table"])
+
+
+def anywhere() -> str:
+    """X-rays of which nothing is known."""
+    head = ("patient", "views", "success", "mTRE median", "95 %", "trusted", "failures trusted", "searches", "time, median")
+    rows = [
+        (
+            line["patient"], line["views"], percent(line["SR %"]), mm(line["mTRE median mm"]), mm(line["mTRE p95 mm"]),
+            percent(line["trusted %"]), line["failures trusted"], line["searches mean"], seconds(line["seconds median"]),
+        )
+        for line in kept("anywhere")["table"]
+    ]  # fmt: skip
+    return grid(head, rows)
+
+
+def startup() -> str:
+    """What starting costs."""
+    rows = [(line[""], seconds(line["processor s"]), seconds(line["elapsed s"])) for line in kept("startup")["table"]]
+    return grid(("", "processor time", "elapsed"), rows)
+
+
 def truth() -> str:
     """The CPU renderer against its references, the largest over the real CTs."""
     cts = kept("truth")["table"]
@@ -208,6 +232,12 @@ def truth() -> str:
 def speed() -> str:
     """The renderer, its peers and a registration, in one run."""
     return with_aims(kept("speed")["table"])
+
+
+def if_measured(table: Callable[[], str]) -> str:
+    """A table; where its script has not run yet, that."""
+    name = table.__name__
+    return table() if (RESULTS / f"{name}.json").exists() else grid(("",), [(f"not measured yet: python benchmarks/{name}.py",)])
 
 
 def mistake(name: str) -> str:
@@ -279,12 +309,13 @@ def _robustness(*, small: bool, more: dict[str, str]) -> str:
 
 
 MISTAKES = ("half_pixels", "flips", "wrong_carm", "free_intrinsics", "known_object", "far_starts")
+OPTIONAL = (tracking, anywhere, startup)
 TABLES: dict[str, Callable[[], str]] = {
     "headline": headline, "paper": paper, "ablation": ablation, "real_xrays": real_xrays, "real_head": real_head,
     "accuracy": accuracy, "network": network, "network_conditions": network_conditions, "fine_tuning": fine_tuning,
     "wide_ranges": wide_ranges, "throughput": throughput, "truth": truth, "speed": speed, "gpu": gpu, "gpu_precision": gpu_precision,
     "gpu_kernels": gpu_kernels, "gpu_launches": gpu_launches, "robustness": robustness, "resolution": resolution,
-} | {name: partial(mistake, name) for name in MISTAKES}  # fmt: skip
+} | {name: partial(mistake, name) for name in MISTAKES} | {table.__name__: partial(if_measured, table) for table in OPTIONAL}  # fmt: skip
 
 
 def numbers() -> dict[str, str]:

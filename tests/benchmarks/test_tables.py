@@ -61,3 +61,24 @@ def test_a_gpu_that_was_not_there_leaves_empty_cells_and_one_that_missed_says_so
 def test_a_figure_that_does_not_exist_is_refused():
     with pytest.raises(SystemExit, match="no figure 'headlines'"):
         tables.filled("<!-- headlines -->\n<!-- /headlines -->")
+
+
+_ROW = {"what": "lost", "median": 0, "unit": "", "aim": "at most 0", "met": True, "how": "mTRE above 5 mm", "note": ""}
+_PATIENT = {"patient": "all", "views": 180, "SR %": 98.9, "mTRE median mm": 0.3, "mTRE p95 mm": 0.9, "trusted %": 97.2}
+OPTIONAL = {
+    "tracking": (_ROW, "| lost | 0 | at most 0 | mTRE above 5 mm |"),
+    "anywhere": (
+        _PATIENT | {"failures trusted": 0, "searches mean": 1.1, "seconds median": 1.234},
+        "| all | 180 | 98.9 % | 0.30 mm | 0.90 mm | 97.2 % | 0 | 1.1 | 1.23 s |",
+    ),
+    "startup": ({"": "import xrcore", "processor s": 0.05, "elapsed s": 1.5}, "| import xrcore | 50 ms | 1.50 s |"),
+}
+
+
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_a_table_whose_script_has_not_run_says_so(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    line, shown = OPTIONAL[name]
+    assert f"not measured yet: python benchmarks/{name}.py" in tables.TABLES[name]()
+    (tmp_path / f"{name}.json").write_text(json.dumps({"table": [line]}))
+    assert tables.TABLES[name]().splitlines()[2] == shown

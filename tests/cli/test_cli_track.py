@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -79,6 +80,20 @@ def test_a_folder_is_tracked_and_a_run_that_was_ended_goes_on(run: Run, case: Pa
     assert other.code == 2
     assert "other inputs or options" in other.err
     assert rows(tmp_path) == found
+
+
+def test_frames_that_were_exported_again_are_not_taken_for_those_of_before(run: Run, case: Path, tmp_path: Path):
+    frames, out = tmp_path / "frames", tmp_path / "out"
+    frames.mkdir()
+    for number in (8, 9):
+        shutil.copy(case / "frames" / f"f{number}.png", frames)
+    given = (*arguments(case, out)[:2], str(frames), *arguments(case, out)[3:], "--video", "none")
+    done = run(*given)
+    assert done.code == 0, done.err
+    assert "s of start-up and reading files" in done.out
+    shutil.copy(case / "frames" / "f11.png", frames / "f9.png")
+    done = run(*given)
+    assert (done.code, "other inputs or options" in done.err) == (2, True)
 
 
 def test_pages_of_a_file_are_the_same_sequence(case: Path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -101,6 +101,39 @@ def check_paths(out: Path, *inputs: Path | None) -> None:
     for path in inputs:
         if path is not None and not os.path.isdir(path):
             check_file(path)
+
+
+def checked_search(search: str | None, initial: str | None) -> Literal["anywhere"] | None:
+    """--search, which is for where nothing is known of the start."""
+    if search is None:
+        return None
+    if search != "anywhere":
+        raise XrcoreError(f"--search: expected anywhere, got {search!r}")
+    if initial is not None:
+        raise XrcoreError("give --initial, or --search anywhere, not both")
+    return "anywhere"
+
+
+def input_fingerprints(ct: Path, labels: Path | None, carm: Path | None, rig: list[Path], initial: str | None) -> dict[str, Any]:
+    """SHA-256 of the files that a result comes from, but for its X-rays."""
+    from xrcore._util.hashes import fingerprint
+    from xrcore.ct.reading import ct_files
+    from xrcore.xray.carm_file import mask_file
+
+    found: dict[str, Any] = {"ct": fingerprint(ct, ct_files(ct))}
+    if initial is not None and os.path.isdir(initial):
+        found["model"] = fingerprint(Path(initial) / "model.json")  # which names its weights' hash
+    elif initial is not None and os.path.isfile(initial):
+        found["initial"] = fingerprint(initial)
+    if labels is not None:
+        found["labels"] = fingerprint(labels, ct_files(labels))
+    if carm is not None:
+        found["carm"] = fingerprint(carm)
+        if (mask := mask_file(carm)) is not None:
+            found["mask"] = fingerprint(mask)
+    if rig:
+        found["rig"] = [fingerprint(path) for path in rig]
+    return found
 
 
 def load_ct(

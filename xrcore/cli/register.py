@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,6 +24,8 @@ from xrcore.cli.options import (
     Series,
     Spacing,
     check_paths,
+    checked_search,
+    input_fingerprints,
     load_ct,
     one_of,
     tell,
@@ -131,10 +134,8 @@ def register(
       xrcore register ct.nii.gz ap.dcm lateral.dcm --rig angles --out result
       xrcore register implant.stl a.tif b.tif --material cobalt-chrome --spacing 0.5 --rig rig.yaml --out result
     """
-    if search not in (None, "anywhere"):
-        raise XrcoreError(f"--search: expected anywhere, got {search!r}")
-    if search is not None and initial is not None:
-        raise XrcoreError("give --initial, or --search anywhere, not both")
+    began = time.perf_counter()
+    where = checked_search(search, initial)
     given = [path for path in rig or () if str(path) != "angles"]
     if animate is not None:
         from xrcore.figures.video import check_video
@@ -147,7 +148,6 @@ def register(
     from xrcore._util.devices import named_device
     from xrcore._util.hashes import fingerprint
     from xrcore.beam import Beam
-    from xrcore.ct.reading import ct_files
     from xrcore.learning.models import PoseRegressor
     from xrcore.registration.calibration import free_from_text, unknowns_of
     from xrcore.registration.pipeline import register as find
@@ -157,7 +157,6 @@ def register(
     from xrcore.registration.view_reading import read_views
     from xrcore.renderer import place
     from xrcore.xray import read_xray
-    from xrcore.xray.carm_file import mask_file
 
     # what is registered, and where to
     if rig and carm is not None:
@@ -182,19 +181,7 @@ def register(
     there = place(volume, device, "registering", spacing=settings[-1].levels[-1].spacing, always_log=True)
 
     # what the results come from
-    inputs: dict[str, Any] = {"ct": fingerprint(ct, ct_files(ct))}
-    if model is not None:
-        inputs["model"] = fingerprint(Path(initial or "") / "model.json")  # which names its weights' hash
-    elif initial is not None and os.path.isfile(initial):
-        inputs["initial"] = fingerprint(initial)
-    if labels is not None:
-        inputs["labels"] = fingerprint(labels, ct_files(labels))
-    if carm is not None:
-        inputs["carm"] = fingerprint(carm)
-        if (mask := mask_file(carm)) is not None:
-            inputs["mask"] = fingerprint(mask)
-    if given:
-        inputs["rig"] = [fingerprint(path) for path in given]
+    inputs = input_fingerprints(ct, labels, carm, given, initial)
     options = {
         "spacing": spacing,
         "background": background,
@@ -211,8 +198,8 @@ def register(
         **({"rig": "angles"} if rig and not given else {}),
     }
 
-    where: Literal["anywhere"] | None = None if search is None else "anywhere"
-    results = []
+    results: list[Registration] = []
+    starting = time.perf_counter() - began
     for views, folder, paths in zip(tasks, folders, [xrays] if rig else [[path] for path in xrays], strict=True):
         start = read_pose(initial, views[0].carm, volume.isocenter) if initial is not None and model is None else model
         known = {note for view in views for note in view.xray.notes}
@@ -225,7 +212,7 @@ def register(
             from xrcore.drawing.animation import animate as show
 
             show(result, volume, animate, beam=beam)
-        _print(result, folder, str(paths[0]) if len(tasks) > 1 else None)
+        _print(result, folder, str(paths[0]) if len(tasks) > 1 else None, None if results else starting)
         results.append(result)
     if not all(result.trusted for result in results):
         raise typer.Exit(3)
@@ -240,7 +227,7 @@ def _folders(out: Path, xrays: list[Path]) -> list[Path]:
     return [out / name for name in names]
 
 
-def _print(result: Registration, folder: Path, xray: str | None) -> None:
+def _print(result: Registration, folder: Path, xray: str | None, starting: float | None) -> None:
     """Pose, verdict and files; before them the X-ray's name if there are several."""
     from xrcore.cli.next_steps import next_steps
     from xrcore.cli.text import line, pose_table, verdict_lines
@@ -250,5 +237,5 @@ def _print(result: Registration, folder: Path, xray: str | None) -> None:
     names = ", ".join(str(folder / name) for name in files_of(len(result.views)))
     head = [] if xray is None else [f"{xray}:"]
     found = [] if result.calibration is None else ["", *(line("calibration", text) for text in result.calibration.lines())]
-    told = [*verdict_lines(result), line("written", names), *next_steps(result)]
+    told = [*verdict_lines(result, starting), line("written", names), *next_steps(result)]
     print("\n".join([*head, *pose_table(rows), *found, "", *told]), flush=True)

@@ -29,8 +29,8 @@ def pose_table(rows: Iterable[tuple[str, Sequence[float] | None]]) -> list[str]:
     return lines + [line(label, "".join(f"{value:10.2f}" for value in row)) for label, row in rows if row is not None]
 
 
-def verdict_lines(result: Registration) -> list[str]:
-    """What was found of the X-ray, verdict and time."""
+def verdict_lines(result: Registration, starting: float | None = None) -> list[str]:
+    """What was found of the X-ray, verdict and time. starting: what start-up and reading took before [s]."""
     seen = (
         [line("images", f"{100 * result.evidence.agreement:.0f} % of the X-ray's detail is where the CT has it")] if result.evidence else []
     )
@@ -40,6 +40,7 @@ def verdict_lines(result: Registration) -> list[str]:
         line("verdict", result.verdict),
         line("stopped", result.stop_reason),
         line("time", f"{result.seconds:.2f} s", *([f"({stages})"] if stages else [])),
+        *([] if starting is None else [line("", f"after {starting:.2f} s of start-up and reading files")]),
     ]
 
 

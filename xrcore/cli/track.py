@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,6 +25,8 @@ from xrcore.cli.options import (
     Series,
     Spacing,
     check_paths,
+    checked_search,
+    input_fingerprints,
     load_ct,
     tell,
 )
@@ -90,6 +93,7 @@ def track(
       xrcore track ct.nii.gz frames/ --carm carm.yaml --initial lateral --smooth --out result
       xrcore track implant.stl cam1/ "cam2/*.tif" --material cobalt-chrome --spacing 0.5 --rig rig.yaml --out result
     """
+    began = time.perf_counter()
     given = [path for path in rig or () if str(path) != "angles"]
     check_paths(out, ct, carm, labels, *given, None if initial is None else pose_file(initial))
     from xrcore.figures.video import check_video
@@ -98,34 +102,25 @@ def track(
         check_video("track", out / video)
     if rig and carm is not None:
         raise XrcoreError("give --rig, which holds each camera's geometry, or --carm, not both")
-    if search not in (None, "anywhere"):
-        raise XrcoreError(f"--search: expected anywhere, got {search!r}")
-    if search is not None and initial is not None:
-        raise XrcoreError("give --initial, or --search anywhere, not both")
+    where = checked_search(search, initial)
     from tqdm import tqdm
 
     from xrcore._util.atomic import check_writable
     from xrcore._util.devices import named_device
-    from xrcore._util.hashes import file_sha256, fingerprint
+    from xrcore._util.hashes import fingerprint
     from xrcore.beam import Beam
-    from xrcore.ct.reading import ct_files
     from xrcore.registration.registration_files import read_pose
     from xrcore.registration.tracking import Motion, Tracker, read_frames
     from xrcore.registration.tracking import files as track_files
-    from xrcore.xray.carm_file import mask_file
 
     check_writable(out, *track_files.FILES, "smoothed.csv")
     named_device(device)
     steady = Motion() if motion is None else Motion(**dict(zip(("rotation", "translation"), _two(motion), strict=True)))
     sequence = read_frames(frames, carm, rig=None if not rig else given or "angles", detector=detector)
     inputs = {
-        "ct": fingerprint(ct, ct_files(ct)),
+        **input_fingerprints(ct, labels, carm, given, initial),
+        "xrays": fingerprint(sequence.files[0], sequence.files),
         "frames": [[f"{path.name}#{frame}" for path, frame in instant] for instant in sequence.places],
-        "files": [file_sha256(path) for path in dict.fromkeys(path for instant in sequence.places for path, _ in instant)],
-        "labels": None if labels is None else fingerprint(labels, ct_files(labels)),
-        "initial": fingerprint(initial) if initial is not None and os.path.exists(initial) else None,
-        "mask": None if carm is None or (mask := mask_file(carm)) is None else fingerprint(mask),
-        **{name: [fingerprint(path) for path in paths] for name, paths in (("rig", given), ("carm", [carm] if carm else [])) if paths},
         "options": {
             "initial": initial,
             "search": search,
@@ -155,10 +150,10 @@ def track(
         start = models.PoseRegressor.load(initial)
     elif initial is not None:
         start = read_pose(initial, first[0].carm, volume.isocenter)
-    where: Literal["anywhere"] | None = None if search is None else "anywhere"
     tracker = Tracker(volume, start, motion=steady, search=where, check_every=check_every, beam=beam, device=device)
     empty = tracker.track(known, sequence.names, first[0].carm)
     found = list(known)
+    starting = time.perf_counter() - began
     with track_files.appended(out, track_files.header(empty, inputs=inputs), known) as append:
         bar = tqdm(total=len(sequence), initial=len(known), unit="frame", disable=None, file=sys.stderr, leave=False)
         with bar:
@@ -177,7 +172,7 @@ def track(
 
         save_video(track_overlays(result, sequence, volume, beam), out / video)
         written.append(video)
-    _print(result, [out / name for name in written])
+    _print(result, [out / name for name in written], starting)
     if not all(result.trusted):
         raise typer.Exit(3)
 
@@ -190,13 +185,13 @@ def _two(text: str) -> list[float]:
     return [first, second]
 
 
-def _print(result: Track, files: list[Path]) -> None:
+def _print(result: Track, files: list[Path], starting: float) -> None:
     """Verdicts, speed and files."""
     from xrcore.cli.text import line
 
     lost = [str(number) for number, frame in enumerate(result) if not frame.trusted]
     verdict = "all trusted" if not lost else f"{len(lost)} not trusted: {', '.join(lost[:12])}{', ...' if len(lost) > 12 else ''}"
     checked = sum(frame.checked for frame in result)
-    rate = f"{1000 * result.seconds / len(result):.0f} ms a frame" if result.seconds else ""
+    rate = f"{1000 * result.seconds / len(result):.0f} ms a frame, after {starting:.2f} s of start-up and reading files"
     print("\n".join([line("frames", f"{len(result)}, {checked} of them checked"), line("verdict", verdict), line("time", rate)]))
     print(line("written", ", ".join(map(str, files))), flush=True)

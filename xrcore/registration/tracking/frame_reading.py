@@ -77,6 +77,11 @@ class Frames:
         return Frames(self.places[count:], self.carm, self.rig, self.detector)
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """All that the frames are read from, each once."""
+        return tuple(dict.fromkeys(path for several in self.places for path, _ in several))
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Each frame's (first) file, and its frame number there."""
         return tuple(path.name if frame is None else f"{path.name}#{frame}" for ((path, frame), *_) in self.places)
