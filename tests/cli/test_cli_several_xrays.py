@@ -129,6 +129,10 @@ BAD = {
     "no rotation": (f"views: [{{{SKEWED}}}, {{{SKEWED}}}]", "must be a rigid 4x4"),
     "no file": ("views: [{calibration: absent.txt}]", "absent.txt"),
     "no calibration": ("image size\n96,96\n\ncamera matrix\n1,2,3\n", "9 numbers below 'camera matrix'"),
+    "an endless image": (
+        "image size\ninf,96\ncamera matrix\n1,0,0\n0,1,0\n0,0,1\nrotation\n1,0,0\n0,1,0\n0,0,1\ntranslation\n0\n0\n1\n",
+        "image size must be two whole numbers",
+    ),
     "words": ("image size\nninety-six\n", "each above its numbers"),
 }
 

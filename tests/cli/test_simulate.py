@@ -78,6 +78,9 @@ def test_settings_and_a_random_pose_are_recorded_and_repeat(run, case, tmp_path)
         (("--set", "photons"), "expected FIELD=VALUE"),
         (("--set", "bits=99"), "bits must be"),
         (("--pose", "sideways"), "neither six numbers"),
+        (("--seed", 2**64), "--seed"),
+        (("--set", "photons=1e300"), "photons must be"),
+        (("--set", "tool=1e8"), "tool must be"),
     ],
 )
 def test_what_makes_no_sense_is_told_and_nothing_written(run, case, tmp_path, more, said):
@@ -92,3 +95,13 @@ def test_what_is_in_the_way_is_told(run, case, tmp_path):
     (tmp_path / "x.truth.json").mkdir()
     assert "x.truth.json: a folder of this name" in simulate(run, case, tmp_path / "x.dcm").err
     assert "must end in" in simulate(run, case, tmp_path / "x.jpg").err
+
+
+def test_the_geometry_that_is_read_is_not_replaced(run, case, tmp_path):
+    given = tmp_path / "x.carm.yaml"
+    given.write_bytes((case / "carm.yaml").read_bytes() + b"# mine\n")
+    for command in ("simulate", "render"):
+        done = run(command, case / "ct.nii.gz", "--carm", given, "--spacing", 8, "--out", tmp_path / "x.png")
+        assert (done.code, "would replace a file that is read" in done.err) == (2, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.carm.yaml"]
+    assert given.read_bytes().endswith(b"# mine\n")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xrcore.cli.options import check_paths
+from xrcore.cli.options import MOST_SEED, check_paths
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +27,7 @@ _CT_SPACING, _XRAY_SPACING = 2.0, 1.5  # [mm]: the X-ray comes from a finer pati
 
 def demo(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.")] = Path("demo"),
-    seed: Annotated[int, typer.Option(min=0, help="Which patient, pose and noise.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Which patient, pose and noise.")] = 0,
     implant: Annotated[bool, typer.Option("--implant", help="Give the patient a hip replacement.")] = False,
 ) -> None:
     """Register a simulated X-ray of a built-in patient.

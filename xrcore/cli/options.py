@@ -59,6 +59,7 @@ Body = Annotated[bool, typer.Option("--body", help="Only the largest connected b
 Crop = Annotated[str | None, typer.Option(metavar="X0,X1,Y0,Y1,Z0,Z1", help="Only this box of the CT, LPS [mm].", show_default=False)]
 
 
+MOST_SEED = 2**63 - 1  # that PyTorch takes
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".dcm")
 
 

@@ -23,6 +23,7 @@ from xrcore.cli.options import (
     Material,
     Series,
     Spacing,
+    check_kept,
     check_paths,
     checked_search,
     input_fingerprints,
@@ -164,6 +165,7 @@ def register(
     folders = [out] if rig or len(xrays) == 1 else _folders(out, xrays)
     for folder in folders:
         check_writable(folder, *files_of(len(xrays) if rig else 1))
+        check_kept((folder / name for name in files_of(len(xrays) if rig else 1)), (ct, carm, labels, *xrays, *given))
     unknown = None if free is None else free_from_text(free)
     named_device(device)  # which complains before anything is read
     beam = Beam(kilovolts=kilovolts)

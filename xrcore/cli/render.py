@@ -22,6 +22,7 @@ from xrcore.cli.options import (
     Series,
     Spacing,
     check_image,
+    check_kept,
     check_paths,
     load_carm,
     load_ct,
@@ -59,6 +60,7 @@ def render(
     """
     _, *beside = check_image(out)
     check_paths(out.parent, ct, carm, labels, pose_file(pose), *(mesh or ()))
+    check_kept([out, *(out.parent / name for name in beside)], (ct, carm, labels, *(mesh or ())))
     from xrcore._util.atomic import atomic_folder
     from xrcore.beam import Beam
     from xrcore.registration.registration_files import read_pose

@@ -11,6 +11,7 @@ import typer
 from xrcore._util.errors import XrcoreError
 from xrcore._util.pose_text import VIEWS, pose_file
 from xrcore.cli.options import (
+    MOST_SEED,
     Background,
     Body,
     Crop,
@@ -22,6 +23,7 @@ from xrcore.cli.options import (
     Series,
     Spacing,
     check_image,
+    check_kept,
     check_paths,
     field_value,
     load_carm,
@@ -49,7 +51,7 @@ def simulate(
     out: Annotated[Path, typer.Option(metavar="FILE", help="X-ray: .dcm, .tif or .png.", show_default=False)],
     carm: Annotated[Path | None, typer.Option(metavar="YAML", help="Geometry.", show_default="the paper's C-arm, 256 x 256")] = None,
     pose: View = _RANDOM,
-    seed: Annotated[int, typer.Option(min=0, help="Of the random pose, of noise and of tools.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Of the random pose, of noise and of tools.")] = 0,
     settings: Settings = [],  # noqa: B006
     spacing: Spacing = 1.0,
     background: Background = None,
@@ -75,6 +77,7 @@ def simulate(
     """
     names = check_image(out, truth=True)
     check_paths(out.parent, ct, carm, labels, None if pose == _RANDOM else pose_file(pose), *(mesh or ()))
+    check_kept([out.parent / name for name in names[:-1]], (ct, carm, labels, *(mesh or ())))
     import torch
 
     from xrcore._util.atomic import atomic_folder

@@ -13,6 +13,7 @@ from xrcore._util.errors import XrcoreError, is_number, is_whole, require
 from xrcore.beam import KILOVOLTS, Beam
 
 MASKS = ("circle", "rectangle")
+MOST_PHOTONS = 1e12  # that a pixel can be given
 _AT_LEAST_0 = ("exposure_control", "electronic_noise", "scatter", "scatter_width", "blur", "tool")
 _ABOVE_0 = ("gain", "gamma", "step")
 # of random settings: from, to, and whether these are logarithms
@@ -110,7 +111,9 @@ class Acquisition:
             _check(name, getattr(self, name), getattr(self, name) >= 0, "at least 0")
         for name in _ABOVE_0:
             _check(name, getattr(self, name), getattr(self, name) > 0, "positive")
-        _check("photons", self.photons, self.photons is None or (is_number(self.photons) and self.photons >= 10), "at least 10, or None")
+        counted = self.photons is None or (is_number(self.photons) and 10 <= self.photons <= MOST_PHOTONS)
+        _check("photons", self.photons, counted, "at least 10, at most 1e12, or None")
+        _check("tool", self.tool, self.tool <= 100, "at most 100 mm")
         _check("bits", self.bits, self.bits is None or (is_whole(self.bits) and 8 <= self.bits <= 16), "8 to 16, or None")
         known = self.mask is None or (isinstance(self.mask, str) and self.mask in MASKS)
         _check("mask", self.mask, known, f"{', '.join(map(repr, MASKS))} or None")

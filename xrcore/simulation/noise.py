@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from xrcore.simulation.acquisition import Acquisition
+from xrcore.simulation.acquisition import MOST_PHOTONS, Acquisition
 
 SHADOW = math.exp(-0.1)  # transmitted share below which a pixel counts as behind the patient
 
@@ -18,6 +18,7 @@ def count_photons(intensity: Float[NDArray, "H W"], settings: Acquisition, gener
     if settings.photons is None:
         return -np.log(np.maximum(intensity, 1e-30))
     shadow = intensity[intensity < SHADOW]
-    photons = max(settings.photons, settings.exposure_control / float(np.median(shadow)) if shadow.size else 0.0)
+    needed = settings.exposure_control / max(float(np.median(shadow)), 1e-30) if shadow.size else 0.0
+    photons = max(settings.photons, min(needed, MOST_PHOTONS))
     counts = generator.poisson(intensity * photons) + generator.normal(0.0, settings.electronic_noise, intensity.shape)
     return -np.log(np.maximum(counts, 1.0) / photons)

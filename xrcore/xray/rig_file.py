@@ -132,6 +132,8 @@ def _calibration(path: Path) -> tuple[CarmFile, list[list[float]]]:
         if len(found.get(name, [])) != count:
             raise XrcoreError(f"{path}: a MayaCam 2.0 calibration has {count} numbers below {name!r}")
     cols, rows = found["image size"]
+    if not (cols.is_integer() and rows.is_integer()):
+        raise XrcoreError(f"{path}: image size must be two whole numbers, got {cols:g},{rows:g}")
     matrix, rotation, translation = found["camera matrix"], found["rotation"], found["translation"]
     distance = sum(v * v for v in translation) ** 0.5
     geometry = {
