@@ -10,6 +10,7 @@ from typing import Any
 
 from numba import config, njit
 from numba.core.caching import FunctionCache
+from numba.core.runtime import rtsys
 
 from xrcore._util.logs import log_once
 
@@ -44,7 +45,10 @@ class _Cache(FunctionCache):
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
-            return super().load_overload(sig, target_context)
+            # numba's own also registers what compiling needs, 0.3 s; the compiler does that itself, where the code is not here
+            rtsys.initialize(target_context)
+            with self._guard_against_spurious_io_errors():
+                return self._load_overload(sig, target_context)
         except Exception:  # whatever unpickling makes of a damaged file
             log_once(f"the compiled code in {self.cache_path} is damaged and made anew")
             self._try(self.flush)

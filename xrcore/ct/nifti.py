@@ -13,7 +13,6 @@ from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
 from nibabel.spatialimages import HeaderDataError
 from numpy import ndarray
-from scipy.spatial.transform import Rotation
 
 from xrcore._util.errors import XrcoreError
 from xrcore._util.input_files import file_size, open_file
@@ -139,7 +138,9 @@ def _qform(path: Path, header: Nifti1Header, size: Float64[ndarray, "3"]) -> Flo
     if broken:
         raise XrcoreError(f"{path}: the header is damaged: its qform is no rotation, or its voxel size is not positive")
     matrix = np.eye(4)
-    rotation = Rotation.from_quat([*vector, math.sqrt(max(0.0, 1 - float(vector @ vector)))]).as_matrix()
+    real = math.sqrt(max(0.0, 1 - float(vector @ vector)))
+    vector = vector / math.hypot(real, *vector)
+    rotation = (2 * real * real - 1) * np.eye(3) + 2 * np.outer(vector, vector) + 2 * real * np.cross(np.eye(3), vector)
     matrix[:3, :3] = rotation * size * (1, 1, -1 if handedness < 0 else 1)
     matrix[:3, 3] = [header[f"qoffset_{axis}"] for axis in "xyz"]
     return matrix
