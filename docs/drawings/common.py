@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import xrcore as xr
-from xrcore.figures.style import BLUE, DARK, GREEN, MUTED, ORANGE, PURPLE
+from xrcore.figures.colours import BLUE, DARK, GREEN, MUTED, ORANGE, PURPLE
 from xrcore.geometry.presets import PAPER_CARM
 
 __all__ = ["BLUE", "CARM", "DARK", "GREEN", "MUTED", "ORANGE", "PURPLE", "grey", "new_figure", "patient", "screen", "show", "source"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -176,6 +177,23 @@ def test_registration_figure_fills_its_png(tmp_path):
     panel = pixels[:, 16 + int(side) + 8 : 2 * int(side), :] / 255
     found = pixels[:, 2 * int(side) + 32 : 3 * int(side), :] / 255
     assert tints(found[40:-40])[2] > 5 * tints(panel[40:-40])[2] or tints(panel[40:-40])[0] > 5 * tints(found[40:-40])[0]
+
+
+def test_the_picture_of_the_command_is_the_figure(tmp_path):
+    image = torch.tensor(picture())
+    xray = Xray(image=image, carm=CARM)
+    result = SimpleNamespace(trusted=False, pose=Pose(rx=-3, tz=12), seconds=0.3, stop_reason="converged")
+    start, found = torch.roll(image, 8, 1)[None], image
+    drawn = np.asarray(Image.open(io.BytesIO(figures.registration_png(xray, start, found, result))).convert("L"), float)
+    path = figures.save_figure(figures.registration_figure(xray, start, found, result), tmp_path / "figure.png")
+    figure = np.asarray(Image.open(path).convert("L"), float)
+    assert drawn.shape == figure.shape
+    panels = slice(34 + 2, -36 - 2)
+    assert np.abs(drawn - figure)[panels].mean() < 3
+    # as much ink in each line of text, at the same places
+    for rows in (slice(0, 32), slice(-34, None)):
+        ink = [255 - gaussian_filter(sheet[rows], 12) for sheet in (drawn, figure)]
+        assert np.corrcoef(ink[0].ravel(), ink[1].ravel())[0, 1] > 0.9
 
 
 def test_registration_figure_refuses_other_shapes():

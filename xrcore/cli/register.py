@@ -149,7 +149,6 @@ def register(
     from xrcore._util.devices import named_device
     from xrcore._util.hashes import fingerprint
     from xrcore.beam import Beam
-    from xrcore.learning.models import PoseRegressor
     from xrcore.registration.calibration import free_from_text, unknowns_of
     from xrcore.registration.pipeline import register as find
     from xrcore.registration.presets import refinements
@@ -178,7 +177,11 @@ def register(
         for view in views:
             tell(view.xray.notes)
     volume = load_ct(ct, spacing, background, labels, keep, series, body, crop, material)
-    model = PoseRegressor.load(initial) if initial is not None and os.path.isdir(initial) else None
+    model = None
+    if initial is not None and os.path.isdir(initial):
+        from xrcore.learning.models import PoseRegressor
+
+        model = PoseRegressor.load(initial)
     settings = refinements(method, "register")
     there = place(volume, device, "registering", spacing=settings[-1].levels[-1].spacing, always_log=True)
 

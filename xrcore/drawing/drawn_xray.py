@@ -26,7 +26,7 @@ from xrcore.drawing.label_projection import ProjectedLabels, projected
 from xrcore.drawing.markups import read_landmarks, read_lines
 from xrcore.drawing.secondary_capture import save_secondary_capture
 from xrcore.figures import display_image, figure_png, save_figure
-from xrcore.figures.style import BAD, DARK, GOOD
+from xrcore.figures.colours import BAD, DARK, GOOD
 from xrcore.geometry import CArm, Pose, rigid
 from xrcore.registration.placement import Placement, placement_of
 from xrcore.registration.result import Registration

@@ -20,6 +20,7 @@ from .panels import show_picture as show_picture
 from .profiles import plane_figure as plane_figure
 from .profiles import profiles_figure as profiles_figure
 from .registration import registration_figure as registration_figure
+from .registration_sheet import registration_png as registration_png
 from .scene import scene_figure as scene_figure
 from .track_overlays import track_overlays as track_overlays
 from .training import training_figure as training_figure

@@ -96,6 +96,11 @@ def overlay(fixed: Image, moving: Image, mask: Mask | None = None) -> Float[NDAr
     return np.where(inside[..., None], light + (1 - light.max(-1, keepdims=True)) * grey[..., None], 0.0)
 
 
+def edge_colours(fixed: str = "X-ray") -> dict[str, NDArray]:
+    """The colours of edges, by what they say; `fixed` names what the red ones belong to."""
+    return {f"{fixed} only": FIXED, "DRR only": MOVING, "both agree": 1 - (1 - FIXED) * (1 - MOVING)}
+
+
 def composite(fixed: Image, moving: Image, mask: Mask | None = None) -> Float[NDArray, "H W 3"]:
     """Show the X-ray in red and the DRR in cyan: grey where they agree, coloured where one is brighter.
 

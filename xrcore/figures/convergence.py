@@ -8,7 +8,8 @@ from itertools import pairwise
 import numpy as np
 from matplotlib.figure import Figure
 
-from xrcore.figures.style import BLUE, DARK, MUTED, ORANGE, PALE, log_scale, new_figure, style_axes
+from xrcore.figures.colours import BLUE, DARK, MUTED, ORANGE, PALE
+from xrcore.figures.style import log_scale, new_figure, style_axes
 from xrcore.registration.events import Step
 
 _LEAST_RANGE = 0.05  # of the similarity's axis, which is not enlarged further

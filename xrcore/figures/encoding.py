@@ -5,15 +5,17 @@ from __future__ import annotations
 import base64
 import io
 from html import escape
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
 from xrcore._util.errors import XrcoreError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Picture = Float[NDArray, "H W"] | Float[NDArray, "H W 3"]
 
@@ -49,6 +51,8 @@ def figure_png(figure: Figure) -> bytes:
     bytes
         The PNG.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # here, as matplotlib's import takes longer than most pictures
+
     out = io.BytesIO()
     FigureCanvasAgg(figure).print_figure(out, format="png", dpi=100)
     return out.getvalue()

@@ -11,8 +11,9 @@ from matplotlib.figure import Figure, FigureBase
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from xrcore.figures.blends import FIXED, MOVING
-from xrcore.figures.style import DARK, MUTED, new_figure
+from xrcore.figures.blends import edge_colours
+from xrcore.figures.colours import DARK, MUTED
+from xrcore.figures.style import new_figure
 
 
 def panels_figure(panels: Sequence[tuple[str, str, NDArray | None]], fixed: str = "X-ray") -> Figure:
@@ -72,5 +73,4 @@ def edge_legend(figure: FigureBase, fixed: str = "X-ray") -> None:
 
 def edge_patches(fixed: str = "X-ray") -> list[Patch]:
     """Legend entries of red, blue and purple edges."""
-    colours = {f"{fixed} only": FIXED, "DRR only": MOVING, "both agree": 1 - (1 - FIXED) * (1 - MOVING)}
-    return [Patch(color=to_hex(tuple(colour)), label=name) for name, colour in colours.items()]
+    return [Patch(color=to_hex(tuple(colour)), label=name) for name, colour in edge_colours(fixed).items()]

@@ -11,7 +11,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from xrcore.figures.style import BLUE, DARK, GREEN, MUTED, ORANGE, PALE, PURPLE, WIDTH, new_figure, style_axes
+from xrcore.figures.colours import BLUE, DARK, GREEN, MUTED, ORANGE, PALE, PURPLE
+from xrcore.figures.style import WIDTH, new_figure, style_axes
 from xrcore.geometry.pose import NAMES
 from xrcore.registration.convergence_basin import ConvergenceBasin
 from xrcore.registration.similarities import SIMILARITIES

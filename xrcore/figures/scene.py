@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from xrcore.beam import Beam
 from xrcore.ct import Volume
 from xrcore.figures.blends import display_image
-from xrcore.figures.style import BLUE, ORANGE
+from xrcore.figures.colours import BLUE, ORANGE
 from xrcore.geometry import CArm, Pose, rigid
 from xrcore.renderer import render
 

@@ -1,4 +1,4 @@
-"""Shared style of the figures: colours that the colour-blind distinguish, an empty figure, plain axes, log scales."""
+"""Shared style of the figures: an empty figure, plain axes, log scales."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-# of Okabe and Ito's palette (Color Universal Design, 2008)
-BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
-DARK, MUTED, PALE, GRID = "#1a1a1a", "#6b6b6b", "#9aa5b1", "#e6e6e6"  # text, remarks, what is compared with, grid lines
-GOOD, BAD = "#1b7f3b", "#b3261e"  # of a verdict
+from xrcore.figures.colours import DARK, GRID, MUTED
+
 WIDTH = 10.0  # [inches], 1000 pixels in a notebook
 _DPI = 100
 

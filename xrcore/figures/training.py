@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from xrcore._util.errors import XrcoreError
-from xrcore.figures.style import BLUE, DARK, GREEN, MUTED, ORANGE, PURPLE, log_scale, new_figure, style_axes
+from xrcore.figures.colours import BLUE, DARK, GREEN, MUTED, ORANGE, PURPLE
+from xrcore.figures.style import log_scale, new_figure, style_axes
 
 _PARTS = (ORANGE, GREEN, PURPLE, "#E69F00")
 Curve = list[tuple[int, float]]

@@ -64,7 +64,7 @@ def save_overlay(path: Path, result: Registration, volume: Volume | None, beam: 
     view : int
         Which of several views, counted from 0.
     """
-    from xrcore.figures import array_png, display_image, registration_figure, save_figure
+    from xrcore.figures import array_png, display_image, registration_png
 
     if volume is None:
         other = shrink(result.views[view].xray, _ALONE)
@@ -74,4 +74,4 @@ def save_overlay(path: Path, result: Registration, volume: Volume | None, beam: 
     poses = poses_in_views(Pose.cat([result.initial, result.pose]), result.views, volume)[view]
     with torch.no_grad():
         initial, final = render(volume, small.carm, poses, beam).cpu()
-    save_figure(registration_figure(small, initial, final, result), path)
+    path.write_bytes(registration_png(small, initial, final, result))

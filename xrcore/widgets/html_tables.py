@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
+from xrcore.figures.colours import BAD, GOOD, MUTED
 from xrcore.figures.profiles import colour, unit
-from xrcore.figures.style import BAD, GOOD, MUTED
 from xrcore.geometry import Pose
 from xrcore.geometry.pose import NAMES
 from xrcore.registration.convergence_basin import ConvergenceBasin
