@@ -9,7 +9,16 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from xrcore.figures.colours import DARK, GRID, MUTED
+from xrcore.figures.colours import BAD as BAD
+from xrcore.figures.colours import BLUE as BLUE
+from xrcore.figures.colours import DARK as DARK
+from xrcore.figures.colours import GOOD as GOOD
+from xrcore.figures.colours import GREEN as GREEN
+from xrcore.figures.colours import GRID as GRID
+from xrcore.figures.colours import MUTED as MUTED
+from xrcore.figures.colours import ORANGE as ORANGE
+from xrcore.figures.colours import PALE as PALE
+from xrcore.figures.colours import PURPLE as PURPLE
 
 WIDTH = 10.0  # [inches], 1000 pixels in a notebook
 _DPI = 100
