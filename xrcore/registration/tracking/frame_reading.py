@@ -99,7 +99,7 @@ def read_frames(
     Parameters
     ----------
     sources : path or sequence of path
-        Multi-frame DICOM or TIFF files, folders of images, patterns such as "cam1/*.tif", or single images. Images of a folder or a
+        Multi-frame DICOM or TIFF files, folders of images, patterns such as `cam1/*.tif`, or single images. Images of a folder or a
         pattern come in the order of the numbers in their names. Without a rig all are one sequence; with one, each is a camera's.
     carm : path, optional
         As for `read_xray`, for all frames.
