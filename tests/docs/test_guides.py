@@ -33,6 +33,7 @@ def readers_files(tmp_path_factory) -> Path:
     image.SetSpacing(world_from_voxel.diagonal()[:3].tolist())
     image.SetOrigin(world_from_voxel[:3, 3].tolist())
     sitk.WriteImage(image, str(folder / "ct.nii.gz"))
+    sitk.WriteImage(image > 250, str(folder / "bones.nii.gz"))
     xray = xr.simulate(xr.phantom.pelvis(0, 3.0), PAPER_CARM, VIEW, seed=0)
     xr.write_xray(folder / "fluoro.dcm", xray)
     xr.write_xray(folder / "xray.png", xray.image, PAPER_CARM)
