@@ -14,6 +14,7 @@ TINY = profile("smoke").changed(
 )
 
 
+@pytest.mark.slow
 def test_rows_of_a_patient_from_scratch_and_from_a_start_model(tmp_path):
     others = [Phantom(1), Phantom(2)]
     start = fine_tuning.start_model(others, tmp_path / "start", TINY, variants=1, phantoms=0)

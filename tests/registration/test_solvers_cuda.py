@@ -120,6 +120,7 @@ def test_it_reports_only_if_asked():
     assert len(there.steps) > 1
 
 
+@pytest.mark.slow
 def test_refine_and_register_run_on_it(monkeypatch):
     # what a GPU volume does by itself
     monkeypatch.setattr("xrcore.registration.solvers.gauss_newton.choose_backend", lambda volume: "cuda")

@@ -223,6 +223,7 @@ def test_the_interpreter_is_never_chosen():
         assert devices.named_device("auto") == torch.device("cpu")
 
 
+@pytest.mark.slow
 def test_it_compiles_for_gpus_that_are_not_here(tmp_path):
     root = Path(__file__).parents[2]
     kept = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
