@@ -51,7 +51,7 @@ def grey_curve(xray: Xray, drr: Float[Tensor, "H W"]) -> GreyCurve:
     ranks = np.argsort(np.argsort(y))
     inverted = not xray.bone_bright and bool(np.corrcoef(np.arange(len(y)), ranks)[0, 1] < 0)
     sign = -1 if inverted else 1
-    monotone = sign * _isotonic(sign * y, np.array([len(part) for part in parts]))
+    monotone = sign * _isotonic(sign * y, np.array([len(part) for part in parts], float))
     places, which = np.unique(x, return_inverse=True)
     heights = np.bincount(which, monotone) / np.bincount(which)
     curve = GreyCurve(places, heights, inverted, curved=True)
