@@ -11,7 +11,7 @@ import typer
 from xrcore._util.atomic import check_writable
 from xrcore._util.errors import XrcoreError
 from xrcore._util.input_files import check_file
-from xrcore.cli.options import Keep, check_kept, load_ct, tell
+from xrcore.cli.options import Keep, check_keep, check_kept, kept_values, load_ct, tell
 
 _SUFFIXES = (".png", ".svg", ".pdf", ".dcm")
 
@@ -79,8 +79,7 @@ def draw(
         raise XrcoreError(f"{out}: --out must end in {', '.join(_SUFFIXES)}")
     if out is not None and labels is None and not (points or lines or mesh):
         raise XrcoreError("draw: nothing to draw; give --labels, --points, --lines or --mesh")
-    if keep is not None and labels is None:
-        raise XrcoreError("--keep chooses values of a label map; give it by --labels")
+    check_keep(keep, labels)
     if out is None and (labels is not None or lines or mesh):
         raise XrcoreError("draw: --labels, --lines and --mesh are drawn on a picture; give --out")
     inputs = (xray, result, ct, carm, labels, *(points or ()), *(lines or ()), *(mesh or ()))
@@ -91,10 +90,7 @@ def draw(
         check_writable(out.parent, out.name)
     if slicer is not None:
         check_writable(slicer)
-    try:
-        kept = None if keep is None else [int(value) for value in keep.split(",")]
-    except ValueError:
-        raise XrcoreError(f"--keep: expected whole numbers such as 1,2,5, got {keep!r}") from None
+    kept = kept_values(keep)
     from xrcore._util.hashes import file_sha256, fingerprint
     from xrcore.ct.reading import ct_files
     from xrcore.drawing import draw as draw_onto

@@ -41,6 +41,10 @@ Background = Annotated[
 Kilovolts = Annotated[float, typer.Option(help="Tube voltage: 60, 90 or 120.", autocompletion=one_of("60", "90", "120"))]
 Labels = Annotated[Path | None, typer.Option(metavar="FILE", help="Label map: only its structures.", show_default=False)]
 Keep = Annotated[str | None, typer.Option(metavar="1,2", help="Values of the label map to keep; default all but 0.", show_default=False)]
+XrayCarm = Annotated[
+    Path | None, typer.Option(metavar="YAML", help="Geometry; PNG and TIFF need it, for DICOM it overrides tags.", show_default=False)
+]
+Detector = Annotated[str | None, typer.Option(help="Side that DICOM angles count from: anterior (the standard) or posterior.")]
 Meshes = Annotated[
     list[Path] | None,
     typer.Option("--mesh", metavar="FILE", help="A mesh that is placed into the CT; give it as often.", show_default=False),
@@ -137,6 +141,20 @@ def input_fingerprints(ct: Path, labels: Path | None, carm: Path | None, rig: li
     return found
 
 
+def check_keep(keep: str | None, labels: Path | None) -> None:
+    """Raise XrcoreError where --keep has no label map to choose from."""
+    if keep is not None and labels is None:
+        raise XrcoreError("--keep chooses values of a label map; give it by --labels")
+
+
+def kept_values(keep: str | None) -> list[int] | None:
+    """The numbers of --keep."""
+    try:
+        return None if keep is None else [int(value) for value in keep.split(",")]
+    except ValueError:
+        raise XrcoreError(f"--keep: expected whole numbers such as 1,2,5, got {keep!r}") from None
+
+
 def load_ct(
     path: Path,
     spacing: float,
@@ -159,12 +177,8 @@ def load_ct(
         return read_mesh(path, "titanium" if material is None else material, spacing)
     if material is not None and not placed:
         raise XrcoreError(f"--material is for a mesh, and {path} is a CT")
-    if keep is not None and labels is None:
-        raise XrcoreError("--keep chooses values of a label map; give it by --labels")
-    try:
-        values = None if keep is None else [int(value) for value in keep.split(",")]
-    except ValueError:
-        raise XrcoreError(f"--keep: expected whole numbers such as 1,2,5, got {keep!r}") from None
+    check_keep(keep, labels)
+    values = kept_values(keep)
     try:
         box = None if crop is None else [float(value) for value in crop.split(",")]
     except ValueError:

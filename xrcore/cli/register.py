@@ -16,6 +16,7 @@ from xrcore.cli.options import (
     Body,
     Crop,
     Ct,
+    Detector,
     Device,
     Keep,
     Kilovolts,
@@ -23,6 +24,7 @@ from xrcore.cli.options import (
     Material,
     Series,
     Spacing,
+    XrayCarm,
     check_kept,
     check_paths,
     checked_search,
@@ -76,9 +78,7 @@ def register(
     ct: Ct,
     xrays: Annotated[list[Path], typer.Argument(metavar="XRAY...", help="DICOM, TIFF or PNG; one or more.", show_default=False)],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.", show_default=False)],
-    carm: Annotated[
-        Path | None, typer.Option(metavar="YAML", help="Geometry; PNG and TIFF need it, for DICOM it overrides tags.", show_default=False)
-    ] = None,
+    carm: XrayCarm = None,
     rig: Annotated[
         list[Path] | None,
         typer.Option(
@@ -108,7 +108,7 @@ def register(
     body: Body = False,
     crop: Crop = None,
     material: Material = None,
-    detector: Annotated[str | None, typer.Option(help="Side that DICOM angles count from: anterior (the standard) or posterior.")] = None,
+    detector: Detector = None,
     kilovolts: Kilovolts = 90,
     frame: Annotated[int | None, typer.Option(help="Of a multi-frame file, counted from 0.", show_default=False)] = None,
     device: Device = "auto",

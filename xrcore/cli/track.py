@@ -17,6 +17,7 @@ from xrcore.cli.options import (
     Body,
     Crop,
     Ct,
+    Detector,
     Device,
     Keep,
     Kilovolts,
@@ -24,6 +25,7 @@ from xrcore.cli.options import (
     Material,
     Series,
     Spacing,
+    XrayCarm,
     check_paths,
     checked_search,
     input_fingerprints,
@@ -49,9 +51,7 @@ def track(
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.", show_default=False)],
-    carm: Annotated[
-        Path | None, typer.Option(metavar="YAML", help="Geometry; PNG and TIFF need it, for DICOM it overrides tags.", show_default=False)
-    ] = None,
+    carm: XrayCarm = None,
     rig: Annotated[
         list[Path] | None,
         typer.Option(
@@ -77,7 +77,7 @@ def track(
     body: Body = False,
     crop: Crop = None,
     material: Material = None,
-    detector: Annotated[str | None, typer.Option(help="Side that DICOM angles count from: anterior (the standard) or posterior.")] = None,
+    detector: Detector = None,
     kilovolts: Kilovolts = 90,
     device: Device = "auto",
 ) -> None:

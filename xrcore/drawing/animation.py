@@ -17,6 +17,7 @@ from xrcore._util.errors import require
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.figures import overlay, save_video
+from xrcore.figures.encoding import array_image
 from xrcore.figures.video import check_video
 from xrcore.geometry import Pose
 from xrcore.registration.events import Step
@@ -85,7 +86,7 @@ def shown_steps(history: Sequence[Step]) -> list[tuple[Pose, str]]:
 
 def _frame(picture: Float[NDArray, "h w 3"], text: str) -> Float[NDArray, "H W 3"]:
     """The picture at the size in which it is shown, above a line of text."""
-    image = Image.fromarray((np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8))
+    image = array_image(picture)
     scale = _SHOWN / max(image.size)
     width, height = round(image.width * scale), round(image.height * scale)
     frame = Image.new("RGB", (width, height + _BAR), "black")

@@ -20,6 +20,22 @@ if TYPE_CHECKING:
 Picture = Float[NDArray, "H W"] | Float[NDArray, "H W 3"]
 
 
+def array_image(picture: Picture) -> Image.Image:
+    """Turn an array into an image of 8 bits a channel.
+
+    Parameters
+    ----------
+    picture : Float[NDArray, "H W"] or Float[NDArray, "H W 3"]
+        Grey values or colours in [0, 1]; values beyond are clipped.
+
+    Returns
+    -------
+    PIL.Image.Image
+        Rounded to the nearest of 256 values.
+    """
+    return Image.fromarray((np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8))
+
+
 def array_png(picture: Picture) -> bytes:
     """Encode an array as a PNG; quickly rather than small, since it travels to the next window.
 
@@ -34,7 +50,7 @@ def array_png(picture: Picture) -> bytes:
         The PNG, 8 bits a channel.
     """
     out = io.BytesIO()
-    Image.fromarray((np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)).save(out, "PNG", compress_level=1)
+    array_image(picture).save(out, "PNG", compress_level=1)
     return out.getvalue()
 
 

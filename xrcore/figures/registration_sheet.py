@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from xrcore.figures.blends import Image as Blended
 from xrcore.figures.blends import edge_colours
 from xrcore.figures.colours import BAD, DARK, GOOD, MUTED
-from xrcore.figures.encoding import array_png
+from xrcore.figures.encoding import array_image, array_png
 from xrcore.figures.registration_contents import ABOVE, BELOW, DPI, GAP, MARGIN, WIDTH, found_words, registration_panels
 from xrcore.xray.image import Xray
 
@@ -49,7 +49,7 @@ def registration_png(xray: Xray, initial_image: Blended, final_image: Blended, r
     pen = ImageDraw.Draw(sheet)
     for i, (title, remark, picture) in enumerate(panels):
         left = MARGIN + i * (side + GAP)
-        values = Image.fromarray((np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)).convert("RGB")
+        values = array_image(picture).convert("RGB")
         sheet.paste(values.resize((side, height), Image.Resampling.HAMMING), (left, ABOVE))
         end = _write(pen, left, ABOVE - 9, title, 13, DARK, bold=True)
         _write(pen, end + 11, ABOVE - 9, remark, 10.5, MUTED)
