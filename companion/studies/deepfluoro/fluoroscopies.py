@@ -22,8 +22,9 @@ import pandas as pd
 import torch
 
 from companion.datasets.deepfluoro import Projection, Specimen, read_deepfluoro
+from companion.studies.common.rows import write_rows
 from xrcore import Pose, SearchBox, Volume, XrcoreError, metrics, register
-from xrcore.utilities import atomic_file, check_writable
+from xrcore.utilities import check_writable
 
 GROSS, FINE = 10.0, 1.0  # [mm] of mTRE
 _KEYS = ["specimen", "projection"]
@@ -82,9 +83,7 @@ def run(
         volume = specimen.volume(spacing)
         for name in wanted:
             rows.append(_row(specimen, volume, name, np.random.default_rng([seed, number, specimen.projections.index(name)])))
-            out.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_file(out) as temporary:
-                pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.5g", lineterminator="\n")
+            write_rows(out, pd.DataFrame(rows))
             progress(f"{specimen.name} {name}: mTRE {rows[-1]['mtre_mm']:.2f} mm, {rows[-1]['seconds']:.2f} s")
     return pd.DataFrame(rows)
 

@@ -22,9 +22,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from companion.datasets.implant_knee import FRAMES, ImplantKnee
+from companion.studies.common.rows import write_rows
 from xrcore import Pose, SearchBox, Track, View, Volume, track
 from xrcore.geometry import rigid
-from xrcore.utilities import atomic_file
 
 METHODS = {"both": (0, 1), "camera 1": (0,), "camera 2": (1,)}
 # the tibial component beside the femoral one in camera 1: shift [mm] along its axes, turn about its view [deg]
@@ -145,9 +145,7 @@ def main() -> None:
     parser.add_argument("--bodies", default="femur,tibia")
     args = parser.parse_args()
     table = run(ImplantKnee(args.folder), frames=args.frames, bodies=args.bodies.split(","))
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(args.out.with_suffix(".csv")) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.5g")
+    write_rows(args.out.with_suffix(".csv"), table)
     print(summary(table).round(2).to_string())
 
 

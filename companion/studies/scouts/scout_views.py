@@ -16,9 +16,9 @@ from typing import Any
 import pandas as pd
 import torch
 
+from companion.studies.common.rows import write_rows
 from xrcore import SlotScan, View, Volume, XrcoreError, metrics, read_ct, read_xray, register
 from xrcore.geometry import rigid
-from xrcore.utilities import atomic_file
 
 _LUMBAR_DISTANCE = 600.0  # source to isocentre [mm], which the tags lack
 
@@ -102,9 +102,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/laptop/scouts"), help="OUT.csv; default results/laptop/scouts")
     args = parser.parse_args()
     table = run(args.folder)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(args.out.with_suffix(".csv")) as temporary:
-        table.to_csv(temporary, float_format="%.5g", lineterminator="\n")
+    write_rows(args.out.with_suffix(".csv"), table.reset_index())
     print(table.drop(columns="reasons").round(2).to_string())
 
 

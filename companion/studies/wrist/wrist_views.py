@@ -26,6 +26,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from companion.datasets.biplane import WristBiplane
+from companion.studies.common.rows import write_rows
 from xrcore import Beam, GaussNewton, Registration, SearchBox, Volume, metrics, register, render
 from xrcore.figures import edges
 from xrcore.geometry import rigid
@@ -128,10 +129,8 @@ def run(
             split = disagreement(answers[a], answers[b], volume, views[1], views[2])
             rows.append({"kind": "disagreement", "bone": bone, "frame": frame, "method": f"{a} - {b}", **split})
     table = pd.DataFrame(rows)
-    for path in (Path(out_csv), Path(out_npz)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(out_csv) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.5g")
+    write_rows(Path(out_csv), table)
+    Path(out_npz).parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(out_npz) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **images)
     return table
