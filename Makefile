@@ -4,6 +4,7 @@
 # make test-bounds the tests of the CPU's kernels once more, every read of theirs checked
 # make coverage    the lines of the readers that their tests reach; fails below 95 %
 # make test-shapes the arrays of the core against the shapes in its annotations
+# make ci          lint and all these but coverage, each test once: what runs after each push
 # make lint        style, types, which package imports which
 # make lab         the notebooks in JupyterLab; ARGS: options of its own, such as '--no-browser --port 8899'
 # make explore     the explore notebook as a page of its own, without JupyterLab; open the address it prints, whose token keeps others out
@@ -24,7 +25,7 @@ ARGS ?=
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SETTINGS := pyproject.toml constraints.txt
 
-.PHONY: demo test test-slow test-bounds coverage test-shapes lint lab explore reproduce site bench gpu clean
+.PHONY: demo ci test test-slow test-bounds coverage test-shapes lint lab explore reproduce site bench gpu clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.core
@@ -33,8 +34,9 @@ demo: $(VENV)/.core
 # one thread a worker: two workers share the machine; loadscope keeps a notebook's cells together
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs -n 2 --dist loadscope
 
+# SKIP: folders of tests to leave out
 test: $(VENV)/.dev
-	@$(PYTEST) tests notebooks -m 'not slow' --nbval-lax --nbval-current-env --nbval-cell-timeout=300
+	@$(PYTEST) tests notebooks $(addprefix --ignore=tests/,$(SKIP)) -m 'not slow' --nbval-lax --nbval-current-env --nbval-cell-timeout=300
 
 test-slow: $(VENV)/.dev
 	@$(PYTEST) tests -m slow
@@ -53,8 +55,14 @@ coverage: $(VENV)/.dev
 	@$(BIN)/python -m coverage report --data-file=build/coverage --show-missing --fail-under=95
 
 # arrays against their annotations; the packages below registration and learning, as checking doubles the time of small calls
+SHAPED := geometry beam ct xray metrics phantom renderer simulation
 test-shapes: $(VENV)/.dev
-	@PYTHONPATH=tests $(PYTEST) -p shape_checks $(addprefix tests/,geometry beam ct xray metrics phantom renderer simulation) -m 'not slow'
+	@PYTHONPATH=tests $(PYTEST) -p shape_checks $(addprefix tests/,$(SHAPED)) -m 'not slow'
+
+# what runs after each push: every test once, those of test-shapes there
+ci: lint test-shapes test-bounds
+	@$(MAKE) --no-print-directory test SKIP="$(SHAPED)"
+	@$(MAKE) --no-print-directory test-slow
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check

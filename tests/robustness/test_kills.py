@@ -143,6 +143,7 @@ def goes_on(tmp_path: Path, moments: list[int], images: int) -> int:
     return int(printed.splitlines()[-1].split()[0])
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_to_the_same_weights(tmp_path):
     assert goes_on(tmp_path, [22], images=24) == 1
 
