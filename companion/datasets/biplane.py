@@ -19,6 +19,7 @@ from PIL import Image, ImageSequence
 from scipy import ndimage
 from torch import Tensor
 
+from companion.datasets.folders import existing_folder
 from xrcore import CArm, Volume, Xray, XrcoreError
 from xrcore.geometry import rigid
 from xrcore.utilities import read_bytes
@@ -67,9 +68,7 @@ class WristBiplane:
     folder: Path
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "folder", Path(self.folder))
-        if not self.folder.is_dir():
-            raise XrcoreError(f"{self.folder}: there is no such folder of biplane data")
+        object.__setattr__(self, "folder", existing_folder(self.folder, "there is no such folder of biplane data"))
 
     @property
     def frames(self) -> tuple[int, ...]:

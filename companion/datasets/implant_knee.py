@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from companion.datasets.folders import existing_folder
 from xrcore import View, Volume, XrcoreError, read_mesh, read_views
 from xrcore.geometry import rigid
 from xrcore.utilities import atomic_file
@@ -43,9 +44,7 @@ class ImplantKnee:
     folder: Path
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "folder", Path(self.folder))
-        if not self.folder.is_dir():
-            raise XrcoreError(f"{self.folder}: there is no such folder of the implant's images")
+        object.__setattr__(self, "folder", existing_folder(self.folder, "there is no such folder of the implant's images"))
 
     def body(self, component: str) -> Volume:
         """Read a component.

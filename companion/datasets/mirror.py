@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pooch.hashes import file_hash
 
+from companion.datasets.folders import existing_folder
 from companion.datasets.manifest import RemoteFile
-from xrcore import XrcoreError
 
 
 def has_hash(path: Path, known: str) -> bool:
@@ -50,8 +50,7 @@ class Mirror:
     folder: Path
 
     def __post_init__(self) -> None:
-        if not self.folder.is_dir():
-            raise XrcoreError(f"{self.folder}: the CTs were not found; set XRCORE_DATA_MIRROR to the folder that holds ct/ and xray/")
+        existing_folder(self.folder, "the CTs were not found; set XRCORE_DATA_MIRROR to the folder that holds ct/ and xray/")
 
     @cached_property
     def _by_size(self) -> dict[int, list[Path]]:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from jaxtyping import Float
 from torch import Tensor
 
+from companion.datasets.folders import existing_folder
 from companion.datasets.store import Store, data_folder
 from xrcore import Volume, XrcoreError, read_ct
 from xrcore.phantom import pelvis
@@ -64,10 +65,8 @@ def data_root(root: str | os.PathLike[str] | None = None) -> Path:
     """
     named = root or os.environ.get(_VARIABLE)
     folder = Path(named) if named else data_folder()
-    if not folder.is_dir():
-        fetch = "" if named else "run `xrcore data fetch --all-patients`, or "
-        raise XrcoreError(f"{folder}: the CTs were not found; {fetch}set {_VARIABLE} to the folder that holds ct/ and xray/")
-    return folder
+    fetch = "" if named else "run `xrcore data fetch --all-patients`, or "
+    return existing_folder(folder, f"the CTs were not found; {fetch}set {_VARIABLE} to the folder that holds ct/ and xray/")
 
 
 @dataclass(frozen=True)

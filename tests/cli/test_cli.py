@@ -23,6 +23,7 @@ import typer
 import yaml
 from commands import Done
 from PIL import Image
+from support.ct_files import write_pelvis
 
 import xrcore
 from xrcore._util.errors import XrcoreError
@@ -42,11 +43,7 @@ FAST = ("--spacing", "4")
 def case(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with ct.nii.gz, carm.yaml, and an X-ray as DICOM and as PNG."""
     folder = tmp_path_factory.mktemp("case")
-    hu, world_from_voxel = pelvis_hu(3, 4.0)
-    image = sitk.GetImageFromArray(hu)
-    image.SetSpacing(np.diag(world_from_voxel)[:3].tolist())
-    image.SetOrigin(world_from_voxel[:3, 3].tolist())
-    sitk.WriteImage(image, str(folder / "ct.nii.gz"))
+    write_pelvis(folder / "ct.nii.gz", 3, 4.0)
     write_carm(folder / "carm.yaml", CARM)
     volume = xrcore.read_ct(folder / "ct.nii.gz", 4.0)
     drr = xrcore.render(volume, CARM, Pose([float(n) for n in TRUTH.split(",")]))

@@ -9,6 +9,7 @@ import pytest
 import torch
 import trimesh
 from PIL import Image
+from support.ct_files import write_pelvis
 
 import xrcore as xr
 from xrcore.xray import write_xray
@@ -81,12 +82,4 @@ def test_a_ct_has_no_material(run, small_ct, tmp_path):
 
 @pytest.fixture(scope="module")
 def small_ct(tmp_path_factory):
-    import SimpleITK as sitk
-
-    hu, world_from_voxel = xr.phantom.pelvis_hu(0, 8.0)
-    image = sitk.GetImageFromArray(hu)
-    image.SetSpacing(np.diag(world_from_voxel)[:3].tolist())
-    image.SetOrigin(world_from_voxel[:3, 3].tolist())
-    path = tmp_path_factory.mktemp("ct") / "ct.nii.gz"
-    sitk.WriteImage(image, str(path))
-    return path
+    return write_pelvis(tmp_path_factory.mktemp("ct") / "ct.nii.gz", 0, 8.0)

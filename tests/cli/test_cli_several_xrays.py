@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
 import torch
+from support.ct_files import write_pelvis
 from torch.testing import assert_close
 
 import xrcore as xr
 from xrcore.geometry import rigid
-from xrcore.phantom import pelvis_hu
 from xrcore.registration.registration_files import files_of, read_pose
 from xrcore.registration.view_reading import read_views
 from xrcore.xray import write_carm, write_xray
@@ -36,11 +35,7 @@ def calibration(matrix: torch.Tensor) -> str:
 def case(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A CT, two X-rays of it as PNG and as DICOM, and where the cameras stood in each format."""
     folder = tmp_path_factory.mktemp("several")
-    hu, world_from_voxel = pelvis_hu(3, 4.0)
-    image = sitk.GetImageFromArray(hu)
-    image.SetSpacing(np.diag(world_from_voxel)[:3].tolist())
-    image.SetOrigin(world_from_voxel[:3, 3].tolist())
-    sitk.WriteImage(image, str(folder / "ct.nii.gz"))
+    write_pelvis(folder / "ct.nii.gz", 3, 4.0)
     volume = xr.read_ct(folder / "ct.nii.gz", 4.0)
     # the rig's origin near the body's middle, as in a capture volume
     turned = xr.Pose(rx=20).camera_from_world(CARM, torch.zeros(3))[0, :3, :3]

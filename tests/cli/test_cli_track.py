@@ -8,15 +8,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-import SimpleITK as sitk
 from commands import Done
 from dicom_files import counts, saved, xray_dataset
 from PIL import Image, ImageSequence
+from support.ct_files import write_pelvis
 
 import xrcore as xr
-from xrcore.phantom import pelvis_hu
 from xrcore.xray import write_carm, write_xray
 
 CARM = xr.CArm(source_to_detector=1260, source_to_isocenter=742.5, shape=(96, 96), pixel_spacing=4.5)
@@ -28,11 +26,7 @@ Run = Callable[..., Done]
 def case(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A CT, a folder of four frames, the same as one multi-frame TIFF, and the C-arm."""
     folder = tmp_path_factory.mktemp("cine")
-    hu, world_from_voxel = pelvis_hu(3, 4.0)
-    image = sitk.GetImageFromArray(hu)
-    image.SetSpacing(np.diag(world_from_voxel)[:3].tolist())
-    image.SetOrigin(world_from_voxel[:3, 3].tolist())
-    sitk.WriteImage(image, str(folder / "ct.nii.gz"))
+    write_pelvis(folder / "ct.nii.gz", 3, 4.0)
     volume = xr.read_ct(folder / "ct.nii.gz", 4.0)
     frames = folder / "frames"
     frames.mkdir()

@@ -6,16 +6,15 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-import SimpleITK as sitk
 from commands import Done
+from support.ct_files import write_pelvis
 
 from xrcore.cli.train import _begin as begin
 from xrcore.geometry import CArm, Pose
 from xrcore.learning import fine_tuning, profile, train_start
 from xrcore.learning.training import start_models
-from xrcore.phantom import pelvis, pelvis_hu
+from xrcore.phantom import pelvis
 from xrcore.renderer import render
 from xrcore.xray import write_carm, write_xray
 
@@ -27,11 +26,7 @@ SMALL = ("--profile", "smoke", "--images", "48", "--set", "batch=8", "--set", "v
 def case(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with ct.nii.gz, carm.yaml and xray.dcm."""
     folder = tmp_path_factory.mktemp("case")
-    hu, world_from_voxel = pelvis_hu(3, 6.0)
-    image = sitk.GetImageFromArray(hu)
-    image.SetSpacing(np.diag(world_from_voxel)[:3].tolist())
-    image.SetOrigin(world_from_voxel[:3, 3].tolist())
-    sitk.WriteImage(image, str(folder / "ct.nii.gz"))
+    write_pelvis(folder / "ct.nii.gz", 3, 6.0)
     write_carm(folder / "carm.yaml", CARM)
     write_xray(folder / "xray.dcm", render(pelvis(3, 6.0), CARM, Pose(rx=4, ry=-5, tx=8))[0], CARM, None)
     return folder

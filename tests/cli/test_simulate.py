@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pydicom
 import pytest
-import SimpleITK as sitk
 import torch
+from support.ct_files import write_pelvis
 
 from xrcore.ct import read_ct
 from xrcore.geometry import CArm, Pose
-from xrcore.phantom import pelvis_hu
 from xrcore.registration.registration_files import read_pose
 from xrcore.simulation import Acquisition
 from xrcore.simulation import simulate as acquire
@@ -26,11 +24,7 @@ CARM = CArm(source_to_detector=1259.65, source_to_isocenter=742.5, shape=(48, 48
 def case(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with ct.nii.gz and carm.yaml."""
     folder = tmp_path_factory.mktemp("case")
-    hu, world_from_voxel = pelvis_hu(3, 8.0)
-    image = sitk.GetImageFromArray(hu)
-    image.SetSpacing(np.diag(world_from_voxel)[:3].tolist())
-    image.SetOrigin(world_from_voxel[:3, 3].tolist())
-    sitk.WriteImage(image, str(folder / "ct.nii.gz"))
+    write_pelvis(folder / "ct.nii.gz", 3, 8.0)
     write_carm(folder / "carm.yaml", CARM)
     return folder
 

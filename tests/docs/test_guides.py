@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from support.ct_files import pelvis_image
 
 import xrcore as xr
 from xrcore.geometry.presets import PAPER_CARM
@@ -28,10 +29,7 @@ def readers_files(tmp_path_factory) -> Path:
     import SimpleITK as sitk
 
     folder = tmp_path_factory.mktemp("reader")
-    hu, world_from_voxel = xr.phantom.pelvis_hu(0, 4.0)
-    image = sitk.GetImageFromArray(hu)
-    image.SetSpacing(world_from_voxel.diagonal()[:3].tolist())
-    image.SetOrigin(world_from_voxel[:3, 3].tolist())
+    image = pelvis_image(0, 4.0)
     sitk.WriteImage(image, str(folder / "ct.nii.gz"))
     sitk.WriteImage(image > 250, str(folder / "bones.nii.gz"))
     xray = xr.simulate(xr.phantom.pelvis(0, 3.0), PAPER_CARM, VIEW, seed=0)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import SimpleITK as sitk
 import torch
+from support.ct_files import write_pelvis
 
 import xrcore as xr
 
@@ -22,11 +23,7 @@ POSES = [xr.Pose(ry=-5, tx=6), xr.Pose(rx=4), xr.Pose(rz=3, ty=-8)]
 def case(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A CT, and an X-ray a pose."""
     folder = tmp_path_factory.mktemp("case")
-    hu, world_from_voxel = xr.phantom.pelvis_hu(3, 8.0)
-    image = sitk.GetImageFromArray(hu)
-    image.SetSpacing(world_from_voxel.diagonal()[:3].tolist())
-    image.SetOrigin(world_from_voxel[:3, 3].tolist())
-    sitk.WriteImage(image, str(folder / "ct.nrrd"))
+    write_pelvis(folder / "ct.nrrd", 3, 8.0)
     volume = xr.phantom.pelvis(3, 8.0)
     for number, pose in enumerate(POSES):
         xr.write_xray(folder / f"{number}.dcm", xr.render(volume, CARM, pose)[0], CARM)

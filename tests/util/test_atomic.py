@@ -293,4 +293,4 @@ for attempt in (lambda: check_writable(sys.argv[1], "file"), write, write_file):
             assert done.returncode == 0, done.stderr
             said = done.stdout.splitlines()
             assert len(said) == 3, done.stdout
-            assert all(re.search("permission to write in|Permission denied|No such file", line) for line in said), said
+            assert all(re.search("permission to write in|Permission denied|does not exist; create it first", line) for line in said), said

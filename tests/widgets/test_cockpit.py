@@ -17,6 +17,7 @@ from scipy.ndimage import binary_erosion
 from support.small_pelvis import CARM, PATIENTS, POSE, drr, size, volume
 
 from xrcore import Pose, project_labels, read_ct, read_xray, write_xray
+from xrcore.ct.label_maps import read_label_map
 from xrcore.registration.similarities import SIMILARITIES
 from xrcore.widgets import RegistrationCockpit
 
@@ -102,9 +103,32 @@ def test_labels_are_outlined_where_the_pose_puts_them(cockpit: RegistrationCockp
     (mask,) = project_labels(image, CARM, POSE, volume=session.volume).masks
     np.testing.assert_array_equal(np.ptp(picture, -1) > 0, mask & ~binary_erosion(mask, border_value=1))
     assert mask.sum() > 30
+    assert "label 3" in cockpit.comparison.legend.value
     cockpit.inputs.patient.value = "two"  # whose space the labels are not in
     assert session.labels is None
     assert cockpit.comparison.picture()[0].ndim == 2
+    assert cockpit.comparison.structures.layout.display == "none"
+
+
+def test_only_chosen_structures_are_outlined_in_the_colours_they_had(cockpit: RegistrationCockpit):
+    image = sitk.Image(12, 8, 10, sitk.sitkUInt8) + 3
+    image[6:, :, :] = 5
+    image.SetSpacing([6.0] * 3)
+    image.SetOrigin((volume().isocenter - 30).tolist())
+    session, shown = cockpit.session, cockpit.comparison
+    session.labels = read_label_map(image)
+    assert [name for name, _ in shown.structures.options] == ["label 3", "label 5"]
+    masks = project_labels(image, CARM, session.pose, volume=session.volume).masks
+    inner = [mask & ~binary_erosion(mask, border_value=1) for mask in masks]
+    both = shown.picture()[0]
+    shown.structures.value = (1,)
+    picture = shown.picture()[0]
+    np.testing.assert_array_equal(np.ptp(picture, -1) > 0, inner[1])
+    np.testing.assert_array_equal(picture[inner[1]], both[inner[1]])
+    assert "label 3" not in shown.legend.value
+    assert "label 5" in shown.legend.value
+    shown.structures.value = ()
+    assert not np.ptp(shown.picture()[0], -1).any()
 
 
 def test_the_background_of_a_ct_is_removed(cockpit: RegistrationCockpit, tmp_path: Path):

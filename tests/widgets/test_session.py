@@ -13,19 +13,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import SimpleITK as sitk
 import torch
 from PIL import Image
 
 import xrcore as xr
 from xrcore._util.errors import XrcoreError
 from xrcore.geometry import CArm, Pose
-from xrcore.phantom import pelvis_hu
 from xrcore.xray import Xray, write_carm, write_xray
 
 pytest.importorskip("traitlets", reason="the widgets need the extra 'notebooks'")
+
+from support.ct_files import write_pelvis
 
 from xrcore.widgets import CtFile, Session, volume_sources
 from xrcore.widgets.volume_sources import SPACING
@@ -58,11 +57,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """ct.nii.gz and another.nii.gz; the X-ray as DICOM, without and with its pose, and as PNG with carm.yaml; and files that are none."""
     folder = tmp_path_factory.mktemp("files")
     for name, seed in (("ct", 3), ("another", 5)):
-        hu, world_from_voxel = pelvis_hu(seed, 8.0)
-        image = sitk.GetImageFromArray(hu)
-        image.SetSpacing(np.diag(world_from_voxel)[:3].tolist())
-        image.SetOrigin(world_from_voxel[:3, 3].tolist())
-        sitk.WriteImage(image, str(folder / f"{name}.nii.gz"))
+        write_pelvis(folder / f"{name}.nii.gz", seed, 8.0)
     write_carm(folder / "carm.yaml", CARM)
     write_carm(folder / "other.yaml", OTHER)
     write_xray(folder / "xray.dcm", drr())

@@ -69,12 +69,14 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises
     ------
     XrcoreError
-        If the disk refuses.
+        If the folder does not exist, or the disk refuses.
     """
     path = Path(path)
     try:
         temporary = path.with_name(_hidden_name(path.stem, path.suffix))
         temporary.open("xb").close()
+    except FileNotFoundError:
+        raise XrcoreError(f"{path}: cannot be written (the folder {path.parent} does not exist; create it first)") from None
     except (OSError, ValueError) as error:
         raise XrcoreError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})") from None
     try:

@@ -11,9 +11,8 @@ import typer
 from xrcore._util.atomic import check_writable
 from xrcore._util.errors import XrcoreError
 from xrcore._util.input_files import check_file
+from xrcore._util.picture_suffixes import DRAWN_SUFFIXES
 from xrcore.cli.options import Keep, check_keep, check_kept, kept_values, load_ct, tell
-
-_SUFFIXES = (".png", ".svg", ".pdf", ".dcm")
 
 
 def draw(
@@ -75,8 +74,8 @@ def draw(
     ct, (xray, result) = (files[0] if len(files) == 3 else None), files[-2:]
     if out is None and slicer is None:
         raise XrcoreError("draw: give --out for a picture, --slicer for files of 3D Slicer, or both")
-    if out is not None and out.suffix.lower() not in _SUFFIXES:
-        raise XrcoreError(f"{out}: --out must end in {', '.join(_SUFFIXES)}")
+    if out is not None and out.suffix.lower() not in DRAWN_SUFFIXES:
+        raise XrcoreError(f"{out}: --out must end in {', '.join(DRAWN_SUFFIXES)}")
     if out is not None and labels is None and not (points or lines or mesh):
         raise XrcoreError("draw: nothing to draw; give --labels, --points, --lines or --mesh")
     check_keep(keep, labels)

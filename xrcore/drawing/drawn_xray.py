@@ -18,6 +18,7 @@ from matplotlib.lines import Line2D
 from numpy import ndarray
 
 from xrcore._util.errors import XrcoreError, require
+from xrcore._util.picture_suffixes import DRAWN_SUFFIXES, FIGURE_SUFFIXES
 from xrcore.ct.label_maps import LabelMap, read_label_map
 from xrcore.ct.mesh import read_surface
 from xrcore.ct.volume import Volume
@@ -35,7 +36,6 @@ from xrcore.xray.image import Xray
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-SUFFIXES = (".png", ".svg", ".pdf", ".dcm")
 _LONGER, _LEAST = 9.0, 5.0  # [inches]: the image's longer side, the figure's width
 _DPI, _MOST_DPI = 100, 400
 _ROW, _VERDICT = 0.3, 0.38  # [inches], of the legend and of the line below
@@ -86,9 +86,11 @@ class DrawnXray:
         XrcoreError
             For another suffix or a missing folder.
         """
-        if Path(path).suffix.lower() == ".dcm":
-            return save_secondary_capture(self.figure, Path(path))
-        return save_figure(self.figure, path)
+        path = Path(path)
+        suffix = path.suffix.lower()
+        if suffix not in DRAWN_SUFFIXES:
+            raise XrcoreError(f"{path}: must end in {', '.join(DRAWN_SUFFIXES)}")
+        return save_figure(self.figure, path) if suffix in FIGURE_SUFFIXES else save_secondary_capture(self.figure, path)
 
     def summary(self) -> list[str]:
         """Name what is drawn, as in the legend, and the pixels of landmarks.

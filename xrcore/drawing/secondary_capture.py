@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from pydicom.uid import SecondaryCaptureImageStorage
 
 from xrcore._util.atomic import atomic_file
-from xrcore._util.errors import XrcoreError
 from xrcore.xray.dicom_object import blank_object
 
 
@@ -34,8 +33,6 @@ def save_secondary_capture(figure: Figure, path: Path) -> Path:
     XrcoreError
         If it cannot be written.
     """
-    if not path.parent.is_dir():
-        raise XrcoreError(f"{path}: the folder {path.parent} does not exist; create it first")
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     pixels = np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from xrcore._util.atomic import atomic_file
 from xrcore._util.errors import XrcoreError
+from xrcore._util.picture_suffixes import FIGURE_SUFFIXES
 
-FORMATS = (".png", ".svg", ".pdf")
 # neither dates nor versions, so that the same figure is the same file
 _METADATA = {
     ".png": {"Software": None},
@@ -45,10 +45,8 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: float | No
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix not in FORMATS:
-        raise XrcoreError(f"save_figure: {path.name} must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
-    if not path.parent.is_dir():
-        raise XrcoreError(f"save_figure: the folder {path.parent} does not exist; create it first")
+    if suffix not in FIGURE_SUFFIXES:
+        raise XrcoreError(f"save_figure: {path.name} must end in {', '.join(FIGURE_SUFFIXES[:-1])} or {FIGURE_SUFFIXES[-1]}")
     FigureCanvasAgg(figure)
     with atomic_file(path) as temporary, rc_context({"svg.hashsalt": path.stem}):
         figure.savefig(temporary, dpi="figure" if dpi is None else dpi, format=suffix[1:], metadata=_METADATA[suffix])

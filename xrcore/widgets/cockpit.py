@@ -128,6 +128,7 @@ class RegistrationCockpit(Panel):
         self.method.observe(lambda change: setattr(session, "method", change["new"]), names="value")
         self.similarity.observe(lambda change: setattr(session, "similarity", change["new"]), names="value")
         self.comparison.mode.observe(lambda _: self._draw(draft=False), names="value")
+        self.comparison.structures.observe(lambda _: self._redraw(), names="value")
         self.folder.observe(self._show_destination, names="value")
         self.step.observe(self._replay, names="value")
         self.observe_until_closed(session, self._update_pose, "numbers", "volume", "carm", "beam", "xray", "labels")
@@ -163,7 +164,7 @@ class RegistrationCockpit(Panel):
             if self._task is not None and not self._task.done():
                 self.session.stop()
             self._redraw.cancel()
-            for part in (self.inputs, self.gestures, self.sliders, self.beam):
+            for part in (self.inputs, self.comparison, self.gestures, self.sliders, self.beam):
                 part.close()
         super().close()
 

@@ -9,12 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-import SimpleITK as sitk
+from support.ct_files import write_pelvis
 
 from companion.studies.paper import TABLES, paper_table
-from xrcore.phantom import pelvis_hu
 
 nbformat = pytest.importorskip("nbformat", reason="the notebooks extra is not installed")
 pytest.importorskip("papermill", reason="the notebooks extra is not installed")
@@ -82,11 +80,7 @@ def test_the_quickstart_shows_its_conclusion_before_any_code():
 
 @pytest.mark.slow
 def test_quickstart_runs_with_other_parameters(tmp_path):
-    hu, world_from_voxel = pelvis_hu(6, 3.0)
-    image = sitk.GetImageFromArray(hu)
-    image.SetSpacing(np.diag(world_from_voxel)[:3].tolist())
-    sitk.WriteImage(image, str(tmp_path / "ct.nrrd"))
-    given = (f"ct={tmp_path / 'ct.nrrd'}", "seed=4", "pose=[-5, 9, -3, -12, 8, -10]", "photons=50000", "pixels=128")
+    given = (f"ct={write_pelvis(tmp_path / 'ct.nrrd', 6, 3.0)}", "seed=4", "pose=[-5, 9, -3, -12, 8, -10]", "photons=50000", "pixels=128")
     done = run(QUICKSTART, tmp_path / "out.ipynb", *given)
     assert done.returncode == 0, done.stderr
     text = printed(tmp_path / "out.ipynb")
