@@ -14,6 +14,7 @@ from drawings.carms import cones
 from drawings.drawn import drawn, registration, slicer_scene, thickness
 from drawings.flips import flips
 from drawings.frames import frames
+from drawings.method import method
 from drawings.pixels import pixels
 from drawings.slot_scans import slot_scans
 from drawings.verdicts import not_trusted, trusted
@@ -37,8 +38,9 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "drawn": drawn,
     "thickness": thickness,
     "slicer_scene": slicer_scene,
+    "method": method,
 }
-COLOURED = ("drawn", "thickness")  # thin coloured lines on grey, of which 256 colours keep too few
+COLOURED = ("drawn", "thickness", "method")  # thin coloured lines on grey, of which 256 colours keep too few
 ANIMATIONS: dict[str, Callable[[Path], Path]] = {"registration": registration}  # as .gif
 
 

@@ -23,16 +23,16 @@ _SHOWN = ("hip center left", "hip center right", "sacral endplate")
 
 
 @cache
-def _volume() -> xr.Volume:
+def pelvis() -> xr.Volume:
     return xr.phantom.pelvis(0, 2.0)
 
 
 @cache
-def _result() -> xr.Registration:
-    return xr.register(simulated_xray(), _volume())
+def registered() -> xr.Registration:
+    return xr.register(simulated_xray(), pelvis())
 
 
-def _labels() -> LabelMap:
+def bones() -> LabelMap:
     labels, grid, values = xr.phantom.pelvis_labels(0, 2.0)
     return LabelMap(labels.astype(np.int32), grid, tuple(values.values()), tuple(values))
 
@@ -50,19 +50,19 @@ def _screw() -> dict[str, np.ndarray]:
 
 def drawn() -> Figure:
     """Outlines, landmarks and a screw."""
-    given = {"labels": _labels(), "points": _landmarks(), "lines": _screw(), "diameter": 7.0}
-    return xr.draw(simulated_xray(), _result(), **given).figure
+    given = {"labels": bones(), "points": _landmarks(), "lines": _screw(), "diameter": 7.0}
+    return xr.draw(simulated_xray(), registered(), **given).figure
 
 
 def thickness() -> Figure:
     """The same labels by how far the rays run through them."""
-    return xr.draw(simulated_xray(), _result(), labels=_labels(), style="thickness").figure
+    return xr.draw(simulated_xray(), registered(), labels=bones(), style="thickness").figure
 
 
 def slicer_scene() -> Figure:
     """The files of `--slicer`, as they read, and the bones."""
     with tempfile.TemporaryDirectory() as name:
-        folder, xray, result = Path(name), simulated_xray(), _result()
+        folder, xray, result = Path(name), simulated_xray(), registered()
         write_slicer(folder, xray, placement_of(result, xray.carm), _landmarks())
         image = sitk.ReadImage(str(folder / "xray.nrrd"))
         beam = trimesh.load_mesh(folder / "camera.ply")
@@ -94,4 +94,4 @@ def slicer_scene() -> Figure:
 
 def registration(path: Path) -> Path:
     """The animation."""
-    return animate(_result(), _volume(), path)
+    return animate(registered(), pelvis(), path)

@@ -59,6 +59,7 @@ def test_under_each_picture_is_a_link_to_what_made_it():
         "drawn",
         "thickness",
         "slicer_scene",
+        "method",
     ],
 )
 def test_a_picture_is_what_the_script_draws_today(draw, one_thread, tmp_path, name):

@@ -98,6 +98,11 @@ def test_a_second_view_is_drawn_from_its_own_camera(volume, tmp_path):
     for given in (result, tmp_path):
         drawn = xr.draw(first, given, points=POINTS, view=1)
         np.testing.assert_allclose(list(drawn.points.values()), by_formula(PLACES, own), atol=1e-4)
+        box = sitk.Image(1, 1, 1, sitk.sitkUInt8) + 1
+        box.SetSpacing([10.0] * 3)
+        box.SetOrigin(PLACES[0].tolist())
+        (mask,) = xr.project_labels(box, first, given, view=1).masks
+        np.testing.assert_allclose(np.argwhere(mask).mean(0), by_formula(PLACES, own)[0], atol=0.75)
     with pytest.raises(xr.XrcoreError, match="no view 2"):
         xr.draw(first, tmp_path, points=POINTS, view=2)
 

@@ -106,6 +106,18 @@ def test_a_slot_scan_projects_in_parallel_along_the_scan():
     assert np.ptp(cols) + 1 == pytest.approx(40 * 1000 / 480 / 4, abs=1)
 
 
+@pytest.mark.parametrize("deep", [40.0, 0.5])
+def test_oblique_rays_run_further_through_a_slab_and_a_thin_one_is_seen(deep):
+    slab = label_image(np.ones((4, 1, 4), np.uint8), (200.0, deep, 200.0))  # across the rays of a front view
+    found = xr.project_labels(slab, CARM, registered(pose=xr.Pose()))
+    rows, cols = np.indices(CARM.shape)
+    y, x = ((at - c) * step / CARM.source_to_detector for at, c, step in zip((rows, cols), CARM.center, CARM.spacing, strict=True))
+    lengths = np.sqrt(1 + x**2 + y**2)
+    assert lengths.max() > 1.01
+    np.testing.assert_allclose(found.thickness[0], deep * lengths, rtol=1e-5)
+    assert found.masks.all()
+
+
 def test_names_come_from_a_segmentation_file(tmp_path):
     image = label_image(np.arange(27, dtype=np.uint8).reshape(3, 3, 3) % 3)
     for key, value in {"Segment0_Name": "left femur", "Segment0_LabelValue": "2", "Segment1_LabelValue": "1"}.items():

@@ -198,6 +198,8 @@ def test_picture_and_buttons_fit_a_laptop_s_window(show, keep):
         assert box["y"] >= room["y"]
         assert box["y"] + box["height"] <= room["y"] + room["height"]
     assert all(box["x"] > picture["x"] + picture["width"] for box in controls)  # beside it
+    ways = page.locator(".xr-cockpit .xr-mode button").all()
+    assert len({round(button.bounding_box()["y"]) for button in ways}) == 1
     page.screenshot(path=keep / "laptop.png")
     page.locator(".xr-cockpit").get_by_text("Read files").click()
     buttons = [page.locator(f".xr-cockpit .{name}") for name in ("xr-read-ct", "xr-read-xray", "xr-read-labels")]
