@@ -11,6 +11,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 import trimesh
+from matplotlib.lines import Line2D
 from matplotlib.patches import Ellipse
 from PIL import Image
 from support.registrations import CARM, DEVIATIONS, ISOCENTER, POSE, by_formula, gradient_xray, registered
@@ -76,6 +77,19 @@ def test_the_ellipse_holds_95_percent_of_where_poses_draw_the_landmark():
         np.testing.assert_allclose(covariance, np.cov(pixels.T), rtol=0.15, atol=0.02 * np.trace(covariance))
         unit = ellipse.get_patch_transform().inverted().transform(pixels[:, ::-1])
         assert (np.linalg.norm(unit, axis=1) < 1).mean() == pytest.approx(0.95, abs=0.02)
+
+
+def test_lengths_in_the_legend_and_on_the_scale_bar_are_those_at_the_isocentre():
+    drawn = xr.draw(gradient_xray(), registered(), points={"a": ISOCENTER})
+    shown = [text for text in drawn.summary() if "95 %" in text]
+    shift = np.array([[0.0, 0, 0], [1, 0, 0], [0, 0, 1]])  # [mm]
+    at, right, up = by_formula(ISOCENTER + shift, xr.Pose(tz=18).numbers[0].numpy())  # as far away as at `POSE`
+    per_mm = np.abs([up - at, right - at]).max(1)  # [pixels], along rows and columns
+    longest = 2.448 * np.sqrt(np.linalg.eigvalsh(drawn.covariances["a"]).max()) / per_mm[1]
+    assert shown == [f"95 % within {longest:.2g} mm"]
+    (bar,) = [line for line in drawn.figure.axes[0].lines if isinstance(line, Line2D) and len(line.get_xdata()) == 2]
+    (length,) = [text.get_text() for text in drawn.figure.axes[0].texts if "isocentre" in text.get_text()]
+    assert np.ptp(bar.get_xdata()) == pytest.approx(float(length.split()[0]) * per_mm[1], rel=0.01)
 
 
 def test_without_a_finite_covariance_no_ellipse_is_drawn_and_a_note_says_so():
