@@ -84,11 +84,19 @@ def same(one: xr.Registration, other: xr.Registration) -> bool:
 
 @pytest.fixture(scope="module")
 def masked(volume) -> xr.Registration:
-    """Of an X-ray with a mask, one step from a start."""
+    """Of an X-ray with a mask, one step from a start; with nothing left at what it is where nobody says anything."""
     image = xr.render(volume, CARM, xr.Pose(ry=-5, tx=6))[0]
     mask = torch.ones(CARM.shape, dtype=torch.bool)
     mask[:9] = False
-    return xr.refine(xr.Xray(image=image, mask=mask, carm=CARM), volume, xr.Pose(ry=-4))
+    said = {
+        "inverted": True,
+        "attempts": 3,
+        "confidence": 0.25,
+        "reasons": ("blurred", "small"),
+        "notes": ("a", "b"),
+        "stages": {"search": 0.5},
+    }
+    return replace(xr.refine(xr.Xray(image=image, mask=mask, carm=CARM), volume, xr.Pose(ry=-4)), **said)
 
 
 def test_a_saved_result_loads_as_it_was(masked, tmp_path, volume):
