@@ -63,15 +63,15 @@ def test_the_truth_lies_beside_the_xray_and_not_in_it(run, case, tmp_path, name,
 
 def test_settings_and_a_random_pose_are_recorded_and_repeat(run, case, tmp_path):
     for name in ("a.tif", "b.tif"):
-        assert simulate(run, case, tmp_path / name, "--seed", 5, "--set", "photons=500", "--set", "mask=rectangle").code == 0
+        assert simulate(run, case, tmp_path / name, "--seed", 5, "--set", "kilovolts=60", "--set", "mask=rectangle").code == 0
     assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "b.tif").read_bytes()
     truth = json.loads((tmp_path / "a.truth.json").read_text())
-    assert Acquisition(**truth["acquisition"]) == Acquisition(photons=500, mask="rectangle")
+    assert Acquisition(**truth["acquisition"]) == Acquisition(kilovolts=60, mask="rectangle")
     drawn = Pose.random(generator=torch.Generator().manual_seed(5))
     assert list(truth["pose"].values()) == pytest.approx(drawn.numbers[0].tolist())
     assert truth["inputs"]["ct"]["sha256"]
     volume = read_ct(case / "ct.nii.gz", 8.0)
-    wanted = acquire(volume, CARM, drawn, settings=Acquisition(photons=500, mask="rectangle"), seed=5)
+    wanted = acquire(volume, CARM, drawn, settings=Acquisition(kilovolts=60, mask="rectangle"), seed=5)
     assert alike(read_xray(tmp_path / "a.tif", tmp_path / "a.carm.yaml"), wanted)
     assert np.allclose(truth["camera_from_world"], drawn.camera_from_world(CARM, volume.isocenter)[0])
 

@@ -67,6 +67,16 @@ def test_from_a_simulated_xray_to_a_saved_result(cockpit: RegistrationCockpit, t
     assert cockpit.step.max == len(session.history) - 1
 
 
+def test_fewer_photons_are_more_noise(cockpit: RegistrationCockpit):
+    images = []
+    for photons in (100_000, 20_000, 2_000):
+        cockpit.inputs.photons.value = photons
+        cockpit.inputs.simulate.click()
+        images.append(cockpit.session.xray.image[cockpit.session.xray.mask])
+    best, middle, worst = images
+    assert (worst - best).std() > 1.5 * (middle - best).std() > 0
+
+
 def test_the_cockpit_s_loop_stays_alive_and_stop_stops(cockpit: RegistrationCockpit):
     session = cockpit.session
     cockpit.inputs.simulate.click()

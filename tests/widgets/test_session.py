@@ -9,7 +9,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -555,12 +555,13 @@ def test_a_patient_from_a_file_is_named_whether_read_or_given(files: Path, tmp_p
 
 
 def test_a_simulated_xray_is_said_to_be_one(session: Session, tmp_path: Path):
-    session.simulate(TRUTH, settings=xr.Acquisition(kilovolts=120, photons=5000), seed=7)
+    settings = xr.Acquisition(kilovolts=120, photons=5000, exposure_control=0.0)
+    session.simulate(TRUTH, settings=settings, seed=7)
     run(session)
     session.save(tmp_path)
     record = json.loads((tmp_path / "registration.json").read_text())
     simulated = record["options"]["simulated"]
-    assert simulated == {"truth": TRUTH.to_dict(), "seed": 7, "kilovolts": 120, "photons": 5000}
+    assert simulated == {"truth": TRUTH.to_dict(), "seed": 7, "acquisition": asdict(settings)}
     assert record["inputs"] == {"ct": {"path": None}}
 
 

@@ -72,7 +72,7 @@ def simulate(
     \b
     Examples:
       xrcore simulate ct.nii.gz --out xray.dcm
-      xrcore simulate ct.nii.gz --pose lateral --set photons=2000 --set mask=rectangle --out xray.png
+      xrcore simulate ct.nii.gz --pose lateral --set photons=2000 --set exposure_control=0 --out xray.png
       xrcore simulate ct.nii.gz --mesh screw.stl --set inverted=true --set tool=4 --out xray.dcm
     """
     names = check_image(out, truth=True)

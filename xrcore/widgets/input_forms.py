@@ -110,7 +110,8 @@ class InputForms(Observer, ipw.Accordion):
         self._session.read_xray(self.xray.value, self.carm.value or None, detector=self.detector.value or None)
 
     def _simulate(self) -> None:
-        settings = Acquisition(kilovolts=self.kilovolts.value, photons=float(round(self.photons.value)))
+        # as many photons as the slider says, and not raised for a thick patient
+        settings = Acquisition(kilovolts=self.kilovolts.value, photons=float(round(self.photons.value)), exposure_control=0.0)
         self._session.simulate(settings=settings, seed=self.seed.value)
 
 

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -251,7 +252,7 @@ class Session(PoseState):
         settings = Acquisition() if settings is None else settings
         finer = self.patient.volume(_FINER * SPACING)
         xray = simulate(finer, self.carm, truth, settings=settings, seed=seed)
-        self._simulated = {"truth": truth.to_dict(), "seed": seed, "kilovolts": settings.kilovolts, "photons": settings.photons}
+        self._simulated = {"truth": truth.to_dict(), "seed": seed, "acquisition": asdict(settings)}
         self._files, self._xray_options = {}, {}
         self._take(xray, truth)
         self.pose = self.start = Pose.zero()
