@@ -117,7 +117,8 @@ def write_notebooks(to: Path = DOCS) -> None:
         notebook.cells[0].source = "\n".join([title, "", launch(source.name), *rest])
         for cell in notebook.cells:
             cell.metadata = {"tags": cell.metadata.get("tags", [])}
-            cell.source = cell.source.replace("](../figures/", "](../../figures/")  # docs/notebooks/ is one folder deeper
+            # docs/notebooks/ is one folder deeper
+            cell.source = cell.source.replace("](../figures/", "](../../figures/").replace("](../docs/", "](../")
             for output in cell.get("outputs", ()):
                 output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
         write(to / "notebooks" / source.name, nbformat.writes(notebook))
