@@ -59,7 +59,7 @@ def refresh(notebook: Path) -> None:
     for number, cell in enumerate(pictures, 1):
         (png,) = (output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {}))
         figure = FIGURES / f"{notebook.stem}{f'-{number}' if number > 1 else ''}.png"
-        Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB").quantize(256).save(figure)  # a third of the bytes
+        Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB").save(figure, optimize=True)
         record_sources(figure, [notebook.resolve()], FIGURES.parent)
     nbformat.write(stripped(executed), notebook)
 
