@@ -88,10 +88,16 @@ def intrinsic_columns(jacobian: Float[Tensor, "1 H W 6"], carm: CArm, pose: Pose
 def drawn_by_numbers(pose: Pose, carm: CArm, volume: Volume, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N 2 6"]:
     """Derivative of where world points are drawn, across the ray at their depth [mm], by the six numbers [deg, mm]."""
     places = apply(pose.camera_from_world(carm, volume.isocenter), points)[0].double()
+    moved = moved_by_numbers(pose, carm, volume, points)
+    return moved[:, :2] - places[:, :2, None] / places[:, 2:, None] * moved[:, 2:]
+
+
+def moved_by_numbers(pose: Pose, carm: CArm, volume: Volume, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N 3 6"]:
+    """Derivative of where world points are in the camera's frame [mm] by the six numbers [deg, mm]."""
+    places = apply(pose.camera_from_world(carm, volume.isocenter), points)[0].double()
     # the camera's motion exp(v, w) moves a point in its frame by -(v + w x place)
     motion = -torch.cat([torch.eye(3, dtype=torch.float64).expand(len(places), 3, 3), -skew(places)], 2)
-    across = motion[:, :2] - places[:, :2, None] / places[:, 2:, None] * motion[:, 2:]
-    return across @ pose.twists(carm)[0].double()
+    return motion @ pose.twists(carm)[0].double()
 
 
 def drawn_by_intrinsics(pose: Pose, carm: CArm, volume: Volume, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N 2 3"]:

@@ -19,6 +19,7 @@ from xrcore.registration.coverage import covered_part
 from xrcore.registration.events import Events, Step, WorkClock, finish, stage, working
 from xrcore.registration.joint_calibration import calibrate
 from xrcore.registration.mirrored import is_challenged, mirrored_agreement
+from xrcore.registration.open_direction import open_note, settled
 from xrcore.registration.predictor import Predictor
 from xrcore.registration.presets import COARSE_SEARCH, Method, refinements
 from xrcore.registration.refinement import check_images, refinement
@@ -35,7 +36,7 @@ from xrcore.registration.search_plans import (
 from xrcore.registration.settings import RefinementSettings
 from xrcore.registration.similarities import Similarity
 from xrcore.registration.solvers.gauss_newton import GaussNewton
-from xrcore.registration.verify import LEAST_CONFIDENCE, confidence, failed_checks, gather_evidence
+from xrcore.registration.verify import LEAST_CONFIDENCE, judged, rank
 from xrcore.registration.view import View
 from xrcore.renderer import place
 from xrcore.xray.image import Xray
@@ -255,18 +256,17 @@ def _registration(
         stages["search and refine"] += clock() - began
         yield stage("verifying")
         began = clock()
-        evidence, covariance, drr = gather_evidence(result.views, volume, result.pose, task.beam, check_distance=True)
-        reasons = failed_checks(evidence)
-        covariance = covariance if result.calibration is None else result.covariance
-        result = replace(
-            result, evidence=evidence, confidence=confidence(evidence), trusted=not reasons, reasons=reasons, covariance=covariance, drr=drr
-        )
+        result = judged(result, volume, task.beam)
         stages["verify"] += clock() - began
-        if best is None or best.evidence is None or (result.confidence, evidence.agreement) > (best.confidence, best.evidence.agreement):
+        if best is None or rank(result) > rank(best):
             best = result
         if best.confidence >= LEAST_CONFIDENCE:  # also where another search cannot mend what speaks against it
             break
     assert best is not None
+    if not task.unknowns:
+        began = clock()
+        best = yield from settled(best, volume, task.beam, _way(task, 0))
+        stages["search and refine"] += clock() - began
     if is_challenged(best):
         yield stage("comparing with the mirror image")
         began = clock()
@@ -278,7 +278,7 @@ def _registration(
         best,
         initial=start,
         evaluations=evaluations,
-        notes=_notes(best.views),
+        notes=(*_notes(best.views), *open_note(best, volume)),
         stages=stages,
         attempts=attempt + 1,
         device=str(volume.device),
@@ -299,15 +299,22 @@ def _start(initial: Pose | None) -> Pose:
     return Pose(start.numbers.detach().double())
 
 
+def _way(task: _Task, attempt: int, *, near: bool = False) -> GaussNewton:
+    """The settings of an attempt's search."""
+    first = task.settings[0]
+    sharpened = task.views[0].xray.world_from_camera is not None  # as localizers are
+    settings = first if isinstance(first, GaussNewton) else COARSE_SEARCH
+    return another_way(settings, attempt, bone_only=sharpened or is_bone_only(task.volume), near=near)
+
+
 def _attempt(task: _Task, start: Pose, box: Starts, attempt: int) -> Events[Registration]:
     """Search and refine once; methods other than gauss-newton refine alone, or else from where a coarse search ends."""
     volume, settings, beam, report = task.volume, task.settings, task.beam, task.report
     first = settings[0]
     if attempt == 0 and isinstance(box, SearchBox) and not isinstance(first, GaussNewton):
         return (yield from refinement(task.views, volume, start, settings, beam, report))
-    searched, after = (first, settings[1:]) if isinstance(first, GaussNewton) else (COARSE_SEARCH, settings)
-    sharpened = task.views[0].xray.world_from_camera is not None  # as localizers are
-    searched = another_way(searched, attempt, bone_only=sharpened or is_bone_only(volume), near=box is PLACED)
+    after = settings[1:] if isinstance(first, GaussNewton) else settings
+    searched = _way(task, attempt, near=box is PLACED)
     found = yield from search_box(task.views, volume, start, box, searched, beam, report=report)
     if not after:
         return found

@@ -88,18 +88,23 @@ class XrayPyramid:
         return self.problem(level, descent.pose).value(descent.pose).argsort(descending=True)
 
     def descend(
-        self, poses: Pose, levels: Sequence[int] | None = None, choose: ChoosePoses = lambda _, descent: descent.pose
+        self,
+        poses: Pose,
+        levels: Sequence[int] | None = None,
+        choose: ChoosePoses = lambda _, descent: descent.pose,
+        *,
+        together: bool = False,
     ) -> Events[CoarseToFineResult]:
-        """Levenberg-Marquardt from each pose, on each of the levels (default all)."""
+        """Levenberg-Marquardt from each pose, on each of the levels (default all); together: over the pixels that count for any."""
         history: list[Step] = []
         for level in self.levels if levels is None else levels:
             iterations, tolerance = self.limits(level)
-            alone = self._settings.levels[level].margin is not None
+            posed = self._settings.levels[level].margin is not None
             descents = []
-            for pose in (poses[i] for i in range(len(poses))) if alone else (poses,):
-                for _ in range(_ROUNDS if alone else 1):
+            for pose in (poses[i] for i in range(len(poses))) if posed and not together else (poses,):
+                for _ in range(_ROUNDS if posed else 1):
                     problem = self.problem(level, pose)
-                    if alone:
+                    if posed:
                         yield stage(f"level {level + 1}")  # another problem: its similarities do not compare with those before
                     descent = yield from descend(
                         problem, pose, iterations=iterations, tolerance=tolerance, level=self._first_level + level, report=self._report

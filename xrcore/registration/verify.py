@@ -25,7 +25,7 @@ from xrcore.registration.body_window import body_alone, body_windows, cut, voxel
 from xrcore.registration.bone_only import is_bone_only, is_implant
 from xrcore.registration.joint_problem import poses_in_views
 from xrcore.registration.problem import pixel_at_isocenter, shrink
-from xrcore.registration.result import Evidence
+from xrcore.registration.result import Evidence, Registration
 from xrcore.registration.uncertainty import pose_uncertainty
 from xrcore.registration.view import View, views_of
 from xrcore.renderer import render
@@ -50,6 +50,36 @@ _RIM = 1.5  # [mm] around the shadow of an implant, or of a bone that was cut ou
 _CONTRADICTION = 0.2  # below this probability one of several views contradicts a pose
 LEAST_CONFIDENCE = 0.75
 _WRONG, _CERTAIN = 0.01, 3.0  # share of the distance, and standard deviations, from which it is said to be wrong
+
+
+def judged(result: Registration, volume: Volume, beam: Beam) -> Registration:
+    """Judge an answer.
+
+    Parameters
+    ----------
+    result : Registration
+        Found in any way.
+    volume : Volume
+        The CT.
+    beam : Beam
+        The one assumed.
+
+    Returns
+    -------
+    Registration
+        With evidence and verdict, and the covariance, unless a calibration's is better.
+    """
+    evidence, covariance, drr = gather_evidence(result.views, volume, result.pose, beam, check_distance=True)
+    reasons = failed_checks(evidence)
+    covariance = covariance if result.calibration is None else result.covariance
+    return replace(
+        result, evidence=evidence, confidence=confidence(evidence), trusted=not reasons, reasons=reasons, covariance=covariance, drr=drr
+    )
+
+
+def rank(result: Registration) -> tuple[float, float]:
+    """What judged answers are ordered by."""
+    return result.confidence, 0.0 if result.evidence is None else result.evidence.agreement
 
 
 def gather_evidence(

@@ -1,10 +1,13 @@
-"""Write the rows of a study."""
+"""Columns that studies share, and writing their rows."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from xrcore.utilities import atomic_file
 
@@ -22,3 +25,24 @@ def write_rows(path: Path, table: pd.DataFrame) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as temporary:
         table.to_csv(temporary, index=False, float_format="%.5g", lineterminator="\n")
+
+
+def depth_deviation(covariance: Float[Tensor, "6 6"] | None, camera_from_world: Float[Tensor, "4 4"]) -> float:
+    """Find the standard deviation of a body's place along a camera's axis.
+
+    Parameters
+    ----------
+    covariance : Float[Tensor, "6 6"] or None
+        Of the pose's six numbers [deg, mm].
+    camera_from_world : Float[Tensor, "4 4"]
+        The pose [mm].
+
+    Returns
+    -------
+    float
+        [mm]; NaN where the covariance is not known.
+    """
+    if covariance is None:
+        return float("nan")
+    axis = camera_from_world[2, :3] @ torch.tensor([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]], dtype=torch.float64)  # by tx, ty, tz
+    return float((axis @ covariance[3:, 3:].double() @ axis).sqrt())

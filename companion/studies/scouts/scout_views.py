@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from companion.studies.common.rows import write_rows
+from companion.studies.common.rows import depth_deviation, write_rows
 from xrcore import SlotScan, View, Volume, XrcoreError, metrics, read_ct, read_xray, register
 from xrcore.geometry import rigid
 
@@ -73,13 +73,11 @@ def compared(views: Sequence[View], volume: Volume) -> dict[str, Any]:
     found, there = (pose.camera_from_world(carm, isocenter)[0] for pose in (result.pose, truth))
     spacing = torch.tensor(carm.spacing_at(carm.source_to_isocenter), dtype=torch.float64)  # along the scan nothing is magnified
     drawn = carm.project(rigid.apply(found, points)) - carm.project(rigid.apply(there, points))
-    axis = there[2, :3] @ torch.tensor([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]], dtype=torch.float64)  # depth by tx, ty, tz
-    spread = torch.nan if result.covariance is None else float((axis @ result.covariance[3:, 3:].double() @ axis).sqrt())
     return {
         "plane_mm": float((drawn * spacing).norm(dim=-1).mean()),
         "angle_deg": float(torch.rad2deg(rigid.angle_between(found, there))),
         "depth_mm": float((rigid.apply(found, points) - rigid.apply(there, points))[:, 2].mean()),
-        "depth_sd_mm": spread,
+        "depth_sd_mm": depth_deviation(result.covariance, there),
         "distance_mm": float(metrics.mtre(result.pose, truth, points, carm, isocenter)),
         "confidence": result.confidence,
         "trusted": result.trusted,

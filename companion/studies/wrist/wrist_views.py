@@ -26,11 +26,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from companion.datasets.biplane import WristBiplane
-from companion.studies.common.rows import write_rows
-from xrcore import Beam, GaussNewton, Registration, SearchBox, Volume, metrics, register, render
+from companion.studies.common.rows import depth_deviation, write_rows
+from xrcore import Beam, GaussNewton, Pose, Registration, SearchBox, Volume, Xray, metrics, register, render
 from xrcore.figures import edges
 from xrcore.geometry import rigid
-from xrcore.registration import View, shrink, visible_region
+from xrcore.registration import Problem, View, shrink, visible_region
 from xrcore.utilities import atomic_file, check_writable
 
 # rig_from_ct as an operator gives it: rotation vector [deg], and where in the rig the crop's centre lies [mm]
@@ -61,11 +61,13 @@ def run(
 ) -> pd.DataFrame:
     """Register every bone in every frame from camera 1, camera 2 and both; write the table, and the pictures' arrays.
 
-    Each method's answer to a case is, of its seeds' ends within REACH, the one most similar to its own images. Rows, in order:
+    Each method's answer to a case is, of its seeds' ends within REACH, the one most similar to its own images, over the same pixels of
+    each. Rows, in order:
 
     kind "answer": one row per bone, frame and method with `similarity` (gradient ZNCC in its own views), NCC, SSIM and CSS in camera 1 and
-        in camera 2 over the bone's region, its verdict (`confidence`, `trusted`, `reasons`), how many `seeds` ended within 1 mm and
-        1 degree of it (`repeats`), and the median distance and angle of all seeds' ends from it (`spread_mm`, `spread_deg`).
+        in camera 2 over the bone's region, its verdict (`confidence`, `trusted`, `reasons`), the standard deviation along the (first)
+        camera's axis (`depth_sd_mm`), how many `seeds` ended within 1 mm and 1 degree of it (`repeats`), and the median distance and
+        angle of all seeds' ends from it (`spread_mm`, `spread_deg`).
     kind "disagreement": one row per bone, frame and pair of methods. `distance_mm`: mean distance of landmarks on the bone. `angle_deg`:
         the angle between, `shaft_deg` of it about the bone's long axis and `tilt_deg` the rest. The mean displacement of the landmarks is
         the sum of three parts, along camera 1's depth, along camera 2's, and along the direction square to both: `depth_1_mm`,
@@ -102,7 +104,7 @@ def run(
             place = start((bone, frame), volume)
             ends = [r.rig_from_ct() for r in found]
             near = [r for r, end in zip(found, ends, strict=True) if float((_center(end, volume) - _center(place, volume)).norm()) <= REACH]
-            best = max(near or found, key=lambda r: r.similarity)
+            best = _most_alike(near or found, volume)
             answers[method] = best.rig_from_ct()
             away = [_apart(end, answers[method], volume) for end in ends]
             row: dict[str, Any] = {
@@ -114,6 +116,7 @@ def run(
                 "seeds": len(found),
             }
             row |= {"confidence": best.confidence, "trusted": best.trusted, "reasons": "; ".join(best.reasons)}
+            row["depth_sd_mm"] = _depth_deviation(best)
             row["repeats"] = sum(d < 1 and a < 1 for d, a in away)
             row["spread_mm"], row["spread_deg"] = (float(np.median(x)) for x in zip(*away, strict=True))
             for c, view in views.items():
@@ -220,16 +223,32 @@ def comparison_region(
     region : Bool[Tensor, "H W"]
         What counts: the bone's shadow, a margin, and the field of view.
     """
-    xray, pose = view.xray, view.pose(rig_from_ct, volume)
-    shown = visible_region(volume, view.carm, pose, Beam(), _SHOWN)
+    pose = view.pose(rig_from_ct, volume)
+    xray, region = _around(view, volume, pose)
+    return xray.image, render(volume, xray.carm, pose)[0], region
+
+
+def _around(view: View, volume: Volume, poses: Pose) -> tuple[Xray, Bool[Tensor, "H W"]]:
+    """The X-ray around the bone at any of the poses, at half its pixels, and what counts of it."""
+    xray = view.xray
+    shown = visible_region(volume, view.carm, poses, Beam(), _SHOWN)
     if shown.any():
         (top, left), (bottom, right) = shown.nonzero().amin(0).tolist(), shown.nonzero().amax(0).tolist()
         rows, cols = slice(top, bottom + 1), slice(left, right + 1)
         carm = view.carm.cropped(top, left, (bottom + 1 - top, right + 1 - left))
         xray = replace(xray, image=xray.image[rows, cols], mask=xray.mask[rows, cols], carm=carm)
     small = shrink(xray, max(xray.carm.shape) // _SHRUNK)
-    region = visible_region(volume, small.carm, pose, Beam(), _AROUND) & small.mask
-    return small.image, render(volume, small.carm, pose)[0], region
+    return small, visible_region(volume, small.carm, poses, Beam(), _AROUND) & small.mask
+
+
+def _most_alike(found: Sequence[Registration], volume: Volume) -> Registration:
+    """The one most similar to its X-rays over the pixels that any of them needs; each over its own, a smaller shadow would win."""
+    places, values = torch.stack([one.rig_from_ct() for one in found]), torch.zeros(len(found), dtype=torch.float64)
+    for view in found[0].views:
+        poses = view.pose(places, volume)
+        xray, region = _around(view, volume, poses)
+        values += Problem(replace(xray, mask=region), volume, Beam(), "gradient-zncc").value(poses).double()
+    return found[int(values.argmax())]
 
 
 def _register(views: Sequence[View], volume: Volume, case: tuple[str, int], seed: int) -> Registration:
@@ -239,6 +258,11 @@ def _register(views: Sequence[View], volume: Volume, case: tuple[str, int], seed
 
 def _center(rig_from_ct: Float[Tensor, "4 4"], volume: Volume) -> Float[Tensor, "3"]:
     return rigid.apply(rig_from_ct, volume.isocenter[None])[0]
+
+
+def _depth_deviation(found: Registration) -> float:
+    """Of the body along the first camera's axis [mm]."""
+    return depth_deviation(found.covariance, found.pose.camera_from_world(found.views[0].carm, found.isocenter)[0])
 
 
 def _apart(a: Tensor, b: Tensor, volume: Volume) -> tuple[float, float]:

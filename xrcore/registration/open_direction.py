@@ -1,0 +1,120 @@
+"""Compare an answer with others along the direction that its X-rays leave open.
+
+A small bone in one X-ray looks much the same nearer to the detector or further away. What tells them apart, fractions of a pixel along its
+edges, has several optima, and a descent ends in the one that its start led to. Over the pixels around its own shadow each looks good, the
+further the better, since a smaller shadow has less beside it: they are compared over the same pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from xrcore.beam import Beam
+from xrcore.ct.volume import Volume
+from xrcore.geometry import Pose
+from xrcore.registration.body_window import body_windows, cut, fitted
+from xrcore.registration.corners import corners
+from xrcore.registration.events import Events, stage
+from xrcore.registration.linearisation import moved_by_numbers
+from xrcore.registration.pyramid import XrayPyramid
+from xrcore.registration.result import Registration
+from xrcore.registration.solvers.gauss_newton import GaussNewton
+from xrcore.registration.verify import judged
+
+_OPEN = 10.0  # [mm] of standard deviation, from which other optima are looked for
+_STARTS = (-2.0, -1.0, 1.0, 2.0)  # standard deviations
+_LEVELS = 2  # the finest
+_ROUNDS = 3  # times that a better answer than the last is looked for
+
+
+def open_direction(result: Registration, volume: Volume) -> Float[Tensor, "6"] | None:
+    """Find the direction in which points of the body are least certain in space.
+
+    Parameters
+    ----------
+    result : Registration
+        With its covariance.
+    volume : Volume
+        The body.
+
+    Returns
+    -------
+    Float[Tensor, "6"] or None
+        One standard deviation of the six numbers along it [deg, mm]; None where points are certain to within 10 mm, or nothing is known.
+    """
+    if result.covariance is None or not torch.isfinite(result.covariance).all():
+        return None
+    variances, directions = torch.linalg.eigh(result.covariance.double())
+    root = directions * variances.clamp_min(0).sqrt()
+    sizes, axes = torch.linalg.eigh(root.T @ _metric(result, volume) @ root)
+    return root @ axes[:, -1] if sizes[-1] >= _OPEN**2 else None
+
+
+def _metric(result: Registration, volume: Volume) -> Float[Tensor, "6 6"]:
+    """Mean square of how far points move [mm^2], as a form in the change of the six numbers."""
+    moved = moved_by_numbers(result.pose, result.views[0].carm, volume, corners(volume))
+    return torch.einsum("nai,naj->ij", moved, moved) / len(moved)
+
+
+def open_note(result: Registration, volume: Volume) -> tuple[str, ...]:
+    """A remark on where points of the body are in space, if that is open."""
+    direction = open_direction(result, volume)
+    if direction is None:
+        return ()
+    size = float((direction @ _metric(result, volume) @ direction).sqrt())
+    images = "X-ray leaves" if len(result.views) == 1 else "X-rays leave"
+    return (f"the {images} depth open: in space, points are known to ± {size:.0f} mm (standard deviation); give another view",)
+
+
+def settled(result: Registration, volume: Volume, beam: Beam, settings: GaussNewton) -> Events[Registration]:
+    """Go on to better answers along the open direction while there are any, and judge them.
+
+    Parameters
+    ----------
+    result : Registration
+        Judged.
+    volume : Volume
+        The body.
+    beam : Beam
+        The one assumed.
+    settings : GaussNewton
+        Whose finest levels are descended.
+
+    Returns
+    -------
+    Registration
+        Judged; the same where nothing is open, or nothing better is found.
+    """
+    for _ in range(_ROUNDS):
+        direction = open_direction(result, volume)
+        if direction is None:
+            break
+        yield stage("comparing other depths")
+        found = yield from _better_along(result, direction, volume, beam, settings)
+        if found is None:
+            break
+        result = judged(found, volume, beam)
+    return result
+
+
+def _better_along(
+    result: Registration, direction: Float[Tensor, "6"], volume: Volume, beam: Beam, settings: GaussNewton
+) -> Events[Registration | None]:
+    """The best of the ends of descents from some standard deviations away; None where that is what the answer itself leads to."""
+    numbers = result.pose.numbers.double()
+    starts = Pose(numbers + torch.tensor([0.0, *_STARTS], dtype=torch.float64)[:, None] * direction)
+    windows = body_windows(result.views, volume, starts)
+    if windows is not None:
+        settings = fitted(settings, cut(result.views, windows), volume)
+    pyramid = XrayPyramid(cut(result.views, windows), volume, beam, settings, report=False)
+    course = yield from pyramid.descend(starts, pyramid.levels[-_LEVELS:], together=True)
+    best = int(course.descent.order()[0])
+    if best == 0:
+        return None
+    end = course.descent.outcome(best, (*result.history, *course.history))
+    found = replace(result, pose=end.pose, similarity=end.similarity, stop_reason=end.stop_reason, history=end.history)
+    return replace(found, evaluations=result.evaluations + pyramid.evaluations)
