@@ -17,11 +17,12 @@ from torch import Tensor
 from companion.datasets.folders import existing_folder
 from xrcore import View, Volume, XrcoreError, read_mesh, read_views
 from xrcore.geometry import rigid
-from xrcore.utilities import atomic_file
+from xrcore.utilities import atomic_file, read_bytes
 
 FRAMES = 24
 COMPONENTS = {"femur": "femur0.stl", "tibia": "tibia0.stl"}
 _SPACING = 0.5  # [mm]
+_LARGEST = 2**20  # bytes of the reference
 _FIRST = (0, 522)  # number of each camera's first image; every second is there
 _RIG = "views:\n" + "".join(f"  - calibration: {{folder}}/camcal{i}.txt\n    pixel_values: intensity\n    mask: circle\n" for i in (1, 2))
 
@@ -98,10 +99,11 @@ class ImplantKnee:
         list of Float[Tensor, "4 4"]
             camera1_from_model [mm] of each frame pair.
         """
-        lines = (self.folder / "fem_poses_cam1.jts").read_text(encoding="ascii", errors="replace").splitlines()
+        path = self.folder / "fem_poses_cam1.jts"
+        lines = read_bytes(path, _LARGEST).decode("ascii", errors="replace").splitlines()
         rows = [numbers for line in lines if (numbers := _six(line.replace(",", " ").split())) is not None]
         if len(rows) < FRAMES:
-            raise XrcoreError(f"{self.folder}: the reference holds {len(rows)} poses, not {FRAMES}")
+            raise XrcoreError(f"{path}: the reference holds {len(rows)} poses, not {FRAMES}")
         return [camera_from_model(numbers) for numbers in rows]
 
 

@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from companion.studies.common.command import exit_code
 from companion.studies.common.paths import Paths
-from xrcore import XrcoreError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,12 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
         for name in names:
             sub.add_argument(name)
     given = parser.parse_args(arguments)
-    try:
-        run(given)
-    except XrcoreError as error:
-        print("xrcore: error:", error, file=sys.stderr)
-        return 2
-    return 0
+    return exit_code(lambda: run(given))
 
 
 def run(given: argparse.Namespace) -> None:

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from companion.datasets.store import Store
+from companion.studies.common.command import exit_code
 from companion.studies.deepfluoro.fluoroscopies import run, summary
-from xrcore import XrcoreError
 
 _NAME = "ipcai_2020_full_res_data.h5"
 
@@ -35,14 +35,13 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--specimens", nargs="+", help="such as 17-1882; default all")
     parser.add_argument("--every", type=int, default=1, help="register every one, every second, ... fluoroscopy")
     given = parser.parse_args(words)
-    try:
+
+    def work() -> None:
         file = given.file or Store().find("deepfluoro") / _NAME
         table = run(file, given.out, specimens=given.specimens, every=given.every, progress=lambda line: print(line, flush=True))
-    except XrcoreError as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(summary(table).round(2).T.to_string())
-    return 0
+        print(summary(table).round(2).T.to_string())
+
+    return exit_code(work)
 
 
 if __name__ == "__main__":

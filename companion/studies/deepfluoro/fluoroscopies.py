@@ -24,7 +24,7 @@ import torch
 from companion.datasets.deepfluoro import Projection, Specimen, read_deepfluoro
 from companion.studies.common.rows import write_rows
 from xrcore import Pose, SearchBox, Volume, XrcoreError, metrics, register
-from xrcore.utilities import check_writable
+from xrcore.utilities import check_writable, require
 
 GROSS, FINE = 10.0, 1.0  # [mm] of mTRE
 _KEYS = ["specimen", "projection"]
@@ -69,12 +69,13 @@ def run(
     XrcoreError
         If the file is another one, a specimen is not in it, or the table cannot be written.
     """
+    require("deepfluoro", "every", every, isinstance(every, int) and every >= 1, "a whole number, at least 1")
     out = Path(out)
     check_writable(out.parent, out.name)
     known = {specimen.name: specimen for specimen in read_deepfluoro(path)}
     if unknown := [name for name in specimens or () if name not in known]:
         raise XrcoreError(f"{path}: no specimen {unknown[0]!r}; it has {', '.join(known)}")
-    rows: list[dict[str, Any]] = pd.read_csv(out, dtype=dict.fromkeys(_KEYS, str)).to_dict("records") if out.exists() else []
+    rows = _rows_so_far(out) if out.exists() else []
     done = {(row["specimen"], row["projection"]) for row in rows}
     for number, specimen in enumerate(known.values()):
         wanted = [name for name in specimen.projections[::every] if (specimen.name, name) not in done]
@@ -86,6 +87,16 @@ def run(
             write_rows(out, pd.DataFrame(rows))
             progress(f"{specimen.name} {name}: mTRE {rows[-1]['mtre_mm']:.2f} mm, {rows[-1]['seconds']:.2f} s")
     return pd.DataFrame(rows)
+
+
+def _rows_so_far(path: Path) -> list[dict[str, Any]]:
+    try:
+        table = pd.read_csv(path, dtype=dict.fromkeys(_KEYS, str))
+    except (OSError, ValueError) as error:
+        raise XrcoreError(f"{path}: cannot be read as the table of a run that goes on: {error}; choose another --out") from None
+    if not {*_KEYS, "mtre_mm"} <= set(table.columns):
+        raise XrcoreError(f"{path}: this is not the table of a run that goes on; choose another --out")
+    return table.to_dict("records")  # type: ignore[return-value]
 
 
 def _row(specimen: Specimen, volume: Volume, name: str, generator: np.random.Generator) -> dict[str, Any]:

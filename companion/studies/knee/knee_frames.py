@@ -11,6 +11,7 @@ that pose moved by `TIBIA`. Every frame's verdict is made (check_every=1), and c
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,10 +22,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from companion.datasets.implant_knee import FRAMES, ImplantKnee
+from companion.datasets.implant_knee import COMPONENTS, FRAMES, ImplantKnee
+from companion.studies.common.command import exit_code
 from companion.studies.common.rows import write_rows
 from xrcore import Pose, SearchBox, Track, View, Volume, track
 from xrcore.geometry import rigid
+from xrcore.utilities import check_writable, require
 
 METHODS = {"both": (0, 1), "camera 1": (0,), "camera 2": (1,)}
 # the tibial component beside the femoral one in camera 1: shift [mm] along its axes, turn about its view [deg]
@@ -52,7 +55,15 @@ def run(data: ImplantKnee, *, frames: int = FRAMES, bodies: Sequence[str] = ("fe
         (the publishers' pose for the femoral component; for the tibial one what both cameras say, and nothing for both);
         `across_mm` and `depth_mm`, the mean displacement across and along the (first) camera's ray; `jitter_mm`, mean distance from the
         smoothed track; the verdict, `seconds`.
+
+    Raises
+    ------
+    XrcoreError
+        If there are no such frames or components, or a file is missing or damaged.
     """
+    require("knee", "frames", frames, isinstance(frames, int) and 1 <= frames <= FRAMES, f"a whole number, 1 to {FRAMES}")
+    for name in bodies:
+        require("knee", "bodies", name, name in COMPONENTS, f"of {', '.join(COMPONENTS)}")
     rows: list[dict[str, Any]] = []
     published = data.published()
     with tempfile.TemporaryDirectory() as folder:
@@ -136,18 +147,35 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     return groups[columns].median().join(groups["trusted"].agg(["sum", "count"]).rename(columns={"sum": "trusted", "count": "frames"}))
 
 
-def main() -> None:
-    """Run the study from the command line."""
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the study from the command line.
+
+    Parameters
+    ----------
+    words : sequence of str, optional
+        Default those that it was given.
+
+    Returns
+    -------
+    int
+        0, or 2 for bad input, which is told in one line.
+    """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="of the images, knee_biplane_implant")
     parser.add_argument("--out", type=Path, default=Path("results/laptop/knee"), help="OUT.csv; default results/laptop/knee")
     parser.add_argument("--frames", type=int, default=FRAMES)
     parser.add_argument("--bodies", default="femur,tibia")
-    args = parser.parse_args()
-    table = run(ImplantKnee(args.folder), frames=args.frames, bodies=args.bodies.split(","))
-    write_rows(args.out.with_suffix(".csv"), table)
-    print(summary(table).round(2).to_string())
+    args = parser.parse_args(words)
+
+    def work() -> None:
+        out = args.out.with_suffix(".csv")
+        check_writable(out.parent, out.name)
+        table = run(ImplantKnee(args.folder), frames=args.frames, bodies=args.bodies.split(","))
+        write_rows(out, table)
+        print(summary(table).round(2).to_string())
+
+    return exit_code(work)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -9,6 +9,7 @@ half a millimetre for the phantom, and to a millimetre for the patient, who brea
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from typing import Any
 import pandas as pd
 import torch
 
+from companion.studies.common.command import exit_code
 from companion.studies.common.rows import depth_deviation, write_rows
 from xrcore import SlotScan, View, Volume, XrcoreError, metrics, read_ct, read_xray, register
 from xrcore.geometry import rigid
+from xrcore.utilities import check_writable
 
 _LUMBAR_DISTANCE = 600.0  # source to isocentre [mm], which the tags lack
 
@@ -93,16 +96,33 @@ def _view(path: Path, carm: SlotScan | None = None) -> View:
     return View(xray=xray, camera_from_rig=rigid.invert(xray.world_from_camera))
 
 
-def main() -> None:
-    """Run the study from the command line."""
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the study from the command line.
+
+    Parameters
+    ----------
+    words : sequence of str, optional
+        Default those that it was given.
+
+    Returns
+    -------
+    int
+        0, or 2 for bad input, which is told in one line.
+    """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="of the data sets")
     parser.add_argument("--out", type=Path, default=Path("results/laptop/scouts"), help="OUT.csv; default results/laptop/scouts")
-    args = parser.parse_args()
-    table = run(args.folder)
-    write_rows(args.out.with_suffix(".csv"), table.reset_index())
-    print(table.drop(columns="reasons").round(2).to_string())
+    args = parser.parse_args(words)
+
+    def work() -> None:
+        out = args.out.with_suffix(".csv")
+        check_writable(out.parent, out.name)
+        table = run(args.folder)
+        write_rows(out, table.reset_index())
+        print(table.drop(columns="reasons").round(2).to_string())
+
+    return exit_code(work)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

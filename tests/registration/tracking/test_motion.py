@@ -6,7 +6,7 @@ import torch
 from torch.testing import assert_close
 
 from xrcore.geometry import CArm, Pose, rigid
-from xrcore.registration.tracking.motion import BodyFrame, Filtered, Motion, begin, correct, predict, smooth
+from xrcore.registration.tracking.motion import BodyFrame, Filtered, Motion, MotionState, begin, correct, predict, smooth
 
 CARM = CArm(source_to_detector=1260, source_to_isocenter=742.5, shape=(64, 64), pixel_spacing=6.0)
 FRAME = BodyFrame(CARM, torch.tensor([10.0, -20.0, 300.0], dtype=torch.float64))
@@ -69,6 +69,15 @@ def test_distances_are_those_of_chi_squared_where_the_model_holds():
     motion = Motion(rotation=0.3, translation=0.7)
     distances = [d for seed in range(3) for d in followed(track(seed, motion=motion)[1], motion)[1][5:]]
     assert 5.0 < sum(distances) / len(distances) < 7.0  # six on average
+
+
+def test_a_body_goes_half_of_what_its_velocity_changes_by():
+    """Of a state that is known exactly, at rest and on the way; the change comes evenly over the frame."""
+    motion = Motion(rotation=0.3, translation=0.7)
+    for velocity in (torch.zeros(6, dtype=torch.float64), twists(1, 4)[0] * 0.1):
+        after = predict(MotionState(FRAME.placed(Pose(ry=10)), velocity, torch.zeros(12, 12, dtype=torch.float64)), motion)
+        half = torch.cat([0.5 * torch.eye(6, dtype=torch.float64), torch.eye(6, dtype=torch.float64)])
+        assert_close(after.covariance, half @ motion.variance @ half.T)
 
 
 def test_smoothing_halves_the_noise_of_a_steady_motion_and_knows_what_is_left():
