@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import roma
 import torch
@@ -14,9 +16,12 @@ from xrcore.geometry import CArm, Pose, rigid
 from xrcore.registration.body_window import fitted
 from xrcore.registration.events import Step, WorkClock, finish, working
 from xrcore.registration.joint_problem import JointProblem
+from xrcore.registration.open_direction import open_direction, open_note, settled
 from xrcore.registration.pipeline import register
 from xrcore.registration.problem import Problem
 from xrcore.registration.pyramid import XrayPyramid
+from xrcore.registration.refinement import refine
+from xrcore.registration.result import Registration
 from xrcore.registration.search import SearchBox
 from xrcore.registration.settings import EDGE_PYRAMID, Level
 from xrcore.registration.solvers.gauss_newton import GaussNewton
@@ -137,6 +142,53 @@ def test_ends_are_compared_over_the_same_pixels(body, views):
     common = pyramid.problem(0, poses).value(poses)
     assert order.tolist() == common.argsort(descending=True).tolist()
     assert order[0] == 1
+
+
+def test_descents_together_are_compared_over_the_same_pixels(body, views):
+    levels = (Level(pixels=96, spacing=1.0, similarity="gradient-zncc", iterations=0, margin=2.0),)
+    pyramid = XrayPyramid(views, body, BEAM, GaussNewton(levels=levels))
+    poses = Pose.cat([views[0].pose(at, body) for at in (moved((0, 0, 0), (9.0, 0, 0)), TRUTH)])
+    course = finish(working(pyramid.descend(poses, together=True), WorkClock()), None)
+    assert_close(course.descent.value, pyramid.problem(0, poses).value(poses).to(course.descent.value))
+
+
+def displaced_in_depth(body, view: View, shift: float, deviation: float) -> Registration:
+    """An answer of one view that is so far off along the ray, as it may be by its covariance [mm]."""
+    level = Level(pixels=32, spacing=4.0, similarity="gradient-zncc", iterations=1)
+    found = refine([view], body, view.pose(TRUTH, body), GaussNewton(levels=(level,)), BEAM)
+    place = view.pose(TRUTH, body).camera_from_world(view.carm, body.isocenter)[0]
+    center = rigid.apply(place, body.isocenter[None])[0]
+    place[:3, 3] += shift * center / center.norm()
+    axis = place[2, :3] @ torch.tensor([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]], dtype=torch.float64)  # by tx, ty, tz
+    covariance = 0.2**2 * torch.eye(6, dtype=torch.float64)
+    covariance[3:, 3:] += deviation**2 * axis[:, None] * axis
+    return replace(found, pose=Pose.from_camera_from_world(place, view.carm, body.isocenter), covariance=covariance)
+
+
+def test_the_open_direction_is_the_depth(body, views):
+    answer = displaced_in_depth(body, views[0], 0.0, 20.0)
+    direction = open_direction(answer, body)
+    there = Pose(answer.pose.numbers + direction).camera_from_world(CARMS[0], body.isocenter)
+    here = answer.pose.camera_from_world(CARMS[0], body.isocenter)
+    step = rigid.apply(there, body.isocenter[None]) - rigid.apply(here, body.isocenter[None])
+    assert step[0, 0].abs().tolist() == pytest.approx([0, 0, 20], abs=1.5)
+    assert "± 20 mm" in open_note(answer, body)[0]
+    certain = displaced_in_depth(body, views[0], 0.0, 5.0)
+    assert open_direction(certain, body) is None
+    assert open_note(certain, body) == ()
+
+
+def test_a_better_depth_is_found_along_the_open_direction(body, views):
+    wrong = displaced_in_depth(body, views[0], 36.0, 18.0)
+    level = Level(pixels=96, spacing=1.0, similarity="gradient-zncc", iterations=0, margin=2.0)  # an optimum that descents do not leave
+    settings = GaussNewton(levels=(level, level))
+    found = finish(working(settled(wrong, body, BEAM, settings), WorkClock()), None)
+    assert apart(wrong.rig_from_ct(), body)[0] > 35
+    assert apart(found.rig_from_ct(), body)[0] < 1.5
+    assert found.similarity > 0.95
+    assert found.evidence is not None
+    certain = replace(wrong, covariance=wrong.covariance / 100)
+    assert finish(working(settled(certain, body, BEAM, settings), WorkClock()), None) is certain
 
 
 def test_steps_of_one_descent_are_not_compared_with_those_of_another(body, views):

@@ -28,6 +28,7 @@ from xrcore.registration.verify import judged
 _OPEN = 10.0  # [mm] of standard deviation, from which other optima are looked for
 _STARTS = (-2.0, -1.0, 1.0, 2.0)  # standard deviations
 _LEVELS = 2  # the finest
+_BETTER = 1e-3  # in similarity, than what the answer itself leads to
 _ROUNDS = 3  # times that a better answer than the last is looked for
 
 
@@ -94,17 +95,17 @@ def settled(result: Registration, volume: Volume, beam: Beam, settings: GaussNew
         if direction is None:
             break
         yield stage("comparing other depths")
-        found = yield from _better_along(result, direction, volume, beam, settings)
-        if found is None:
-            break
+        found, elsewhere = yield from _best_along(result, direction, volume, beam, settings)
         result = judged(found, volume, beam)
+        if not elsewhere:
+            break
     return result
 
 
-def _better_along(
+def _best_along(
     result: Registration, direction: Float[Tensor, "6"], volume: Volume, beam: Beam, settings: GaussNewton
-) -> Events[Registration | None]:
-    """The best of the ends of descents from some standard deviations away; None where that is what the answer itself leads to."""
+) -> Events[tuple[Registration, bool]]:
+    """The best of the ends of descents from the answer and from some standard deviations away, and whether it is one of the latter."""
     numbers = result.pose.numbers.double()
     starts = Pose(numbers + torch.tensor([0.0, *_STARTS], dtype=torch.float64)[:, None] * direction)
     windows = body_windows(result.views, volume, starts)
@@ -112,9 +113,9 @@ def _better_along(
         settings = fitted(settings, cut(result.views, windows), volume)
     pyramid = XrayPyramid(cut(result.views, windows), volume, beam, settings, report=False)
     course = yield from pyramid.descend(starts, pyramid.levels[-_LEVELS:], together=True)
-    best = int(course.descent.order()[0])
-    if best == 0:
-        return None
+    value = course.descent.value.nan_to_num(nan=-torch.inf)
+    elsewhere = bool(value.max() > value[0] + _BETTER)
+    best = int(value.argmax()) if elsewhere else 0
     end = course.descent.outcome(best, (*result.history, *course.history))
     found = replace(result, pose=end.pose, similarity=end.similarity, stop_reason=end.stop_reason, history=end.history)
-    return replace(found, evaluations=result.evaluations + pyramid.evaluations)
+    return replace(found, evaluations=result.evaluations + pyramid.evaluations), elsewhere
