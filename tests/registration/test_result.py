@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import xrcore as xr
+from xrcore.geometry import rigid
 from xrcore.registration.registration_files import to_json, to_record
 from xrcore.registration.similarities.base import NormalEquations
 
@@ -77,6 +78,24 @@ def test_a_few_lines_say_what_was_found(result, xray, volume):
     bare = xr.refine(xray, volume, xr.Pose(ry=-4), xr.Adam(pixels=64, spacing=8.0, similarity="wlmi", iterations=2))
     assert "not judged" in repr(bare)
     assert "±" not in repr(bare)
+
+
+def test_a_single_view_says_what_a_wrong_distance_costs(result, xray, volume):
+    """Exactly, where nothing else is wrong: the picture stays, and the depth grows with the distance."""
+    from dataclasses import replace
+
+    there = replace(result, pose=xr.Pose(tz=-7.5))
+    assert there.assumption.startswith("7.5 mm more of depth for each %")
+    assert there.assumption in repr(there)
+    said = replace(CARM, source_to_detector=1.01 * CARM.source_to_detector)
+    here = there.pose.camera_from_world(CARM, volume.isocenter)[0]
+    further = here.clone()
+    further[2, 3] += 7.5
+    places = volume.isocenter + torch.tensor([[30.0, 0, 0], [0, 0, 30]], dtype=torch.float64)  # across the view
+    off = said.project(rigid.apply(further, places)) - CARM.project(rigid.apply(here, places))
+    assert float(off.abs().max()) < 0.01  # pixels
+    two = (xr.View(xray=xray, camera_from_rig=torch.eye(4)),) * 2
+    assert replace(there, views=two).assumption == ""
 
 
 def test_a_notebook_shows_the_overlay(result, xray, volume):

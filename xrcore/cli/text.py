@@ -38,6 +38,7 @@ def verdict_lines(result: Registration, starting: float | None = None) -> list[s
     return [
         *seen,
         line("verdict", result.verdict),
+        *([line("geometry", "taken as given:", result.assumption)] if result.assumption else []),
         line("stopped", result.stop_reason),
         line("time", f"{result.seconds:.2f} s", *([f"({stages})"] if stages else [])),
         *([] if starting is None else [line("", f"after {starting:.2f} s of start-up and reading files")]),

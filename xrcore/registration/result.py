@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from jaxtyping import Float
 from torch import Tensor
 
-from xrcore.geometry import Pose, rigid
+from xrcore.geometry import Pose, SlotScan, rigid
 from xrcore.geometry.pose import NAMES
 from xrcore.registration.calibration import Calibration
 from xrcore.registration.events import Step, StopReason
@@ -244,6 +244,15 @@ class Registration:
         return tuple(self.covariance.diagonal().clamp_min(0).sqrt().tolist())
 
     @property
+    def assumption(self) -> str:
+        """What is taken on trust of a single view's geometry: how an error of it shows in the depth; empty where that was estimated."""
+        carm = self.views[0].carm
+        if len(self.views) > 1 or self.calibration is not None or isinstance(carm, SlotScan):
+            return ""
+        depth = float(rigid.apply(self.pose.camera_from_world(carm, self.isocenter)[0], self.isocenter[None].double().cpu())[0, 2])
+        return f"{depth / 100:.1f} mm more of depth for each % that source_to_detector is too large"
+
+    @property
     def verdict(self) -> str:
         """Whether to trust the pose, how confidently, and what speaks against it."""
         if self.evidence is None:
@@ -261,7 +270,7 @@ class Registration:
         return "\n".join(
             (
                 f"Registration: {', '.join(shown[:3])} deg",
-                f"  {', '.join(shown[3:])} mm",
+                f"  {', '.join(shown[3:])} mm{f' ({self.assumption})' if self.assumption else ''}",
                 *(f"  {line}" for line in (self.calibration.lines() if self.calibration else ())),
                 f"  {self.verdict}",
                 f"  {self.similarity_name} {self.similarity:.4f}, {self.method}: {self.stop_reason}, {self.seconds:.2f} s",
