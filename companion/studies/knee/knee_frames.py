@@ -7,10 +7,10 @@ camera alone must agree with both across its own depth, which it sees well, and 
 operator gives is the first frame's pose to 5 degrees and 5 mm; the femoral one's published pose is rounded to that, the tibial one's is
 that pose moved by `TIBIA`. Every frame's verdict is made (check_every=1), and counts in its seconds.
 
-The tibial component is trusted in no frame, though each camera agrees with both and its track is smooth. The check that rejects it is where
-blocks of the X-ray are found: within metal the X-ray is saturated, so that the DRR's inner edges, most of a thin tray's and stem's, have
-no counterpart. With the DRR saturated alike, half as many blocks again are found, of either component, but a pixel and a half beside their
-place in the median, since saturated edges spread: still too far for the verdict, which is not made laxer here.
+The tibial component is trusted in no frame, though each camera agrees with both and its track is smooth. Looked into in the first frame,
+the check that rejects it is where blocks of the X-ray are found: within metal the X-ray is saturated, so that the DRR's inner edges, most
+of a thin tray's and stem's, have no counterpart. With the DRR saturated alike, half as many blocks again are found, of either component,
+but a pixel and a half beside their place in the median: still too far for the verdict, which is not made laxer here.
 """
 
 from __future__ import annotations
