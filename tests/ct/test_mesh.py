@@ -86,6 +86,41 @@ def test_normals_may_point_inwards_and_axes_be_ras(tmp_path):
     assert_close(middle(volume), torch.tensor([-3.0, 7.0, 11.0], dtype=torch.float64), atol=0.02, rtol=0)
 
 
+def test_a_hole_far_from_the_origin_turns_nothing_inside_out(tmp_path):
+    holed = ball(middle=(0.0, 0.0, 0.0))
+    holed.update_faces(holed.triangles_center[:, 2] < 18)
+    for z in (-600.0, 600.0):
+        holed.copy().apply_translation((0.0, 0.0, z)).export(tmp_path / "hole.stl")
+        assert mass(xr.read_mesh(tmp_path / "hole.stl", "water", 2.0)) == pytest.approx(ball().volume / 1000, rel=0.03)
+
+
+def test_triangles_and_bodies_that_are_inside_out_are_turned_and_told_of(tmp_path):
+    def volume_of(faces_of: trimesh.Trimesh) -> xr.Volume:
+        faces_of.export(tmp_path / "turned.ply")
+        return xr.read_mesh(tmp_path / "turned.ply", "water", 2.0)
+
+    faces = ball().faces.copy()
+    some = np.random.default_rng(0).random(len(faces)) < 0.3
+    faces[some] = faces[some, ::-1]
+    mixed = volume_of(trimesh.Trimesh(ball().vertices, faces, process=False))
+    assert mass(mixed) == pytest.approx(ball().volume / 1000, rel=0.01)
+    assert f"{some.sum()} of {len(faces)}" in mixed.notes[0]
+
+    other = ball(middle=(60.0, 0.0, 0.0))
+    other.invert()
+    two = volume_of(trimesh.util.concatenate([ball(), other]))
+    assert mass(two) == pytest.approx(2 * ball().volume / 1000, rel=0.01)
+    assert f"{len(faces)} of {2 * len(faces)}" in two.notes[0]
+
+    cavity = ball(radius=10.0)
+    cavity.invert()
+    hollow = trimesh.util.concatenate([ball(), cavity])
+    for each in (hollow, trimesh.Trimesh(hollow.vertices, hollow.faces[:, ::-1])):
+        shell = volume_of(each)
+        assert mass(shell) == pytest.approx(7 / 8 * ball().volume / 1000, rel=0.01)
+        assert shell.notes == ()
+
+
 def test_every_material_of_a_mesh_is_one_that_a_beam_knows():
     assert set(DENSITIES) <= set(MATERIALS)
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from xrcore._util.errors import XrcoreError, is_number, require
 from xrcore._util.input_files import check_file, checked_path
+from xrcore.ct.mesh_orientation import outward
 from xrcore.ct.volume import Volume, grid_matrix
 from xrcore.ct.voxelise import coverage
 
@@ -182,11 +183,9 @@ def read_surface(path: Path, frame: str) -> Any:
 def _read(path: Path, frame: str) -> tuple[Float[ndarray, "T 3 3"], tuple[str, ...]]:
     """Corners of the triangles in LPS [mm], normals outwards; and remarks."""
     mesh = read_surface(path, frame)
-    faces = np.asarray(mesh.faces)
-    corners = np.asarray(mesh.vertices, np.float64)[faces]
-    notes = _closed(path, mesh, faces)
-    if np.einsum("ti,ti->", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])) < 0:
-        corners = corners[:, ::-1]  # normals pointed inwards
+    notes = _closed(path, mesh, np.asarray(mesh.faces))
+    faces, turned = outward(mesh, str(path))
+    corners, notes = np.asarray(mesh.vertices, np.float64)[faces], notes + turned
     size = float(np.ptp(corners.reshape(-1, 3), axis=0).max())
     if not _SMALL <= size <= _LARGE:
         notes += (f"the surface is {size:.3g} mm across: is its unit another than mm?",)
