@@ -25,6 +25,7 @@ from xrcore.registration.result import Registration
 from xrcore.registration.search import SearchBox
 from xrcore.registration.settings import EDGE_PYRAMID, Level
 from xrcore.registration.solvers.gauss_newton import GaussNewton
+from xrcore.registration.solvers.lbfgs import LBFGS
 from xrcore.registration.view import View
 from xrcore.renderer import render
 from xrcore.xray.image import Xray
@@ -189,6 +190,16 @@ def test_a_better_depth_is_found_along_the_open_direction(body, views):
     assert found.evidence is not None
     certain = replace(wrong, covariance=wrong.covariance / 100)
     assert finish(working(settled(certain, body, BEAM, settings), WorkClock()), None) is certain
+
+
+def test_other_methods_keep_their_answer_where_depth_is_open(body, views, monkeypatch):
+    monkeypatch.setattr("xrcore.registration.open_direction._OPEN", 0.01)
+    start = views[0].pose(moved((0.5, 0.0, 0.0), (0.0, 0.5, 0.0)), body)
+    method = LBFGS(pixels=96, spacing=2.0, iterations=3)
+    alone = refine(views[0].xray, body, start, method, beam=BEAM)
+    result = register(views[0].xray, body, start, method, beam=BEAM, retries=0)
+    assert_close(result.pose.numbers, alone.pose.numbers)
+    assert "depth open" in result.notes[-1]
 
 
 def test_steps_of_one_descent_are_not_compared_with_those_of_another(body, views):

@@ -263,9 +263,10 @@ def _registration(
         if best.confidence >= LEAST_CONFIDENCE:  # also where another search cannot mend what speaks against it
             break
     assert best is not None
-    if not task.unknowns:
+    last = task.settings[-1]
+    if not task.unknowns and isinstance(last, GaussNewton):  # other methods end as their authors' do
         began = clock()
-        best = yield from settled(best, volume, task.beam, _way(task, 0))
+        best = yield from settled(best, volume, task.beam, _way(replace(task, settings=(last,)), 0))
         stages["search and refine"] += clock() - began
     if is_challenged(best):
         yield stage("comparing with the mirror image")
