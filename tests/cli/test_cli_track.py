@@ -15,6 +15,7 @@ from PIL import Image, ImageSequence
 from support.ct_files import write_pelvis
 
 import xrcore as xr
+from xrcore.cli.options import input_fingerprints
 from xrcore.xray import write_carm, write_xray
 
 CARM = xr.CArm(source_to_detector=1260, source_to_isocenter=742.5, shape=(96, 96), pixel_spacing=4.5)
@@ -182,3 +183,27 @@ def test_files_of_the_system_and_odd_digits_are_no_trouble(case: Path, tmp_path:
     for given in (5, [5]):
         with pytest.raises(xr.XrcoreError, match="sources must be a path"):
             xr.read_frames(given)  # type: ignore[arg-type]
+
+
+def test_what_a_rig_names_is_beside_what_names_it_and_counts_as_an_input(case: Path, tmp_path: Path):
+    folder, rig = tmp_path / "cameras", tmp_path / "rig.yaml"
+    folder.mkdir()
+    (folder / "one.yaml").write_text((case / "carm.yaml").read_text() + "mask: mask.png\n")
+    left = Image.new("L", CARM.shape, 0)
+    left.paste(255, (0, 0, 40, 96))
+    left.save(folder / "mask.png")
+    eye = [[float(row == column) for column in range(4)] for row in range(4)]
+    rig.write_text(json.dumps({"views": [{"camera_from_rig": eye, "carm": "cameras/one.yaml"}]}))
+    (view,) = xr.read_frames([case / "frames"], rig=rig)[0]
+    assert view.xray.mask[:, :40].all()
+    assert not view.xray.mask[:, 40:].any()
+
+    def read() -> object:
+        return input_fingerprints(case / "ct.nii.gz", None, None, [rig], None)["rig"]
+
+    first = read()
+    left.putpixel((50, 50), 255)
+    left.save(folder / "mask.png")
+    second = read()
+    (folder / "one.yaml").write_text((folder / "one.yaml").read_text() + "invert: true\n")
+    assert first != second != read()

@@ -124,6 +124,7 @@ def input_fingerprints(ct: Path, labels: Path | None, carm: Path | None, rig: li
     from xrcore._util.hashes import fingerprint
     from xrcore.ct.reading import ct_files
     from xrcore.xray.carm_file import mask_file
+    from xrcore.xray.rig_file import read_rig
 
     found: dict[str, Any] = {"ct": fingerprint(ct, ct_files(ct))}
     if initial is not None and os.path.isdir(initial):
@@ -137,7 +138,8 @@ def input_fingerprints(ct: Path, labels: Path | None, carm: Path | None, rig: li
         if (mask := mask_file(carm)) is not None:
             found["mask"] = fingerprint(mask)
     if rig:
-        found["rig"] = [fingerprint(path) for path in rig]
+        named = dict.fromkeys(file for path in rig for camera in read_rig(path) for file in camera.files)
+        found["rig"] = [fingerprint(file) for file in named]
     return found
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from xrcore._util.errors import XrcoreError
 from xrcore._util.input_files import check_file, checked_path
 from xrcore._util.text_files import read_bytes, read_yaml
-from xrcore.xray.carm_file import LARGEST_FILE, CarmFile, carm_file_of, load_carm_file, read_matrix
+from xrcore.xray.carm_file import LARGEST_FILE, MASKS, CarmFile, carm_file_of, load_carm_file, read_matrix
 
 _FOR_VIEW = ("camera_from_rig", "calibration", "carm")
 _MAGNIFICATION = 1.5
@@ -25,6 +25,7 @@ class RigCamera:
 
     file: CarmFile
     camera_from_rig: list[list[float]]
+    files: tuple[Path, ...]  # that all this was read from, and the mask
 
 
 def read_rig(path: str | os.PathLike[str]) -> list[RigCamera]:
@@ -92,15 +93,18 @@ def _camera(view: Any, path: Path, which: str) -> RigCamera:
     # with K, either says the detector's scale
     scale = {"source_to_detector", "pixel_spacing"}
     scaled = "K" in file.geometry and bool(scale & said.geometry.keys())
+    own_mask = said if "mask" in own else file  # a name is beside the file that says it
+    mask = own_mask.mask if own_mask.mask in MASKS else str((own_mask.path.parent / own_mask.mask).absolute())
     geometry = {key: value for key, value in file.geometry.items() if not (scaled and key in scale)} | said.geometry
     merged = CarmFile(
         path=path,
         geometry=geometry,
         pixel_values=said.pixel_values or file.pixel_values,
         invert=said.invert if said.invert is not None else file.invert,
-        mask=said.mask if "mask" in own else file.mask,
+        mask=mask,
     )
-    return RigCamera(merged, read_matrix(placed, f"{which}camera_from_rig", path, size=4))
+    files = dict.fromkeys((path, file.path, *([] if mask in MASKS else [Path(mask)])))
+    return RigCamera(merged, read_matrix(placed, f"{which}camera_from_rig", path, size=4), tuple(files))
 
 
 def _name(value: Any, path: Path, which: str) -> str:
