@@ -139,6 +139,12 @@ def test_each_camera_of_a_rig_has_its_own_sequence(case: Path, tmp_path: Path):
     assert frames.after(3).names == ("f11.png",)
 
 
+def test_more_frames_than_a_file_has_bytes_are_refused(tmp_path: Path):
+    saved(tmp_path / "cine.dcm", xray_dataset(counts((3, 24, 32)), NumberOfFrames=20_000))
+    with pytest.raises(xr.XrcoreError, match=r"NumberOfFrames .* 20000"):
+        xr.read_frames(tmp_path / "cine.dcm")
+
+
 def test_frames_of_a_dicom_file_come_one_by_one(tmp_path: Path):
     values = counts((3, 24, 32))
     saved(tmp_path / "cine.dcm", xray_dataset(values, NumberOfFrames=3))

@@ -192,6 +192,13 @@ def test_a_better_depth_is_found_along_the_open_direction(body, views):
     assert finish(working(settled(certain, body, BEAM, settings), WorkClock()), None) is certain
 
 
+def test_depths_that_nothing_tells_apart_are_looked_for_within_reach(body, views):
+    answer = displaced_in_depth(body, views[0], 5.0, 1e6)
+    level = Level(pixels=48, spacing=2.0, similarity="gradient-zncc", iterations=1, margin=4.0)
+    found = finish(working(settled(answer, body, BEAM, GaussNewton(levels=(level,))), WorkClock()), None)
+    assert found.similarity > 0.9
+
+
 def test_other_methods_keep_their_answer_where_depth_is_open(body, views, monkeypatch):
     monkeypatch.setattr("xrcore.registration.open_direction._OPEN", 0.01)
     start = views[0].pose(moved((0.5, 0.0, 0.0), (0.0, 0.5, 0.0)), body)

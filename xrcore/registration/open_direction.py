@@ -27,6 +27,7 @@ from xrcore.registration.verify import judged
 
 _OPEN = 10.0  # [mm] of standard deviation, from which other optima are looked for
 _STARTS = (-2.0, -1.0, 1.0, 2.0)  # standard deviations
+_FARTHEST = 100.0  # [mm] that a standard deviation counts at most
 _LEVELS = 2  # the finest
 _BETTER = 1e-3  # in similarity, than what the answer itself leads to
 _ROUNDS = 3  # times that a better answer than the last is looked for
@@ -61,12 +62,17 @@ def _metric(result: Registration, volume: Volume) -> Float[Tensor, "6 6"]:
     return torch.einsum("nai,naj->ij", moved, moved) / len(moved)
 
 
+def _size(direction: Float[Tensor, "6"], result: Registration, volume: Volume) -> float:
+    """How far points move along it [mm], root mean square."""
+    return float((direction @ _metric(result, volume) @ direction).sqrt())
+
+
 def open_note(result: Registration, volume: Volume) -> tuple[str, ...]:
     """A remark on where points of the body are in space, if that is open."""
     direction = open_direction(result, volume)
     if direction is None:
         return ()
-    size = float((direction @ _metric(result, volume) @ direction).sqrt())
+    size = _size(direction, result, volume)
     images = "X-ray leaves" if len(result.views) == 1 else "X-rays leave"
     return (f"the {images} depth open: in space, points are known to ± {size:.0f} mm (standard deviation); give another view",)
 
@@ -107,6 +113,7 @@ def _best_along(
 ) -> Events[tuple[Registration, bool]]:
     """The best of the ends of descents from the answer and from some standard deviations away, and whether it is one of the latter."""
     numbers = result.pose.numbers.double()
+    direction = direction * min(1.0, _FARTHEST / _size(direction, result, volume))
     starts = Pose(numbers + torch.tensor([0.0, *_STARTS], dtype=torch.float64)[:, None] * direction)
     windows = body_windows(result.views, volume, starts)
     if windows is not None:

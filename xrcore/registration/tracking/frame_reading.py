@@ -13,7 +13,7 @@ from PIL import Image
 
 from xrcore._util.errors import XrcoreError, require
 from xrcore._util.input_files import check_file
-from xrcore.ct.dicom_tags import frame_count, is_dicom, read_dataset
+from xrcore.ct.dicom_tags import frame_count, is_dicom, read_dataset, tag
 from xrcore.registration.view import View, views_of
 from xrcore.registration.view_reading import read_views
 from xrcore.xray.reading import read_xray
@@ -157,6 +157,8 @@ def _frames_of(path: Path) -> list[Place]:
     check_file(path)
     if is_dicom(path):
         count = frame_count(read_dataset(path), path)
+        if count > path.stat().st_size:
+            raise XrcoreError(f"{path}: {tag('NumberOfFrames')} is {count}, more than the file has bytes; damaged")
     else:
         try:
             with Image.open(path, formats=("PNG", "TIFF")) as image:
