@@ -46,6 +46,7 @@ def test_draw_writes_a_picture_and_says_where_landmarks_are(run, files, tmp_path
     row, col = by_formula(ISOCENTER[None], POSE.numbers[0].numpy())[0]
     assert f"hip ({row:.1f}, {col:.1f})" in done.out
     assert "label 1" in done.out
+    assert "row, column in pixels" in done.out
     assert not done.err
     assert Image.open(out).width >= 900
 
@@ -64,6 +65,7 @@ def test_another_file_than_the_registered_one_is_noted(run, files, tmp_path):
     done = run("draw", tmp_path / "other.dcm", files / "result", "--points", files / "points.csv", "--out", tmp_path / "drawn.png")
     assert done.code == 0
     assert "is not the file that was registered" in done.err
+    assert "right only if nothing moved" in done.err
 
 
 @pytest.mark.parametrize(
@@ -87,6 +89,13 @@ def test_what_makes_no_sense_is_refused(run, files, monkeypatch, given, message)
     done = run("draw", "xray.dcm", "result", *given)
     assert (done.code, message in done.err) == (2, True), done.err
     assert not list(files.glob("drawn.*"))
+
+
+@pytest.mark.parametrize("swapped", [("result", "xray.dcm"), ("ct.nii.gz", "xray.dcm"), ("xray.dcm", "ct.nii.gz")])
+def test_an_image_where_the_result_belongs_is_told(run, files, monkeypatch, swapped):
+    monkeypatch.chdir(files)
+    done = run("draw", *swapped, "--points", "points.csv", "--out", "drawn.png")
+    assert (done.code, "an image, not a result" in done.err) == (2, True), done.err
 
 
 def test_numpy_of_the_test_and_the_picture_agree_on_pixels(files):

@@ -18,6 +18,8 @@ import pytest
         ("xrcore register --method g", {"gauss-newton", "grimm"}),
         ("xrcore register --initial lat", {"lateral"}),
         ("xrcore train --profile s", {"smoke"}),
+        ("xrcore train --protocol c", {"clinical"}),
+        ("xrcore draw --style f", {"filled"}),
         ("xrcore data f", {"fetch"}),
     ],
 )

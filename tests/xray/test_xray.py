@@ -711,6 +711,7 @@ def test_files_that_are_not_an_xray(tmp_path, capfd):
     (tmp_path / "empty.png").touch()
     (tmp_path / "text.png").write_text("not an image")
     (tmp_path / "text.dcm").write_text("not an image" * 20)
+    (tmp_path / "ct.nii.gz").write_text("where the X-ray belongs")
     Image.fromarray(np.full(SHAPE, 7, dtype=np.uint8)).save(tmp_path / "constant.png")
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (*SHAPE, 3), dtype=np.uint8)).save(tmp_path / "colour.png")
     Image.fromarray(np.full(SHAPE, np.nan, dtype=np.float32)).save(tmp_path / "nan.tif")
@@ -720,6 +721,7 @@ def test_files_that_are_not_an_xray(tmp_path, capfd):
         "empty.png": "empty",
         "text.png": "cannot be read as PNG or TIFF",
         "text.dcm": "not a DICOM file",
+        "ct.nii.gz": "give the CT first",
         "folder": "one file",
         "constant.png": "constant",
         "colour.png": "colour",

@@ -10,9 +10,9 @@ import typer
 
 from xrcore._util.atomic import check_writable
 from xrcore._util.errors import XrcoreError
+from xrcore._util.file_suffixes import DRAWN_SUFFIXES, VOLUME_SUFFIXES, XRAY_SUFFIXES
 from xrcore._util.input_files import check_file
-from xrcore._util.picture_suffixes import DRAWN_SUFFIXES
-from xrcore.cli.options import Keep, check_keep, check_kept, kept_values, load_ct, tell
+from xrcore.cli.options import Keep, check_keep, check_kept, kept_values, load_ct, one_of, tell
 
 
 def draw(
@@ -34,7 +34,9 @@ def draw(
         Path | None, typer.Option(metavar="FILE", help="Label map in the CT's space: NIfTI, NRRD, MetaImage.", show_default=False)
     ] = None,
     keep: Keep = None,
-    style: Annotated[str, typer.Option(help="Of labels: outline, filled or thickness.")] = "outline",
+    style: Annotated[
+        str, typer.Option(help="Of labels: outline, filled or thickness.", autocompletion=one_of("outline", "filled", "thickness"))
+    ] = "outline",
     points: Annotated[
         list[Path] | None,
         typer.Option(metavar="FILE", help="Landmarks: .mrk.json, .fcsv, or CSV with name,x,y,z (LPS mm).", show_default=False),
@@ -47,7 +49,7 @@ def draw(
     mesh: Annotated[
         list[Path] | None, typer.Option(metavar="FILE", help="Surface (STL, PLY, OBJ): its silhouette.", show_default=False)
     ] = None,
-    mesh_frame: Annotated[str, typer.Option(help="The axes of surfaces: lps or ras.")] = "lps",
+    mesh_frame: Annotated[str, typer.Option(help="The axes of surfaces: lps or ras.", autocompletion=one_of("lps", "ras"))] = "lps",
     carm: Annotated[Path | None, typer.Option(metavar="YAML", help="Geometry, for another image.", show_default=False)] = None,
     detector: Annotated[str | None, typer.Option(help="As for register, for another image.", show_default=False)] = None,
     frame: Annotated[int | None, typer.Option(help="Of a multi-frame file, for another image.", show_default=False)] = None,
@@ -78,6 +80,8 @@ def draw(
         raise XrcoreError(f"{out}: --out must end in {', '.join(DRAWN_SUFFIXES)}")
     if out is not None and labels is None and not (points or lines or mesh):
         raise XrcoreError("draw: nothing to draw; give --labels, --points, --lines or --mesh")
+    if not os.path.isdir(result) and result.name.lower().endswith((*VOLUME_SUFFIXES, *XRAY_SUFFIXES)):
+        raise XrcoreError(f"{result}: an image, not a result; last comes the folder that xrcore register wrote, before it the X-ray")
     check_keep(keep, labels)
     if out is None and (labels is not None or lines or mesh):
         raise XrcoreError("draw: --labels, --lines and --mesh are drawn on a picture; give --out")
@@ -113,7 +117,7 @@ def draw(
     else:
         image = read_xray(xray, carm, detector=detector, frame=frame)
         if hashes and digits not in hashes:
-            tell((f"{xray} is not the file that was registered (its SHA-256 is another)",))
+            tell((f"{xray} is not the file that was registered (its SHA-256 is another): right only if nothing moved",))
     tell(other_inputs(result, None if ct is None else fingerprint(ct, ct_files(ct)), frame if digits in hashes else None))
     drawn = None
     if out is not None:
@@ -139,4 +143,4 @@ def draw(
     if out is not None and drawn is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         drawn.save(out)
-        print(f"{out}: " + ", ".join(drawn.summary()))
+        print(f"{out}: " + ", ".join(drawn.summary()) + (" (landmarks: row, column in pixels)" if points else ""))

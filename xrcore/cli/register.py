@@ -217,7 +217,7 @@ def register(
             from xrcore.drawing.animation import animate as show
 
             show(result, volume, animate, beam=beam)
-        _print(result, folder, str(paths[0]) if len(tasks) > 1 else None, None if results else starting)
+        _print(result, folder, animate, str(paths[0]) if len(tasks) > 1 else None, None if results else starting)
         results.append(result)
     if not all(result.trusted for result in results):
         raise typer.Exit(3)
@@ -232,14 +232,14 @@ def _folders(out: Path, xrays: list[Path]) -> list[Path]:
     return [out / name for name in names]
 
 
-def _print(result: Registration, folder: Path, xray: str | None, starting: float | None) -> None:
+def _print(result: Registration, folder: Path, animated: Path | None, xray: str | None, starting: float | None) -> None:
     """Pose, verdict and files; before them the X-ray's name if there are several."""
     from xrcore.cli.next_steps import next_steps
     from xrcore.cli.text import line, pose_table, verdict_lines
     from xrcore.registration.registration_files import files_of
 
     rows = [("pose", result.pose.numbers[0].tolist()), ("std. dev.", result.standard_deviation)]
-    names = ", ".join(str(folder / name) for name in files_of(len(result.views)))
+    names = ", ".join(map(str, [*(folder / name for name in files_of(len(result.views))), *([] if animated is None else [animated])]))
     head = [] if xray is None else [f"{xray}:"]
     found = [] if result.calibration is None else ["", *(line("calibration", text) for text in result.calibration.lines())]
     told = [*verdict_lines(result, starting), line("written", names), *next_steps(result)]

@@ -163,7 +163,7 @@ def track(
                 bar.update()
     result = tracker.track(found, sequence.names, first[0].carm)
     track_files.write_csv(out / track_files.FILES[1], result)
-    written = [track_files.FILES[1]]
+    written = [*track_files.FILES[:2]]
     if smooth:
         track_files.write_csv(out / "smoothed.csv", result.smoothed())
         written.append("smoothed.csv")

@@ -66,7 +66,12 @@ def train(
     rotation: Rotation = None,
     translation: Annotated[str | None, typer.Option(metavar="TX,TY,TZ", help="The same [mm].", show_default="30,30,30")] = None,
     protocol: Annotated[
-        str, typer.Option(help="acquired, clinical (with instruments, text, processing) or paper (plain DRRs).", show_default="profile's")
+        str,
+        typer.Option(
+            help="acquired, clinical (with instruments, text, processing) or paper (plain DRRs).",
+            show_default="profile's",
+            autocompletion=one_of("acquired", "clinical", "paper"),
+        ),
     ] = "",
     scheme: Annotated[str, typer.Option(help="Incremental learning: none, extended, growing or fresh.", show_default="profile's")] = "",
     images: Annotated[

@@ -14,10 +14,9 @@ from jaxtyping import Float64
 from numpy import ndarray
 
 from xrcore._util.errors import XrcoreError
+from xrcore._util.file_suffixes import VOLUME_SUFFIXES
 from xrcore._util.input_files import check_file
 from xrcore.ct.voxel_data import ImageFile
-
-SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 
 
 def read_image(path: str | os.PathLike[str]) -> ImageFile:
@@ -42,7 +41,7 @@ def read_image(path: str | os.PathLike[str]) -> ImageFile:
         return read_nrrd(path)
     if name.endswith((".tif", ".tiff")):
         raise XrcoreError(f"{path}: a TIFF stack has no reliable voxel size; convert it to NIfTI or NRRD, or use xrcore.ct.volume_from_hu")
-    raise XrcoreError(f"{path}: not a CT format that is read here; give a DICOM folder or a file ending in {', '.join(SUFFIXES)}")
+    raise XrcoreError(f"{path}: not a CT format that is read here; give a DICOM folder or a file ending in {', '.join(VOLUME_SUFFIXES)}")
 
 
 def image_file_parts(path: Path) -> list[Path]:

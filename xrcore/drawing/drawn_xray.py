@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from numpy import ndarray
 
 from xrcore._util.errors import XrcoreError, require
-from xrcore._util.picture_suffixes import DRAWN_SUFFIXES, FIGURE_SUFFIXES
+from xrcore._util.file_suffixes import DRAWN_SUFFIXES, FIGURE_SUFFIXES
 from xrcore.ct.label_maps import LabelMap, read_label_map
 from xrcore.ct.mesh import read_surface
 from xrcore.ct.volume import Volume

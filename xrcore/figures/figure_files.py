@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from xrcore._util.atomic import atomic_file
 from xrcore._util.errors import XrcoreError
-from xrcore._util.picture_suffixes import FIGURE_SUFFIXES
+from xrcore._util.file_suffixes import FIGURE_SUFFIXES
 
 # neither dates nor versions, so that the same figure is the same file
 _METADATA = {

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float32, Shaped
 from numpy import ndarray
 
 from xrcore._util.errors import XrcoreError, is_whole, require
+from xrcore._util.file_suffixes import VOLUME_SUFFIXES
 from xrcore._util.input_files import check_file, checked_path
 from xrcore.ct.dicom_tags import is_dicom, tag
 from xrcore.geometry import CArm
@@ -102,6 +103,8 @@ def _read(
     dicom = is_dicom(path)
     if path.suffix.lower() in (".dcm", ".ima") and not dicom:
         raise XrcoreError(f"{path}: not a DICOM file (it lacks DICOM's mark); damaged, or a wrong suffix")
+    if path.name.lower().endswith(VOLUME_SUFFIXES):
+        raise XrcoreError(f"{path}: an image of NIfTI, NRRD or MetaImage, such as a CT; an X-ray is DICOM, TIFF or PNG (give the CT first)")
     if dicom:
         source = read_dicom(path, frame)
         tags = {key: tag(keyword) for key, keyword in TAGS.items()}

@@ -12,13 +12,13 @@ from pathlib import Path
 from PIL import Image
 
 from xrcore._util.errors import XrcoreError, require
+from xrcore._util.file_suffixes import XRAY_SUFFIXES
 from xrcore._util.input_files import check_file
 from xrcore.ct.dicom_tags import frame_count, is_dicom, read_dataset, tag
 from xrcore.registration.view import View, views_of
 from xrcore.registration.view_reading import read_views
 from xrcore.xray.reading import read_xray
 
-_SUFFIXES = (".dcm", ".ima", ".tif", ".tiff", ".png")
 Place = tuple[Path, int | None]  # a file and, of a multi-frame one, the frame
 
 
@@ -136,9 +136,9 @@ def _places(source: str) -> list[Place]:
     """Files of a folder or a pattern in order, or the frames of a file."""
     if os.path.isdir(source):
         seen = (path for path in Path(source).iterdir() if not path.name.startswith("."))  # others are of the system, such as ._1.png
-        found = [path for path in seen if path.suffix.lower() in _SUFFIXES and path.is_file()]
+        found = [path for path in seen if path.suffix.lower() in XRAY_SUFFIXES and path.is_file()]
         if not found:
-            raise XrcoreError(f"{source}: no images in this folder ({', '.join(_SUFFIXES)})")
+            raise XrcoreError(f"{source}: no images in this folder ({', '.join(XRAY_SUFFIXES)})")
         return [place for path in sorted(found, key=_by_number) for place in _frames_of(path)]
     if not os.path.lexists(source) and glob.has_magic(source):
         matched = [Path(path) for path in glob.glob(source)]

@@ -1,0 +1,6 @@
+"""Suffixes of files that are read or written; apart from what reads and writes them, which is slow to import."""
+
+FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
+DRAWN_SUFFIXES = (*FIGURE_SUFFIXES, ".dcm")
+VOLUME_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
+XRAY_SUFFIXES = (".dcm", ".ima", ".png", ".tif", ".tiff")  # of which DICOM needs none
