@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import SimpleITK as sitk
-import torch
 from common.report import RESULTS, out_path, publish
 
 import xrcore as xr
@@ -70,7 +69,6 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--out", type=out_path, default=RESULTS / "startup")
     args = parser.parse_args()
-    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         ct, xray = map(str, case(folder))
