@@ -93,7 +93,7 @@ def ellipse(row: float, col: float, covariance: Float64[ndarray, "2 2"]) -> Elli
     variances, axes = np.linalg.eigh(covariance)
     height, width = 2 * _RADIUS * np.sqrt(np.clip(variances, 0, None))
     angle = np.degrees(np.arctan2(axes[0, 1], axes[1, 1]))  # of the long axis, from the columns to the rows
-    return Ellipse((col, row), width, height, angle=angle, fill=False, edgecolor=LANDMARK, linewidth=1.5, zorder=5)
+    return Ellipse((col, row), width, height, angle=angle, fill=False, edgecolor=LANDMARK, linewidth=1.5, path_effects=_HALO, zorder=8)
 
 
 def draw_line(axes: Axes, line: Line, placement: Placement, carm: CArm, colour: str) -> Artist:
