@@ -168,7 +168,8 @@ def displaced_in_depth(body, view: View, shift: float, deviation: float) -> Regi
 
 def test_the_open_direction_is_the_depth(body, views):
     answer = displaced_in_depth(body, views[0], 0.0, 20.0)
-    direction = open_direction(answer, body)
+    direction, size = open_direction(answer, body)
+    assert size == pytest.approx(20, abs=0.5)
     there = Pose(answer.pose.numbers + direction).camera_from_world(CARMS[0], body.isocenter)
     here = answer.pose.camera_from_world(CARMS[0], body.isocenter)
     step = rigid.apply(there, body.isocenter[None]) - rigid.apply(here, body.isocenter[None])

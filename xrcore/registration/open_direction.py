@@ -33,7 +33,7 @@ _BETTER = 1e-3  # in similarity, than what the answer itself leads to
 _ROUNDS = 3  # times that a better answer than the last is looked for
 
 
-def open_direction(result: Registration, volume: Volume) -> Float[Tensor, "6"] | None:
+def open_direction(result: Registration, volume: Volume) -> tuple[Float[Tensor, "6"], float] | None:
     """Find the direction in which points of the body are least certain in space.
 
     Parameters
@@ -45,36 +45,26 @@ def open_direction(result: Registration, volume: Volume) -> Float[Tensor, "6"] |
 
     Returns
     -------
-    Float[Tensor, "6"] or None
-        One standard deviation of the six numbers along it [deg, mm]; None where points are certain to within 10 mm, or nothing is known.
+    tuple of Float[Tensor, "6"] and float, or None
+        One standard deviation of the six numbers along it [deg, mm], and how far points move by that [mm], root mean square. None where
+        points are certain to within 10 mm, or nothing is known.
     """
     if result.covariance is None or not torch.isfinite(result.covariance).all():
         return None
     variances, directions = torch.linalg.eigh(result.covariance.double())
     root = directions * variances.clamp_min(0).sqrt()
-    sizes, axes = torch.linalg.eigh(root.T @ _metric(result, volume) @ root)
-    return root @ axes[:, -1] if sizes[-1] >= _OPEN**2 else None
-
-
-def _metric(result: Registration, volume: Volume) -> Float[Tensor, "6 6"]:
-    """Mean square of how far points move [mm^2], as a form in the change of the six numbers."""
-    moved = moved_by_numbers(result.pose, result.views[0].carm, volume, corners(volume))
-    return torch.einsum("nai,naj->ij", moved, moved) / len(moved)
-
-
-def _size(direction: Float[Tensor, "6"], result: Registration, volume: Volume) -> float:
-    """How far points move along it [mm], root mean square."""
-    return float((direction @ _metric(result, volume) @ direction).sqrt())
+    moved = moved_by_numbers(result.pose, result.views[0].carm, volume, corners(volume)) @ root
+    squares, axes = torch.linalg.eigh(torch.einsum("nai,naj->ij", moved, moved) / len(moved))
+    return (root @ axes[:, -1], float(squares[-1].sqrt())) if squares[-1] >= _OPEN**2 else None
 
 
 def open_note(result: Registration, volume: Volume) -> tuple[str, ...]:
     """A remark on where points of the body are in space, if that is open."""
-    direction = open_direction(result, volume)
-    if direction is None:
+    found = open_direction(result, volume)
+    if found is None:
         return ()
-    size = _size(direction, result, volume)
     images = "X-ray leaves" if len(result.views) == 1 else "X-rays leave"
-    return (f"the {images} depth open: in space, points are known to ± {size:.0f} mm (standard deviation); give another view",)
+    return (f"the {images} depth open: in space, points are known to ± {found[1]:.0f} mm (standard deviation); give another view",)
 
 
 def settled(result: Registration, volume: Volume, beam: Beam, settings: GaussNewton) -> Events[Registration]:
@@ -97,11 +87,12 @@ def settled(result: Registration, volume: Volume, beam: Beam, settings: GaussNew
         Judged; the same where nothing is open, or nothing better is found.
     """
     for _ in range(_ROUNDS):
-        direction = open_direction(result, volume)
-        if direction is None:
+        there = open_direction(result, volume)
+        if there is None:
             break
         yield stage("comparing other depths")
-        found, elsewhere = yield from _best_along(result, direction, volume, beam, settings)
+        direction, size = there
+        found, elsewhere = yield from _best_along(result, direction * min(1.0, _FARTHEST / size), volume, beam, settings)
         result = judged(found, volume, beam)
         if not elsewhere:
             break
@@ -111,10 +102,8 @@ def settled(result: Registration, volume: Volume, beam: Beam, settings: GaussNew
 def _best_along(
     result: Registration, direction: Float[Tensor, "6"], volume: Volume, beam: Beam, settings: GaussNewton
 ) -> Events[tuple[Registration, bool]]:
-    """The best of the ends of descents from the answer and from some standard deviations away, and whether it is one of the latter."""
-    numbers = result.pose.numbers.double()
-    direction = direction * min(1.0, _FARTHEST / _size(direction, result, volume))
-    starts = Pose(numbers + torch.tensor([0.0, *_STARTS], dtype=torch.float64)[:, None] * direction)
+    """The best of the ends of descents from the answer and from some times `direction` away, and whether it is one of the latter."""
+    starts = Pose(result.pose.numbers.double() + torch.tensor([0.0, *_STARTS], dtype=torch.float64)[:, None] * direction)
     windows = body_windows(result.views, volume, starts)
     if windows is not None:
         settings = fitted(settings, cut(result.views, windows), volume)

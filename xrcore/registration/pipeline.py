@@ -266,7 +266,7 @@ def _registration(
     last = task.settings[-1]
     if not task.unknowns and isinstance(last, GaussNewton):  # other methods end as their authors' do
         began = clock()
-        best = yield from settled(best, volume, task.beam, _way(replace(task, settings=(last,)), 0))
+        best = yield from settled(best, volume, task.beam, _way(task, last, 0))
         stages["search and refine"] += clock() - began
     if is_challenged(best):
         yield stage("comparing with the mirror image")
@@ -300,11 +300,9 @@ def _start(initial: Pose | None) -> Pose:
     return Pose(start.numbers.detach().double())
 
 
-def _way(task: _Task, attempt: int, *, near: bool = False) -> GaussNewton:
-    """The settings of an attempt's search."""
-    first = task.settings[0]
+def _way(task: _Task, settings: GaussNewton, attempt: int, *, near: bool = False) -> GaussNewton:
+    """The settings as an attempt's search has them."""
     sharpened = task.views[0].xray.world_from_camera is not None  # as localizers are
-    settings = first if isinstance(first, GaussNewton) else COARSE_SEARCH
     return another_way(settings, attempt, bone_only=sharpened or is_bone_only(task.volume), near=near)
 
 
@@ -314,9 +312,9 @@ def _attempt(task: _Task, start: Pose, box: Starts, attempt: int) -> Events[Regi
     first = settings[0]
     if attempt == 0 and isinstance(box, SearchBox) and not isinstance(first, GaussNewton):
         return (yield from refinement(task.views, volume, start, settings, beam, report))
-    after = settings[1:] if isinstance(first, GaussNewton) else settings
-    searched = _way(task, attempt, near=box is PLACED)
-    found = yield from search_box(task.views, volume, start, box, searched, beam, report=report)
+    searched, after = (first, settings[1:]) if isinstance(first, GaussNewton) else (COARSE_SEARCH, settings)
+    way = _way(task, searched, attempt, near=box is PLACED)
+    found = yield from search_box(task.views, volume, start, box, way, beam, report=report)
     if not after:
         return found
     result = yield from refinement(found.views, volume, found.pose, after, beam, report)
