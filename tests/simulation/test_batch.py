@@ -255,8 +255,10 @@ def test_the_kernels_normal_deviates_are_torchs():
 
 
 @needs_triton
-def test_the_kernels_rods_are_torchs(monkeypatch):
-    carm = SQUARE.cropped(20, 50, (70, 61))
+@pytest.mark.parametrize(
+    "carm", [pytest.param(SQUARE, marks=pytest.mark.slow), SQUARE.cropped(20, 50, (70, 61))], ids=lambda c: str(c.shape)
+)
+def test_the_kernels_rods_are_torchs(carm, monkeypatch):
     settings = [replace(s, tool=d) for s, d in zip(drawn(4), (0.0, 6.0, 25.0, 1.0), strict=True)]
     settings[2] = replace(settings[2], monochromatic=70.0)
     seeds, intensity = [(8, i) for i in range(4)], bodies(carm, 4).float()

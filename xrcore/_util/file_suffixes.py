@@ -3,4 +3,5 @@
 FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
 DRAWN_SUFFIXES = (*FIGURE_SUFFIXES, ".dcm")
 VOLUME_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
-XRAY_SUFFIXES = (".dcm", ".ima", ".png", ".tif", ".tiff")  # of which DICOM needs none
+DICOM_SUFFIXES = (".dcm", ".ima")  # which DICOM may lack
+XRAY_SUFFIXES = (*DICOM_SUFFIXES, ".png", ".tif", ".tiff")

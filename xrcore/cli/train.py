@@ -70,7 +70,7 @@ def train(
         typer.Option(
             help="acquired, clinical (with instruments, text, processing) or paper (plain DRRs).",
             show_default="profile's",
-            autocompletion=one_of("acquired", "clinical", "paper"),
+            autocompletion=one_of(*_PROTOCOLS),
         ),
     ] = "",
     scheme: Annotated[str, typer.Option(help="Incremental learning: none, extended, growing or fresh.", show_default="profile's")] = "",

@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from xrcore._util.errors import XrcoreError
+from xrcore._util.file_suffixes import DICOM_SUFFIXES
 from xrcore.ct.dicom_tags import frame_count, frame_tags, is_dicom, number, numbers, read_dataset, text
 
 MOST_FILES = 20_000
@@ -29,7 +30,6 @@ _TAGS = (
     "FrameOfReferenceUID",
 )
 _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
-_SLICE_SUFFIXES = (".dcm", ".ima")
 # what lies beside slices without being any
 _DOCUMENTS = (".txt", ".md", ".pdf", ".html", ".htm", ".xml", ".json", ".csv", ".log", ".yaml", ".yml", ".ini", ".inf", ".png", ".jpg")
 
@@ -73,7 +73,7 @@ def _among(files: list[Path], folder: Path) -> tuple[list[Slice], list[str]]:
     named = {(p.parent, pattern) for p in {one.path for one in found} for pattern in _patterns(p)}
     folders, passed = {parent for parent, _ in named}, []
     for other in sorted(set(files) - set(dicom)):
-        if other.suffix.lower() in _SLICE_SUFFIXES or any((other.parent, pattern) in named for pattern in _patterns(other)):
+        if other.suffix.lower() in DICOM_SUFFIXES or any((other.parent, pattern) in named for pattern in _patterns(other)):
             raise XrcoreError(f"{other}: not a DICOM file (it lacks DICOM's mark); damaged? restore or remove it")
         if other.parent in folders and other.suffix.lower() not in _DOCUMENTS:
             passed.append(other.name)

@@ -8,6 +8,7 @@ from typing import Any
 import ipywidgets as ipw
 
 from xrcore._util.errors import XrcoreError
+from xrcore._util.file_suffixes import XRAY_SUFFIXES
 from xrcore.simulation import Acquisition
 from xrcore.widgets.choices import PatientDropdown
 from xrcore.widgets.observer import Observer
@@ -19,7 +20,7 @@ _LABEL = {"description_width": "80px"}
 _WIDE = {"width": "auto"}
 _GRID = {"grid_template_columns": "repeat(auto-fit, minmax(min(100%, 240px), 1fr))"}  # as many columns as there is room for
 _DETECTORS = [("anterior, the standard", ""), ("posterior", "posterior")]  # ipywidgets takes None for no choice
-_SUFFIXES = ".dcm,.ima,.png,.tif,.tiff,.yaml,.yml"
+_SUFFIXES = ",".join((*XRAY_SUFFIXES, ".yaml", ".yml"))
 
 
 class InputForms(Observer, ipw.Accordion):

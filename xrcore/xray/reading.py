@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float32, Shaped
 from numpy import ndarray
 
 from xrcore._util.errors import XrcoreError, is_whole, require
-from xrcore._util.file_suffixes import VOLUME_SUFFIXES
+from xrcore._util.file_suffixes import DICOM_SUFFIXES, VOLUME_SUFFIXES
 from xrcore._util.input_files import check_file, checked_path
 from xrcore.ct.dicom_tags import is_dicom, tag
 from xrcore.geometry import CArm
@@ -101,7 +101,7 @@ def _read(
         raise XrcoreError(f"{path}: a folder; an X-ray is one file")
     check_file(path)
     dicom = is_dicom(path)
-    if path.suffix.lower() in (".dcm", ".ima") and not dicom:
+    if path.suffix.lower() in DICOM_SUFFIXES and not dicom:
         raise XrcoreError(f"{path}: not a DICOM file (it lacks DICOM's mark); damaged, or a wrong suffix")
     if path.name.lower().endswith(VOLUME_SUFFIXES):
         raise XrcoreError(f"{path}: an image of NIfTI, NRRD or MetaImage, such as a CT; an X-ray is DICOM, TIFF or PNG (give the CT first)")

@@ -1,7 +1,8 @@
-"""Columns that studies share, and writing their rows."""
+"""Columns that studies share, and rows that are measured and written."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xrcore.utilities import atomic_file
+from xrcore.utilities import atomic_file, check_writable
 
 
 def write_rows(path: Path, table: pd.DataFrame) -> None:
@@ -25,6 +26,33 @@ def write_rows(path: Path, table: pd.DataFrame) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as temporary:
         table.to_csv(temporary, index=False, float_format="%.5g", lineterminator="\n")
+
+
+def measure_into(out: Path, measure: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """Measure and write, after a check that OUT.csv can be written.
+
+    Parameters
+    ----------
+    out : Path
+        Of the table, but for the suffix.
+    measure : callable
+        Gives the rows.
+
+    Returns
+    -------
+    DataFrame
+        The rows.
+
+    Raises
+    ------
+    XrcoreError
+        If it cannot be written.
+    """
+    path = out.with_suffix(".csv")
+    check_writable(path.parent, path.name)
+    table = measure()
+    write_rows(path, table)
+    return table
 
 
 def depth_deviation(covariance: Float[Tensor, "6 6"] | None, camera_from_world: Float[Tensor, "4 4"]) -> float:

@@ -29,10 +29,10 @@ from torch import Tensor
 
 from companion.datasets.implant_knee import COMPONENTS, FRAMES, ImplantKnee
 from companion.studies.common.command import exit_code
-from companion.studies.common.rows import write_rows
+from companion.studies.common.rows import measure_into
 from xrcore import Pose, SearchBox, Track, View, Volume, track
 from xrcore.geometry import rigid
-from xrcore.utilities import check_writable, require
+from xrcore.utilities import require
 
 METHODS = {"both": (0, 1), "camera 1": (0,), "camera 2": (1,)}
 # the tibial component beside the femoral one in camera 1: shift [mm] along its axes, turn about its view [deg]
@@ -173,10 +173,7 @@ def main(words: Sequence[str] | None = None) -> int:
     args = parser.parse_args(words)
 
     def work() -> None:
-        out = args.out.with_suffix(".csv")
-        check_writable(out.parent, out.name)
-        table = run(ImplantKnee(args.folder), frames=args.frames, bodies=args.bodies.split(","))
-        write_rows(out, table)
+        table = measure_into(args.out, lambda: run(ImplantKnee(args.folder), frames=args.frames, bodies=args.bodies.split(",")))
         print(summary(table).round(2).to_string())
 
     return exit_code(work)

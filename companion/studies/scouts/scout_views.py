@@ -22,10 +22,9 @@ import pandas as pd
 import torch
 
 from companion.studies.common.command import exit_code
-from companion.studies.common.rows import depth_deviation, write_rows
+from companion.studies.common.rows import depth_deviation, measure_into
 from xrcore import SlotScan, View, Volume, XrcoreError, metrics, read_ct, read_xray, register
 from xrcore.geometry import rigid
-from xrcore.utilities import check_writable
 
 _LUMBAR_DISTANCE = 600.0  # source to isocentre [mm], which the tags lack
 
@@ -119,10 +118,7 @@ def main(words: Sequence[str] | None = None) -> int:
     args = parser.parse_args(words)
 
     def work() -> None:
-        out = args.out.with_suffix(".csv")
-        check_writable(out.parent, out.name)
-        table = run(args.folder)
-        write_rows(out, table.reset_index())
+        table = measure_into(args.out, lambda: run(args.folder).reset_index()).set_index("scan")
         print(table.drop(columns="reasons").round(2).to_string())
 
     return exit_code(work)
