@@ -13,7 +13,7 @@ from xrcore._util.errors import XrcoreError
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose, rigid
-from xrcore.registration.body_window import fitted
+from xrcore.registration.body_window import body_windows, fitted
 from xrcore.registration.events import Step, WorkClock, finish, working
 from xrcore.registration.joint_problem import JointProblem
 from xrcore.registration.open_direction import open_direction, open_note, settled
@@ -113,11 +113,11 @@ def test_starts_about_the_start_are_searched(body, views):
 
 
 def test_levels_of_a_cut_out_bone_look_at_it_alone(body, views):
-    settings = fitted(GaussNewton(levels=EDGE_PYRAMID), views, body)
+    near = views[0].pose(TRUTH, body)
+    settings = fitted(GaussNewton(levels=EDGE_PYRAMID), views, body_windows(views, body, near), body)
     margins = [level.margin for level in settings.levels]
     assert margins == sorted(margins, reverse=True)
     pyramid = XrayPyramid(views, body, BEAM, settings)
-    near = views[0].pose(TRUTH, body)
     shown = [problem.xray.mask for problem, _ in pyramid.problem(3, near).each(near)]
     alone = [render(body, view.carm, view.pose(TRUTH, body), BEAM)[0] > 0.2 for view in views]
     for mask, shadow in zip(shown, alone, strict=True):
@@ -128,7 +128,8 @@ def test_levels_of_a_cut_out_bone_look_at_it_alone(body, views):
 
 def test_a_margin_can_be_chosen_and_is_kept(body, views):
     levels = (Level(pixels=48, spacing=2.0, similarity="gradient-zncc", iterations=8, margin=9.0),)
-    assert fitted(GaussNewton(levels=levels), views, body).levels[0].margin == 9.0
+    windows = body_windows(views, body, views[0].pose(TRUTH, body))
+    assert fitted(GaussNewton(levels=levels), views, windows, body).levels[0].margin == 9.0
     with pytest.raises(XrcoreError, match="margin must be positive"):
         Level(pixels=48, spacing=2.0, iterations=8, margin=0.0)
 

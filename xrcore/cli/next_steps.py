@@ -27,8 +27,8 @@ def next_steps(result: Registration) -> list[str]:
         steps.append("overlay.png: does it show the same patient, the same side, the same vertebrae?")
     if Doubt.DETAIL in found or Doubt.SPREAD in found:
         steps.append("the X-ray as the system stored it: uncropped, at its full resolution, not a screenshot")
-        if len(result.views) == 1:
-            steps.append("a second X-ray of the same instant, from another side: CT A B --rig angles")
+    if len(result.views) == 1 and found.keys() & {Doubt.DETAIL, Doubt.SPREAD, Doubt.SYMMETRY}:
+        steps.append("a second X-ray of the same instant, from another side: CT A B --rig angles")
     if Doubt.CALIBRATION in found:
         steps.append("--free source-to-detector,principal-point: estimate them with the pose; or --carm carm.yaml with the true ones")
     if not found:  # its mirror image fits better

@@ -189,8 +189,8 @@ class Pose:
         """
         matrix = _transforms("Pose.from_matrix", matrix).reshape(-1, 4, 4)
         rotation = matrix[:, :3, :3]
-        error = (rotation @ rotation.transpose(-1, -2) - torch.eye(3, dtype=torch.float64)).abs().amax()
-        if not (torch.isfinite(matrix).all() and error < 1e-4 and (torch.linalg.det(rotation) > 0).all()):
+        error = (rotation @ rotation.transpose(-1, -2) - torch.eye(3, dtype=torch.float64)).abs()
+        if not (torch.isfinite(matrix).all() and (error < 1e-4).all() and (torch.linalg.det(rotation) > 0).all()):
             raise XrcoreError("Pose.from_matrix: the upper-left 3x3 block is not a rotation")
         return cls(torch.cat([torch.rad2deg(_angles(rotation)), matrix[:, :3, 3]], -1))
 

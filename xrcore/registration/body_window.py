@@ -123,15 +123,17 @@ def _pixel_size(views: Sequence[View], pixels: int) -> float:
     return max(pixel_at_isocenter(view.carm) * max(view.carm.shape) / min(pixels, max(view.carm.shape)) for view in views)
 
 
-def fitted(settings: GaussNewton, views: Sequence[View], volume: Volume) -> GaussNewton:
-    """Make the voxels of all levels as fine as the windows are small; of a bone that was cut out of its CT, compare it alone.
+def fitted(settings: GaussNewton, views: Sequence[View], windows: Sequence[Window] | None, volume: Volume) -> GaussNewton:
+    """Make all levels' voxels as fine as a small body or an implant is seen; of a bone that was cut out of its CT, compare it alone.
 
     Parameters
     ----------
     settings : GaussNewton
         For X-rays of a whole body.
     views : sequence of View
-        Cut to windows.
+        Whole.
+    windows : sequence of tuple of slice, or None
+        See `body_windows`.
     volume : Volume
         The body.
 
@@ -140,6 +142,9 @@ def fitted(settings: GaussNewton, views: Sequence[View], volume: Volume) -> Gaus
     GaussNewton
         Otherwise the same.
     """
+    if windows is None and not is_implant(volume):
+        return settings
+    views = cut(views, windows)
     levels = tuple(replace(level, spacing=voxels_for(views, level.pixels, level.spacing)) for level in settings.levels)
     if is_bone_only(volume) and not is_implant(volume):
         least, share = _AROUND

@@ -16,11 +16,10 @@ from torch import Tensor
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
-from xrcore.registration.body_window import body_windows, cut, fitted
+from xrcore.registration.compared_descents import descents_compared
 from xrcore.registration.corners import corners
 from xrcore.registration.events import Events, stage
 from xrcore.registration.linearisation import moved_by_numbers
-from xrcore.registration.pyramid import XrayPyramid
 from xrcore.registration.result import Registration
 from xrcore.registration.solvers.gauss_newton import GaussNewton
 from xrcore.registration.verify import judged
@@ -28,7 +27,6 @@ from xrcore.registration.verify import judged
 _OPEN = 10.0  # [mm] of standard deviation, from which other optima are looked for
 _STARTS = (-2.0, -1.0, 1.0, 2.0)  # standard deviations
 _FARTHEST = 100.0  # [mm] that a standard deviation counts at most
-_LEVELS = 2  # the finest
 _BETTER = 1e-3  # in similarity, than what the answer itself leads to
 _ROUNDS = 3  # times that a better answer than the last is looked for
 
@@ -104,14 +102,10 @@ def _best_along(
 ) -> Events[tuple[Registration, bool]]:
     """The best of the ends of descents from the answer and from some times `direction` away, and whether it is one of the latter."""
     starts = Pose(result.pose.numbers.double() + torch.tensor([0.0, *_STARTS], dtype=torch.float64)[:, None] * direction)
-    windows = body_windows(result.views, volume, starts)
-    if windows is not None:
-        settings = fitted(settings, cut(result.views, windows), volume)
-    pyramid = XrayPyramid(cut(result.views, windows), volume, beam, settings, report=False)
-    course = yield from pyramid.descend(starts, pyramid.levels[-_LEVELS:], together=True)
+    course, evaluations = yield from descents_compared(result.views, volume, starts, beam, settings)
     value = course.descent.value.nan_to_num(nan=-torch.inf)
     elsewhere = bool(value.max() > value[0] + _BETTER)
     best = int(value.argmax()) if elsewhere else 0
     end = course.descent.outcome(best, (*result.history, *course.history))
     found = replace(result, pose=end.pose, similarity=end.similarity, stop_reason=end.stop_reason, history=end.history)
-    return replace(found, evaluations=result.evaluations + pyramid.evaluations), elsewhere
+    return replace(found, evaluations=result.evaluations + evaluations), elsewhere

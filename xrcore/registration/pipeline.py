@@ -13,6 +13,7 @@ from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose, require_pinhole
 from xrcore.geometry.pose import require_one_pose
+from xrcore.registration.ambiguity import challenged
 from xrcore.registration.bone_only import is_bone_only
 from xrcore.registration.calibration import Free, Unknown, unknowns_of
 from xrcore.registration.coverage import covered_part
@@ -268,6 +269,11 @@ def _registration(
         began = clock()
         best = yield from settled(best, volume, task.beam, _way(task, last, 0))
         stages["search and refine"] += clock() - began
+    began = clock()
+    best = yield from challenged(
+        best, volume, task.beam, _way(task, GaussNewton(), 0), may_change=not task.unknowns and isinstance(last, GaussNewton)
+    )
+    stages["verify"] += clock() - began
     if is_challenged(best):
         yield stage("comparing with the mirror image")
         began = clock()

@@ -47,6 +47,10 @@ class Evidence:
         space, as CT localizers do; 0 where they do not say it, or it is not near.
     distance_off, distance_deviation : float
         By how much the X-rays say that source_to_detector is off, as a share of it, and the standard deviation of that.
+    rivals : float
+        Odds of other poses from which a nearly symmetric body looks alike, by their own evidence; 0 where there are none.
+    rival_turned : float
+        By how much the body is turned in the likeliest of them [deg].
     view : int, optional
         Which of several views contradicts the pose, so that these are its measures; counted from 1.
     """
@@ -59,6 +63,8 @@ class Evidence:
     placement: float = 0.0
     distance_off: float = 0.0
     distance_deviation: float = math.inf
+    rivals: float = 0.0
+    rival_turned: float = 0.0
     view: int | None = None
 
 

@@ -155,8 +155,7 @@ def search_box(
     """
     candidates = box.poses(start)
     windows = body_windows(views, volume, candidates)
-    if windows is not None:
-        settings = fitted(settings, cut(views, windows), volume)
+    settings = fitted(settings, views, windows, volume)
     own = [named_similarity(level.similarity).name == CorrelationRatio.name for level in settings.levels]
     blind = own.index(False) if False in own else len(own)  # levels of the settings that are so already
     levels = settings.levels if blind else (replace(settings.levels[0], similarity=CorrelationRatio()), *settings.levels)
@@ -182,7 +181,8 @@ def search_box(
     _reject_empty_view(pyramid.problem(0), values)
     course = yield from pyramid.descend(best_starts(values.mean(1)), range(first), survivors)
     last = pyramid.problem(first - 1, course.poses[:1]).each(course.poses[:1])
-    curves = [grey_curve(one.xray, render(one.volume, one.carm, pose, beam)[0]) for one, pose in last]
+    sharp = volume.coarser(levels[-1].spacing)  # coarse voxels blur edges, which the curves would then undo
+    curves = [grey_curve(one.xray, render(sharp, one.carm, pose, beam)[0]) for one, pose in last]
     history, evaluations, registered = course.history, pyramid.evaluations + len(views), mapped(curves)
     if first < len(levels):
         fine = XrayPyramid(cut(registered, windows), volume, beam, ladder, report=report)

@@ -70,11 +70,14 @@ def judged(result: Registration, volume: Volume, beam: Beam) -> Registration:
         With evidence and verdict, and the covariance, unless a calibration's is better.
     """
     evidence, covariance, drr = gather_evidence(result.views, volume, result.pose, beam, check_distance=True)
-    reasons = failed_checks(evidence)
     covariance = covariance if result.calibration is None else result.covariance
-    return replace(
-        result, evidence=evidence, confidence=confidence(evidence), trusted=not reasons, reasons=reasons, covariance=covariance, drr=drr
-    )
+    return with_evidence(replace(result, covariance=covariance, drr=drr), evidence)
+
+
+def with_evidence(result: Registration, evidence: Evidence) -> Registration:
+    """The same answer with the verdict that its evidence gives."""
+    reasons = failed_checks(evidence)
+    return replace(result, evidence=evidence, confidence=confidence(evidence), trusted=not reasons, reasons=reasons)
 
 
 def rank(result: Registration) -> tuple[float, float]:
@@ -177,12 +180,29 @@ def confidence(evidence: Evidence) -> float:
 
 
 def _right(evidence: Evidence) -> float:
-    """Probability that the pose is the right optimum."""
+    """Probability that the pose is the right optimum: its odds are against it being none that is known, or another that is."""
+    own = odds(evidence)
+    return own / (1 + own + evidence.rivals)
+
+
+def odds(evidence: Evidence) -> float:
+    """How much likelier a pose is the right optimum than a wrong one, by its own evidence.
+
+    Parameters
+    ----------
+    evidence : Evidence
+        Of one pose.
+
+    Returns
+    -------
+    float
+        Not negative.
+    """
     found = evidence.agreement * evidence.blocks
     displacement = _with_chance(evidence.displacement, found, _CHANCE_DISPLACEMENT)
     likeness = _with_chance(evidence.likeness, evidence.blocks, _CHANCE_LIKENESS)
     score = _INTERCEPT - _BY_DISPLACEMENT * math.log(max(displacement, 0.02)) + _BY_LIKENESS * math.log(likeness / (1 - likeness))
-    return 1 / (1 + math.exp(-score - evidence.placement))
+    return math.exp(score + evidence.placement)
 
 
 def _is_right_but_for_blocks(evidence: Evidence) -> bool:
@@ -206,6 +226,7 @@ class Doubt(StrEnum):
     SPREAD = "landmarks may be drawn elsewhere"
     DETAIL = "too little detail"
     PLACE = "detail is not where the CT has it"
+    SYMMETRY = "another pose looks alike"
     CALIBRATION = "the distance to the detector is another"
 
 
@@ -246,7 +267,14 @@ def doubts(evidence: Evidence) -> dict[Doubt, str]:
         )
     if confidence(evidence) >= LEAST_CONFIDENCE:
         return found
-    right, within = _right(evidence), _within(evidence.deviation)
+    within = _within(evidence.deviation)
+    if evidence.rivals and confidence(replace(evidence, rivals=0.0)) >= LEAST_CONFIDENCE:
+        found[Doubt.SYMMETRY] = (
+            f"ambiguous: the body is nearly symmetric, and turned by {evidence.rival_turned:.0f} deg it looks alike; another view "
+            "may tell, unless the body is alike from there, too"
+        )
+        return found
+    right = _right(evidence)
     if within < max(LEAST_CONFIDENCE, right):
         far = f"landmarks may be drawn {evidence.deviation:.1f} mm from their place (standard deviation)"
         far = far if math.isfinite(evidence.deviation) else "the X-ray leaves open where landmarks are"

@@ -267,7 +267,7 @@ class Tracker:
         poses = poses_in_views(pose, views, self._volume)
         self._curves = [grey_curve(x, render(coarse, x.carm, p, self._beam)[0]) for x, p in zip(small, poses, strict=True)]
         windows = body_windows(views, self._volume, pose)
-        self._settings = self._chosen if windows is None else fitted(self._chosen, cut(views, windows), self._volume)
+        self._settings = fitted(self._chosen, views, windows, self._volume)
 
     def _mapped(self, views: tuple[View, ...]) -> tuple[View, ...]:
         return tuple(replace(v, xray=with_attenuation(v.xray, curve)) for v, curve in zip(views, self._curves, strict=True))

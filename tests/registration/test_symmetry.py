@@ -1,0 +1,129 @@
+"""Nearly symmetric bodies: which poses look alike, and whether the answer says so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from xrcore.beam import Beam
+from xrcore.ct.volume import Volume
+from xrcore.geometry import CArm, Pose, rigid
+from xrcore.registration.pipeline import register
+from xrcore.registration.result import Evidence
+from xrcore.registration.search import SearchBox
+from xrcore.registration.symmetry import poses_alike, symmetries
+from xrcore.registration.verify import confidence, failed_checks, odds
+from xrcore.renderer import render
+from xrcore.xray.image import Xray
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+BEAM = Beam.monochromatic(60.0)
+NEAR = CArm(source_to_detector=300, source_to_isocenter=200, shape=(192, 192), pixel_spacing=0.6)
+FAR = CArm(source_to_detector=20300, source_to_isocenter=20000, shape=(192, 192), pixel_spacing=0.5)
+NARROW = SearchBox(rotation=(2, 2, 2), translation=(2, 2, 2), candidates=4)
+POSE = Pose(rx=12, ry=-17, rz=5, tx=2, ty=-1, tz=3)
+
+
+def body(inside: torch.Tensor) -> Volume:
+    """Of titanium, its voxels of 1 mm, turned in the world."""
+    turn = rigid.exp(torch.tensor([3.0, -8.0, 5.0, 0.5, -0.3, 0.9], dtype=torch.float64))
+    return Volume(density=(4.43 * inside)[None].float(), materials=("titanium",), world_from_voxel=turn)
+
+
+def coordinates(*shape: int) -> list[torch.Tensor]:
+    return list(torch.meshgrid(*(torch.arange(n, dtype=torch.float64) - (n - 1) / 2 for n in shape), indexing="ij"))
+
+
+def smooth(distance: torch.Tensor) -> torch.Tensor:
+    return torch.sigmoid(3 * distance)
+
+
+@pytest.fixture(scope="module")
+def pin():
+    z, y, x = coordinates(56, 20, 20)
+    return body(smooth(6 - torch.hypot(x, y)) * smooth(24 - z.abs()))
+
+
+@pytest.fixture(scope="module")
+def plate():
+    """An F, thin: its plane is the only one of symmetry."""
+    z, y, x = coordinates(12, 60, 40)
+    stem, arms = smooth(3 - (x + 15).abs()) * smooth(27 - y.abs()), [smooth(16 - x.abs()) * smooth(3 - (y - at).abs()) for at in (-24, -6)]
+    return body(torch.stack([stem, arms[0], arms[1] * smooth(6 - x)]).amax(0) * smooth(3 - z.abs()))
+
+
+@pytest.fixture(scope="module")
+def odd():
+    """Three arms of different lengths, at right angles."""
+    z, y, x = coordinates(60, 60, 50)
+    arms = [
+        smooth(5 - torch.hypot(x + 12, y + 12)) * smooth(27 - z.abs()),
+        smooth(5 - torch.hypot(x + 12, z - 14)) * smooth(26 - y) * smooth(y + 12),
+    ]
+    return body(torch.stack([*arms, smooth(5 - torch.hypot(y + 12, z + 22)) * smooth(20 - x) * smooth(x + 12)]).amax(0))
+
+
+def test_what_maps_a_body_to_itself_is_found(pin, plate, odd):
+    axis = rigid.exp(torch.tensor([0, 0, 0, 0.5, -0.3, 0.9], dtype=torch.float64))[:3, 2]
+    along = (symmetries(pin).rotations @ axis) @ axis
+    assert (along > 0.999).sum() == 11  # about its axis, in steps of 30 deg
+    assert (along < -0.999).sum() >= 2  # turned over
+    found = symmetries(plate)
+    assert len(found.rotations) == 0
+    for reflection in found.reflections:
+        assert_close(reflection, torch.eye(3, dtype=torch.float64) - 2 * axis[:, None] * axis, rtol=0, atol=0.02)
+    assert len(found.reflections) >= 1
+    assert [len(part) for part in symmetries(odd)[1:]] == [0, 0]
+
+
+@pytest.mark.parametrize("name", ["pin", "plate"])
+def test_seen_from_far_away_the_poses_look_alike(name, request):
+    volume = request.getfixturevalue(name)
+    others = poses_alike(symmetries(volume), POSE, FAR, volume.isocenter)
+    image = render(volume, FAR, POSE, BEAM)
+    assert (rigid.angle_between(POSE.matrix(), others.matrix()).rad2deg() >= 10).all()
+    difference = (render(volume, FAR, others, BEAM) - image).flatten(1).norm(dim=1) / image.norm()
+    turned = Pose(POSE.numbers + torch.tensor([0, 10.0, 0, 0, 0, 0], dtype=torch.float64))
+    other = (render(volume, FAR, turned, BEAM) - image).norm() / image.norm()
+    assert len(difference) >= 1
+    assert difference.max() < 0.03 < 0.15 < other
+
+
+def xray_of(volume: Volume, carm: CArm) -> Xray:
+    return Xray(image=render(volume, carm, POSE, BEAM)[0], carm=carm)
+
+
+def test_a_pin_is_never_trusted(pin):
+    result = register(xray_of(pin, NEAR), pin, POSE, search=NARROW, beam=BEAM, retries=0)
+    assert not result.trusted
+    assert result.confidence < 0.5
+    assert result.reasons[0].startswith("ambiguous: ")
+
+
+def test_of_two_sides_the_one_that_the_image_tells_is_the_answer(plate):
+    start = poses_alike(symmetries(plate), POSE, NEAR, plate.isocenter)[0]
+    assert rigid.angle_between(start.matrix(), POSE.matrix()).rad2deg() > 10
+    result = register(xray_of(plate, NEAR), plate, start, search=NARROW, beam=BEAM, retries=0)
+    assert rigid.angle_between(result.pose.matrix(), POSE.matrix()).rad2deg() < 0.1
+    assert result.trusted
+
+
+def test_a_body_without_symmetry_is_not_challenged(odd):
+    result = register(xray_of(odd, NEAR), odd, POSE, search=NARROW, beam=BEAM, retries=0)
+    assert result.evidence is not None
+    assert result.evidence.rivals == 0
+    assert result.trusted
+
+
+def test_confidence_is_shared_among_equally_good_poses():
+    alone = Evidence(agreement=1.0, displacement=0.05, likeness=0.95, blocks=80.0, deviation=0.1)
+    own = odds(alone)
+    assert confidence(alone) == pytest.approx(own / (1 + own), rel=1e-6)
+    assert confidence(replace(alone, rivals=own)) == pytest.approx(own / (1 + 2 * own), rel=1e-6)
+    (reason,) = failed_checks(replace(alone, rivals=own, rival_turned=31.4))
+    assert "turned by 31 deg" in reason
+    assert not failed_checks(replace(alone, rivals=own / 20))  # the image tells

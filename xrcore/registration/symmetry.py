@@ -1,0 +1,137 @@
+"""Nearly symmetric bodies: the rotations and reflections that map a body to nearly itself, and the other poses that look alike by them.
+
+A rotation that maps the body to itself leaves every X-ray as it is. A reflection does too, if depth is reflected with it: a shadow says
+little of what is nearer and what is further, so that a body that has a plane of symmetry looks much the same from two sides.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from xrcore.ct.volume import Volume
+from xrcore.geometry import CArm, Pose
+from xrcore.geometry.rigid import angle_between, apply, exp, rigid
+
+_SAMPLES = 40  # of the grid on which a body is compared with itself, along each side
+_TURN, _TILT = 30.0, 15.0  # [deg] between the angles, and between the planes, that are tried
+_ALIKE = 0.75  # normalised correlation with itself from which a body counts as nearly symmetric
+_APART = 10.0  # [deg] at least, between poses to be compared
+_MOST = 12  # poses to be compared
+
+
+class Symmetries(NamedTuple):
+    """Maps of a body to nearly itself.
+
+    Parameters
+    ----------
+    center : Float[Tensor, "3"]
+        Its centre of mass [mm], which all of them keep.
+    rotations : Float[Tensor, "k 3 3"]
+        In world axes.
+    reflections : Float[Tensor, "m 3 3"]
+        In world axes.
+    """
+
+    center: Float[Tensor, "3"]
+    rotations: Float[Tensor, "k 3 3"]
+    reflections: Float[Tensor, "m 3 3"]
+
+
+def symmetries(volume: Volume) -> Symmetries:
+    """Find the rotations about the principal axes of a body, and the reflections at planes through two or one of them, that keep it.
+
+    Parameters
+    ----------
+    volume : Volume
+        The body.
+
+    Returns
+    -------
+    Symmetries
+        Kept with the volume once found; without members for most bodies.
+    """
+    return volume.derived("symmetries", lambda: _symmetries(volume))
+
+
+def _symmetries(volume: Volume) -> Symmetries:
+    mass = volume.density.detach().sum(0).double().cpu()
+    index = mass.nonzero()
+    weight = mass[tuple(index.T)]
+    points = apply(volume.world_from_voxel.double().cpu(), index.flip(-1).double())
+    center = (points * weight[:, None]).sum(0) / weight.sum()
+    away = points - center
+    _, axes = torch.linalg.eigh((away * weight[:, None]).T @ away)
+    radius = float(away.norm(dim=1).max())
+    angles = torch.arange(_TURN, 360.0, _TURN, dtype=torch.float64).deg2rad()
+    turns = torch.cat([exp(F.pad(angles[:, None] * axis, (3, 0)))[:, :3, :3] for axis in axes.T])
+    across = torch.arange(0.0, 180.0, _TILT, dtype=torch.float64).deg2rad()[:, None]
+    normals = torch.cat([across.cos() * axes[:, (i + 1) % 3] + across.sin() * axes[:, (i + 2) % 3] for i in range(3)])
+    mirrors = torch.eye(3, dtype=torch.float64) - 2 * normals[:, :, None] * normals[:, None, :]
+    alike = _correlations(volume.coarser(2 * radius / _SAMPLES), center, radius, axes, torch.cat([turns, mirrors]))
+    keeps = alike >= _ALIKE
+    return Symmetries(center, turns[keeps[: len(turns)]], mirrors[keeps[len(turns) :]])
+
+
+def _correlations(
+    volume: Volume, center: Float[Tensor, "3"], radius: float, axes: Float[Tensor, "3 3"], maps: Float[Tensor, "n 3 3"]
+) -> Float[Tensor, " n"]:
+    """Normalised correlation of a body with what each map makes of it."""
+    mass = volume.density.detach().sum(0).double().cpu()
+    line = torch.linspace(-radius, radius, _SAMPLES, dtype=torch.float64)
+    grid = torch.cartesian_prod(line, line, line) @ axes.T
+    size = torch.tensor(mass.shape[::-1], dtype=torch.float64)
+
+    def at(points: Float[Tensor, "p 3"]) -> Float[Tensor, " p"]:
+        index = apply(volume.voxel_from_world, points)
+        unit = (2 * index + 1) / size - 1
+        return F.grid_sample(mass[None, None], unit[None, :, None, None], align_corners=False)[0, 0, :, 0, 0]
+
+    own = at(center + grid)
+    inside = grid[own > 0]
+    own = own[own > 0]
+    return torch.stack([own @ at(center + inside @ turn.T) for turn in maps]) / own.square().sum()
+
+
+def poses_alike(found: Symmetries, pose: Pose, carm: CArm, isocenter: Float[Tensor, "3"]) -> Pose:
+    """Find the other poses from which a nearly symmetric body would look much as it does from one.
+
+    Parameters
+    ----------
+    found : Symmetries
+        Of the body.
+    pose : Pose
+        One pose.
+    carm : CArm
+        The camera.
+    isocenter : Float[Tensor, "3"]
+        The body's, LPS [mm].
+
+    Returns
+    -------
+    Pose
+        A batch, at least 10 deg from the pose and from each other; empty where there are none.
+    """
+    camera_from_world = pose.camera_from_world(carm, isocenter)[0]
+    maps = torch.cat([found.rotations, found.reflections])
+    about = rigid(maps, found.center - maps @ found.center)
+    turned = camera_from_world @ about
+    center = apply(camera_from_world, found.center[None])[0]
+    ray = center / center.norm()
+    flip = torch.eye(3, dtype=torch.float64) - 2 * ray[:, None] * ray
+    turned[len(found.rotations) :] = rigid(flip, center - flip @ center) @ turned[len(found.rotations) :]
+    return Pose.from_camera_from_world(turned[_far_apart(camera_from_world, turned)], carm, isocenter)
+
+
+def _far_apart(first: Float[Tensor, "4 4"], others: Float[Tensor, "n 4 4"]) -> list[int]:
+    """Those that are turned from a first transform and from each other, the furthest first."""
+    chosen: list[int] = []
+    angles = angle_between(first, others).rad2deg()
+    while len(chosen) < min(_MOST, len(others)) and angles.max() >= _APART:
+        chosen.append(int(angles.argmax()))
+        angles = torch.minimum(angles, angle_between(others[chosen[-1]], others).rad2deg())
+    return chosen
