@@ -24,7 +24,7 @@ from xrcore.registration.result import Registration
 from xrcore.registration.solvers.gauss_newton import GaussNewton
 from xrcore.registration.verify import judged
 
-_OPEN = 10.0  # [mm] of standard deviation, from which other optima are looked for
+_OPEN = 5.0  # [mm] of standard deviation, from which other optima are looked for
 _STARTS = (-2.0, -1.0, 1.0, 2.0)  # standard deviations
 _FARTHEST = 100.0  # [mm] that a standard deviation counts at most
 _BETTER = 1e-3  # in similarity, than what the answer itself leads to
@@ -45,7 +45,7 @@ def open_direction(result: Registration, volume: Volume) -> tuple[Float[Tensor, 
     -------
     tuple of Float[Tensor, "6"] and float, or None
         One standard deviation of the six numbers along it [deg, mm], and how far points move by that [mm], root mean square. None where
-        points are certain to within 10 mm, or nothing is known.
+        points are certain to within 5 mm, or nothing is known.
     """
     if result.covariance is None or not torch.isfinite(result.covariance).all():
         return None
