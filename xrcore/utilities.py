@@ -6,6 +6,7 @@ import lazy_loader
 
 if TYPE_CHECKING:
     from xrcore._util.atomic import atomic_file, atomic_folder, check_writable  # noqa: F401
+    from xrcore._util.completion import one_of, several_of  # noqa: F401
     from xrcore._util.devices import no_gpu, triton_installed  # noqa: F401
     from xrcore._util.errors import require  # noqa: F401
     from xrcore._util.hashes import file_sha256, fingerprint  # noqa: F401
@@ -17,6 +18,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     "xrcore._util",
     submod_attrs={
         "atomic": ["atomic_file", "atomic_folder", "check_writable"],
+        "completion": ["one_of", "several_of"],
         "devices": ["no_gpu", "triton_installed"],
         "errors": ["require"],
         "hashes": ["file_sha256", "fingerprint"],

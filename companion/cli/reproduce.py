@@ -7,12 +7,17 @@ from typing import Annotated
 
 import typer
 
+from xrcore.utilities import one_of
+
 Extra = Annotated[list[str] | None, typer.Argument(metavar="[-- SNAKEMAKE OPTIONS]", help="Handed on as they are.", show_default=False)]
 
 
 def reproduce(
     extra: Extra = None,
-    profile: Annotated[str, typer.Option(help="smoke (minutes, no data), laptop (hours) or paper (a GPU).")] = "laptop",
+    profile: Annotated[
+        str,
+        typer.Option(help="smoke (minutes, no data), laptop (hours) or paper (a GPU).", autocompletion=one_of("smoke", "laptop", "paper")),
+    ] = "laptop",
     cores: Annotated[int | None, typer.Option(min=1, help="Jobs at once.", show_default="all cores")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only say what would run, and why.")] = False,
     root: Annotated[Path, typer.Option(metavar="DIR", help="The clone of xrcore.")] = Path(),

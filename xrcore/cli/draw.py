@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 
 from xrcore._util.atomic import check_writable
+from xrcore._util.completion import one_of
 from xrcore._util.errors import XrcoreError
 from xrcore._util.file_suffixes import DRAWN_SUFFIXES, VOLUME_SUFFIXES, XRAY_SUFFIXES
 from xrcore._util.input_files import check_file
-from xrcore.cli.options import Keep, check_keep, check_kept, kept_values, load_ct, one_of, tell
+from xrcore.cli.options import SIDES, Keep, check_keep, check_kept, kept_values, load_ct, tell
 
 
 def draw(
@@ -51,7 +52,9 @@ def draw(
     ] = None,
     mesh_frame: Annotated[str, typer.Option(help="The axes of surfaces: lps or ras.", autocompletion=one_of("lps", "ras"))] = "lps",
     carm: Annotated[Path | None, typer.Option(metavar="YAML", help="Geometry, for another image.", show_default=False)] = None,
-    detector: Annotated[str | None, typer.Option(help="As for register, for another image.", show_default=False)] = None,
+    detector: Annotated[
+        str | None, typer.Option(help="As for register, for another image.", autocompletion=SIDES, show_default=False)
+    ] = None,
     frame: Annotated[int | None, typer.Option(help="Of a multi-frame file, for another image.", show_default=False)] = None,
     view: Annotated[
         int | None, typer.Option(min=0, help="Which of several views, counted from 0; default by the file's SHA-256.", show_default=False)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from xrcore._util.atomic import check_writable
+from xrcore._util.completion import one_of
 from xrcore._util.errors import XrcoreError
 from xrcore._util.input_files import check_file
 from xrcore._util.logs import logger
@@ -17,11 +18,6 @@ from xrcore._util.logs import logger
 if TYPE_CHECKING:
     from xrcore.ct import Volume
     from xrcore.geometry import CArm
-
-
-def one_of(*words: str) -> Callable[[str], list[str]]:
-    """What a shell completes an option's value to."""
-    return lambda incomplete: [word for word in words if word.startswith(incomplete)]
 
 
 Ct = Annotated[
@@ -32,7 +28,9 @@ Spacing = Annotated[float, typer.Option(help="Voxel size the CT is resampled to 
 Material = Annotated[
     str | None,
     typer.Option(
-        help="Of meshes: titanium (the default), cobalt-chrome, steel, iron, polyethylene, bone, soft or water.", show_default=False
+        help="Of meshes: titanium (the default), cobalt-chrome, steel, iron, polyethylene, bone, soft or water.",
+        autocompletion=one_of("titanium", "cobalt-chrome", "steel", "iron", "polyethylene", "bone", "soft", "water"),
+        show_default=False,
     ),
 ]
 Background = Annotated[
@@ -44,7 +42,10 @@ Keep = Annotated[str | None, typer.Option(metavar="1,2", help="Values of the lab
 XrayCarm = Annotated[
     Path | None, typer.Option(metavar="YAML", help="Geometry; PNG and TIFF need it, for DICOM it overrides tags.", show_default=False)
 ]
-Detector = Annotated[str | None, typer.Option(help="Side that DICOM angles count from: anterior (the standard) or posterior.")]
+SIDES = one_of("anterior", "posterior")
+Detector = Annotated[
+    str | None, typer.Option(help="Side that DICOM angles count from: anterior (the standard) or posterior.", autocompletion=SIDES)
+]
 Meshes = Annotated[
     list[Path] | None,
     typer.Option("--mesh", metavar="FILE", help="A mesh that is placed into the CT; give it as often.", show_default=False),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from xrcore._util.completion import one_of, several_of
 from xrcore._util.errors import XrcoreError
 from xrcore._util.pose_text import VIEWS, pose_file
 from xrcore.cli.options import (
@@ -30,7 +31,6 @@ from xrcore.cli.options import (
     checked_search,
     input_fingerprints,
     load_ct,
-    one_of,
     tell,
 )
 
@@ -97,6 +97,7 @@ def register(
             metavar="NAMES",
             help="Intrinsics that are estimated with the pose: source-to-detector,principal-point; each may have its standard deviation "
             "[mm, pixels], as in source-to-detector=20; default 2 % of the distance and of the image's longer side.",
+            autocompletion=several_of("source-to-detector", "principal-point"),
             show_default=False,
         ),
     ] = None,

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from xrcore._util.completion import one_of
 from xrcore._util.errors import XrcoreError
-from xrcore._util.pose_text import pose_file
+from xrcore._util.pose_text import VIEWS, pose_file
 from xrcore.cli.options import (
     Background,
     Body,
@@ -34,7 +35,10 @@ def render(
     out: Annotated[Path, typer.Option(metavar="FILE", help="Image: .png, .tif or .dcm.", show_default=False)],
     carm: Annotated[Path | None, typer.Option(metavar="YAML", help="Geometry.", show_default="the paper's C-arm, 256 x 256")] = None,
     pose: Annotated[
-        str, typer.Option(metavar="POSE", help="rx,ry,rz,tx,ty,tz [deg, mm], a JSON file, or a view such as lateral.")
+        str,
+        typer.Option(
+            metavar="POSE", help="rx,ry,rz,tx,ty,tz [deg, mm], a JSON file, or a view such as lateral.", autocompletion=one_of(*VIEWS)
+        ),
     ] = "0,0,0,0,0,0",
     kilovolts: Kilovolts = 90,
     spacing: Spacing = 2.0,

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from xrcore._util.completion import one_of
 from xrcore._util.errors import XrcoreError
 from xrcore._util.pose_text import VIEWS, pose_file
 from xrcore.cli.options import (
@@ -28,7 +29,6 @@ from xrcore.cli.options import (
     field_value,
     load_carm,
     load_ct,
-    one_of,
 )
 
 _RANDOM = "random"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from xrcore._util.completion import one_of
 from xrcore._util.errors import XrcoreError
 from xrcore.cli.options import (
     Background,
@@ -22,7 +23,6 @@ from xrcore.cli.options import (
     field_value,
     load_carm,
     load_ct,
-    one_of,
 )
 
 if TYPE_CHECKING:
@@ -73,7 +73,14 @@ def train(
             autocompletion=one_of(*_PROTOCOLS),
         ),
     ] = "",
-    scheme: Annotated[str, typer.Option(help="Incremental learning: none, extended, growing or fresh.", show_default="profile's")] = "",
+    scheme: Annotated[
+        str,
+        typer.Option(
+            help="Incremental learning: none, extended, growing or fresh.",
+            show_default="profile's",
+            autocompletion=one_of("none", "extended", "growing", "fresh"),
+        ),
+    ] = "",
     images: Annotated[
         int | None, typer.Option(min=1, help="Training budget.", show_default="4000 from a start model, else profile's")
     ] = None,
