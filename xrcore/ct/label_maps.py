@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import SimpleITK as sitk
@@ -49,7 +50,8 @@ def kept_voxels(
     return kept, notes
 
 
-class LabelMap(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class LabelMap:
     """A label map that stands for itself, without a CT.
 
     Parameters

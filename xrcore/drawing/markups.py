@@ -7,8 +7,9 @@ import itertools
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
@@ -26,7 +27,8 @@ _CODES = {"0": "RAS", "1": "LPS", "RAS": "RAS", "LPS": "LPS"}  # older files hav
 _FCSV = "id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,desc,associatedNodeID"
 
 
-class Line(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Line:
     """A line through points, such as a planned screw.
 
     Parameters
@@ -110,14 +112,14 @@ def read_lines(given: object, diameter: float | None = None) -> list[Line]:
     else:
         several = isinstance(given, Sequence) and all(isinstance(line, Line) for line in given)
         require("draw", "lines", given, several, "a path, points by name, or a list of Line")
-        lines = [line._replace(points=_array(line.points, f"lines: {line.name}")) for line in given]  # type: ignore[attr-defined]
+        lines = [replace(line, points=_array(line.points, f"lines: {line.name}")) for line in given]
     if not lines:
         raise XrcoreError("lines: there are none")
     for line in lines:
         _check_diameter(line.diameter)
         if len(np.unique(line.points, axis=0)) < 2:
             raise XrcoreError(f"lines: {shown(line.name)} has one point; a line needs two")
-    return [line if line.diameter is not None else line._replace(diameter=diameter) for line in lines]
+    return [line if line.diameter is not None else replace(line, diameter=diameter) for line in lines]
 
 
 def _check_diameter(diameter: object) -> None:

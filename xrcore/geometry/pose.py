@@ -374,7 +374,7 @@ class Pose:
         return f"Pose({rows!r})"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Pose) and torch.equal(self.numbers, other.numbers)
+        return isinstance(other, Pose) and torch.equal(self.numbers.detach().cpu(), other.numbers.detach().cpu())
 
     __hash__ = None  # type: ignore[assignment]
 

@@ -20,7 +20,7 @@ _NARROWED = 0.5**0.5  # of the prior's width: a standard deviation below it has 
 Free = Sequence[str] | Mapping[str, float | None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Calibration:
     """Intrinsics that were estimated with the pose.
 

@@ -29,7 +29,7 @@ class StopReason(StrEnum):
     OUT_OF_BOUNDS = "the search left the bounds of poses"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Step:
     """The best pose of its level so far.
 

@@ -17,7 +17,7 @@ _END = 3  # bins that give the slope beyond the first and the last
 _WORTH = 0.5  # a curve is used where it leaves less than this share of what a straight line leaves unexplained
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GreyCurve:
     """A monotone piecewise linear map of an X-ray's grey values to attenuation, and whether it is worth using.
 

@@ -201,7 +201,7 @@ def register_steps(
     return working(_registration(task, initial, search, retries, device, clock), clock)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Task:
     """Inputs of a registration."""
 

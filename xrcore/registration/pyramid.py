@@ -25,7 +25,7 @@ ChoosePoses = Callable[[int, Descent], Pose]
 _ROUNDS = 2  # how often the compared pixels are determined on a level with a margin
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CoarseToFineResult:
     """Result of the coarse-to-fine loop: the last level's descent, the poses that would be continued, and the best steps of each level."""
 

@@ -68,7 +68,7 @@ class Evidence:
     view: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Registration:
     """Result of `register`, and of every method of `refine`.
 
@@ -131,8 +131,8 @@ class Registration:
     method: str
     similarity_name: str
     evaluations: int
-    views: tuple[View, ...] = field(compare=False)
-    isocenter: Float[Tensor, "3"] = field(compare=False)
+    views: tuple[View, ...]
+    isocenter: Float[Tensor, "3"]
     seconds: float = 0.0
     history: tuple[Step, ...] = ()
     inverted: bool = False
@@ -145,7 +145,7 @@ class Registration:
     stages: dict[str, float] = field(default_factory=dict)
     device: str = ""
     calibration: Calibration | None = None
-    drr: Float[Tensor, "h w"] | None = field(default=None, compare=False)
+    drr: Float[Tensor, "h w"] | None = None
 
     @classmethod
     def of(cls, outcome: Outcome, settings: RefinementSettings, **known: Any) -> Registration:

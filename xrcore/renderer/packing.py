@@ -19,7 +19,7 @@ PAD_LOW, PAD_HIGH = 1, 2  # zeros around the grid: bilinear samples fade out ove
 BLOCK = 8  # voxels along the edge of an occupancy block
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PackedVolume:
     """A packed volume, on the volume's device.
 

@@ -28,7 +28,7 @@ _LARGEST_COUNT = 1 << 20  # samples along the grid's diagonal; single precision 
 _careful: Any = {"nsz", "arcp", "contract", "afn", "reassoc"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Grid:
     """One material, cropped to what it holds, with a rim of zeros so that no sample needs a bounds check."""
 

@@ -61,7 +61,7 @@ class CtFile:
     """
 
     file: Path
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def volume(self, spacing: float) -> Volume:
         """Read the CT.

@@ -22,7 +22,7 @@ from xrcore.xray.raster import check_frame, frame_notes
 from xrcore.xray.shutters import SMALLEST_FIELD, open_field
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class DicomXray:
     """What a DICOM X-ray says. Keys of `geometry` are those of carm.yaml, as far as its tags give them."""
 

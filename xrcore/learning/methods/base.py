@@ -22,7 +22,7 @@ from xrcore.learning.settings import TrainingSettings
 LARGEST_NETWORK = 400_000_000  # parameters
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prediction:
     """What a network predicts for a batch.
 

@@ -79,7 +79,7 @@ def _spread(points: Tensor, count: int) -> list[int]:
     return chosen
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rays:
     """Rays in the world from V sources through detections of N landmarks.
 

@@ -19,7 +19,7 @@ _BEYOND = (15.0, 60.0)  # [deg, mm] outside the ranges up to which a pose is bel
 _CLOSEST = 1.0  # [mm] to the source
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scene:
     """Points before a C-arm.
 

@@ -14,7 +14,7 @@ from xrcore.learning.networks.architecture import Architecture
 from xrcore.learning.networks.blocks import Decoder, Encoder, TokenAttention, replace_batch_norms, resample
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Output:
     """Output of a regression network for a batch.
 

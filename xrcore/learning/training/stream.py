@@ -31,7 +31,7 @@ TRAINING, VALIDATION = 0, 1
 _FOR_SETTINGS, _FOR_NOISE, _FOR_TOOL, _FOR_CHANGES = 0, 1, 2, 3  # streams of random numbers of one acquisition
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DrawnBatch:
     """Poses and acquisitions of a batch, before it is rendered.
 

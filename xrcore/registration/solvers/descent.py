@@ -42,7 +42,7 @@ class LeastSquaresProblem(Protocol):
         """Normal equations of each pose, by its six numbers."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Descent:
     """Where a batch of descents ended: poses, normal equations there, and the steps of whichever was best at the time.
 

@@ -13,7 +13,7 @@ from xrcore.registration.events import Step, StopReason
 from xrcore.registration.similarities.base import NormalEquations
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Outcome:
     """The best pose, its similarity and covariance, why the search ended, and the steps that were each the best so far."""
 

@@ -144,7 +144,7 @@ def _transition(velocity: Float[Tensor, "6"]) -> Float[Tensor, "12 12"]:
     return change
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BodyFrame:
     """Poses and their covariances as those of a body in the first camera, and back."""
 

@@ -20,7 +20,7 @@ _LIKELY = 0.3  # confidence from which a pose that is not trusted still tells wh
 _MISSED = 0.5  # of its velocity that a body keeps through a frame in which it was not seen
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class TrackedFrame:
     """Where a body was found in one frame.
 
@@ -122,7 +122,7 @@ def _known(covariance: Float[Tensor, "6 6"] | None) -> TypeGuard[Float[Tensor, "
     return covariance is not None and bool(torch.isfinite(covariance).all())
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Track:
     """Result of `track`.
 

@@ -19,7 +19,7 @@ SCALES = (32, 16, 8, 4)  # windows along the image's side that local contrast is
 _UNTOUCHED = 0.25  # share of the images that have no change at all
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ClinicalChanges:
     """Changes of one image; the defaults change nothing.
 
