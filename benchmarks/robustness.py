@@ -67,7 +67,6 @@ def scene(number: str, case: int) -> tuple[Scene, xr.Pose]:
         scan = Scan.read(patient.file, patient.options.get("background"))
         changed = scan.with_changed_tissue(np.random.default_rng([NUMBERS.index(number), case]))
         numbers = pose.numbers[0].double().numpy()
-        BUILD.mkdir(parents=True, exist_ok=True)
         with atomic_file(file) as temporary, temporary.open("wb") as stream:
             np.savez_compressed(stream, area=area_densities(scan, CARM, numbers), changed=area_densities(changed, CARM, numbers))
     with np.load(file) as held:

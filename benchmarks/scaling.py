@@ -130,7 +130,6 @@ def main() -> None:
     table = as_table(sweeps(quick=args.quick))
     publish(args.out, table)
     title = f"{side} x {side} pixels, {side}³ voxels, one image, all threads where not varied; {MACHINE['cpu']}, {MACHINE['cores']} cores"
-    args.figure.parent.mkdir(parents=True, exist_ok=True)
     save_figure(figure(table, title), args.figure)
 
 

@@ -47,7 +47,6 @@ def publish(
     if out is None:
         return
     rows = rows or table
-    out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(out.with_suffix(".csv")) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()

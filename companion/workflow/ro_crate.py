@@ -74,7 +74,6 @@ def write_crate(paths: Paths) -> Path:
         crate.add_action(notebook, object=read, result=results, properties={"name": f"notebook {name}"})
     crate.datePublished = max(times)
     target = paths.build / "reproduction.crate.zip"
-    target.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(target) as temporary:
         crate.write_zip(temporary)
     return target

@@ -65,6 +65,23 @@ def test_a_folder_in_the_place_of_an_image(run, tmp_path, out, taken):
     assert not any((tmp_path / taken).iterdir())
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(words for words, _ in (COMMANDS["register"], COMMANDS["train"])),
+        ("track", "absent.nii.gz", "absent.dcm", "--out"),
+        ("render", "absent.nii.gz", "--out"),
+        ("simulate", "absent.nii.gz", "--out"),
+        ("draw", "absent.dcm", "absent", "--labels", "absent.nii.gz", "--out"),
+        ("draw", "absent.dcm", "absent", "--slicer"),
+    ],
+    ids=lambda words: f"{words[0]} {words[-1]}",
+)
+def test_folders_may_be_missing_and_are_made_only_for_results(run, tmp_path, words):
+    assert "no such file" in refusal(run, *words, tmp_path / "new/patient/out.png")
+    assert not any(tmp_path.iterdir())
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere; tests/util/test_atomic.py asks as another user")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_folder_without_permission(run, tmp_path, command):

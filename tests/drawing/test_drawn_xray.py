@@ -218,12 +218,8 @@ def test_what_does_not_fit_is_refused(volume, tmp_path):
         xr.draw(gradient_xray(replace(CARM, principal_point=None)), registered(), points=POINTS)
     notes = xr.draw(xray, POSE, points={"far": ISOCENTER + np.array([0, 0, 900])}, volume=volume).notes
     assert "far lies outside the image" in notes
-    for name, message in (
-        ("drawn.jpg", r"must end in \.png, \.svg, \.pdf, \.dcm"),
-        ("missing/drawn.dcm", "missing does not exist; create it"),
-    ):
-        with pytest.raises(xr.XrcoreError, match=message):
-            xr.draw(xray, registered(), points=POINTS).save(tmp_path / name)
+    with pytest.raises(xr.XrcoreError, match=r"must end in \.png, \.svg, \.pdf, \.dcm"):
+        xr.draw(xray, registered(), points=POINTS).save(tmp_path / "drawn.jpg")
 
 
 @pytest.mark.parametrize("name", ["$\\foo$", "x\udcff", "a\nb", "_hip", "n" * 300])

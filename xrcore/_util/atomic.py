@@ -58,7 +58,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     Parameters
     ----------
     path : str or path
-        The file to write; its folder must exist.
+        The file to write. Folders above it that are missing are made; where the block fails, none of them stays.
 
     Yields
     ------
@@ -69,15 +69,17 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises
     ------
     XrcoreError
-        If the folder does not exist, or the disk refuses.
+        If the disk refuses.
     """
     path = Path(path)
+    missing: list[Path] = []
     try:
         temporary = path.with_name(_hidden_name(path.stem, path.suffix))
+        missing = missing_folders(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
         temporary.open("xb").close()
-    except FileNotFoundError:
-        raise XrcoreError(f"{path}: cannot be written (the folder {path.parent} does not exist; create it first)") from None
     except (OSError, ValueError) as error:
+        remove_empty(missing)
         raise XrcoreError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})") from None
     try:
         yield temporary
@@ -88,6 +90,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise XrcoreError(f"{path}: cannot be written ({error.strerror or error})") from None
     finally:
         temporary.unlink(missing_ok=True)
+        remove_empty(missing)
 
 
 @contextmanager
@@ -133,6 +136,18 @@ def atomic_folder(folder: str | os.PathLike[str], *, record: str | None = None) 
         raise XrcoreError(f"{folder}: cannot be written ({error.strerror or error})") from None
 
 
+def missing_folders(path: Path) -> list[Path]:
+    """The folders above a path that are not there, the nearest first."""
+    return [folder for folder in path.absolute().parents if not folder.exists()]
+
+
+def remove_empty(folders: list[Path]) -> None:
+    """Remove those of the folders that hold nothing."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
+
+
 def _hidden_name(stem: str, suffix: str = "") -> str:
     """A name that nobody can foresee, short where the stem is as long as names may be."""
     return f".{stem[:32]}-{secrets.token_hex(4)}.part{suffix[:16]}"
@@ -159,7 +174,7 @@ def _move(temporary: Path, folder: Path, record: str | None) -> None:
     for file in files:
         _flush_to_disk(file)
     _flush_names(temporary)
-    made = [path for path in folder.absolute().parents if not path.exists()]
+    missing = missing_folders(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -171,9 +186,7 @@ def _move(temporary: Path, folder: Path, record: str | None) -> None:
         _flush_names(folder)
         _flush_names(folder.parent)
     except OSError:
-        for path in made:
-            with suppress(OSError):
-                path.rmdir()
+        remove_empty(missing)
         raise
 
 

@@ -144,6 +144,5 @@ def draw(
         names = write_slicer(slicer, image, placed, points or None)
         print(f"{slicer}: {', '.join(names)}")
     if out is not None and drawn is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
         drawn.save(out)
         print(f"{out}: " + ", ".join(drawn.summary()) + (" (landmarks: row, column in pixels)" if points else ""))

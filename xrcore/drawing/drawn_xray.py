@@ -84,7 +84,7 @@ class DrawnXray:
         Raises
         ------
         XrcoreError
-            For another suffix or a missing folder.
+            For another suffix, or if the file cannot be written.
         """
         path = Path(path)
         suffix = path.suffix.lower()

@@ -41,7 +41,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: float | No
     Raises
     ------
     XrcoreError
-        For another suffix or a missing folder.
+        For another suffix, or if the file cannot be written.
     """
     path = Path(path)
     suffix = path.suffix.lower()

@@ -58,7 +58,6 @@ def save_video(
         raise XrcoreError("save_video: there are no pictures")
     require("save_video", "pictures", first.shape, first.ndim == 3 and first.shape[2] == 3, "(H, W, 3)")
     made = (_on_canvas(picture, first.shape[:2]) for picture in made)
-    path.parent.mkdir(parents=True, exist_ok=True)
     write = _write_mp4 if path.suffix.lower() == ".mp4" else _write_animation
     with atomic_file(path) as temporary:
         write(temporary, itertools.chain([first], made), frames_per_second, still)

@@ -219,7 +219,6 @@ class Study(ABC):
             tables.append(pd.read_csv(kept.with_suffix(".csv"), dtype={"patient": str}))
             records[part] = read_json(kept.with_suffix(".json"))
         table = self.finish(plan, paths, pd.concat(tables, ignore_index=True))
-        paths.results.mkdir(parents=True, exist_ok=True)
         _save(table.round(_DIGITS), paths.result(self.name))
         names = dict.fromkeys(name for part in self.parts(plan) for name in self.trainings(plan, part))
         trained = {name: read_json(paths.origin(name)) for name in names}
@@ -258,7 +257,6 @@ def save_images(path: Path, images: dict[str, Any]) -> None:
     images : dict of str to array
         By name.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **images)
 

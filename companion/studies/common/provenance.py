@@ -56,7 +56,6 @@ def write(path: Path, record: dict[str, Any]) -> None:
     record : dict
         Such as of `origin`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as temporary:
         temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 

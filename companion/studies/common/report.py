@@ -136,7 +136,6 @@ class Report:
         """
         folder = self.paths.results / "tables" if self.keep else self.paths.build / "tables"
         path = folder / f"{self.name}{suffix}.csv"
-        path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(path) as temporary:
             table.round(_DIGITS).to_csv(temporary, lineterminator="\n")
         return table
@@ -157,7 +156,6 @@ class Report:
             The figure as given.
         """
         path = (self.paths.figures if self.keep else self.paths.build / "figures") / f"{self.name}{suffix}"
-        path.parent.mkdir(parents=True, exist_ok=True)
         save_figure(figure, path.with_suffix(".png"), dpi=160)
         save_figure(figure, path.with_suffix(".pdf"))
         return figure

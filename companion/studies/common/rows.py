@@ -23,7 +23,6 @@ def write_rows(path: Path, table: pd.DataFrame) -> None:
     table : DataFrame
         The rows.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as temporary:
         table.to_csv(temporary, index=False, float_format="%.5g", lineterminator="\n")
 

@@ -133,7 +133,6 @@ def run(
             rows.append({"kind": "disagreement", "bone": bone, "frame": frame, "method": f"{a} - {b}", **split})
     table = pd.DataFrame(rows)
     write_rows(Path(out_csv), table)
-    Path(out_npz).parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(out_npz) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **images)
     return table

@@ -49,7 +49,6 @@ def write_pair(folder: Path, stem: str, tensors: Mapping[str, Tensor], record: M
     digest = hashlib.sha256(content).hexdigest()
     name = f"{stem}-{digest[:12]}.safetensors"
     text = json.dumps(dict(record) | {"tensors": {"file": name, "sha256": digest}}, indent=1, allow_nan=False)
-    folder.mkdir(parents=True, exist_ok=True)
     for rest in folder.glob(f".{stem}[-.]*.part*"):
         rest.unlink(missing_ok=True)
     there = (folder / name).exists()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from xrcore._util.atomic import missing_folders, remove_empty
 from xrcore._util.errors import XrcoreError
 
 _FILE = ".lock"
@@ -35,7 +36,7 @@ def locked(folder: Path | None) -> Iterator[None]:
     if folder is None:
         yield
         return
-    made = [path for path in (folder, *folder.absolute().parents) if not path.exists()]
+    missing = missing_folders(folder / _FILE)
     lock = FileLock(folder / _FILE, timeout=0)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -52,6 +53,4 @@ def locked(folder: Path | None) -> Iterator[None]:
     finally:
         (folder / _FILE).unlink(missing_ok=True)
         lock.release()
-        with suppress(OSError):
-            for path in made:
-                path.rmdir()
+        remove_empty(missing)

@@ -33,7 +33,6 @@ _VERDICT = ("trusted", "confidence", "checked", "searched", "similarity", "dista
 def write_track(folder: str | os.PathLike[str], track: Track) -> None:
     """See `Track.save`."""
     check_writable(folder, *FILES)
-    Path(folder).mkdir(parents=True, exist_ok=True)
     with atomic_file(Path(folder) / FILES[0]) as temporary, temporary.open("w", encoding="utf-8") as file:
         for line in (header(track), *map(_row, track.frames)):
             file.write(_line(line))
@@ -106,7 +105,6 @@ def known_frames(folder: Path, inputs: Mapping[str, Any]) -> list[TrackedFrame]:
 def appended(folder: Path, head: Mapping[str, Any], known: list[TrackedFrame]) -> Iterator[Any]:
     """Yield a function that appends a frame to track.jsonl, on the disk when it returns; the file holds `known` before."""
     path = folder / FILES[0]
-    folder.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.writelines(map(_line, (head, *map(_row, known))))
     try:
