@@ -17,7 +17,9 @@ from textwrap import shorten
 
 import nbformat
 import yaml
+from docutils import nodes
 from numpydoc.xref import DEFAULT_LINKS
+from PIL import Image
 from sphinx.application import Sphinx
 
 DOCS = Path(__file__).parent
@@ -197,7 +199,19 @@ def point_to_built_notebooks(app: Sphinx, name: str, source: list[str]) -> None:
         source[0] = source[0].replace("](../notebooks/", "](notebooks/").replace("](../../notebooks/", "](../notebooks/")
 
 
+def mark_wide_pictures(app: Sphinx, page: nodes.document, name: str) -> None:
+    """Panels in a row scroll in a box of their own on a narrow screen (site.css), where they would be too small to see."""
+    for picture in list(page.findall(nodes.image)):
+        file = Path(app.srcdir, picture["uri"])
+        if file.suffix in (".png", ".jpg") and file.is_file():
+            with Image.open(file) as image:
+                wide = image.width > 2 * image.height
+            if wide:
+                picture.replace_self(nodes.inline("", "", picture.deepcopy(), classes=["wide"]))
+
+
 def setup(app: Sphinx) -> None:
+    app.connect("doctree-resolved", mark_wide_pictures)
     app.connect("source-read", point_to_built_notebooks)
     app.connect("config-inited", write_all)
     app.connect("autodoc-process-docstring", escape_marks, priority=100)  # before numpydoc

@@ -97,4 +97,8 @@ def test_search_and_narrow_pages_work_from_the_disk(site):
         for name in ("index", "guides/your_data", "api/names/xrcore.Pose", "notebooks/04_table3_ablation", "results"):
             page.goto(f"file://{site}/{name}.html")
             assert page.evaluate("document.documentElement.scrollWidth") <= 390, f"{name} is wider than a phone"
+        page.goto(f"file://{site}/guides/your_data.html")
+        widths = page.evaluate("[...document.querySelectorAll('article img')].map(image => image.clientWidth)")
+        assert widths, "no picture"
+        assert min(widths) > 600, "panels in a row are too small to see"
         browser.close()
