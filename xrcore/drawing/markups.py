@@ -112,6 +112,7 @@ def read_lines(given: object, diameter: float | None = None) -> list[Line]:
     else:
         several = isinstance(given, Sequence) and all(isinstance(line, Line) for line in given)
         require("draw", "lines", given, several, "a path, points by name, or a list of Line")
+        assert isinstance(given, Sequence)
         lines = [replace(line, points=_array(line.points, f"lines: {line.name}")) for line in given]
     if not lines:
         raise XrcoreError("lines: there are none")
