@@ -10,6 +10,7 @@ A joint fit starts at the most confident answer of its own views.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from companion.datasets.head_phantom import HeadPhantom
+from companion.studies.common.rows import depth_deviation
 from xrcore import Beam, Pose, Registration, SearchBox, Volume, register, render
 from xrcore.geometry import rigid
 from xrcore.registration import View
@@ -44,7 +46,7 @@ def run(data: HeadPhantom, gantry: Sequence[int]) -> tuple[pd.DataFrame, dict[st
     -------
     table : DataFrame
         Rows of `kind` "view", by `gantry`, against all views together: `across_mm`, where points on the body are drawn, across the ray at
-        their depth; `angle_deg`; `depth_mm`, how much further away the body is; `depth_sd_mm`, of `tz` by the covariance; the verdict.
+        their depth; `angle_deg`; `depth_mm`, how much further away the body is, and its standard deviation `depth_sd_mm`; the verdict.
         One row of kind "joint", odd against even views: the mean of `across_mm` over all views, and depth along the middle view's ray.
     images : dict of str to array
         X-ray, DRR and mask of every view at its own answer.
@@ -62,17 +64,20 @@ def run(data: HeadPhantom, gantry: Sequence[int]) -> tuple[pd.DataFrame, dict[st
         reference = room_from_ct["all"]
         row: dict[str, Any] = {"kind": "view", "gantry": angle}
         row |= differences(view, view.rig_from_ct(found.pose, volume)[0], reference, points)
-        row["depth_sd_mm"] = _depth_deviation(found)
+        row["depth_sd_mm"] = depth_deviation(found.covariance, view.camera_from_rig @ view.rig_from_ct(found.pose, volume)[0])
         row |= {"confidence": found.confidence, "trusted": found.trusted, "reasons": "; ".join(found.reasons)}
         row |= {"agreement": found.evidence.agreement, "drawn_sd_mm": found.evidence.deviation} if found.evidence else {}
         rows.append(row)
         images |= {f"{angle}_{what}": image for what, image in pictures(view, volume, found.pose).items()}
     odd, even = joint["odd"], joint["even"]
     split = [differences(view, room_from_ct["odd"], room_from_ct["even"], points) for view in views.values()]
+    middle = len(split) // 2
+    camera = list(views.values())[middle].camera_from_rig
+    deviations = [depth_deviation(joint[name].covariance, camera @ room_from_ct[name]) for name in ("odd", "even")]
     rows.append(
         {"kind": "joint"}
         | {"across_mm": float(np.mean([s["across_mm"] for s in split])), "angle_deg": split[0]["angle_deg"]}
-        | {"depth_mm": split[len(split) // 2]["depth_mm"], "depth_sd_mm": float(np.hypot(_depth_deviation(odd), _depth_deviation(even)))}
+        | {"depth_mm": split[middle]["depth_mm"], "depth_sd_mm": math.hypot(*deviations)}
         | {"confidence": min(odd.confidence, even.confidence), "trusted": odd.trusted and even.trusted}
     )
     return pd.DataFrame(rows), images
@@ -112,10 +117,6 @@ def _together(views: Mapping[int, View], alone: Mapping[int, Registration], volu
     several = [views[angle] for angle in gantry]
     start = several[0].pose(views[best].rig_from_ct(alone[best].pose, volume)[0], volume)
     return register(several, volume, start, beam=BEAM, search=_NEAR)
-
-
-def _depth_deviation(found: Registration) -> float:
-    return float("nan") if found.standard_deviation is None else found.standard_deviation[5]
 
 
 def pictures(view: View, volume: Volume, pose: Pose) -> dict[str, np.ndarray]:
