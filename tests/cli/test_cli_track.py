@@ -123,20 +123,25 @@ def test_frames_that_are_not_there_are_told(run: Run, case: Path, tmp_path: Path
     for frames, message in ((tmp_path / "empty", "no images"), (tmp_path / "x*.png", "no file matches"), (tmp_path / "x.png", "x.png")):
         with pytest.raises(xr.XrcoreError, match=message):
             xr.read_frames(frames)
-    rig = case / "carm.yaml"
     with pytest.raises(xr.XrcoreError, match="4 and 1 frames; each camera must have as many"):
-        xr.read_frames([case / "frames", case / "frames" / "f8.png"], rig=[rig, rig])
+        xr.read_frames([case / "frames", case / "frames" / "f8.png"], rig=rig_of_two(case, tmp_path))
+
+
+def rig_of_two(case: Path, folder: Path) -> Path:
+    """A rig.yaml of two cameras at one place."""
+    eye = [[float(i == j) for j in range(4)] for i in range(4)]
+    views = [{"camera_from_rig": eye, "carm": str(case / "carm.yaml")} for _ in range(2)]
+    (folder / "rig.yaml").write_text(json.dumps({"views": views}))
+    return folder / "rig.yaml"
 
 
 def test_each_camera_of_a_rig_has_its_own_sequence(case: Path, tmp_path: Path):
-    eye = [[float(i == j) for j in range(4)] for i in range(4)]
-    views = [{"camera_from_rig": eye, "carm": str(case / "carm.yaml")} for _ in range(2)]
-    (tmp_path / "rig.yaml").write_text(json.dumps({"views": views}))
-    frames = xr.read_frames([case / "frames", case / "frames"], rig=tmp_path / "rig.yaml")
+    shutil.copytree(case / "frames", tmp_path / "other")
+    frames = xr.read_frames([case / "frames", tmp_path / "other"], rig=rig_of_two(case, tmp_path))
     assert len(frames) == 4
     assert len(frames[3]) == 2
     assert (frames[3][1].xray.image == xr.read_xray(case / "frames" / "f11.png", case / "carm.yaml").image).all()
-    assert frames.after(3).names == ("f11.png",)
+    assert frames[3:].names == ("f11.png",)
 
 
 def test_more_frames_than_a_file_has_bytes_are_refused(tmp_path: Path):

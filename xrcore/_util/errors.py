@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import TypeGuard
 
@@ -41,6 +43,17 @@ def require(owner: str, name: str, value: object, holds: bool, what: str) -> Non
     """
     if not holds:
         raise XrcoreError(f"{owner}: {name} must be {what}, got {shown(value)}")
+
+
+@contextmanager
+def naming(what: str) -> Iterator[None]:
+    """Put what an XrcoreError is about before its message, unless it is there."""
+    try:
+        yield
+    except XrcoreError as error:
+        if what in str(error):
+            raise
+        raise XrcoreError(f"{what}: {error}") from None
 
 
 def shown(value: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,6 +16,13 @@ def checked_path(owner: str, path: str | os.PathLike[str]) -> Path:
     """The path, if it is one."""
     require(owner, "path", path, isinstance(path, (str, os.PathLike)), "a path")
     return Path(path)
+
+
+def checked_paths(owner: str, name: str, given: object) -> list[str | os.PathLike[str]]:
+    """The path, or paths, of a parameter as a list."""
+    several = [given] if isinstance(given, (str, os.PathLike)) else list(given) if isinstance(given, Sequence) else []
+    require(owner, name, given, bool(several) and all(isinstance(one, (str, os.PathLike)) for one in several), "a path, or a list of paths")
+    return several
 
 
 def open_file(path: str | os.PathLike[str]) -> io.BufferedReader:

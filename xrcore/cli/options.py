@@ -200,7 +200,7 @@ def load_carm(path: Path | None) -> CArm:
     return PAPER_CARM if path is None else read_carm(path)
 
 
-def tell(notes: tuple[str, ...]) -> None:
-    """Log remarks, one per line; `main` shows them on stderr."""
+def tell(notes: tuple[str, ...], of: str = "") -> None:
+    """Log remarks, one per line, each with what it is of; `main` shows them on stderr."""
     for note in notes:
-        logger.info(" ".join(note.split()))
+        logger.info(" ".join([*([f"{of}:"] if of else []), *note.split()]))

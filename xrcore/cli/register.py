@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xrcore._util.completion import one_of, several_of
-from xrcore._util.errors import XrcoreError
+from xrcore._util.errors import XrcoreError, naming
 from xrcore._util.pose_text import VIEWS, pose_file
 from xrcore.cli.options import (
     Background,
@@ -122,7 +122,7 @@ def register(
     Writes registration.json (pose, matrices, similarity, covariance, verdict), camera_from_ct.tfm (an ITK transform that maps
     CT points, LPS mm, into the camera frame) and overlay.png into DIR. Several X-rays are registered one after the other, each into a
     folder of its name in DIR; with --rig they are views of one instant and have one answer, poses being the first one's.
-    Exit code 0: trusted, 3: not trusted, 2: bad input, and then nothing is written.
+    Exit code 0: trusted, 3: not trusted, 2: bad input, and then nothing is written (of several X-rays: of that one and those after it).
 
     \b
     Examples:
@@ -172,11 +172,17 @@ def register(
     if rig:
         tasks = [read_views(xrays, rig if given else "angles", detector=detector, frame=frame)]
     else:
-        tasks = [list(views_of("register", read_xray(path, carm, detector=detector, frame=frame))) for path in xrays]
-    for views in tasks:
-        unknowns_of("--free", unknown, views)
+        tasks = []
+        for path in xrays:
+            with naming(str(path)):
+                tasks.append(list(views_of("register", read_xray(path, carm, detector=detector, frame=frame))))
+    sources = [xrays] if rig else [[path] for path in xrays]
+    names = [", ".join(map(str, paths)) for paths in sources]  # what errors and, of several, remarks are of
+    for views, name in zip(tasks, names, strict=True):
+        with naming(name):
+            unknowns_of("--free", unknown, views)
         for view in views:
-            tell(view.xray.notes)
+            tell(view.xray.notes, name if len(tasks) > 1 else "")
     volume = load_ct(ct, spacing, background, labels, keep, series, body, crop, material)
     model = None
     if initial is not None and os.path.isdir(initial):
@@ -206,19 +212,20 @@ def register(
 
     results: list[Registration] = []
     starting = time.perf_counter() - began
-    for views, folder, paths in zip(tasks, folders, [xrays] if rig else [[path] for path in xrays], strict=True):
+    for views, folder, paths, name in zip(tasks, folders, sources, names, strict=True):
         start = read_pose(initial, views[0].carm, volume.isocenter) if initial is not None and model is None else model
         known = {note for view in views for note in view.xray.notes}
         wanted = None if similarity == "auto" else similarity
-        result = find(views, there, initial=start, method=settings, similarity=wanted, beam=beam, search=where, free=unknown)
-        tell(tuple(note for note in result.notes if note not in (*known, *volume.notes)))
+        with naming(name):
+            result = find(views, there, initial=start, method=settings, similarity=wanted, beam=beam, search=where, free=unknown)
+        tell(tuple(note for note in result.notes if note not in (*known, *volume.notes)), name if len(tasks) > 1 else "")
         read = fingerprint(paths[0]) if len(paths) == 1 else [fingerprint(path) for path in paths]
         write_registration(folder, result, volume, beam, inputs={**inputs, "xray": read}, options=options)
         if animate is not None:
             from xrcore.drawing.animation import animate as show
 
             show(result, volume, animate, beam=beam)
-        _print(result, folder, animate, str(paths[0]) if len(tasks) > 1 else None, None if results else starting)
+        _print(result, folder, animate, name if len(tasks) > 1 else None, None if results else starting)
         results.append(result)
     if not all(result.trusted for result in results):
         raise typer.Exit(3)

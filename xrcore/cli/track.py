@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xrcore._util.errors import XrcoreError
+from xrcore._util.errors import XrcoreError, naming
 from xrcore._util.pose_text import pose_file
 from xrcore.cli.options import (
     Background,
@@ -141,8 +141,9 @@ def track(
     if known:
         print(f"going on after {len(known)} of {len(sequence)} frames that {out / track_files.FILES[0]} holds", flush=True)
     volume, beam = load_ct(ct, spacing, background, labels, keep, series, body, crop, material), Beam(kilovolts=kilovolts)
-    first = sequence[0]
-    tell(tuple(note for view in first for note in view.xray.notes))
+    with naming(f"frame 0 ({sequence.names[0]})"):
+        first = sequence[0]
+    tell((*sequence.notes, *(note for view in first for note in view.xray.notes)))
     start: Pose | PoseRegressor | None = None
     if initial is not None and os.path.isdir(initial):
         from xrcore.learning import models
@@ -157,7 +158,7 @@ def track(
     with track_files.appended(out, track_files.header(empty, inputs=inputs), known) as append:
         bar = tqdm(total=len(sequence), initial=len(known), unit="frame", disable=None, file=sys.stderr, leave=False)
         with bar:
-            for frame in tracker.follow(sequence.after(len(known)), known):
+            for frame in tracker.follow(sequence, known):
                 append(frame)
                 found.append(frame)
                 bar.update()
@@ -193,5 +194,6 @@ def _print(result: Track, files: list[Path], starting: float) -> None:
     verdict = "all trusted" if not lost else f"{len(lost)} not trusted: {', '.join(lost[:12])}{', ...' if len(lost) > 12 else ''}"
     checked = sum(frame.checked for frame in result)
     rate = f"{1000 * result.seconds / len(result):.0f} ms a frame, after {starting:.2f} s of start-up and reading files"
-    print("\n".join([line("frames", f"{len(result)}, {checked} of them checked"), line("verdict", verdict), line("time", rate)]))
+    why = [line("", text) for text in result.doubts]
+    print("\n".join([line("frames", f"{len(result)}, {checked} of them checked"), line("verdict", verdict), *why, line("time", rate)]))
     print(line("written", ", ".join(map(str, files))), flush=True)

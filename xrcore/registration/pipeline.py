@@ -184,12 +184,8 @@ def register_steps(
         As `register`.
     """
     views = check_images("register", xray, volume, beam)
-    known = initial is None or isinstance(initial, (Pose, Predictor))
-    require("register", "initial", initial, known, "a Pose, or a model that predicts one (spread, ranges, check, predict)")
-    anywhere = isinstance(search, str) and search == ANYWHERE
-    require("register", "search", search, search is None or anywhere or isinstance(search, SearchBox), 'a SearchBox or "anywhere"')
-    if anywhere:
-        require("register", "initial", initial, initial is None, 'left out where search is "anywhere"')
+    check_start("register", initial, search)
+    if search == ANYWHERE:
         require_pinhole("register", views[0].carm)
     require("register", "retries", retries, is_whole(retries) and retries >= 0, "a whole number, not negative")
     settings = refinements(method, "register")
@@ -199,6 +195,16 @@ def register_steps(
     unknowns = unknowns_of("register", free, views)
     task = _Task(views, volume, settings, Beam() if beam is None else beam, report, unknowns)
     return working(_registration(task, initial, search, retries, device, clock), clock)
+
+
+def check_start(caller: str, initial: object, search: object) -> None:
+    """Raise XrcoreError, naming it, for a start or a search that is of another kind."""
+    known = initial is None or isinstance(initial, (Pose, Predictor))
+    require(caller, "initial", initial, known, "a Pose, or a model that predicts one (spread, ranges, check, predict)")
+    anywhere = isinstance(search, str) and search == ANYWHERE
+    require(caller, "search", search, search is None or anywhere or isinstance(search, SearchBox), 'a SearchBox or "anywhere"')
+    if anywhere:
+        require(caller, "initial", initial, initial is None, 'left out where search is "anywhere"')
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
-from xrcore._util.errors import XrcoreError, is_whole, require
-from xrcore._util.input_files import checked_path
+from xrcore._util.errors import XrcoreError, is_whole, naming, require
+from xrcore._util.input_files import checked_paths
 from xrcore.geometry import rigid
 from xrcore.registration.view import View
 from xrcore.xray.reading import read_xray, read_xray_as_stored
@@ -49,18 +50,22 @@ def read_views(
     XrcoreError
         If there are not as many cameras as X-rays, or a file cannot be read.
     """
-    several = isinstance(xrays, Sequence) and not isinstance(xrays, str) and len(xrays) > 0
-    require("read_views", "xrays", xrays, several, "a list of paths")
+    require("read_views", "xrays", xrays, not isinstance(xrays, (str, os.PathLike)), "a list of paths")
+    paths = [Path(path) for path in checked_paths("read_views", "xrays", xrays)]
     require("read_views", "frame", frame, frame is None or is_whole(frame), "a whole number, or None")
+    real = [os.path.realpath(path) for path in paths]
+    if twice := [path for path, own in zip(paths, real, strict=True) if real.count(own) > 1]:
+        raise XrcoreError(f"{twice[0]}: given for two cameras; each has its own X-ray")
+    files = checked_paths("read_views", "rig", rig)
     if rig == ANGLES:
-        return _in_one_space([_by_angles(path, detector, frame) for path in xrays])
-    files = [rig] if isinstance(rig, (str, os.PathLike)) else list(rig)
+        return _in_one_space([_by_angles(path, detector, frame) for path in paths])
     cameras = [camera for file in files for camera in read_rig(file)]
     if len(cameras) != len(xrays):
-        raise XrcoreError(f"{', '.join(map(str, files))}: {len(cameras)} cameras for {len(xrays)} X-rays")
+        raise XrcoreError(f"{', '.join(map(str, files))}: {len(cameras)} cameras for {len(paths)} X-rays")
     views = []
-    for path, camera in zip(xrays, cameras, strict=True):
-        xray = read_xray_as_stored(checked_path("read_views", path), camera.file, frame)
+    for path, camera in zip(paths, cameras, strict=True):
+        with naming(str(path)):
+            xray = read_xray_as_stored(path, camera.file, frame)
         try:
             views.append(View(xray=xray, camera_from_rig=torch.tensor(camera.camera_from_rig, dtype=torch.float64)))
         except XrcoreError as error:
@@ -76,7 +81,7 @@ def _in_one_space(views: list[View]) -> list[View]:
     return views
 
 
-def _by_angles(path: str | os.PathLike[str], detector: str | None, frame: int | None) -> View:
+def _by_angles(path: Path, detector: str | None, frame: int | None) -> View:
     xray = read_xray(path, detector=detector, frame=frame)
     if xray.pose is None:
         raise XrcoreError(f"{path}: holds no angles of the C-arm, so that the rig is not known; give a rig.yaml")

@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from functools import cache
 from math import sin
+from pathlib import Path
 
 import pytest
 import torch
@@ -103,10 +104,66 @@ def test_saved_tracks_are_read_again_and_gone_on_with(tmp_path):
     rows = list(csv.DictReader((tmp_path / "track.csv").open()))
     assert [row["trusted"] for row in rows] == ["True"] * 6
     assert float(rows[4]["ry"]) == pytest.approx(float(track[4].pose.numbers[0, 1]), rel=1e-5)
-    tracker = xr.Tracker(body(), check_every=3)
-    rest = list(tracker.follow(cine()[4:], known=again.frames[:4]))
-    assert not any(frame.searched for frame in rest)
-    assert_close(rest[-1].pose.numbers, track[-1].pose.numbers, atol=0.3, rtol=0)
+
+
+@cache
+def troubled() -> tuple[list[xr.Xray | xr.XrcoreError], xr.Track]:
+    """A processed cine with a frame of something else, one that cannot be read, and a jump."""
+    other = xr.simulate(xr.phantom.pelvis(seed=7, spacing=8.0), CARM, xr.Pose(ry=120, rz=60), seed=9)
+    seen = [replace(frame, image=-torch.exp(-frame.image)) for frame in cine()]
+    frames = [seen[0], seen[1], other, xr.XrcoreError("f3.png: truncated"), seen[4], seen[0], seen[1]]
+    return frames, xr.track(frames, body(), settings=QUICK, check_every=2)
+
+
+@pytest.mark.parametrize("count", [4, 5, 6])
+def test_a_track_that_goes_on_is_what_it_would_have_been(tmp_path, count):
+    frames, track = troubled()
+    track.save(tmp_path)
+    known = xr.Track.load(tmp_path).frames[:count]
+    tracker = xr.Tracker(body(), settings=QUICK, check_every=2)
+    whole = tracker.track([*known, *tracker.follow(frames, known)])
+    whole.save(tmp_path / "again")
+
+    def rows(folder: Path) -> list[dict[str, str]]:
+        return [row | {"seconds": ""} for row in csv.DictReader((folder / "track.csv").open())]
+
+    assert rows(tmp_path / "again") == rows(tmp_path)
+
+
+def test_a_frame_that_cannot_be_registered_is_bridged_and_says_why():
+    _, track = troubled()
+    assert track.trusted == (True, True, False, False, True, True, True)
+    assert track[3].reasons == ("bridged by the motion, since this frame cannot be registered: f3.png: truncated",)
+    assert "frame 3: bridged by the motion" in repr(track)
+    before, there = (torch.linalg.det(track[number].covariance) for number in (1, 3))
+    assert there > before
+    # nor can one whose mask leaves too little
+    hole = torch.zeros(CARM.shape, dtype=torch.bool)
+    hole[60:63, 60:63] = True
+    masked = xr.track([*cine()[:2], replace(cine()[2], mask=hole), cine()[3]], body(), settings=QUICK)
+    assert masked.trusted == (True, True, False, True)
+    assert "constant inside the mask" in masked[2].reasons[0]
+    assert_close(masked[2].pose.numbers, TRUTHS[2].numbers, atol=4, rtol=0)
+
+
+def test_what_cannot_begin_or_be_of_the_sequence_is_named():
+    with pytest.raises(xr.XrcoreError, match=r"^frame 0: f0.png: truncated$"):
+        xr.track([xr.XrcoreError("f0.png: truncated"), *cine()], body())
+    tracker = xr.Tracker(body())
+    with pytest.raises(xr.XrcoreError, match="frame 1: track: xray must be an Xray"):
+        list(tracker.follow([cine()[0], "f1.png"], known=found().frames[:1]))  # type: ignore[list-item]
+    eye = torch.eye(4, dtype=torch.float64)
+    views = [xr.View(xray=cine()[0], camera_from_rig=eye)] * 2
+    with pytest.raises(xr.XrcoreError, match="frame 1: track: 2 views, and 1 before"):
+        list(xr.Tracker(body()).follow([cine()[0], views], known=found().frames[:1]))
+    for frames, known, said in (
+        (cine()[:1], found().frames[:2], "all frames"),
+        (cine(), [cine()[0]], "known must be a list of TrackedFrame"),
+    ):
+        with pytest.raises(xr.XrcoreError, match=said):
+            list(xr.Tracker(body()).follow(frames, known=known))  # type: ignore[arg-type]
+    with pytest.raises(xr.XrcoreError, match="track: initial must be a Pose"):
+        xr.Tracker(body(), initial=(0, 0, 0, 0, 0, 0))  # type: ignore[arg-type]
 
 
 def test_smoothing_keeps_verdicts_and_bridges_what_is_lost():

@@ -2,55 +2,73 @@
 
 from __future__ import annotations
 
-import glob
 import os
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, overload
 
-from PIL import Image
-
-from xrcore._util.errors import XrcoreError, require
-from xrcore._util.file_suffixes import XRAY_SUFFIXES
-from xrcore._util.input_files import check_file
-from xrcore.ct.dicom_tags import frame_count, is_dicom, read_dataset, tag
+from xrcore._util.errors import XrcoreError, naming, require
+from xrcore._util.input_files import checked_paths
+from xrcore.geometry import CArm
+from xrcore.registration.tracking.frame_files import Place, files_of, given_twice, in_order, places_of
 from xrcore.registration.view import View, views_of
-from xrcore.registration.view_reading import read_views
+from xrcore.registration.view_reading import ANGLES, read_views
+from xrcore.xray.carm_file import mask_file
+from xrcore.xray.positioner_angles import DETECTOR
 from xrcore.xray.reading import read_xray
+from xrcore.xray.rig_file import read_rig
 
-Place = tuple[Path, int | None]  # a file and, of a multi-frame one, the frame
 
-
-@dataclass(frozen=True)
-class Frames:
-    """A sequence that is read as it is walked: each item the views of one instant.
+@dataclass(frozen=True, repr=False)
+class Frames(Sequence[list[View]]):
+    """A sequence that is read as it is walked: each item the views of one instant, a slice a shorter sequence.
 
     Parameters
     ----------
     places : tuple of tuple
         For each instant, for each camera, the file and, of a multi-frame one, the frame.
-    carm : path, optional
+    carm : CArm or path, optional
         As for `read_xray`.
     rig : sequence of path, or str, optional
         As for `read_views`.
     detector : str, optional
         As for `read_xray`.
+    notes : tuple of str
+        One-line remarks for the user, such as what is not read.
     """
 
     places: tuple[tuple[Place, ...], ...]
-    carm: Path | None = None
+    carm: CArm | str | os.PathLike[str] | None = None
     rig: str | Sequence[str | os.PathLike[str]] | None = None
     detector: str | None = None
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.places)
 
-    def __getitem__(self, number: int) -> list[View]:
+    @overload
+    def __getitem__(self, number: int) -> list[View]: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> Frames: ...
+
+    def __getitem__(self, number: int | slice) -> list[View] | Frames:
+        if isinstance(number, slice):
+            return replace(self, places=self.places[number])
         several = self.places[number]
+        try:
+            return self._read(several)
+        except XrcoreError as error:
+            path, frame = several[0]
+            which = "" if frame is None else f"#{frame}"
+            raise XrcoreError(str(error).replace(f"{path}: ", f"{path}{which}: ", 1)) from None
+
+    def _read(self, several: tuple[Place, ...]) -> list[View]:
         if self.rig is None:
             ((path, frame),) = several
-            return list(views_of("read_frames", read_xray(path, self.carm, detector=self.detector, frame=frame)))
+            with naming(str(path)):
+                return list(views_of("read_frames", read_xray(path, self.carm, detector=self.detector, frame=frame)))
         # of several files each has its own frame number, which is the same or not there
         frames = {frame for _, frame in several}
         frame = frames.pop() if len(frames) == 1 else None
@@ -58,23 +76,9 @@ class Frames:
             raise XrcoreError(f"{several[0][0]}: several frames, unlike {several[-1][0]}; give sequences of one kind")
         return read_views([path for path, _ in several], self.rig, detector=self.detector, frame=frame)
 
-    def __iter__(self) -> Iterator[list[View]]:
-        return (self[number] for number in range(len(self)))
-
-    def after(self, count: int) -> Frames:
-        """Leave out the first frames.
-
-        Parameters
-        ----------
-        count : int
-            How many.
-
-        Returns
-        -------
-        Frames
-            The others.
-        """
-        return Frames(self.places[count:], self.carm, self.rig, self.detector)
+    def __repr__(self) -> str:
+        ends = "" if not self.places else f", {self.names[0]} to {self.names[-1]}"
+        return "\n".join([f"Frames: {len(self)}{ends}", *(f"  note: {note}" for note in self.notes)])
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -89,7 +93,7 @@ class Frames:
 
 def read_frames(
     sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-    carm: str | os.PathLike[str] | None = None,
+    carm: CArm | str | os.PathLike[str] | None = None,
     *,
     rig: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
     detector: str | None = None,
@@ -100,8 +104,9 @@ def read_frames(
     ----------
     sources : path or sequence of path
         Multi-frame DICOM or TIFF files, folders of images, patterns such as `cam1/*.tif`, or single images. Images of a folder or a
-        pattern come in the order of the numbers in their names. Without a rig all are one sequence; with one, each is a camera's.
-    carm : path, optional
+        pattern come in the order of the numbers in their names, and so do images given one by one in the order of a shell, 10 before 9.
+        Without a rig all are one sequence; with one, each is a camera's.
+    carm : CArm or path, optional
         As for `read_xray`, for all frames.
     rig : path or sequence of path, optional
         As for `read_views`: where the cameras stood.
@@ -111,58 +116,57 @@ def read_frames(
     Returns
     -------
     Frames
-        With as many items as there are instants.
+        With as many items as there are instants; `notes` says what was not read, or comes in another order than it was given.
 
     Raises
     ------
     XrcoreError
         If there are no files, or not as many of each camera.
     """
-    given = [sources] if isinstance(sources, (str, os.PathLike)) else list(sources) if isinstance(sources, Sequence) else []
-    paths = bool(given) and all(isinstance(one, (str, os.PathLike)) for one in given)
-    require("read_frames", "sources", sources, paths, "a path, or a list of paths")
-    parts = [_places(os.fspath(source)) for source in given]
-    at = None if carm is None else Path(carm)
-    if rig is None:
-        return Frames(tuple((place,) for part in parts for place in part), at, None, detector)
-    counts = [len(part) for part in parts]
-    if len(set(counts)) > 1:
-        raise XrcoreError(f"{' and '.join(map(str, given))}: {' and '.join(map(str, counts))} frames; each camera must have as many")
-    files = rig if isinstance(rig, str) and rig == "angles" else [rig] if isinstance(rig, (str, os.PathLike)) else list(rig)
-    return Frames(tuple(zip(*parts, strict=True)), at, files, detector)
-
-
-def _places(source: str) -> list[Place]:
-    """Files of a folder or a pattern in order, or the frames of a file."""
-    if os.path.isdir(source):
-        seen = (path for path in Path(source).iterdir() if not path.name.startswith("."))  # others are of the system, such as ._1.png
-        found = [path for path in seen if path.suffix.lower() in XRAY_SUFFIXES and path.is_file()]
-        if not found:
-            raise XrcoreError(f"{source}: no images in this folder ({', '.join(XRAY_SUFFIXES)})")
-        return [place for path in sorted(found, key=_by_number) for place in _frames_of(path)]
-    if not os.path.lexists(source) and glob.has_magic(source):
-        matched = [Path(path) for path in glob.glob(source)]
-        if not matched:
-            raise XrcoreError(f"{source}: no file matches this pattern")
-        return [place for path in sorted(matched, key=_by_number) for place in _frames_of(path)]
-    return _frames_of(Path(source))
-
-
-def _by_number(path: Path) -> list[tuple[int, str]]:
-    """Order of names in which 10 comes after 9."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name)]
-
-
-def _frames_of(path: Path) -> list[Place]:
-    check_file(path)
-    if is_dicom(path):
-        count = frame_count(read_dataset(path), path)
-        if count > path.stat().st_size:
-            raise XrcoreError(f"{path}: {tag('NumberOfFrames')} is {count}, more than the file has bytes; damaged")
+    given = [os.fspath(source) for source in checked_paths("read_frames", "sources", sources)]
+    require(
+        "read_frames", "carm", carm, carm is None or isinstance(carm, (CArm, str, os.PathLike)), "a CArm, the path of a carm.yaml, or None"
+    )
+    side = detector is None or (isinstance(detector, str) and detector in DETECTOR)
+    require("read_frames", "detector", detector, side, f"{' or '.join(DETECTOR)}, or None")
+    rigs = None if rig is None else checked_paths("read_frames", "rig", rig)
+    if rigs is not None and carm is not None:
+        raise XrcoreError("read_frames: give rig, which holds each camera's geometry, or carm, not both")
+    notes: list[str] = []
+    beside = _beside(carm, None if rig == ANGLES else rigs)
+    found = [files_of(source, beside, notes) for source in given]
+    if rigs is None:
+        files = [file for part in found for file in part]
+        single = files == [Path(source) for source in given]
+        places = [(place,) for place in places_of(in_order(files, notes) if single else files, notes)]
     else:
+        parts = [places_of(files, notes) for files in found]
+        counts = [len(part) for part in parts]
+        if len(set(counts)) > 1:
+            raise XrcoreError(f"{' and '.join(given)}: {' and '.join(map(str, counts))} frames; each camera must have as many")
+        places = list(zip(*parts, strict=True))
+        if len(places) == 1:
+            notes.append(f"one instant of {len(given)} cameras; give each camera's frames as a folder, or a pattern in quotes")
+    notes += given_twice(places)
+    return Frames(tuple(places), carm, ANGLES if rig == ANGLES else rigs, detector, tuple(notes))
+
+
+def _beside(carm: object, rigs: Sequence[str | os.PathLike[str]] | None) -> set[str]:
+    """Real paths of the masks that geometry files name, and of these: no frames, though a folder may hold them."""
+    files = [file for path in rigs or () for camera in read_rig(path) for file in camera.files]
+    if isinstance(carm, (str, os.PathLike)):
+        files += [Path(carm), *filter(None, [mask_file(carm)])]
+    return {os.path.realpath(file) for file in files}
+
+
+def attempts(frames: Iterable[Any], first: int = 0) -> Iterator[Any]:
+    """Walk frames; in the place of one of a sequence that cannot be read, the XrcoreError that says why. first: to begin with."""
+    if not isinstance(frames, Sequence):
+        yield from frames
+        return
+    for number in range(first, len(frames)):
         try:
-            with Image.open(path, formats=("PNG", "TIFF")) as image:
-                count = getattr(image, "n_frames", 1)
-        except Exception:  # a damaged file can raise anything in a decoder
-            raise XrcoreError(f"{path}: cannot be read as PNG or TIFF; damaged, truncated or not an image") from None
-    return [(path, None)] if count == 1 else [(path, frame) for frame in range(count)]
+            frame = frames[number]
+        except XrcoreError as error:
+            frame = error
+        yield frame

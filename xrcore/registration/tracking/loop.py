@@ -9,29 +9,25 @@ from typing import Literal
 
 import torch
 
-from xrcore._util.errors import XrcoreError, is_whole, require
+from xrcore._util.errors import XrcoreError, is_whole, naming, require
 from xrcore._util.threads import single_torch_thread
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
-from xrcore.registration.body_window import body_windows, cut, fitted
 from xrcore.registration.bone_only import is_bone_only
-from xrcore.registration.events import WorkClock, finish
-from xrcore.registration.grey_values import GreyCurve, grey_curve, with_attenuation
-from xrcore.registration.joint_problem import poses_in_views
-from xrcore.registration.pipeline import register
+from xrcore.registration.events import WorkClock
+from xrcore.registration.pipeline import check_start, register
 from xrcore.registration.predictor import Predictor
-from xrcore.registration.problem import shrink
-from xrcore.registration.refinement import check_images, refinement
-from xrcore.registration.result import Registration
+from xrcore.registration.refinement import check_images
 from xrcore.registration.search import SearchBox
 from xrcore.registration.settings import Level
 from xrcore.registration.solvers.gauss_newton import GaussNewton
+from xrcore.registration.tracking.frame_reading import Frames, attempts
 from xrcore.registration.tracking.motion import BodyFrame, Motion
 from xrcore.registration.tracking.result import GATE, MotionFilter, Track, TrackedFrame
-from xrcore.registration.verify import confidence, failed_checks, gather_evidence
+from xrcore.registration.tracking.tracked_body import Appearance, TrackedBody
 from xrcore.registration.view import View
-from xrcore.renderer import place, render
+from xrcore.renderer import place
 from xrcore.xray.image import Xray
 
 # A frame's start is near, so that few levels do. A quarter of the X-ray's rays through the fine grid find what all would.
@@ -47,9 +43,8 @@ EDGE_LEVELS = (
 _LOOKS = 0.05  # how much less like its DRR than those checked a frame may be without being checked
 _REMEMBERED = 20  # checked frames that this is compared with
 _NEAR = SearchBox(rotation=(5.0, 5.0, 5.0), translation=(10.0, 10.0, 15.0), candidates=48)  # about where a lost body is expected
-_CURVE_PIXELS, _CURVE_SPACING = 64, 8.0  # of the images that tell how grey values were mapped; [mm]
 
-Frame = Xray | Sequence[View]
+Frame = Xray | Sequence[View] | XrcoreError
 
 
 def track(
@@ -70,12 +65,14 @@ def track(
     The first frame is registered. Each later one is refined at few levels from where the motion before has it (constant velocity on
     SE(3), a Kalman filter). The whole verdict, which takes longer than the refinement, is made of each `check_every`-th frame, and
     of every one that looks less like its DRR than those checked, or moved otherwise than expected. What it does not trust is searched
-    for; what is not found then is not trusted, and the motion is bridged.
+    for; what is not found then is not trusted, and the motion is bridged. So is a frame that cannot be registered at all, such as one of a
+    damaged file or of one grey value; its `reasons` say why.
 
     Parameters
     ----------
     frames : iterable of Xray, or of sequences of View
-        In order, of one camera or system, equally far apart in time. Each is taken when it is its turn.
+        In order, of one camera or system, equally far apart in time. Each is taken when it is its turn. A sequence such as `read_frames`
+        gives may raise XrcoreError for a frame, and any iterable may have one in a frame's place: the frame is then bridged.
     volume : Volume
         The body.
     initial : Pose or Predictor, optional
@@ -103,7 +100,7 @@ def track(
     Raises
     ------
     XrcoreError
-        For bad input, as `register`; or if there are no frames, or they are not of one camera.
+        For bad input, as `register`; or if there are no frames, the first cannot be registered, or they are not of one camera.
 
     Examples
     --------
@@ -156,19 +153,20 @@ class Tracker:
         require("track", "volume", volume, isinstance(volume, Volume), "a Volume, such as read_ct gives")
         require("track", "motion", motion, motion is None or isinstance(motion, Motion), "a Motion")
         require("track", "settings", settings, settings is None or isinstance(settings, GaussNewton), "a GaussNewton")
+        check_start("track", initial, search)
         require("track", "check_every", check_every, is_whole(check_every) and check_every >= 1, "a whole number, at least 1")
         chosen = GaussNewton(levels=EDGE_LEVELS if is_bone_only(volume) else LEVELS) if settings is None else settings
         if device is not None:
             volume = place(volume, device, "tracking", spacing=chosen.levels[-1].spacing)
-        self._volume, self._initial, self._search, self._chosen = volume, initial, search, chosen
-        self._motion, self._every, self._beam = Motion() if motion is None else motion, check_every, Beam() if beam is None else beam
-        self._camera: CArm | None = None
+        self._volume, self._initial, self._search, self._beam = volume, initial, search, Beam() if beam is None else beam
+        self._motion, self._every = Motion() if motion is None else motion, check_every
+        self._body = TrackedBody(volume, chosen, self._beam)
+        self._cameras: tuple[CArm, ...] = ()
         self._filter: MotionFilter | None = None
-        self._settings: GaussNewton | None = None
-        self._curves: list[GreyCurve] = []
-        self._alike: list[float] = []
-        self._unchecked = self._lost = 0
+        self._looks: Appearance | None = None
         self._last: TrackedFrame | None = None
+        self._alike: list[float] = []
+        self._count = self._unchecked = self._lost = self._due = 0
 
     def follow(self, frames: Iterable[Frame], known: Sequence[TrackedFrame] = ()) -> Iterator[TrackedFrame]:
         """Track frames as they come.
@@ -176,9 +174,9 @@ class Tracker:
         Parameters
         ----------
         frames : iterable of Xray, or of sequences of View
-            In order; not those of `known`.
+            In order, as for `track`. Where a track goes on, a sequence of all, of which those that are known are not tracked again.
         known : sequence of TrackedFrame
-            Of the frames before, where a track goes on.
+            Of the first frames, where a track goes on: what follows is what it would have been without an end between.
 
         Yields
         ------
@@ -190,20 +188,23 @@ class Tracker:
         XrcoreError
             As `track`.
         """
-        for frame in frames:
-            views = check_images("track", frame, self._volume, self._beam)
+        require("track", "frames", frames, isinstance(frames, Iterable), "X-rays in order, or lists of View")
+        several = isinstance(known, Sequence) and all(isinstance(one, TrackedFrame) for one in known)
+        require("track", "known", known, several, "a list of TrackedFrame")
+        names = frames.names if isinstance(frames, Frames) else ()
+        if known:
+            whole = isinstance(frames, Sequence) and len(frames) >= len(known) and self._count == 0
+            require("track", "frames", frames, whole, "a list of all frames, also those that are known, and the Tracker new")
+            assert isinstance(frames, Sequence)
+            with single_torch_thread(), torch.no_grad():
+                self._resume(frames, known)
+        for number, frame in enumerate(attempts(frames, len(known)), len(known)):
             clock = WorkClock()
-            if self._camera is None:
-                self._camera = views[0].carm
-                self._filter = MotionFilter(BodyFrame(self._camera, self._volume.isocenter), self._motion)
-                for one in known:
-                    self._take(one)
-            elif views[0].carm.source_to_isocenter != self._camera.source_to_isocenter:
-                raise XrcoreError("track: source_to_isocenter changes between frames; give frames of one camera")
-            with clock, single_torch_thread(), torch.no_grad():
-                found = self._first(views) if self._last is None else self._next(views, self._last)
+            which = f" ({names[number]})" if names else ""
+            with naming(f"frame {self._count}{which}"), clock, single_torch_thread(), torch.no_grad():
+                found, looks = self._found(frame)
             found = replace(found, seconds=clock())
-            self._take(found)
+            self._take(found, looks)
             yield found
 
     def track(self, frames: Sequence[TrackedFrame], names: Sequence[str] = (), carm: CArm | None = None) -> Track:
@@ -228,61 +229,80 @@ class Tracker:
         XrcoreError
             If there are no frames.
         """
-        carm = self._camera if carm is None else carm
+        carm = next(iter(self._cameras), None) if carm is None else carm
         if carm is None:
             raise XrcoreError("track: there are no frames")
         return Track(frames=tuple(frames), carm=carm, isocenter=self._volume.isocenter, motion=self._motion, names=tuple(names))
 
-    def _take(self, found: TrackedFrame) -> None:
+    def _resume(self, frames: Sequence[Frame], known: Sequence[TrackedFrame]) -> None:
+        """Be as after these frames."""
+        searched = max((number for number, one in enumerate(known) if one.searched), default=0)
+        views = self._views(frames[searched])
+        looks = self._body.appearance(views, known[searched].pose)
+        for one in known:
+            self._take(one, looks)
+
+    def _take(self, found: TrackedFrame, looks: Appearance) -> None:
+        """Go on to the next frame. All that a frame leaves to those after it is set here, from what is written of it."""
         assert self._filter is not None
         self._filter.take(found)
-        self._last = found
-        self._lost = 0 if found.trusted else self._lost + 1
+        self._last, self._looks = found, looks
+        self._count += 1
         self._unchecked = 0 if found.checked else self._unchecked + 1
+        if found.trusted:
+            self._lost = self._due = 0
+            if found.checked:
+                self._alike = [*self._alike[1 - _REMEMBERED :], found.similarity]
+            return
+        if found.checked and self._lost >= self._due:  # it was searched for, and is again after 1, 3, 7, ... frames more
+            self._due = 2 * self._lost + 1
+        self._lost += 1
 
-    def _first(self, views: tuple[View, ...]) -> TrackedFrame:
-        result = register(views, self._volume, self._initial, search=self._search, beam=self._beam)
-        return self._searched(views, result)
+    def _views(self, frame: Frame) -> tuple[View, ...]:
+        """The views of a frame; raises XrcoreError unless they are of the cameras of the others."""
+        views = check_images("track", frame, self._volume, self._beam)
+        if not self._cameras:
+            self._cameras = tuple(view.carm for view in views)
+            self._filter = MotionFilter(BodyFrame(self._cameras[0], self._volume.isocenter), self._motion)
+        if len(views) != len(self._cameras):
+            raise XrcoreError(f"track: {len(views)} views, and {len(self._cameras)} before; give frames of the same cameras")
+        if views[0].carm.source_to_isocenter != self._cameras[0].source_to_isocenter:
+            raise XrcoreError("track: source_to_isocenter changes between frames; give frames of one camera")
+        return views
 
-    def _searched(self, views: tuple[View, ...], result: Registration) -> TrackedFrame:
-        """A frame that was registered, refined and checked as all are, so that their similarities compare."""
-        self._prepare(views, result.pose)
-        refined = self._refined(views, result.pose)
-        found = TrackedFrame(
-            pose=result.pose,
-            covariance=result.covariance,
-            similarity=refined.similarity,
-            confidence=result.confidence,
-            trusted=result.trusted,
-            reasons=result.reasons,
-            searched=True,
+    def _found(self, frame: Frame | XrcoreError) -> tuple[TrackedFrame, Appearance]:
+        """What a frame shows, or else where the motion has the body and why; and how the body looks."""
+        views = () if isinstance(frame, XrcoreError) else self._views(frame)
+        try:
+            if isinstance(frame, XrcoreError):
+                raise frame
+            if self._last is None:
+                found = self._body.searched(views, register(views, self._volume, self._initial, search=self._search, beam=self._beam))
+            else:
+                found = self._next(views, self._last)
+            if found.searched:
+                return found, self._body.appearance(views, found.pose)
+        except XrcoreError as error:
+            if self._last is None:
+                raise
+            found = self._bridged(error)
+        assert self._looks is not None
+        return found, self._looks
+
+    def _bridged(self, error: XrcoreError) -> TrackedFrame:
+        """A frame that cannot be registered."""
+        assert self._filter is not None
+        pose, covariance = self._filter.bridged()
+        reason = f"bridged by the motion, since this frame cannot be registered: {error}"
+        return TrackedFrame(
+            pose=pose, covariance=covariance, similarity=0.0, confidence=0.0, trusted=False, reasons=(reason,), checked=False
         )
-        checked = self._checked(self._mapped(views), replace(found, pose=refined.pose))
-        return checked if checked.trusted or not found.trusted else found
-
-    def _prepare(self, views: tuple[View, ...], pose: Pose) -> None:
-        """How grey values are mapped, and how fine the levels are, by a pose that a search found."""
-        coarse = self._volume.coarser(_CURVE_SPACING)
-        small = [shrink(view.xray, _CURVE_PIXELS) for view in views]
-        poses = poses_in_views(pose, views, self._volume)
-        self._curves = [grey_curve(x, render(coarse, x.carm, p, self._beam)[0]) for x, p in zip(small, poses, strict=True)]
-        windows = body_windows(views, self._volume, pose)
-        self._settings = fitted(self._chosen, views, windows, self._volume)
-
-    def _mapped(self, views: tuple[View, ...]) -> tuple[View, ...]:
-        return tuple(replace(v, xray=with_attenuation(v.xray, curve)) for v, curve in zip(views, self._curves, strict=True))
-
-    def _refined(self, views: tuple[View, ...], start: Pose) -> Registration:
-        assert self._settings is not None
-        near = self._mapped(cut(views, body_windows(views, self._volume, start)))
-        return finish(refinement(near, self._volume, start, (self._settings,), self._beam, report=False))
 
     def _next(self, views: tuple[View, ...], last: TrackedFrame) -> TrackedFrame:
         assert self._filter is not None
+        assert self._looks is not None
         expected = self._filter.expected()
-        if not self._curves:  # a track that goes on
-            self._prepare(views, expected)
-        refined = self._refined(views, expected)
+        refined = self._body.refined(views, expected, self._looks)
         covariance = self._filter.carried(last, refined.pose)
         distance = self._filter.distance(refined.pose, covariance)
         alike = bool(self._alike) and refined.similarity >= median(self._alike) - _LOOKS
@@ -297,25 +317,11 @@ class Tracker:
         )
         if last.trusted and alike and distance <= GATE and self._unchecked + 1 < self._every:
             return found
-        found = self._checked(self._mapped(views), found)
-        if found.trusted or not self._worth_searching():
+        found = self._body.checked(views, self._looks, found)
+        if found.trusted or self._lost < self._due:
             return found
         box = _NEAR if self._lost < 3 else SearchBox()
         result = register(views, self._volume, expected, search=box, retries=0, beam=self._beam)
         if not result.trusted and result.confidence <= found.confidence:
             return found
-        return replace(self._searched(views, result), distance=self._filter.distance(result.pose, result.covariance) ** 0.5)
-
-    def _worth_searching(self) -> bool:
-        """Whether to search a lost body: at once, then after 1, 3, 7, ... frames more."""
-        return (self._lost + 1) & self._lost == 0
-
-    def _checked(self, mapped: tuple[View, ...], found: TrackedFrame) -> TrackedFrame:
-        evidence, covariance, _ = gather_evidence(mapped, self._volume, found.pose, self._beam)
-        reasons = failed_checks(evidence)
-        self._remember(None if reasons else found.similarity)
-        return replace(found, covariance=covariance, confidence=confidence(evidence), trusted=not reasons, reasons=reasons, checked=True)
-
-    def _remember(self, similarity: float | None) -> None:
-        if similarity is not None:
-            self._alike = [*self._alike[1 - _REMEMBERED :], similarity]
+        return replace(self._body.searched(views, result), distance=self._filter.distance(result.pose, result.covariance) ** 0.5)

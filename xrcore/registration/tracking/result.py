@@ -17,6 +17,7 @@ from xrcore.registration.tracking.motion import BodyFrame, Filtered, Motion, Mot
 
 GATE = 22.5  # squared Mahalanobis distance that one right answer in a thousand exceeds
 _LIKELY = 0.3  # confidence from which a pose that is not trusted still tells where the body is
+_TOLD = 5  # frames that are not trusted of which a summary says why
 _MISSED = 0.5  # of its velocity that a body keeps through a frame in which it was not seen
 
 
@@ -29,9 +30,10 @@ class TrackedFrame:
     pose : Pose
         Of several views, the first one's.
     covariance : Float[Tensor, "6 6"] or None
-        Of the six numbers [deg, mm]: of this frame where it was `checked`, else of the last one that was, as the camera sees it.
+        Of the six numbers [deg, mm]: of this frame where it was `checked`, else of the last one that was, as the camera sees it; or of
+        the motion, where the frame cannot be registered.
     similarity : float
-        On the last level; of several views, their mean.
+        On the last level; of several views, their mean; 0 where the frame cannot be registered.
     confidence : float
         As of `Registration`, of this frame where it was `checked`, else of the last one that was.
     trusted : bool
@@ -40,7 +42,7 @@ class TrackedFrame:
         What spoke against trusting it.
     checked : bool
         Whether the verdict rests on this frame's own evidence, as `register` gathers it. Else the frame looks as like its DRR as those
-        checked and moved as expected.
+        checked and moved as expected; or is not trusted, since it cannot be registered.
     searched : bool
         Whether the pose was searched for, as in the first frame and after one was lost.
     distance : float
@@ -84,6 +86,12 @@ class MotionFilter:
     def expected(self) -> Pose:
         """The pose in the next frame."""
         return self._frame.pose(self._next().placed)
+
+    def bridged(self) -> tuple[Pose, Float[Tensor, "6 6"]]:
+        """The pose expected in the next frame, and its covariance, for one that tells nothing."""
+        state = self._next()
+        pose = self._frame.pose(state.placed)
+        return pose, self._frame.covariance(pose, state.covariance[:6, :6])
 
     def _next(self) -> MotionState:
         return predict(self.filtered[-1].state, self._motion)
@@ -202,6 +210,13 @@ class Track:
             made.append(replace(frame, pose=pose, covariance=where.covariance(pose, state.covariance[:6, :6])))
         return replace(self, frames=tuple(made))
 
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What speaks against the first few frames that are not trusted, a line each."""
+        lost = [(number, frame) for number, frame in enumerate(self.frames) if not frame.trusted]
+        names = dict(enumerate(f" ({name})" for name in self.names))
+        return tuple(f"frame {n}{names.get(n, '')}: {'; '.join(frame.reasons) or 'not trusted'}" for n, frame in lost[:_TOLD])
+
     def rig_from_ct(self, number: int, camera_from_rig: Float[Tensor, "4 4"]) -> Float[Tensor, "4 4"]:
         """Where the body is in a frame: the CT's LPS world into the rig [mm].
 
@@ -272,5 +287,4 @@ class Track:
         count, trusted = len(self.frames), sum(self.trusted)
         rate = f", {count / self.seconds:.1f} frames a second" if self.seconds else ""
         lines = [f"Track: {count} frames, {trusted} trusted{rate}"]
-        lines += [f"  frame {i}: {'; '.join(f.reasons) or 'not trusted'}" for i, f in enumerate(self.frames) if not f.trusted][:5]
-        return "\n".join(lines)
+        return "\n".join([*lines, *(f"  {line}" for line in self.doubts)])
