@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from dicom_files import counts, saved, xray_dataset
 from support.ct_files import write_pelvis
 from torch.testing import assert_close
 
@@ -101,6 +102,16 @@ def test_xrays_without_a_rig_are_registered_one_after_the_other(run, case, tmp_p
     for name in ("x1", "x2"):
         assert off_by(json.loads((tmp_path / "out" / name / "registration.json").read_text())) < 1.5
         assert f"{name}.dcm:" in done.out
+
+
+def test_the_file_that_cannot_be_registered_is_named_and_so_are_remarks(run, case, tmp_path):
+    thin = saved(tmp_path / "thin.dcm", xray_dataset(counts((2, 2, 32)), NumberOfFrames=2))
+    done = run("register", case / "ct.nii.gz", thin, case / "x1.dcm", *FAST, "--out", tmp_path / "out")
+    assert done.code == 2
+    *remarks, error = done.err.splitlines()
+    assert any(f"{thin}: frame 0 of 2" in remark for remark in remarks)
+    assert f"error: {thin}: " in error
+    assert not (tmp_path / "out").exists()
 
 
 def test_one_that_is_not_trusted_decides_the_exit_code(run, case, tmp_path):

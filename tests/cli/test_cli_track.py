@@ -91,6 +91,32 @@ def test_frames_that_were_exported_again_are_not_taken_for_those_of_before(run: 
     assert (done.code, "other inputs or options" in done.err) == (2, True)
 
 
+def test_a_damaged_frame_is_bridged_and_told_and_a_first_one_ends_it(run: Run, case: Path, tmp_path: Path):
+    frames, out = tmp_path / "frames, 2nd", tmp_path / "out"
+    frames.mkdir()
+    for number in (8, 9, 10):
+        shutil.copy(case / "frames" / f"f{number}.png", frames / f"f,{number}.png")
+    whole = (frames / "f,9.png").read_bytes()
+    (frames / "f,9.png").write_bytes(whole[: len(whole) // 2])
+    Image.new("L", (4, 4)).save(frames / "preview.jpg")
+    given = (*arguments(case, out)[:2], *map(str, [frames]), *arguments(case, out)[3:])
+    done = run(*given)
+    assert done.code == 3, done.err
+    assert "not read: preview.jpg" in done.err
+    why = "bridged by the motion, since this frame cannot be registered"
+    assert f"frame 1 (f,9.png): {why}: {frames / 'f,9.png'}: cannot be read" in done.out
+    table = rows(out)
+    assert [(row["name"], row["trusted"]) for row in table] == [("f,8.png", "True"), ("f,9.png", "False"), ("f,10.png", "True")]
+    assert why in table[1]["reasons"]
+    with Image.open(out / "overlay.gif") as video:
+        assert len(list(ImageSequence.Iterator(video))) == 3
+    (frames / "f,8.png").write_bytes(whole[:100])
+    done = run(*(word if word != str(out) else str(tmp_path / "other") for word in given))
+    assert (done.code, len(done.err.splitlines())) == (2, 1)
+    assert f"frame 0 (f,8.png): {frames / 'f,8.png'}: cannot be read as PNG" in done.err
+    assert not (tmp_path / "other").exists()
+
+
 def test_pages_of_a_file_are_the_same_sequence(case: Path):
     paged, listed = (
         xr.read_frames(case / "cine.tif", case / "carm.yaml"),

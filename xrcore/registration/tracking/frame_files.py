@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image
 from pydicom.dataset import Dataset
@@ -16,6 +17,7 @@ from pydicom.dataset import Dataset
 from xrcore._util.errors import XrcoreError
 from xrcore._util.file_suffixes import DICOM_SUFFIXES, VOLUME_SUFFIXES, XRAY_SUFFIXES
 from xrcore._util.input_files import check_file, open_file
+from xrcore._util.suppress_stderr import suppress_library_output
 from xrcore.ct.dicom_tags import frame_count, is_dicom, number, read_dataset, tag
 
 Place = tuple[Path, int | None]  # a file and, of a multi-frame one, the frame
@@ -45,15 +47,16 @@ def _in_folder(source: str, beside: Collection[str], notes: list[str]) -> list[P
     files = [path for path in seen if not path.is_dir() and os.path.realpath(path) not in beside]
     found = [path for path in files if path.suffix.lower() in XRAY_SUFFIXES]
     if not found:
-        found = [path for path in files if path.name != "DICOMDIR" and _has_mark(path)]
+        found = [path for path in files if _has_mark(path)]
     kinds = sorted({_KINDS.get(path.suffix.lower(), "DICOM") for path in found})
     if not found:
         raise XrcoreError(f"{source}: no images in this folder ({', '.join(XRAY_SUFFIXES)}, or DICOM without a suffix)")
     if len(kinds) > 1:
-        raise XrcoreError(f"{source}: holds {' and '.join(kinds)} files; give those of one kind, as by the pattern '{source}/*.png'")
+        pattern = os.path.join(source, f"*{found[0].suffix}")
+        raise XrcoreError(f"{source}: holds {' and '.join(kinds)} files; give those of one kind, as by the pattern '{pattern}'")
     left = [f"{path.name}{os.sep}" if path.is_dir() else path.name for path in seen if path not in found and _may_be_frames(path, beside)]
     if left:
-        notes.append(f"{source}: {len(found)} {kinds[0]} files are read, {_some(left)} {'are' if len(left) > 1 else 'is'} not")
+        notes.append(f"{source}: not read: {_some(left)}; frames are its {len(found)} {kinds[0]} files")
     return found
 
 
@@ -67,9 +70,9 @@ def _may_be_frames(path: Path, beside: Collection[str]) -> bool:
 
 
 def _has_mark(path: Path) -> bool:
-    """Whether a file has DICOM's mark, or cannot be looked at."""
+    """Whether a file has DICOM's mark, or cannot be looked at; a DICOMDIR has it, and no image."""
     try:
-        return is_dicom(path)
+        return path.name != "DICOMDIR" and is_dicom(path)
     except XrcoreError:
         return True
 
@@ -94,47 +97,61 @@ def _by_number(path: Path) -> tuple[list[tuple[int, str]], str]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts], str(path)
 
 
+class _Header(NamedTuple):
+    frames: int
+    size: tuple[int, int] | None = None  # rows and columns
+    instance: float | None = None  # of DICOM
+
+
 def places_of(paths: Sequence[Path], notes: list[str]) -> list[Place]:
     """The frames of files; of several, one that is damaged counts as one frame, of which reading it says why."""
-    found: list[Place] = []
-    numbers = []
+    headers = []
     for path in paths:
         with open_file(path):
             pass
         try:
-            count, instance = _frame_count(path)
+            headers.append(_header(path))
         except XrcoreError:
             if len(paths) == 1 or path.suffix.lower() not in XRAY_SUFFIXES:
                 raise
-            count, instance = 1, None
-        numbers.append(instance)
-        found += [(path, None)] if count == 1 else [(path, frame) for frame in range(count)]
-    known = [one for one in numbers if one is not None]
-    if len(set(known)) == len(paths) and known != sorted(known):
+            headers.append(_Header(1))
+    instances = [header.instance for header in headers if header.instance is not None]
+    if len(set(instances)) == len(paths) and instances != sorted(instances):
         notes.append(f"frames come in the order of their names, {paths[0].name} first, which is not that of {tag('InstanceNumber')}")
-    return found
+    sizes: dict[tuple[int, int], str] = {}  # and the first file of each
+    for path, header in zip(paths, headers, strict=True):
+        if header.size is not None:
+            sizes.setdefault(header.size, path.name)
+    if len(sizes) > 1:
+        several = ", ".join(f"{rows} x {cols} ({name})" for (rows, cols), name in list(sizes.items())[:_SHOWN])
+        notes.append(f"frames are of several sizes: {several}; the geometry must be right for all")
+    return [
+        place
+        for path, header in zip(paths, headers, strict=True)
+        for place in ([(path, None)] if header.frames == 1 else [(path, frame) for frame in range(header.frames)])
+    ]
 
 
-def _frame_count(path: Path) -> tuple[int, float | None]:
-    """How many frames a file has, and its number in its series, of DICOM."""
+def _header(path: Path) -> _Header:
     check_file(path)
     if is_dicom(path):
-        data = read_dataset(path, ("NumberOfFrames", "InstanceNumber"))
+        data = read_dataset(path, ("NumberOfFrames", "InstanceNumber", "Rows", "Columns"))
         count = frame_count(data, path)
         if count > path.stat().st_size:
             raise XrcoreError(f"{path}: {tag('NumberOfFrames')} is {count}, more than the file has bytes; damaged")
-        return count, _instance_number(data, path)
+        rows, cols, instance = (_number_or_none(data, keyword, path) for keyword in ("Rows", "Columns", "InstanceNumber"))
+        return _Header(count, None if rows is None or cols is None else (int(rows), int(cols)), instance)
     try:
-        with Image.open(path, formats=("PNG", "TIFF")) as image:
-            return getattr(image, "n_frames", 1), None
+        with suppress_library_output(), Image.open(path, formats=("PNG", "TIFF")) as image:
+            return _Header(getattr(image, "n_frames", 1), (image.height, image.width))
     except Exception:  # a damaged file can raise anything in a decoder
         raise XrcoreError(f"{path}: cannot be read as PNG or TIFF; damaged, truncated or not an image") from None
 
 
-def _instance_number(data: Dataset, path: Path) -> float | None:
-    """None also where it makes no sense, which matters to nothing else."""
+def _number_or_none(data: Dataset, keyword: str, path: Path) -> float | None:
+    """None also where it makes no sense: reading the frame says that, if it matters."""
     try:
-        return number(data, "InstanceNumber", path)
+        return number(data, keyword, path)
     except XrcoreError:
         return None
 
