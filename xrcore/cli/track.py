@@ -155,13 +155,12 @@ def track(
     empty = tracker.track(known, sequence.names, first[0].carm)
     found = list(known)
     starting = time.perf_counter() - began
-    with track_files.appended(out, track_files.header(empty, inputs=inputs), known) as append:
-        bar = tqdm(total=len(sequence), initial=len(known), unit="frame", disable=None, file=sys.stderr, leave=False)
-        with bar:
-            for frame in tracker.follow(sequence, known):
-                append(frame)
-                found.append(frame)
-                bar.update()
+    append = track_files.appender(out, track_files.header(empty, inputs=inputs), known)
+    with tqdm(total=len(sequence), initial=len(known), unit="frame", disable=None, file=sys.stderr, leave=False) as bar:
+        for frame in tracker.follow(sequence, known):
+            append(frame)
+            found.append(frame)
+            bar.update()
     result = tracker.track(found, sequence.names, first[0].carm)
     track_files.write_csv(out / track_files.FILES[1], result)
     written = [*track_files.FILES[:2]]

@@ -15,7 +15,7 @@ from torch.testing import assert_close
 
 import xrcore as xr
 from xrcore.registration.tracking import TrackedFrame
-from xrcore.registration.tracking.files import known_frames
+from xrcore.registration.tracking.files import appender, known_frames
 
 CARM = xr.CArm(source_to_detector=1260, source_to_isocenter=742.5, shape=(128, 128), pixel_spacing=3.375)
 TRUTHS = [xr.Pose(rx=2 * sin(i / 2), ry=-8 + 2 * i, tx=10 + 3 * i, ty=-4, tz=3 * sin(i / 3)) for i in range(6)]
@@ -234,3 +234,17 @@ def test_a_damaged_frame_is_refused(tmp_path, change):
     path.write_text(f'{head[:-1]}, "inputs": {{"frames": []}}}}\n{row}\n')
     with pytest.raises(xr.XrcoreError, match="more frames than there are X-rays"):
         known_frames(tmp_path, {"frames": []})
+
+
+def test_nothing_is_written_before_a_frame_is_found(tmp_path):
+    frame = TrackedFrame(pose=xr.Pose(ry=3), covariance=None, similarity=0.9, confidence=0.9, trusted=True)
+    inputs = {"frames": ["a", "b", "c"]}
+    append = appender(tmp_path / "out", {"inputs": inputs}, [frame])
+    assert not (tmp_path / "out").exists()
+    for count in (2, 3):
+        append(frame)
+        assert len(known_frames(tmp_path / "out", inputs)) == count
+    with pytest.raises(xr.XrcoreError, match="other inputs"):
+        known_frames(tmp_path / "out", {"frames": []})
+    (tmp_path / "track.jsonl").write_text('{"inputs": {}}\n')
+    assert known_frames(tmp_path, inputs) == []

@@ -6,8 +6,7 @@ import csv
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +93,8 @@ def known_frames(folder: Path, inputs: Mapping[str, Any]) -> list[TrackedFrame]:
     if not path.exists():
         return []
     head, frames = _read(path)
+    if not frames:
+        return []
     if head.get("inputs") != json.loads(json.dumps(inputs)):
         raise XrcoreError(f"{folder}: holds a track of other inputs or options; choose another --out, or remove {path.name}")
     if len(frames) > len(inputs["frames"]):
@@ -101,23 +102,26 @@ def known_frames(folder: Path, inputs: Mapping[str, Any]) -> list[TrackedFrame]:
     return frames
 
 
-@contextmanager
-def appended(folder: Path, head: Mapping[str, Any], known: list[TrackedFrame]) -> Iterator[Any]:
-    """Yield a function that appends a frame to track.jsonl, on the disk when it returns; the file holds `known` before."""
+def appender(folder: Path, head: Mapping[str, Any], known: list[TrackedFrame]) -> Callable[[TrackedFrame], None]:
+    """A function that appends a frame to track.jsonl, on the disk when it returns; with the first, `known` is written before it."""
     path = folder / FILES[0]
-    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        file.writelines(map(_line, (head, *map(_row, known))))
-    try:
-        with path.open("a", encoding="utf-8") as file:
+    before: list[Mapping[str, Any]] = [head, *map(_row, known)]
 
-            def append(frame: TrackedFrame) -> None:
+    def append(frame: TrackedFrame) -> None:
+        if before:
+            with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+                file.writelines(map(_line, (*before, _row(frame))))
+            before.clear()
+            return
+        try:
+            with path.open("a", encoding="utf-8") as file:
                 file.write(_line(_row(frame)))
                 file.flush()
                 os.fsync(file.fileno())
+        except OSError as error:
+            raise XrcoreError(f"{path}: cannot be written ({error.strerror or error})") from None
 
-            yield append
-    except OSError as error:
-        raise XrcoreError(f"{path}: cannot be written ({error.strerror or error})") from None
+    return append
 
 
 def _row(frame: TrackedFrame) -> dict[str, Any]:

@@ -148,7 +148,7 @@ def read_frames(
         if len(places) == 1:
             notes.append(f"one instant of {len(given)} cameras; give each camera's frames as a folder, or a pattern in quotes")
     notes += given_twice(places)
-    return Frames(tuple(places), carm, ANGLES if rig == ANGLES else rigs, detector, tuple(notes))
+    return Frames(tuple(places), carm, ANGLES if rig == ANGLES else None if rigs is None else tuple(rigs), detector, tuple(notes))
 
 
 def _beside(carm: object, rigs: Sequence[str | os.PathLike[str]] | None) -> set[str]:
