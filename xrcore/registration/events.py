@@ -29,7 +29,7 @@ class StopReason(StrEnum):
     OUT_OF_BOUNDS = "the search left the bounds of poses"
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True)
 class Step:
     """The best pose of its level so far.
 
