@@ -68,7 +68,7 @@ def test_a_damaged_list_of_files_is_refused(copied, volume, files):
 
 
 def same(one: xr.Registration, other: xr.Registration) -> bool:
-    """All that is compared by `==`, whose tensors are compared here; and the X-rays inside their masks."""
+    """Whether all values agree but for the DRR, tensors to the last bit; of the X-rays, those inside their masks."""
     plain = [f.name for f in fields(one) if f.name not in ("pose", "initial", "history", "covariance", "views", "isocenter", "drr")]
     numbers = [[r.pose.numbers, r.initial.numbers, r.isocenter, *(step.pose.numbers for step in r.history)] for r in (one, other)]
     covariances = [torch.zeros(0) if r.covariance is None else r.covariance for r in (one, other)]
