@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from xrcore.cli.options import import_packages
 
 CODE = """
 import sys
@@ -50,3 +55,13 @@ def test_paths_are_checked_before_anything_heavy_is_imported(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines() == [f"xrcore: error: {line}" for line in COMMANDS.values()]
     assert not list(tmp_path.glob("new*"))
+
+
+def test_garbage_is_collected_again_after_the_imports(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delitem(sys.modules, "torch")
+    import_packages()
+    try:
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()

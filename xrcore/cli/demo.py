@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xrcore.cli.options import MOST_SEED, check_paths
+from xrcore.cli.options import MOST_SEED, check_paths, import_packages
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,6 +41,7 @@ def demo(
       xrcore demo --seed 7 --implant --out demo7
     """
     check_paths(out)
+    import_packages()
     import torch
 
     import xrcore

@@ -13,7 +13,7 @@ from xrcore._util.completion import one_of
 from xrcore._util.errors import XrcoreError
 from xrcore._util.file_suffixes import DRAWN_SUFFIXES, VOLUME_SUFFIXES, XRAY_SUFFIXES
 from xrcore._util.input_files import check_file
-from xrcore.cli.options import SIDES, Keep, check_keep, check_kept, kept_values, load_ct, tell
+from xrcore.cli.options import SIDES, Keep, check_keep, check_kept, import_packages, kept_values, load_ct, tell
 
 
 def draw(
@@ -97,6 +97,7 @@ def draw(
     if slicer is not None:
         check_writable(slicer)
     kept = kept_values(keep)
+    import_packages()
     from xrcore._util.hashes import file_sha256, fingerprint
     from xrcore.ct.reading import ct_files
     from xrcore.drawing import draw as draw_onto

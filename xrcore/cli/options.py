@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -107,6 +109,17 @@ def check_paths(out: Path, *inputs: Path | None) -> None:
     for path in inputs:
         if path is not None and not os.path.isdir(path):
             check_file(path)
+
+
+def import_packages() -> None:
+    """Import what takes longest, while nobody looks for garbage among its half a million objects, neither now nor later."""
+    if "torch" in sys.modules:
+        return
+    gc.disable()
+    import xrcore.ct  # noqa: F401
+
+    gc.freeze()
+    gc.enable()
 
 
 def checked_search(search: str | None, initial: str | None) -> Literal["anywhere"] | None:

@@ -29,6 +29,7 @@ from xrcore.cli.options import (
     check_kept,
     check_paths,
     checked_search,
+    import_packages,
     input_fingerprints,
     load_ct,
     tell,
@@ -146,6 +147,7 @@ def register(
             raise XrcoreError("--animate shows one registration; give one X-ray")
         check_video("--animate", animate)
     check_paths(out, *xrays, ct, carm, labels, *given, None if initial is None else pose_file(initial))
+    import_packages()
     from xrcore._util.atomic import check_writable
     from xrcore._util.devices import named_device
     from xrcore._util.hashes import fingerprint

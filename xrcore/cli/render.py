@@ -25,6 +25,7 @@ from xrcore.cli.options import (
     check_image,
     check_kept,
     check_paths,
+    import_packages,
     load_carm,
     load_ct,
 )
@@ -65,6 +66,7 @@ def render(
     _, *beside = check_image(out)
     check_paths(out.parent, ct, carm, labels, pose_file(pose), *(mesh or ()))
     check_kept([out, *(out.parent / name for name in beside)], (ct, carm, labels, *(mesh or ())))
+    import_packages()
     from xrcore._util.atomic import atomic_folder
     from xrcore.beam import Beam
     from xrcore.registration.registration_files import read_pose

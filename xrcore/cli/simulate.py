@@ -27,6 +27,7 @@ from xrcore.cli.options import (
     check_kept,
     check_paths,
     field_value,
+    import_packages,
     load_carm,
     load_ct,
 )
@@ -78,6 +79,7 @@ def simulate(
     names = check_image(out, truth=True)
     check_paths(out.parent, ct, carm, labels, None if pose == _RANDOM else pose_file(pose), *(mesh or ()))
     check_kept([out.parent / name for name in names[:-1]], (ct, carm, labels, *(mesh or ())))
+    import_packages()
     import torch
 
     from xrcore._util.atomic import atomic_folder

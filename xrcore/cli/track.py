@@ -28,6 +28,7 @@ from xrcore.cli.options import (
     XrayCarm,
     check_paths,
     checked_search,
+    import_packages,
     input_fingerprints,
     load_ct,
     tell,
@@ -103,6 +104,7 @@ def track(
     if rig and carm is not None:
         raise XrcoreError("give --rig, which holds each camera's geometry, or --carm, not both")
     where = checked_search(search, initial)
+    import_packages()
     from tqdm import tqdm
 
     from xrcore._util.atomic import check_writable

@@ -21,6 +21,7 @@ from xrcore.cli.options import (
     Series,
     check_paths,
     field_value,
+    import_packages,
     load_carm,
     load_ct,
 )
@@ -115,6 +116,7 @@ def train(
       xrcore train ct.nii.gz --set autoencoder=false --set attention=false --out encoder-only
     """
     check_paths(out, ct, carm, labels, None if start in (None, _NONE) else Path(start))
+    import_packages()
     from xrcore._util.atomic import check_writable
     from xrcore._util.devices import named_device
     from xrcore.cli.text import line

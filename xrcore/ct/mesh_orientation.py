@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from xrcore._util.errors import XrcoreError
 
@@ -64,6 +62,9 @@ def _facing_alike(
 
     Each triangle stands twice, as it is and turned; what faces alike is connected.
     """
+    from scipy.sparse import coo_array  # here, as its import takes long and few read meshes
+    from scipy.sparse.csgraph import connected_components
+
     count = len(faces)
     first, second = (_runs_along(faces[pairs[:, side]], edges) for side in (0, 1))
     other = np.where(first == second, count, 0)  # neighbours run along their edge in opposite directions

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float32, Float64
 from numpy import ndarray
 from scipy.ndimage import affine_transform, map_coordinates
 
-_BLOCK = 64
+_BLOCK = 12  # rows
 
 
 def isotropic_grid(

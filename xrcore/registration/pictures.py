@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from xrcore._util.threads import single_torch_thread
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
@@ -48,6 +49,7 @@ def overlay_html(result: Registration) -> str:
     return picture_html(_own_picture(result), repr(result))
 
 
+@single_torch_thread()
 def save_overlay(path: Path, result: Registration, volume: Volume | None, beam: Beam | None, view: int = 0) -> None:
     """Write the figure of X-ray, start, found pose and difference; without a volume the picture that a notebook shows.
 

@@ -15,6 +15,7 @@ from numpy import ndarray
 from xrcore._util.errors import XrcoreError, is_whole, require
 from xrcore._util.file_suffixes import DICOM_SUFFIXES, VOLUME_SUFFIXES
 from xrcore._util.input_files import check_file, checked_path
+from xrcore._util.threads import single_torch_thread
 from xrcore.ct.dicom_tags import is_dicom, tag
 from xrcore.geometry import CArm
 from xrcore.xray.carm_file import CarmFile, build_carm, load_carm_file
@@ -26,6 +27,7 @@ from xrcore.xray.positioner_angles import DETECTOR
 from xrcore.xray.raster import read_raster
 
 
+@single_torch_thread()
 def read_xray(
     path: str | os.PathLike[str],
     carm: CArm | str | os.PathLike[str] | None = None,
