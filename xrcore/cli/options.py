@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -113,7 +112,7 @@ def check_paths(out: Path, *inputs: Path | None) -> None:
 
 def import_packages() -> None:
     """Import what takes longest, while nobody looks for garbage among its half a million objects, neither now nor later."""
-    if "torch" in sys.modules:
+    if gc.get_freeze_count():
         return
     gc.disable()
     import xrcore.ct  # noqa: F401
