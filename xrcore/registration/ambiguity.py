@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -13,15 +14,17 @@ from xrcore.geometry.rigid import angle_between
 from xrcore.registration.bone_only import is_bone_only
 from xrcore.registration.compared_descents import descents_compared
 from xrcore.registration.events import Events, stage
-from xrcore.registration.result import Registration
+from xrcore.registration.pyramid import CoarseToFineResult
+from xrcore.registration.result import Evidence, Registration
 from xrcore.registration.solvers.descent import Descent
 from xrcore.registration.solvers.gauss_newton import GaussNewton
 from xrcore.registration.symmetry import poses_alike, symmetries
 from xrcore.registration.verify import gather_evidence, judged, odds, with_evidence
+from xrcore.registration.view import View
 
 _APART = 10.0  # [deg] from which an end is another pose
-_BETTER = 1e-3  # in similarity, from which another pose is the answer
-_WORSE = (0.1, 0.02)  # in similarity, up to which another pose goes on to the finest level, and up to which it counts in the end
+_GOES_ON = 0.1  # in similarity, by which an end of the first level may be worse to go on
+_ALIKE = 0.02  # in similarity, within which poses are alike: one that is better by more is the answer
 _MOST = 3  # other poses that are judged
 
 
@@ -46,31 +49,77 @@ def challenged(result: Registration, volume: Volume, beam: Beam, settings: Gauss
     Registration
         Judged; the same where the body is not nearly symmetric.
     """
-    if not is_bone_only(volume):
-        return result
-    starts = poses_alike(symmetries(volume), result.pose, result.views[0].carm, volume.isocenter)
-    if not len(starts):
+    starts = _starts(result.views, volume, result.pose)
+    if starts is None:
         return result
     yield stage("comparing with poses that look alike")
-    starts = Pose.cat([result.pose, starts])
-    course, evaluations = yield from descents_compared(
-        result.views, volume, starts, beam, settings, lambda _, ends: _pick(ends, 0, _WORSE[0])
-    )
+    course, evaluations = yield from _descents(result.views, volume, starts, beam, settings)
     ends = course.descent
     value = ends.value.nan_to_num(nan=-torch.inf)
-    best = int(value.argmax()) if may_change and value.max() > value[0] + _BETTER else 0
+    best = int(value.argmax()) if may_change and value.max() > value[0] + _ALIKE else 0
     if best:
         end = ends.outcome(best, (*result.history, *course.history))
         found = replace(result, pose=end.pose, similarity=end.similarity, stop_reason=end.stop_reason, history=end.history)
         result = judged(found, volume, beam)
     assert result.evidence is not None
-    rivals = _pick(ends, best, _WORSE[1])[1 : _MOST + 1]
-    if len(rivals):
-        theirs = [odds(gather_evidence(result.views, volume, rivals[index], beam)[0]) for index in range(len(rivals))]
-        likest = rivals[theirs.index(max(theirs))]
-        turned = float(angle_between(result.pose.matrix(), likest.matrix()).rad2deg())
-        result = with_evidence(result, replace(result.evidence, rivals=sum(theirs), rival_turned=turned))
-    return replace(result, evaluations=result.evaluations + evaluations)
+    evidence = _with_rivals(result.evidence, result.views, volume, _pick(ends, best, _ALIKE), beam)
+    return with_evidence(replace(result, evaluations=result.evaluations + evaluations), evidence)
+
+
+def in_mind_of_others(
+    evidence: Evidence, views: Sequence[View], volume: Volume, pose: Pose, beam: Beam, settings: GaussNewton
+) -> Events[Evidence]:
+    """The evidence for a pose that is kept, with that for the poses that look alike.
+
+    Parameters
+    ----------
+    evidence : Evidence
+        For the pose alone.
+    views : sequence of View
+        One or more.
+    volume : Volume
+        The body.
+    pose : Pose
+        The first view's.
+    beam : Beam
+        The one assumed.
+    settings : GaussNewton
+        Whose finest levels are descended.
+
+    Returns
+    -------
+    Evidence
+        The same where the body is not nearly symmetric.
+    """
+    starts = _starts(views, volume, pose)
+    if starts is None:
+        return evidence
+    course, _ = yield from _descents(views, volume, starts, beam, settings)
+    return _with_rivals(evidence, views, volume, _pick(course.descent, 0, _ALIKE), beam)
+
+
+def _starts(views: Sequence[View], volume: Volume, pose: Pose) -> Pose | None:
+    """A pose, and those that look alike; None where there are none, or the body has its soft tissue."""
+    if not is_bone_only(volume):
+        return None
+    others = poses_alike(symmetries(volume), pose, views[0].carm, volume.isocenter)
+    return Pose.cat([pose, others]) if len(others) else None
+
+
+def _descents(
+    views: Sequence[View], volume: Volume, starts: Pose, beam: Beam, settings: GaussNewton
+) -> Events[tuple[CoarseToFineResult, int]]:
+    return descents_compared(views, volume, starts, beam, settings, choose=lambda _, descent: _pick(descent, 0, _GOES_ON))
+
+
+def _with_rivals(evidence: Evidence, views: Sequence[View], volume: Volume, poses: Pose, beam: Beam) -> Evidence:
+    """The evidence for the first pose, with that for some of the others, likest first."""
+    if len(poses) == 1:
+        return evidence
+    theirs = [odds(gather_evidence(views, volume, poses[index], beam)[0]) for index in range(1, min(len(poses), 1 + _MOST))]
+    likest = poses[1 + theirs.index(max(theirs))]
+    turned = float(angle_between(poses[0].matrix(), likest.matrix()).rad2deg())
+    return replace(evidence, rivals=sum(theirs), rival_turned=turned)
 
 
 def _pick(descent: Descent, first: int, worse: float) -> Pose:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
+from xrcore.registration.ambiguity import in_mind_of_others
 from xrcore.registration.body_window import body_windows, cut, fitted
 from xrcore.registration.events import finish
 from xrcore.registration.grey_values import GreyCurve, grey_curve, with_attenuation
@@ -20,7 +21,7 @@ from xrcore.registration.verify import confidence, failed_checks, gather_evidenc
 from xrcore.registration.view import View
 from xrcore.renderer import render
 
-_PIXELS, _SPACING = 64, 8.0  # of the images that tell how grey values were mapped; [mm]
+_PIXELS = 64  # of the images that tell how grey values were mapped
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,12 +64,12 @@ class TrackedBody:
 
     def appearance(self, views: tuple[View, ...], pose: Pose) -> Appearance:
         """How the body looks in a frame where its pose is known."""
-        coarse = self.volume.coarser(_SPACING)
+        settings = fitted(self.settings, views, body_windows(views, self.volume, pose), self.volume)
+        sharp = self.volume.coarser(settings.levels[-1].spacing)
         small = [shrink(view.xray, _PIXELS) for view in views]
         poses = poses_in_views(pose, views, self.volume)
-        curves = tuple(grey_curve(x, render(coarse, x.carm, p, self.beam)[0]) for x, p in zip(small, poses, strict=True))
-        windows = body_windows(views, self.volume, pose)
-        return Appearance(curves, fitted(self.settings, views, windows, self.volume))
+        curves = tuple(grey_curve(x, render(sharp, x.carm, p, self.beam)[0]) for x, p in zip(small, poses, strict=True))
+        return Appearance(curves, settings)
 
     def refined(self, views: tuple[View, ...], start: Pose, looks: Appearance) -> Registration:
         """The pose near a start."""
@@ -77,7 +78,9 @@ class TrackedBody:
 
     def checked(self, views: tuple[View, ...], looks: Appearance, found: TrackedFrame) -> TrackedFrame:
         """The frame with the verdict on its own evidence."""
-        evidence, covariance, _ = gather_evidence(looks.mapped(views), self.volume, found.pose, self.beam)
+        mapped = looks.mapped(views)
+        evidence, covariance, _ = gather_evidence(mapped, self.volume, found.pose, self.beam)
+        evidence = finish(in_mind_of_others(evidence, mapped, self.volume, found.pose, self.beam, looks.settings))
         reasons = failed_checks(evidence)
         return replace(found, covariance=covariance, confidence=confidence(evidence), trusted=not reasons, reasons=reasons, checked=True)
 
