@@ -131,6 +131,8 @@ def _peak_offset(line: Float[Tensor, "N S"], peak: Int[Tensor, " N"]) -> Float[T
 
 def _without_slow_changes(image: Float[Tensor, "H W"], inside: Float[Tensor, "H W"]) -> Float[Tensor, "H W"]:
     """The image less its Gaussian mean within the mask; 0 outside."""
+    if inside.all():
+        return image - _blur(image)
     mean = _blur(image * inside) / _blur(inside).clamp_min(1e-3)
     return (image - mean) * inside
 
