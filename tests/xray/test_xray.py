@@ -156,12 +156,14 @@ def test_written_files_are_whole_and_readable_by_others(tmp_path):
     write_xray(tmp_path / "x.png", picture())
     assert [p.name for p in tmp_path.iterdir()] == ["x.png"]
     assert stat.S_IMODE((tmp_path / "x.png").stat().st_mode) & 0o400
-    with pytest.raises(XrcoreError, match="cannot be written"):
-        write_xray(tmp_path / "nowhere" / "x.png", picture())
+    write_xray(tmp_path / "new" / "x.png", picture())
+    assert (tmp_path / "new" / "x.png").read_bytes() == (tmp_path / "x.png").read_bytes()
+    with pytest.raises(XrcoreError, match=r"x\.png"):
+        write_xray(tmp_path / "x.png" / "y.png", picture())
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(XrcoreError, match="cannot be written"):
         write_xray(tmp_path / "folder.png", picture())
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["folder.png", "x.png"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["folder.png", "new", "x.png"]
 
 
 @pytest.mark.parametrize(
