@@ -36,7 +36,7 @@ def challenged(result: Registration, volume: Volume, beam: Beam, settings: Gauss
     result : Registration
         Judged.
     volume : Volume
-        The body; a CT with its soft tissue is not challenged.
+        The body; a CT of several tissues to its skin is not challenged.
     beam : Beam
         The one assumed.
     settings : GaussNewton
@@ -66,7 +66,7 @@ def challenged(result: Registration, volume: Volume, beam: Beam, settings: Gauss
     return with_evidence(replace(result, evaluations=result.evaluations + evaluations), evidence)
 
 
-def in_mind_of_others(
+def evidence_with_rivals(
     evidence: Evidence, views: Sequence[View], volume: Volume, pose: Pose, beam: Beam, settings: GaussNewton
 ) -> Events[Evidence]:
     """The evidence for a pose that is kept, with that for the poses that look alike.
@@ -99,8 +99,8 @@ def in_mind_of_others(
 
 
 def _starts(views: Sequence[View], volume: Volume, pose: Pose) -> Pose | None:
-    """A pose, and those that look alike; None where there are none, or the body has its soft tissue."""
-    if not is_bone_only(volume):
+    """A pose, and those that look alike; None where there are none, or the body has bones inside, which tell."""
+    if not (is_bone_only(volume) or len(volume.materials) == 1):
         return None
     others = poses_alike(symmetries(volume), pose, views[0].carm, volume.isocenter)
     return Pose.cat([pose, others]) if len(others) else None

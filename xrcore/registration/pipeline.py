@@ -270,6 +270,7 @@ def _registration(
         if best.confidence >= LEAST_CONFIDENCE:  # also where another search cannot mend what speaks against it
             break
     assert best is not None
+    best = replace(best, evaluations=evaluations)
     last = task.settings[-1]
     if not task.unknowns and isinstance(last, GaussNewton):  # other methods end as their authors' do
         began = clock()
@@ -290,7 +291,6 @@ def _registration(
     best = replace(
         best,
         initial=start,
-        evaluations=evaluations,
         notes=(*_notes(best.views), *open_note(best, volume)),
         stages=stages,
         attempts=attempt + 1,

@@ -1,7 +1,8 @@
 """Nearly symmetric bodies: the rotations and reflections that map a body to nearly itself, and the other poses that look alike by them.
 
-A rotation that maps the body to itself leaves every X-ray as it is. A reflection does too, if depth is reflected with it: a shadow says
-little of what is nearer and what is further, so that a body that has a plane of symmetry looks much the same from two sides.
+A rotation that maps the body to itself leaves every X-ray as it is. A reflection, at a plane or a point or with a turn, does too, if depth
+is reflected with it: a shadow says little of what is nearer and what is further, so that a body that has a plane of symmetry looks much
+the same from two sides.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xrcore.ct.volume import Volume
-from xrcore.geometry import CArm, Pose
+from xrcore.geometry import CArm, Pose, SlotScan
 from xrcore.geometry.rigid import angle_between, apply, exp, rigid
 
 _SAMPLES = 40  # of the grid on which a body is compared with itself, along each side
-_TURN, _TILT = 30.0, 15.0  # [deg] between the angles, and between the planes, that are tried
+_TURN, _TILT = 30.0, 15.0  # [deg] between the angles of turns, and between the axes of half turns, that are tried
 _ALIKE = 0.75  # normalised correlation with itself from which a body counts as nearly symmetric
 _APART = 10.0  # [deg] at least, between poses to be compared
 _MOST = 12  # poses to be compared
@@ -31,19 +32,16 @@ class Symmetries(NamedTuple):
     ----------
     center : Float[Tensor, "3"]
         Its centre of mass [mm], which all of them keep.
-    rotations : Float[Tensor, "k 3 3"]
-        In world axes.
-    reflections : Float[Tensor, "m 3 3"]
-        In world axes.
+    maps : Float[Tensor, "k 3 3"]
+        In world axes, the best first: rotations, and reflections at planes, at the centre, or with a turn.
     """
 
     center: Float[Tensor, "3"]
-    rotations: Float[Tensor, "k 3 3"]
-    reflections: Float[Tensor, "m 3 3"]
+    maps: Float[Tensor, "k 3 3"]
 
 
 def symmetries(volume: Volume) -> Symmetries:
-    """Find the rotations about the principal axes of a body, and the reflections at planes through two or one of them, that keep it.
+    """Find the turns about a body's principal axes, the half turns about axes across one, and both with a reflection, that keep it.
 
     Parameters
     ----------
@@ -66,15 +64,16 @@ def _symmetries(volume: Volume) -> Symmetries:
     center = (points * weight[:, None]).sum(0) / weight.sum()
     away = points - center
     _, axes = torch.linalg.eigh((away * weight[:, None]).T @ away)
-    radius = float(away.norm(dim=1).max())
+    radius = float(away.norm(dim=1).max()) + max(volume.spacing) / 2
     angles = torch.arange(_TURN, 360.0, _TURN, dtype=torch.float64).deg2rad()
-    turns = torch.cat([exp(F.pad(angles[:, None] * axis, (3, 0)))[:, :3, :3] for axis in axes.T])
-    across = torch.arange(0.0, 180.0, _TILT, dtype=torch.float64).deg2rad()[:, None]
-    normals = torch.cat([across.cos() * axes[:, (i + 1) % 3] + across.sin() * axes[:, (i + 2) % 3] for i in range(3)])
-    mirrors = torch.eye(3, dtype=torch.float64) - 2 * normals[:, :, None] * normals[:, None, :]
-    alike = _correlations(volume.coarser(2 * radius / _SAMPLES), center, radius, axes, torch.cat([turns, mirrors]))
-    keeps = alike >= _ALIKE
-    return Symmetries(center, turns[keeps[: len(turns)]], mirrors[keeps[len(turns) :]])
+    turns = [exp(F.pad(angles[:, None] * axis, (3, 0)))[:, :3, :3] for axis in axes.T]
+    tilts = torch.arange(0.0, 180.0, _TILT, dtype=torch.float64).deg2rad()[:, None]
+    across = torch.cat([tilts.cos() * axes[:, (i + 1) % 3] + tilts.sin() * axes[:, (i + 2) % 3] for i in range(3)])
+    same = torch.eye(3, dtype=torch.float64)
+    rotations = torch.cat([same[None], *turns, 2 * across[:, :, None] * across[:, None, :] - same])
+    maps = torch.cat([rotations, -rotations])[1:]  # the first leaves the body as it is
+    alike, order = _correlations(volume.coarser(2 * radius / _SAMPLES), center, radius, axes, maps).sort(descending=True)
+    return Symmetries(center, maps[order[alike >= _ALIKE]])
 
 
 def _correlations(
@@ -114,24 +113,24 @@ def poses_alike(found: Symmetries, pose: Pose, carm: CArm, isocenter: Float[Tens
     Returns
     -------
     Pose
-        A batch, at least 10 deg from the pose and from each other; empty where there are none.
+        A batch, at least 10 deg from the pose and from each other, the likest first; empty where there are none.
     """
     camera_from_world = pose.camera_from_world(carm, isocenter)[0]
-    maps = torch.cat([found.rotations, found.reflections])
-    about = rigid(maps, found.center - maps @ found.center)
-    turned = camera_from_world @ about
+    turned = camera_from_world @ rigid(found.maps, found.center - found.maps @ found.center)
     center = apply(camera_from_world, found.center[None])[0]
-    ray = center / center.norm()
+    parallel = isinstance(carm, SlotScan)  # along y
+    ray = F.normalize(center * center.new_tensor([1.0, 0.0 if parallel else 1.0, 1.0]), dim=0)
     flip = torch.eye(3, dtype=torch.float64) - 2 * ray[:, None] * ray
-    turned[len(found.rotations) :] = rigid(flip, center - flip @ center) @ turned[len(found.rotations) :]
-    return Pose.from_camera_from_world(turned[_far_apart(camera_from_world, turned)], carm, isocenter)
+    flipped = rigid(flip, center - flip @ center) @ turned
+    poses = torch.where(torch.linalg.det(found.maps)[:, None, None] < 0, flipped, turned)
+    return Pose.from_camera_from_world(poses[_apart(camera_from_world, poses)], carm, isocenter)
 
 
-def _far_apart(first: Float[Tensor, "4 4"], others: Float[Tensor, "n 4 4"]) -> list[int]:
-    """Those that are turned from a first transform and from each other, the furthest first."""
+def _apart(first: Float[Tensor, "4 4"], others: Float[Tensor, "n 4 4"]) -> list[int]:
+    """Those that are turned from a first transform and from each other, in order."""
     chosen: list[int] = []
-    angles = angle_between(first, others).rad2deg()
-    while len(chosen) < min(_MOST, len(others)) and angles.max() >= _APART:
-        chosen.append(int(angles.argmax()))
-        angles = torch.minimum(angles, angle_between(others[chosen[-1]], others).rad2deg())
+    for index, other in enumerate(others):
+        known = torch.stack([first, *others[chosen]])
+        if len(chosen) < _MOST and angle_between(known, other).min().rad2deg() >= _APART:
+            chosen.append(index)
     return chosen

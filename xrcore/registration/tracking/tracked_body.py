@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
-from xrcore.registration.ambiguity import in_mind_of_others
+from xrcore.registration.ambiguity import evidence_with_rivals
 from xrcore.registration.body_window import body_windows, cut, fitted
 from xrcore.registration.events import finish
 from xrcore.registration.grey_values import GreyCurve, grey_curve, with_attenuation
@@ -80,7 +80,7 @@ class TrackedBody:
         """The frame with the verdict on its own evidence."""
         mapped = looks.mapped(views)
         evidence, covariance, _ = gather_evidence(mapped, self.volume, found.pose, self.beam)
-        evidence = finish(in_mind_of_others(evidence, mapped, self.volume, found.pose, self.beam, looks.settings))
+        evidence = finish(evidence_with_rivals(evidence, mapped, self.volume, found.pose, self.beam, looks.settings))
         reasons = failed_checks(evidence)
         return replace(found, covariance=covariance, confidence=confidence(evidence), trusted=not reasons, reasons=reasons, checked=True)
 
