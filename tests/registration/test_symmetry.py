@@ -12,9 +12,11 @@ from xrcore.beam import Beam
 from xrcore.ct.mesh import DENSITIES
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose, SlotScan, rigid
+from xrcore.registration.body_window import body_windows
 from xrcore.registration.events import finish
 from xrcore.registration.pipeline import register
-from xrcore.registration.result import Evidence
+from xrcore.registration.problem import shrink
+from xrcore.registration.result import Evidence, Registration
 from xrcore.registration.search import SearchBox, search_box
 from xrcore.registration.search_plans import another_way
 from xrcore.registration.solvers.gauss_newton import GaussNewton
@@ -176,3 +178,18 @@ def test_confidence_is_shared_among_equally_good_poses():
     (reason,) = failed_checks(replace(alone, rivals=own, rival_turned=31.4))
     assert "turned by 31 deg" in reason
     assert not failed_checks(replace(alone, rivals=own / 20))  # the image tells
+
+
+def test_what_is_found_of_a_small_body_is_shown_and_kept(pin, tmp_path):
+    xray = xray_of(pin, replace(NEAR, pixel_spacing=2.0))
+    result = register(xray, pin, POSE, search=NARROW, beam=BEAM, retries=0)
+    assert body_windows(result.views, pin, result.pose) is not None
+    assert result.drr is not None
+    image = render(pin, shrink(xray, 128).carm, result.pose, BEAM)[0]
+    assert (result.drr - image).norm() / image.norm() < 0.2
+    assert "<img" in result._repr_html_()
+    result.save(tmp_path / "found")
+    loaded = Registration.load(tmp_path / "found")
+    assert loaded.evidence == result.evidence
+    assert loaded.reasons == result.reasons
+    assert loaded.evaluations == result.evaluations

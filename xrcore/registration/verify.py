@@ -32,6 +32,7 @@ from xrcore.renderer import render
 from xrcore.xray.image import Xray
 
 _PIXELS, _SPACING = 256, 2.0  # of the images whose blocks are matched; [mm]
+_SHOWN = 128  # pixels of the DRR that a result keeps
 _NEAR_MM, _NEAR_PIXELS, _LEAST_NEAR = 3.0, 3.0, 1.5  # a block is near within the smaller, but within 1.5 pixels in any case
 _TOLERANCE = 2.0  # [mm] within which landmarks are to be drawn
 # The logistic model of displacement and likeness, and what is added to them as if seen: blocks as chance would have them. Fitted to
@@ -71,6 +72,9 @@ def judged(result: Registration, volume: Volume, beam: Beam) -> Registration:
     """
     evidence, covariance, drr = gather_evidence(result.views, volume, result.pose, beam, check_distance=True)
     covariance = covariance if result.calibration is None else result.covariance
+    if body_windows(result.views, volume, result.pose) is not None:  # the DRR is that of a small body's window
+        small = shrink(result.xray, _SHOWN)
+        drr = render(volume.coarser(_SPACING), small.carm, result.pose, beam)[0].detach().cpu()
     return with_evidence(replace(result, covariance=covariance, drr=drr), evidence)
 
 
@@ -110,7 +114,7 @@ def gather_evidence(
     covariance : Float[Tensor, "6 6"] or None
         Of its six numbers [deg, mm], from how parts of the image disagree; None where nothing is known of any.
     drr : Float[Tensor, "h w"]
-        The DRR that it comes from, on the grid of the (first) X-ray shrunk to 128 pixels, on the CPU.
+        The DRR that it comes from, on the grid of the (first) X-ray, or of the window of a small body, shrunk to 128 pixels, on the CPU.
     """
     views = views_of("gather_evidence", views)
     windows = body_windows(views, volume, pose)
