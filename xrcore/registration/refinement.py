@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import torch
+
 from xrcore._util.errors import require
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
@@ -160,5 +162,10 @@ def check_images(caller: str, xray: object, volume: object, beam: object) -> tup
     """Return the views; raise XrcoreError, naming it, for an argument that is of another kind."""
     views = views_of(caller, xray)
     require(caller, "volume", volume, isinstance(volume, Volume), "a Volume, such as read_ct gives")
+    assert isinstance(volume, Volume)
+    kind = volume.density.dtype  # others are rendered by PyTorch, too slowly for hundreds of DRRs
+    require(
+        caller, "volume.density.dtype", kind, kind == torch.float32, "torch.float32, as of replace(volume, density=volume.density.float())"
+    )
     require(caller, "beam", beam, beam is None or isinstance(beam, Beam), "a Beam")
     return views
