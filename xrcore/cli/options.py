@@ -115,10 +115,12 @@ def import_packages() -> None:
     if gc.get_freeze_count():
         return
     gc.disable()
-    import xrcore.ct  # noqa: F401
+    try:
+        import xrcore.ct  # noqa: F401
 
-    gc.freeze()
-    gc.enable()
+        gc.freeze()
+    finally:
+        gc.enable()
 
 
 def checked_search(search: str | None, initial: str | None) -> Literal["anywhere"] | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -53,7 +51,6 @@ def ray_origins(carm: CArm, dtype: torch.dtype = torch.float64, device: torch.de
     return torch.stack([u, v, torch.zeros_like(u)], -1).to(dtype)
 
 
-@lru_cache(maxsize=4)  # each frame of a sequence asks for the same
 def ray_twists(carm: CArm, device: torch.device | str = "cpu") -> Float[Tensor, "H W 6 3"]:
     """Give the motion of the camera that moves each pixel's ray as a change of the intrinsics does.
 

@@ -12,17 +12,16 @@ from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
 from xrcore.geometry.rigid import angle_between
 from xrcore.registration.bone_only import is_bone_only
-from xrcore.registration.compared_descents import descents_compared
+from xrcore.registration.compared_descents import descents_compared, moved_to_end
 from xrcore.registration.events import Events, stage
 from xrcore.registration.pyramid import CoarseToFineResult
 from xrcore.registration.result import Evidence, Registration
 from xrcore.registration.solvers.descent import Descent
 from xrcore.registration.solvers.gauss_newton import GaussNewton
-from xrcore.registration.symmetry import poses_alike, symmetries
+from xrcore.registration.symmetry import poses_alike, symmetries, turned_apart
 from xrcore.registration.verify import gather_evidence, judged, odds, with_evidence
 from xrcore.registration.view import View
 
-_APART = 10.0  # [deg] from which an end is another pose
 _GOES_ON = 0.1  # in similarity, by which an end of the first level may be worse to go on
 _ALIKE = 0.02  # in similarity, within which poses are alike: one that is better by more is the answer
 _MOST = 3  # other poses that are judged
@@ -58,9 +57,7 @@ def challenged(result: Registration, volume: Volume, beam: Beam, settings: Gauss
     value = ends.value.nan_to_num(nan=-torch.inf)
     best = int(value.argmax()) if may_change and value.max() > value[0] + _ALIKE else 0
     if best:
-        end = ends.outcome(best, (*result.history, *course.history))
-        found = replace(result, pose=end.pose, similarity=end.similarity, stop_reason=end.stop_reason, history=end.history)
-        result = judged(found, volume, beam)
+        result = judged(moved_to_end(result, course, best), volume, beam)
     assert result.evidence is not None
     evidence = _with_rivals(result.evidence, result.views, volume, _pick(ends, best, _ALIKE), beam)
     return with_evidence(replace(result, evaluations=result.evaluations + evaluations), evidence)
@@ -124,9 +121,7 @@ def _with_rivals(evidence: Evidence, views: Sequence[View], volume: Volume, pose
 
 def _pick(descent: Descent, first: int, worse: float) -> Pose:
     """One end and, best first, those that are hardly worse and are turned from it and from each other."""
-    chosen, poses = [first], descent.pose.matrix()
-    value = descent.value.nan_to_num(nan=-torch.inf)
-    for index in value.argsort(descending=True).tolist():
-        if value[index] >= value[first] - worse and angle_between(poses[chosen], poses[index]).min().rad2deg() >= _APART:
-            chosen.append(index)
-    return descent.pose[torch.tensor(chosen)]
+    value, poses = descent.value.nan_to_num(nan=-torch.inf), descent.pose.matrix()
+    order = [index for index in value.argsort(descending=True).tolist() if value[index] >= value[first] - worse]
+    others = [order[place] for place in turned_apart(poses[first], poses[order])]
+    return descent.pose[torch.tensor([first, *others])]

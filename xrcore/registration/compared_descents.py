@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
@@ -10,6 +11,7 @@ from xrcore.geometry import Pose
 from xrcore.registration.body_window import body_windows, cut, fitted
 from xrcore.registration.events import Events
 from xrcore.registration.pyramid import ChoosePoses, CoarseToFineResult, XrayPyramid
+from xrcore.registration.result import Registration
 from xrcore.registration.solvers.gauss_newton import GaussNewton
 from xrcore.registration.view import View
 
@@ -52,3 +54,24 @@ def descents_compared(
     pyramid = XrayPyramid(cut(views, windows), volume, beam, fitted(settings, views, windows, volume), report=False)
     course = yield from pyramid.descend(starts, pyramid.levels[-_LEVELS:], choose, together=True)
     return course, pyramid.evaluations
+
+
+def moved_to_end(result: Registration, course: CoarseToFineResult, index: int) -> Registration:
+    """Put an answer where one of the descents from it, or from elsewhere, ended.
+
+    Parameters
+    ----------
+    result : Registration
+        The answer.
+    course : CoarseToFineResult
+        The descents.
+    index : int
+        Which of them.
+
+    Returns
+    -------
+    Registration
+        Not judged there.
+    """
+    end = course.descent.outcome(index, (*result.history, *course.history))
+    return replace(result, pose=end.pose, similarity=end.similarity, stop_reason=end.stop_reason, history=end.history)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -21,6 +22,8 @@ from xrcore.registration.problem import pixel_at_isocenter, shrink
 from xrcore.registration.view import View
 from xrcore.renderer import render_with_jacobian
 from xrcore.xray.image import Xray
+
+_kept_twists = lru_cache(maxsize=4)(ray_twists)  # of shrunk images: each frame of a sequence asks for the same
 
 
 class ViewPart(NamedTuple):
@@ -82,7 +85,7 @@ def _numbers_by_unknowns(index: int, carm: CArm, shrunk: CArm, unknowns: Sequenc
 def intrinsic_columns(jacobian: Float[Tensor, "1 H W 6"], carm: CArm, pose: Pose) -> Float[Tensor, "1 H W 3"]:
     """Derivative of an image by the distance [1/mm], and by the row and column of the principal point [1/pixel], from that by the pose."""
     by_twist = jacobian.double() @ torch.linalg.inv(pose.twists(carm))[:, None].to(jacobian.device)
-    return torch.einsum("bhwi,hwik->bhwk", by_twist, ray_twists(carm, jacobian.device)).to(jacobian.dtype)
+    return torch.einsum("bhwi,hwik->bhwk", by_twist, _kept_twists(carm, jacobian.device)).to(jacobian.dtype)
 
 
 def drawn_by_numbers(pose: Pose, carm: CArm, volume: Volume, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N 2 6"]:

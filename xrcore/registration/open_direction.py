@@ -16,7 +16,7 @@ from torch import Tensor
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
-from xrcore.registration.compared_descents import descents_compared
+from xrcore.registration.compared_descents import descents_compared, moved_to_end
 from xrcore.registration.corners import corners
 from xrcore.registration.events import Events, stage
 from xrcore.registration.linearisation import moved_by_numbers
@@ -106,6 +106,4 @@ def _best_along(
     value = course.descent.value.nan_to_num(nan=-torch.inf)
     elsewhere = bool(value.max() > value[0] + _BETTER)
     best = int(value.argmax()) if elsewhere else 0
-    end = course.descent.outcome(best, (*result.history, *course.history))
-    found = replace(result, pose=end.pose, similarity=end.similarity, stop_reason=end.stop_reason, history=end.history)
-    return replace(found, evaluations=result.evaluations + evaluations), elsewhere
+    return replace(moved_to_end(result, course, best), evaluations=result.evaluations + evaluations), elsewhere

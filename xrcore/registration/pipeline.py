@@ -37,7 +37,7 @@ from xrcore.registration.search_plans import (
 from xrcore.registration.settings import RefinementSettings
 from xrcore.registration.similarities import Similarity
 from xrcore.registration.solvers.gauss_newton import GaussNewton
-from xrcore.registration.verify import LEAST_CONFIDENCE, judged, rank
+from xrcore.registration.verify import LEAST_CONFIDENCE, judged, rank, with_whole_drr
 from xrcore.registration.view import View
 from xrcore.renderer import place
 from xrcore.xray.image import Xray
@@ -272,14 +272,14 @@ def _registration(
     assert best is not None
     best = replace(best, evaluations=evaluations)
     last = task.settings[-1]
-    if not task.unknowns and isinstance(last, GaussNewton):  # other methods end as their authors' do
+    own = last if isinstance(last, GaussNewton) and not task.unknowns else None  # other methods end as their authors' do
+    if own is not None:
         began = clock()
-        best = yield from settled(best, volume, task.beam, _way(task, last, 0))
+        best = yield from settled(best, volume, task.beam, _way(task, own, 0))
         stages["search and refine"] += clock() - began
     began = clock()
-    best = yield from challenged(
-        best, volume, task.beam, _way(task, GaussNewton(), 0), may_change=not task.unknowns and isinstance(last, GaussNewton)
-    )
+    best = yield from challenged(best, volume, task.beam, _way(task, GaussNewton(), 0), may_change=own is not None)
+    best = with_whole_drr(best, volume, task.beam)
     stages["verify"] += clock() - began
     if is_challenged(best):
         yield stage("comparing with the mirror image")

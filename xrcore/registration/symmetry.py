@@ -123,14 +123,29 @@ def poses_alike(found: Symmetries, pose: Pose, carm: CArm, isocenter: Float[Tens
     flip = torch.eye(3, dtype=torch.float64) - 2 * ray[:, None] * ray
     flipped = rigid(flip, center - flip @ center) @ turned
     poses = torch.where(torch.linalg.det(found.maps)[:, None, None] < 0, flipped, turned)
-    return Pose.from_camera_from_world(poses[_apart(camera_from_world, poses)], carm, isocenter)
+    return Pose.from_camera_from_world(poses[turned_apart(camera_from_world, poses)], carm, isocenter)
 
 
-def _apart(first: Float[Tensor, "4 4"], others: Float[Tensor, "n 4 4"]) -> list[int]:
-    """Those that are turned from a first transform and from each other, in order."""
+def turned_apart(first: Float[Tensor, "4 4"], others: Float[Tensor, "n 4 4"]) -> list[int]:
+    """Choose transforms that are turned by 10 deg at least from a first one and from each other.
+
+    Parameters
+    ----------
+    first : Float[Tensor, "4 4"]
+        One transform.
+    others : Float[Tensor, "n 4 4"]
+        Those to choose from, the best first.
+
+    Returns
+    -------
+    list of int
+        Indices of the first dozen, in order.
+    """
     chosen: list[int] = []
     for index, other in enumerate(others):
         known = torch.stack([first, *others[chosen]])
-        if len(chosen) < _MOST and angle_between(known, other).min().rad2deg() >= _APART:
+        if angle_between(known, other).min().rad2deg() >= _APART:
             chosen.append(index)
+        if len(chosen) == _MOST:
+            break
     return chosen

@@ -72,10 +72,15 @@ def judged(result: Registration, volume: Volume, beam: Beam) -> Registration:
     """
     evidence, covariance, drr = gather_evidence(result.views, volume, result.pose, beam, check_distance=True)
     covariance = covariance if result.calibration is None else result.covariance
-    if body_windows(result.views, volume, result.pose) is not None:  # the DRR is that of a small body's window
-        small = shrink(result.xray, _SHOWN)
-        drr = render(volume.coarser(_SPACING), small.carm, result.pose, beam)[0].detach().cpu()
     return with_evidence(replace(result, covariance=covariance, drr=drr), evidence)
+
+
+def with_whole_drr(result: Registration, volume: Volume, beam: Beam) -> Registration:
+    """A judged answer whose DRR, that of a small body's window where it is one, is on the whole (first) X-ray's grid."""
+    if body_windows(result.views, volume, result.pose) is None:
+        return result
+    small = shrink(result.xray, _SHOWN)
+    return replace(result, drr=render(volume.coarser(_SPACING), small.carm, result.pose, beam)[0].detach().cpu())
 
 
 def with_evidence(result: Registration, evidence: Evidence) -> Registration:
