@@ -42,19 +42,18 @@ def _parts(autoencoder: bool, attention: bool, **changes: Any) -> dict[str, Any]
     return {"autoencoder": autoencoder, "attention": attention, "scheme": "none"} | changes
 
 
-# all see as many images; but for the last, as many different ones
+# all see as many images: of one set of DRRs, of one that is extended at each stage, or each once
 VARIANTS = (
     Variant("A", "A", _parts(False, False)),
     Variant("AB", "A+B", _parts(True, False)),
     Variant("AC", "A+C", _parts(False, True)),
     Variant("ABC", "A+B+C", _parts(True, True)),
-    Variant("ABC-growing", "[A+B+C]*", _parts(True, True, scheme="growing")),
-    Variant("ABC-fresh", "[A+B+C]*, fresh sets", _parts(True, True, scheme="fresh")),
+    Variant("ABC-extended", "[A+B+C]*", _parts(True, True, scheme="extended")),
     Variant("ABC-new", "A+B+C, every DRR new", _parts(True, True, set_size=None)),
 )
-INCREMENTAL, EVERY_NEW = "ABC-growing", "ABC-new"
+INCREMENTAL, EVERY_NEW = "ABC-extended", "ABC-new"
 LABELS = {variant.key: variant.label for variant in VARIANTS}
-BASELINES = ("salehi", "grimm")
+OTHERS = ("salehi", "grimm", "transposenet-like")  # methods that the paper's network is compared with
 PROTOCOLS = ("paper", "acquired")
 
 
@@ -88,23 +87,33 @@ class Training:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AblationSize:
-    """Sizes of Table 3's upper half.
+class NetworksSize:
+    """Sizes of the trainings of the paper's network, the same for all tables.
 
     Parameters
     ----------
     settings : dict
         Changes of the profile's.
     set_size : int
-        Different DRRs of a training.
-    seeds : tuple of int
-        A training each.
-    poses, refined, adam : int
-        Cases for the networks, for the refinement, and for the refinement by Adam.
+        Different DRRs of a first set, where images come again.
     """
 
     settings: dict[str, Any]
     set_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblationSize:
+    """Sizes of Table 3's upper half.
+
+    Parameters
+    ----------
+    seeds : tuple of int
+        A training each; the network that sees every DRR once is trained with the first alone.
+    poses, refined, adam : int
+        Cases for the networks, for the refinement, and for the refinement by Adam.
+    """
+
     seeds: tuple[int, ...]
     poses: int
     refined: int
@@ -118,7 +127,7 @@ class ComparisonSize:
     Parameters
     ----------
     settings : dict
-        Changes of the profile's.
+        Changes of the profile's, for the other methods.
     poses, refined : int
         Cases for the networks, and for Grimm's refinement.
     """
@@ -134,13 +143,10 @@ class CohortSize:
 
     Parameters
     ----------
-    settings : dict
-        Changes of the profile's.
     poses : int
         Cases.
     """
 
-    settings: dict[str, Any]
     poses: int
 
 
@@ -150,13 +156,10 @@ class CasesSize:
 
     Parameters
     ----------
-    settings : dict
-        Changes of the profile's.
     poses : int
         Cases.
     """
 
-    settings: dict[str, Any]
     poses: int
 
 
@@ -218,6 +221,8 @@ class Plan:
         Of the profile.
     training : str
         The profile of TrainingSettings that each training begins with.
+    networks : NetworksSize
+        Sizes of the trainings.
     ablation, comparison, cohort, cases : AblationSize, ComparisonSize, CohortSize, CasesSize
         Sizes of the studies.
     wrist, head, speed : WristSize, HeadSize, SpeedSize
@@ -238,6 +243,7 @@ class Plan:
 
     name: str
     training: str
+    networks: NetworksSize
     ablation: AblationSize
     comparison: ComparisonSize
     cohort: CohortSize
@@ -277,6 +283,7 @@ class Plan:
         if not isinstance(values, dict):
             raise XrcoreError(f"{path}: expected names and values")
         kinds = {
+            "networks": NetworksSize,
             "ablation": AblationSize,
             "comparison": ComparisonSize,
             "cohort": CohortSize,
@@ -343,20 +350,55 @@ class Plan:
     @cached_property
     def trainings(self) -> dict[str, Training]:
         """Every training that the profile needs, by name."""
-        first = self.subjects[0]
+        first, fixed = self.subjects[0], {**self.networks.settings, "acquired": False, "set_size": self.networks.set_size}
         made: list[Training] = []
         for variant in VARIANTS:
-            for seed in self.ablation.seeds:
-                changes = {"acquired": False, "set_size": self.ablation.set_size, **self.ablation.settings, **variant.changes, "seed": seed}
+            for seed in self.seeds_of(variant.key):
+                changes = {**fixed, **variant.changes, "seed": seed}
                 made.append(Training(f"ablation/{variant.key}-{seed}", first, self._settings("psss", changes)))
-        for method in BASELINES:
+        for method in OTHERS:
             made.append(Training(f"comparison/{method}", first, self._settings(method, {"acquired": False, **self.comparison.settings})))
+        acquired = {**self.networks.settings, "acquired": True, "scheme": "none", "set_size": None}
         for subject in self.subjects:
-            for protocol in PROTOCOLS:
-                changes = {**self.cohort.settings, "acquired": protocol == "acquired"}
-                made.append(Training(f"cohort/{slug(subject)}-{protocol}", subject, self._settings("psss", changes)))
-        made.append(Training("cases/ball", self.with_ball, self._settings("psss", {**self.cases.settings, "acquired": True})))
+            if subject is not first:
+                made.append(Training(f"cohort/{slug(subject)}-paper", subject, self._settings("psss", {**fixed, "scheme": "extended"})))
+            made.append(Training(f"cohort/{slug(subject)}-acquired", subject, self._settings("psss", acquired)))
+        made.append(Training("cases/ball", self.with_ball, self._settings("psss", acquired)))
         return {training.name: training for training in made}
+
+    def seeds_of(self, variant: str) -> tuple[int, ...]:
+        """List the seeds that a row of the ablation is trained with.
+
+        Parameters
+        ----------
+        variant : str
+            Its key.
+
+        Returns
+        -------
+        tuple of int
+            All, or of a row that the paper does not have the first.
+        """
+        return self.ablation.seeds[:1] if variant == EVERY_NEW else self.ablation.seeds
+
+    def cohort_training(self, patient: str, protocol: str) -> str:
+        """Name the training of a patient's network.
+
+        Parameters
+        ----------
+        patient : str
+            Its `slug`.
+        protocol : str
+            One of `PROTOCOLS`.
+
+        Returns
+        -------
+        str
+            Under the paper's protocol the first patient's is the ablation's.
+        """
+        if protocol == "paper" and patient == slug(self.subjects[0]):
+            return f"ablation/{INCREMENTAL}-{self.ablation.seeds[0]}"
+        return f"cohort/{patient}-{protocol}"
 
     def _settings(self, method: str, changes: dict[str, Any]) -> TrainingSettings:
         return profile(self.training, method).changed(**changes)

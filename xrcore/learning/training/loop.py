@@ -29,6 +29,7 @@ from xrcore.learning.models.regressor import PoseRegressor, to_half
 from xrcore.learning.models.tensors import load_tensors
 from xrcore.learning.settings import TrainingSettings
 from xrcore.learning.training import checkpoint
+from xrcore.learning.training.batch_statistics import BatchStatistics
 from xrcore.learning.training.checkpoint import State
 from xrcore.learning.training.cohort import stream_of
 from xrcore.learning.training.distributed import Team, team
@@ -254,6 +255,7 @@ def training_steps(
         # while the images are small, so are those of the validation
         unseen = {side: stream_of(there, carm, settings, purpose=VALIDATION, pixels=side) for side in batches.streams}
         evaluator = Evaluator(method, volumes[0], carm, device)
+        statistics = BatchStatistics(evaluator, batches.streams)
         drawn = [(0, i) for i in range(settings.validation)]
         validation = {side: evaluator.rendered(of, drawn) if crew.is_main else [] for side, of in unseen.items()}
 
@@ -297,8 +299,11 @@ def training_steps(
                 last = state.step == settings.steps
                 measured: Errors | None = None
                 on_train: Errors | None = None
-                if crew.is_main and (_due(state.step, settings.validate_every, size) or state.step == schedule.stage(step).last):
-                    side = schedule.pixels(step)
+                side = schedule.pixels(step)
+                validates = _due(state.step, settings.validate_every, size) or state.step == schedule.stage(step).last
+                if validates:
+                    statistics.measure(averaged, side)
+                if validates and crew.is_main:
                     measured = evaluator.errors(averaged, validation[side])
                     if samples := schedule.seen(step, settings.validation):
                         on_train = evaluator.errors(averaged, evaluator.rendered(batches.streams[side], samples))

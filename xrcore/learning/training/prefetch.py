@@ -1,4 +1,4 @@
-"""Prefetch: render the next batch of a training while the network trains on the current one."""
+"""Batches of a training: rendered ahead where that is faster, and once where they come again unchanged."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from xrcore.learning.methods import Batch
 from xrcore.learning.settings import TrainingSettings
 from xrcore.learning.training.cohort import stream_of
 from xrcore.learning.training.distributed import Team
+from xrcore.learning.training.kept_images import KeptImages
 from xrcore.learning.training.schedule import Schedule
-from xrcore.learning.training.stream import DrawnBatch, DrrStream
+from xrcore.learning.training.stream import DrawnBatch
 
 
 class Batches:
@@ -56,6 +57,7 @@ class Batches:
         self.rendering = Stopwatch(volumes[0].device)
         sides = {schedule.pixels(0), settings.architecture.pixels}
         self.streams = {side: stream_of(volumes, carm, settings, pixels=side) for side in sides}
+        self.kept = {side: KeptImages(stream, schedule) for side, stream in self.streams.items()}
         self._worker = ThreadPoolExecutor(1)  # starts no thread before it is asked for
         self._drawn: tuple[int, Future[DrawnBatch]] | None = None
         self._next: tuple[int, Future[Batch]] | None = None
@@ -110,11 +112,8 @@ class Batches:
 
     def _draw(self, step: int, part: slice) -> DrawnBatch:
         samples = self.schedule.samples(step)[self.team.rank :: self.team.size][part]
-        return self._stream(step).draw(samples, [step] * len(samples))
+        return self.streams[self.schedule.pixels(step)].draw(samples, [step] * len(samples))
 
     def _render(self, step: int, drawn: DrawnBatch) -> Batch:
         with torch.no_grad(), single_torch_thread(), self.rendering:
-            return self._stream(step).render(drawn)
-
-    def _stream(self, step: int) -> DrrStream:
-        return self.streams[self.schedule.pixels(step)]
+            return self.kept[self.schedule.pixels(step)].render(drawn)

@@ -1,0 +1,56 @@
+"""DRRs that a training sees again and again, rendered once."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from xrcore.learning.methods import Batch
+from xrcore.learning.training.schedule import Schedule
+from xrcore.learning.training.stream import DrawnBatch, DrrStream
+
+_ROOM = 2**30  # bytes
+
+
+class KeptImages:
+    """Render plain DRRs of sets that come again, each once; anything else, what `stream` renders.
+
+    Parameters
+    ----------
+    stream : DrrStream
+        Of the training.
+    schedule : Schedule
+        Whose sets are kept where all of them fit into a gigabyte.
+    """
+
+    def __init__(self, stream: DrrStream, schedule: Schedule) -> None:
+        self.stream = stream
+        sizes = {(stage.number, stage.size) for stage in schedule.stages}
+        drrs = sum(size or 0 for _, size in sizes)
+        fits = 4 * drrs * stream.carm.shape[0] * stream.carm.shape[1] <= _ROOM
+        again = all(size is not None for _, size in sizes) and not stream.settings.acquired
+        self.keeps = again and fits and stream.volume.device.type == "cpu" and type(stream) is DrrStream
+        self._images: dict[bytes, Float[Tensor, "H W"]] = {}
+
+    def render(self, drawn: DrawnBatch) -> Batch:
+        """Render what was not rendered before.
+
+        Parameters
+        ----------
+        drawn : DrawnBatch
+            By the stream.
+
+        Returns
+        -------
+        Batch
+            As the stream renders it.
+        """
+        if not self.keeps:
+            return self.stream.render(drawn)
+        keys = [pose.tobytes() for pose in drawn.poses]
+        new = [i for i, key in enumerate(keys) if key not in self._images]
+        if new:
+            self._images |= {keys[i]: image for i, image in zip(new, self.stream.render(DrawnBatch(drawn.poses[new])).images, strict=True)}
+        images = torch.stack([self._images[key] for key in keys])
+        return Batch(images, torch.ones_like(images, dtype=torch.bool), torch.from_numpy(drawn.poses.astype("float32")), images)
