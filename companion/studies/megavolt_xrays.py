@@ -26,6 +26,7 @@ class HeadStudy(Study):
     """All in one part; see `head_views`."""
 
     name: ClassVar[str] = "head"
+    scripts: ClassVar[tuple[str, ...]] = ("companion.studies.head.head_views",)
 
     def entries(self, plan: Plan, part: str) -> tuple[str, ...]:
         return () if plan.head.simulated else ENTRIES
@@ -37,11 +38,11 @@ class HeadStudy(Study):
         else:
             data = HeadPhantom(*(Store().find(entry) for entry in ENTRIES))
         table, images = head_views.run(data, gantry)
-        save_images(paths.part(self.name, part).with_suffix(".npz"), images)
+        save_images(paths.growing(self.name, part).with_suffix(".npz"), images)
         return table
 
     def finish(self, plan: Plan, paths: Paths, table: pd.DataFrame) -> pd.DataFrame:
-        with np.load(paths.part(self.name, "all").with_suffix(".npz"), allow_pickle=False) as kept:
+        with np.load(paths.growing(self.name, "all").with_suffix(".npz"), allow_pickle=False) as kept:
             images = {name: kept[name] for name in kept.files}
         save_images(paths.result(self.name, ".npz"), {name: _to_bytes(image, images, name) for name, image in images.items()})
         return table

@@ -26,6 +26,7 @@ class WristStudy(Study):
     """One part per bone and frame; see `wrist_views`. The .npz holds the images for the figures."""
 
     name: ClassVar[str] = "wrist"
+    scripts: ClassVar[tuple[str, ...]] = ("companion.studies.wrist.wrist_views",)
 
     def parts(self, plan: Plan) -> tuple[str, ...]:
         return tuple(f"{bone}-{frame}" for bone, frame in list(wrist_views.STARTS)[: plan.wrist.cases])
@@ -35,7 +36,7 @@ class WristStudy(Study):
 
     def table(self, plan: Plan, paths: Paths, part: str, growing: Path) -> pd.DataFrame:
         bone, _, frame = part.rpartition("-")
-        images = paths.part(self.name, part).with_suffix(".npz")
+        images = paths.growing(self.name, part).with_suffix(".npz")
         folder = growing.with_suffix(".simulated") if plan.wrist.simulated else Store().find(ENTRY)
         if plan.wrist.simulated:
             write_wrist(folder)
@@ -44,7 +45,7 @@ class WristStudy(Study):
     def finish(self, plan: Plan, paths: Paths, table: pd.DataFrame) -> pd.DataFrame:
         images: dict[str, Any] = {}
         for part in self.parts(plan):
-            with np.load(paths.part(self.name, part).with_suffix(".npz"), allow_pickle=False) as kept:
+            with np.load(paths.growing(self.name, part).with_suffix(".npz"), allow_pickle=False) as kept:
                 images |= {name: _to_bytes(kept[name]) for name in kept.files if _SHOWN.search(name)}
         save_images(paths.result(self.name, ".npz"), images)
         return table

@@ -37,6 +37,7 @@ class SpeedStudy(Study):
 
     name: ClassVar[str] = "speed"
     exclusive: ClassVar[bool] = True
+    scripts: ClassVar[tuple[str, ...]] = ("companion.experiments.methods", "companion.experiments.testset")
 
     def trainings(self, plan: Plan, part: str) -> tuple[str, ...]:
         return ("cases/ball",)

@@ -14,34 +14,40 @@ from companion.experiments import prediction, refinement, registration, run
 from companion.studies.common.base import Study
 from companion.studies.common.figure_parts import FINEST, PAPER, paper_key, success_line
 from companion.studies.common.paths import Paths
-from companion.studies.common.plan import EVERY_NEW, INCREMENTAL, LABELS, Plan
+from companion.studies.common.plan import EVERY_NEW, INCREMENTAL, LABELS, OTHERS, Plan
 from companion.studies.common.table_columns import in_order, success_and_error
 from companion.studies.common.trainings import model_of
 from companion.studies.paper import paper_table
 from xrcore.figures import style
 
+READ_OTHERWISE = "the parts read otherwise (transposenet-like)"
+# the networks alone, by their part
+_ALONE = {"salehi": "Salehi 2018", "grimm": "Grimm 2021, network", "psss": "PSSS, network", "transposenet-like": READ_OTHERWISE}
+_ORDER = ("Salehi 2018", "Grimm 2021, network", "Grimm 2021", "PSSS, network", "PSSS")
 _COLOURS = (style.ORANGE, style.PURPLE, style.GREEN, style.PALE, style.BLUE)
 
 
 class ComparisonStudy(Study):
-    """The three networks saw as many images, each image once. Grimm's method and PSSS end with a refinement, Salehi's does not."""
+    """One part per method; all networks saw as many images, each once. Grimm's method and PSSS end with a refinement, the others do not."""
 
     name: ClassVar[str] = "comparison"
 
+    def parts(self, plan: Plan) -> tuple[str, ...]:
+        return ("psss", *OTHERS)
+
     def trainings(self, plan: Plan, part: str) -> tuple[str, ...]:
-        return ("comparison/salehi", "comparison/grimm", f"ablation/{EVERY_NEW}-{plan.ablation.seeds[0]}")
+        return (f"ablation/{EVERY_NEW}-{plan.ablation.seeds[0]}" if part == "psss" else f"comparison/{part}",)
 
     def table(self, plan: Plan, paths: Paths, part: str, growing: Path) -> pd.DataFrame:
-        salehi, grimm, ours = (model_of(paths, name) for name in self.trainings(plan, part))
-        passes = (
-            ([prediction(salehi, "Salehi 2018"), prediction(grimm, "Grimm 2021, network"), prediction(ours, "PSSS, network")], "poses"),
-            ([registration(ours, "PSSS")], "poses"),
-            ([refinement("grimm", grimm, "Grimm 2021")], "refined"),
-        )
+        model, size = model_of(paths, self.trainings(plan, part)[0]), plan.comparison
+        passes = [(prediction(model, _ALONE[part]), size.poses)]
+        if part == "psss":
+            passes.append((registration(model, "PSSS"), size.poses))
+        if part == "grimm":
+            passes.append((refinement("grimm", model, "Grimm 2021"), size.refined))
         table = pd.DataFrame()
-        for methods, count in passes:
-            tests = plan.test_set("plain", "paper", getattr(plan.comparison, count))
-            table = run(methods, [plan.subjects[0]], [tests], growing)
+        for method, poses in passes:
+            table = run([method], [plan.subjects[0]], [plan.test_set("plain", "paper", poses)], growing)
         return table
 
 
@@ -60,12 +66,29 @@ def table1(cases: pd.DataFrame) -> pd.DataFrame:
         network alone is in its Table 3.
     """
     paper = paper_table("table1_comparison_drr")
-    table = in_order(success_and_error(cases, "method"), ["Salehi 2018", "Grimm 2021, network", "Grimm 2021", "PSSS, network", "PSSS"])
+    table = in_order(success_and_error(cases[cases["method"] != READ_OTHERWISE], "method"), _ORDER)
     alone = paper_table("table3_ablation_and_patients").loc[LABELS[INCREMENTAL]]
     table.insert(0, "mtre_paper", paper["mtre_mm"].reindex(table.index))
     table.insert(1, "sr_paper", paper["sr_percent"].reindex(table.index).astype(float))
     table.loc["PSSS, network", ["mtre_paper", "sr_paper"]] = [alone["mtre_mean"], alone["sr_percent"]]
     return table
+
+
+def readings(cases: pd.DataFrame) -> pd.DataFrame:
+    """Put the paper's network beside the one that reads its parts otherwise, both alone.
+
+    Parameters
+    ----------
+    cases : DataFrame
+        Results of the study `comparison`, one row per case.
+
+    Returns
+    -------
+    DataFrame
+        One row each, as of `table1`.
+    """
+    names = (_ALONE["psss"], READ_OTHERWISE)
+    return in_order(success_and_error(cases[cases["method"].isin(names)], "method"), names)
 
 
 def cumulative_figure(cases: Mapping[str, pd.Series], paper: Mapping[str, float], *, threshold: float = 10.0) -> Figure:
@@ -89,6 +112,8 @@ def cumulative_figure(cases: Mapping[str, pd.Series], paper: Mapping[str, float]
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1.0 + 0.06 * len(cases)))
     for place, ((name, values), colour) in enumerate(zip(cases.items(), _COLOURS[-len(cases) :], strict=True)):
         known = np.maximum(np.sort(values.dropna().to_numpy(float)), FINEST)
+        if not len(known):
+            continue
         share = 100 * np.arange(1, len(known) + 1) / len(values)
         # from zero at the best case to the right edge after the worst
         above.step(

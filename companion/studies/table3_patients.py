@@ -32,23 +32,22 @@ CONDITIONS = {
 
 
 class CohortStudy(Study):
-    """One part per patient. Each protocol's network was trained for that protocol."""
+    """One part per patient and protocol, for which its network was trained."""
 
     name: ClassVar[str] = "cohort"
 
     def parts(self, plan: Plan) -> tuple[str, ...]:
-        return tuple(slug(subject) for subject in plan.subjects)
+        return tuple(f"{slug(subject)}-{protocol}" for subject in plan.subjects for protocol in PROTOCOLS)
 
     def trainings(self, plan: Plan, part: str) -> tuple[str, ...]:
-        return tuple(f"cohort/{part}-{protocol}" for protocol in PROTOCOLS)
+        patient, _, protocol = part.rpartition("-")
+        return (plan.cohort_training(patient, protocol),)
 
     def table(self, plan: Plan, paths: Paths, part: str, growing: Path) -> pd.DataFrame:
-        table = pd.DataFrame()
-        for protocol, name in zip(PROTOCOLS, self.trainings(plan, part), strict=True):
-            model = model_of(paths, name)
-            tests = plan.test_set(protocol, protocol, plan.cohort.poses)
-            table = run([prediction(model, "network"), registration(model, "refined")], [plan.subject(part)], [tests], growing)
-        return table
+        patient, _, protocol = part.rpartition("-")
+        model = model_of(paths, plan.cohort_training(patient, protocol))
+        tests = plan.test_set(protocol, protocol, plan.cohort.poses)
+        return run([prediction(model, "network"), registration(model, "refined")], [plan.subject(patient)], [tests], growing)
 
 
 def table3_patients(cases: pd.DataFrame) -> pd.DataFrame:

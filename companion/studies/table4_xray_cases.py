@@ -43,6 +43,7 @@ class CasesStudy(Study):
     """
 
     name: ClassVar[str] = "cases"
+    scripts: ClassVar[tuple[str, ...]] = (*Study.scripts, "companion.experiments.ball")
 
     def trainings(self, plan: Plan, part: str) -> tuple[str, ...]:
         return ("cases/ball",)

@@ -28,6 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
         sub = commands.add_parser(command, help=help_of)
         for name in names:
             sub.add_argument(name)
+        if command == "gather":
+            sub.add_argument("--partial", action="store_true", help="what was measured so far")
     given = parser.parse_args(arguments)
     return exit_code(lambda: run(given))
 
@@ -62,7 +64,7 @@ def run(given: argparse.Namespace) -> None:
         if given.command == "part":
             study(given.study).measure(plan, paths, given.part)
         else:
-            study(given.study).gather(plan, paths)
+            study(given.study).gather(plan, paths, partial=given.partial)
 
 
 def _obtain(paths: Paths, name: str) -> None:

@@ -12,13 +12,14 @@ from pathlib import Path
 
 from companion.studies.common.paths import Paths
 from companion.studies.common.plan import PROFILES, Plan
+from companion.workflow.freshness import take_results
 from xrcore import XrcoreError
 from xrcore.utilities import available_cores, check_writable
 
 _SETTINGS = (
     "--rerun-incomplete",
     "--keep-going",
-    # other settings (params) or newer input; not other code, which is for whoever changed it to judge (--forcerun)
+    # other settings (params) or newer input; what Snakemake cannot know, `take_results` finds
     *("--rerun-triggers", "mtime", "params"),
     "--show-failed-logs",
     "--nolock",  # its locks outlive a killed run; `_alone` locks the clone instead
@@ -58,14 +59,16 @@ def run(profile: str, *, root: Path = Path(), cores: int | None = None, dry_run:
     paths = Paths(profile, root)
     if not (root / "workflow" / "Snakefile").exists():
         raise XrcoreError(f"{root.absolute()}: holds no workflow/Snakefile; run this in a clone of xrcore, or name it by --root")
-    Plan.read(paths.plan)  # its mistakes in one line, before Snakemake shows them in many
+    plan = Plan.read(paths.plan)  # its mistakes in one line, before Snakemake shows them in many
     elsewhere = any(word in ("--profile", "--executor", "-e") or word.startswith(("--profile=", "--executor=")) for word in extra)
     command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", *_SETTINGS]
     # another executor counts jobs, not cores
     command += [] if elsewhere and cores is None else ["--cores", str(cores or available_cores())]
     command += ["--dry-run"] if dry_run else []
-    command += [*extra, "--config", f"profile={profile}"]
     with _alone(root) as held:  # Snakemake inherits the lock, in case it outlives this process
+        again = [str(path.relative_to(root)) for path in take_results(plan, paths)]
+        # options that take any number of words come last, or they would take what `extra` names
+        command += [*extra, *(["--forcerun", *again] if again else []), "--config", f"profile={profile}"]
         return _wait(subprocess.Popen(command, cwd=root, pass_fds=held))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from abc import ABC, abstractmethod
 from dataclasses import asdict
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from companion.experiments.setup_digest import digest
+from companion.studies.common.code_digest import code_digest
 from companion.studies.common.paths import Paths
 from companion.studies.common.plan import Plan
 from companion.studies.common.provenance import origin, write
@@ -31,10 +33,13 @@ class Study(ABC):
         Of its files, and of its section of a plan.
     exclusive : bool
         Whether its parts measure time, and so share the machine with nothing.
+    scripts : tuple of str
+        Modules whose code decides what is measured, beside that of the class.
     """
 
     name: ClassVar[str]
     exclusive: ClassVar[bool] = False
+    scripts: ClassVar[tuple[str, ...]] = tuple(f"companion.experiments.{name}" for name in ("measure", "methods", "testset", "patients"))
 
     def parts(self, plan: Plan) -> tuple[str, ...]:
         """Name what may be measured side by side.
@@ -98,12 +103,28 @@ class Study(ABC):
         Returns
         -------
         str
-            Digits that change where the part must be measured again.
+            Digits that change where the part must be measured again: with its sizes, its trainings' settings, or its code.
         """
         trained = [plan.trainings[name].setup for name in self.trainings(plan, part)]
-        return digest(
-            self.name, part, self.options(plan), plan.patients, plan.phantoms, plan.seed, plan.spacing, plan.fine_spacing, trained
-        )
+        code = code_digest(type(self), *self.scripts)
+        return digest(self.name, part, self.sizes(plan, part), plan.seed, plan.spacing, plan.fine_spacing, trained, code)
+
+    def sizes(self, plan: Plan, part: str) -> Any:
+        """Take what of the plan's section decides a part; by default all.
+
+        Parameters
+        ----------
+        plan : Plan
+            The profile.
+        part : str
+            One of `parts`.
+
+        Returns
+        -------
+        object
+            With a `repr` that names the sizes.
+        """
+        return self.options(plan)
 
     def options(self, plan: Plan) -> Any:
         """Take the plan's section of this study.
@@ -179,12 +200,12 @@ class Study(ABC):
         """
         if part not in self.parts(plan):
             raise XrcoreError(f"study {self.name} has no part {part!r}; it has {', '.join(self.parts(plan))}")
-        kept = paths.part(self.name, part)
+        kept, grown = paths.part(self.name, part), paths.growing(self.name, part)
         check_writable(kept.parent, f"{part}.csv", f"{part}.json")
-        kept.parent.mkdir(parents=True, exist_ok=True)
+        grown.parent.mkdir(parents=True, exist_ok=True)
         # models of another training, or other settings, grow another table
         models = [fingerprint(paths.model(name) / "model.json")["sha256"] for name in self.trainings(plan, part)]
-        growing = kept.with_name(f"{part}-{digest(self.setup(plan, part), models)[:12]}.csv")
+        growing = grown.with_name(f"{part}-{digest(self.setup(plan, part), models)[:12]}.csv")
         began, before = time.perf_counter(), _minutes_before(growing)
         try:
             table = self.table(plan, paths, part, growing)
@@ -192,9 +213,14 @@ class Study(ABC):
             spent = before + (time.perf_counter() - began) / 60
             write(growing.with_suffix(".minutes.json"), {"minutes": spent})
         _save(table, kept.with_suffix(".csv"))
-        write(kept.with_suffix(".json"), origin(paths.root, seed=plan.seed, minutes=spent, setup=self.setup(plan, part)))
+        trained = {name: _of_training(read_json(paths.origin(name))) for name in self.trainings(plan, part)}
+        for name in trained:
+            with atomic_file(paths.curve(name)) as temporary:
+                shutil.copyfile(paths.model(name) / "log.csv", temporary)
+        record = origin(paths.root, seed=plan.seed, minutes=spent, setup=self.setup(plan, part), trainings=trained)
+        write(kept.with_suffix(".json"), record)
 
-    def gather(self, plan: Plan, paths: Paths) -> None:
+    def gather(self, plan: Plan, paths: Paths, *, partial: bool = False) -> None:
         """Gather all parts into results/PROFILE/STUDY.csv, and their provenance into its .json.
 
         Parameters
@@ -203,25 +229,28 @@ class Study(ABC):
             The profile.
         paths : Paths
             Where files are.
+        partial : bool
+            Gather what was measured, where parts are lacking; the .json names those.
 
         Raises
         ------
         XrcoreError
-            If a part was not measured yet, or its results cannot be written.
+            If a part was not measured yet, or with `partial` none was, or its results cannot be written.
         """
         check_writable(paths.results, *(f"{self.name}{suffix}" for suffix in (".csv", ".json", ".npz")))
         began = time.perf_counter()
         tables, records = [], {}
-        for part in self.parts(plan):
+        lacking = [part for part in self.parts(plan) if not paths.part(self.name, part).with_suffix(".json").exists()]
+        there = [part for part in self.parts(plan) if part not in lacking]
+        if lacking and not (partial and there):
+            raise XrcoreError(f"{paths.part(self.name, lacking[0])}.csv: not measured yet; `make reproduce PROFILE={plan.name}` does it")
+        for part in there:
             kept = paths.part(self.name, part)
-            if not kept.with_suffix(".json").exists():
-                raise XrcoreError(f"{kept}.csv: not measured yet; `make reproduce PROFILE={plan.name}` does it")
             tables.append(pd.read_csv(kept.with_suffix(".csv"), dtype={"patient": str}))
             records[part] = read_json(kept.with_suffix(".json"))
         table = self.finish(plan, paths, pd.concat(tables, ignore_index=True))
         _save(table.round(_DIGITS), paths.result(self.name))
-        names = dict.fromkeys(name for part in self.parts(plan) for name in self.trainings(plan, part))
-        trained = {name: read_json(paths.origin(name)) for name in names}
+        trained = {name: of for record in records.values() for name, of in record["trainings"].items()}
         spent = sum(record["minutes"] for record in records.values()) + (time.perf_counter() - began) / 60
         described = origin(
             paths.root,
@@ -231,14 +260,19 @@ class Study(ABC):
             profile=plan.name,
             options=asdict(self.options(plan)),
             training_minutes=round(sum(record["minutes"] for record in trained.values()), 2),
-            trainings={name: {k: record[k] for k in (*_KEPT, "seed", "images")} for name, record in trained.items()},
-            parts={name: {k: record[k] for k in (*_KEPT, "machine")} for name, record in records.items()},
+            trainings=trained,
+            lacking=lacking,
+            parts={name: {k: record[k] for k in (*_KEPT, "setup", "machine")} for name, record in records.items()},
         )
         # of the measurements, not of who gathered them
         described["machine"] = next(iter(records.values()))["machine"]
         described["uncommitted"] = any(record["uncommitted"] for record in (described, *records.values(), *trained.values()))
         write(paths.result(self.name, ".json"), described)
         write(paths.gathered(self.name), described)
+
+
+def _of_training(record: dict[str, Any]) -> dict[str, Any]:
+    return {k: record[k] for k in (*_KEPT, "seed", "images")}
 
 
 def _minutes_before(growing: Path) -> float:

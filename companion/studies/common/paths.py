@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+# whose parts are kept as rows in the repository, because each needs the training of a network, which is not kept
+ROWS_KEPT = ("comparison", "ablation", "cohort")
+
 
 @dataclass(frozen=True)
 class Paths:
@@ -92,7 +95,22 @@ class Paths:
         return self.model(training) / "origin.json"
 
     def part(self, study: str, part: str) -> Path:
-        """Name the table that one part of a study grows.
+        """Name the table of one part of a study.
+
+        Parameters
+        ----------
+        study, part : str
+            Their names.
+
+        Returns
+        -------
+        Path
+            Without suffix; in results/ for the studies of `ROWS_KEPT`.
+        """
+        return (self.results if study in ROWS_KEPT else self.build) / "parts" / study / part
+
+    def growing(self, study: str, part: str) -> Path:
+        """Name the table of a part that is being measured.
 
         Parameters
         ----------
@@ -105,6 +123,21 @@ class Paths:
             Without suffix.
         """
         return self.build / "parts" / study / part
+
+    def curve(self, training: str) -> Path:
+        """Name the file that keeps the course of a training.
+
+        Parameters
+        ----------
+        training : str
+            Its name.
+
+        Returns
+        -------
+        Path
+            A .csv, as the training logged it.
+        """
+        return self.results / "trainings" / f"{training}.csv"
 
     def gathered(self, study: str) -> Path:
         """Return the file that marks a study's results as computed here, not shipped with the repository.

@@ -92,6 +92,41 @@ class Report:
         record: dict[str, Any] = read_json(self._existing(study, ".json"))
         return record
 
+    def lacking(self, study: str) -> str:
+        """Say which parts of a study were not measured yet.
+
+        Parameters
+        ----------
+        study : str
+            One of `companion.studies.STUDIES`.
+
+        Returns
+        -------
+        str
+            One sentence; empty where all were.
+        """
+        parts = self.origin(study).get("lacking", [])
+        return f"Not trained yet, and so empty or left out above: {', '.join(parts)}." if parts else ""
+
+    def curves(self, study: str) -> pd.DataFrame:
+        """Read the courses of a study's trainings.
+
+        Parameters
+        ----------
+        study : str
+            One of `companion.studies.STUDIES`.
+
+        Returns
+        -------
+        DataFrame
+            The rows of their logs; `training` names each.
+        """
+        files = {name: self.paths.curve(name) for name in self.origin(study)["trainings"]}
+        logs = [pd.read_csv(file).assign(training=name) for name, file in files.items() if file.exists()]
+        if not logs:
+            raise XrcoreError(f"{self.paths.result(study, '.json')}: the courses of its trainings were not kept; make it again")
+        return pd.concat(logs, ignore_index=True)
+
     def origin_in_words(self, study: str) -> str:
         """Say where a study's results come from.
 

@@ -72,14 +72,14 @@ def success_and_error(cases: pd.DataFrame, by: str) -> pd.DataFrame:
 
 
 def in_order(table: pd.DataFrame, order: Sequence[str]) -> pd.DataFrame:
-    """Put rows into an order.
+    """Put rows into an order; those that were not measured yet are empty.
 
     Parameters
     ----------
     table : DataFrame
         Index: names.
     order : sequence of str
-        Names; rows of others are left out.
+        Names.
 
     Returns
     -------
@@ -89,11 +89,11 @@ def in_order(table: pd.DataFrame, order: Sequence[str]) -> pd.DataFrame:
     Raises
     ------
     XrcoreError
-        If a row is lacking.
+        If a row has no place in it.
     """
-    if missing := [name for name in order if name not in table.index]:
-        raise XrcoreError(f"the results hold no cases of {', '.join(missing)}; they are of another version, make them again")
-    return table.loc[list(order)]
+    if unknown := [str(name) for name in table.index if name not in order]:
+        raise XrcoreError(f"the results hold cases of {', '.join(unknown)}; they are of another version, make them again")
+    return table.reindex(list(order))
 
 
 def of_paper(table: pd.DataFrame) -> pd.DataFrame:

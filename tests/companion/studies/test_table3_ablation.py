@@ -30,15 +30,26 @@ def test_rows_of_the_ablation_stand_beside_the_paper():
     assert table.loc["A+B", "tz_std_paper"] == paper.loc["A+B", "tz_std"]
     assert np.isnan(table.loc[REFINED_BY_ADAM, "mtre_mean_paper"])
     assert (table["seeds"] == 3).all()
+    assert (order := list(table.index)).index("[A+B+C]*+D") < order.index("A+B+C, every DRR new")
     both = beside(table)
     assert both.loc[("A", "paper"), "mpd_mean"] == paper.loc["A", "mpd_mean"]
     assert both.loc[("A", "here"), "mpd_mean"] == table.loc["A", "mpd_mean"]
     assert len(both) == len(table) + 6
 
 
-def test_results_without_a_row_are_refused():
-    with pytest.raises(XrcoreError, match=r"no cases of A\+B"):
-        table3_parts(ablation({}).query("method != 'A+B'"))
+def test_a_row_that_was_not_measured_yet_is_empty_and_decides_nothing():
+    cases = ablation({}).query("method != 'A+B'")
+    parts, order = table3_parts(cases), steps(cases)
+    assert np.isnan(parts.loc["A+B", "mtre_mean"])
+    assert parts.loc["A+B", "seeds"] == 0
+    assert "B, the edge decoder" not in order.index
+    assert "C, attention" in order.index
+    assert "C, attention" in drawn(ablation_figure(parts, order))
+
+
+def test_results_of_another_version_are_refused():
+    with pytest.raises(XrcoreError, match=r"cases of A\+X; they are of another version"):
+        table3_parts(ablation({}).replace({"method": {"A+B": "A+X"}}))
 
 
 def test_the_figure_names_its_rows_and_steps():

@@ -53,7 +53,7 @@ def planned(root: Path, *options: str) -> dict[str, int]:
     return {w[0]: int(w[1]) for w in words if len(w) == 2 and w[1].isdigit() and w[0] in RULES}
 
 
-RULES = ("data", "train", "part", "gather", "notebook")
+RULES = ("data", "train", "part", "kept_part", "gather", "notebook")
 
 
 @pytest.mark.slow
@@ -61,9 +61,9 @@ def test_a_killed_run_goes_on_and_only_what_changed_runs_again(clone):
     pytest.importorskip("snakemake", reason="Snakemake is not installed (the workflow extra)")
     target, result = "build/smoke/gathered/cohort.json", clone / "results" / "smoke" / "cohort.csv"
     result.parent.mkdir(parents=True)
-    result.write_text("what came with the clone\n")
+    result.write_text("what came with the clone, of nobody knows which code\n")
     everything = planned(clone, "--", target)
-    assert everything == {"train": 4, "part": 2, "gather": 1}
+    assert everything == {"train": 4, "kept_part": 4, "gather": 1}
 
     command = [sys.executable, "-m", "xrcore", "reproduce", "--profile", "smoke", "--cores", "1", "--", target]
     process = subprocess.Popen(command, cwd=clone, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
@@ -89,20 +89,30 @@ def test_a_killed_run_goes_on_and_only_what_changed_runs_again(clone):
     assert len(table) == len(plan.subjects) * 2 * 2 * plan.cohort.poses
     assert table["failure"].isna().all()
     origin = json.loads((clone / target).read_text())
-    assert set(origin["trainings"]) == {f"cohort/{slug(s)}-{p}" for s in plan.subjects for p in ("paper", "acquired")}
+    assert set(origin["trainings"]) == {plan.cohort_training(slug(s), p) for s in plan.subjects for p in ("paper", "acquired")}
+
+    # another clone that has the rows, and no network: nothing is made anew that need not
+    build = clone / "build"
+    build.rename(clone / "elsewhere")
+    assert planned(clone, "--", target) == {}
+    (clone / "results" / "smoke" / "cohort.json").unlink()
+    assert planned(clone, "--", target) == {"gather": 1}
+    shutil.rmtree(build)
+    (clone / "elsewhere").rename(build)
+    assert reproduce(clone, "--", target).returncode == 0
 
     text = (clone / "workflow" / "smoke.yaml").read_text()
     more = yaml.safe_load(text)
     more["cohort"]["poses"] += 1
     (clone / "workflow" / "smoke.yaml").write_text(yaml.safe_dump(more))
-    assert planned(clone, "--", target) == {"part": 2, "gather": 1}
-    more["cohort"]["settings"]["images"] *= 2
+    assert planned(clone, "--", target) == {"kept_part": 4, "gather": 1}
+    more["networks"]["settings"]["images"] *= 2
     (clone / "workflow" / "smoke.yaml").write_text(yaml.safe_dump(more))
-    assert planned(clone, "--", target) == {"train": 4, "part": 2, "gather": 1}
+    assert planned(clone, "--", target) == {"train": 4, "kept_part": 4, "gather": 1}
     # a model of other settings gives way to the new one
-    one = "build/smoke/models/cohort/phantom-0-paper/origin.json"
+    one = "build/smoke/models/cohort/phantom-1-paper/origin.json"
     assert reproduce(clone, "--", one).returncode == 0
-    assert json.loads((clone / one).read_text())["images"] == more["cohort"]["settings"]["images"]
+    assert json.loads((clone / one).read_text())["images"] == more["networks"]["settings"]["images"]
     (clone / "workflow" / "smoke.yaml").write_text(text)
 
 

@@ -49,8 +49,8 @@ class KeptImages:
         if not self.keeps:
             return self.stream.render(drawn)
         keys = [pose.tobytes() for pose in drawn.poses]
-        new = [i for i, key in enumerate(keys) if key not in self._images]
-        if new:
-            self._images |= {keys[i]: image for i, image in zip(new, self.stream.render(DrawnBatch(drawn.poses[new])).images, strict=True)}
+        if new := {key: i for i, key in enumerate(keys) if key not in self._images}:
+            rendered = self.stream.render(DrawnBatch(drawn.poses[list(new.values())])).images
+            self._images.update(zip(new, rendered, strict=True))
         images = torch.stack([self._images[key] for key in keys])
         return Batch(images, torch.ones_like(images, dtype=torch.bool), torch.from_numpy(drawn.poses.astype("float32")), images)

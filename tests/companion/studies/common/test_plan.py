@@ -22,7 +22,7 @@ def test_every_study_finds_its_trainings_in_the_plan(profile):
     used = {name for s in map(study, STUDIES) for part in s.parts(plan) for name in s.trainings(plan, part)}
     assert used == set(plan.trainings)
     setups = [training.setup for name, training in plan.trainings.items() if name.startswith("ablation/")]
-    assert len(set(setups)) == len(setups) == len(VARIANTS) * len(plan.ablation.seeds)
+    assert len(set(setups)) == len(setups) == sum(len(plan.seeds_of(variant.key)) for variant in VARIANTS)
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -58,8 +58,8 @@ def test_a_broken_plan_is_refused_in_one_line(tmp_path):
     assert "expected names and values" in broken(tmp_path, "- 1")
     assert "ablation: is missing" in broken(tmp_path, yaml.safe_dump({k: v for k, v in good.items() if k != "ablation"}))
     assert "no field 'colour'" in broken(tmp_path, yaml.safe_dump(good | {"colour": 1}))
-    assert "no field 'pose'" in broken(tmp_path, yaml.safe_dump(good | {"cohort": {"settings": {}, "pose": 1}}))
-    assert "'poses'" in broken(tmp_path, yaml.safe_dump(good | {"cohort": {"settings": {}}}))
+    assert "no field 'pose'" in broken(tmp_path, yaml.safe_dump(good | {"cohort": {"pose": 1}}))
+    assert "'poses'" in broken(tmp_path, yaml.safe_dump(good | {"cohort": {}}))
     assert "patients or phantoms" in broken(tmp_path, yaml.safe_dump(good | {"patients": ["1"]}))
     assert "no patient '7'" in broken(tmp_path, yaml.safe_dump({k: v for k, v in good.items() if k != "phantoms"} | {"patients": ["7"]}))
     with pytest.raises(xr.XrcoreError, match="no such file"):
