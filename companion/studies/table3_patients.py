@@ -89,7 +89,8 @@ def patients_overview(cases: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Mean over the patients' mean mTREs, the worst patient's and the worst case's [mm], and the success rate [%] with its interval.
+        Mean over the patients' mean mTREs, the worst patient's and the worst case's [mm], mean over their mean mPDs [mm], and the success
+        rate [%] with its interval.
 
     Raises
     ------
@@ -97,12 +98,13 @@ def patients_overview(cases: pd.DataFrame) -> pd.DataFrame:
         If there are no cases of one of CONDITIONS.
     """
     paper = paper_table("table1_comparison_drr").loc["PSSS"]  # its mean over the six patients, rounded as printed
+    each = paper_table("table3_ablation_and_patients").filter(like="dataset", axis=0)
     rows = {}
     for name, (method, protocol) in CONDITIONS.items():
         part = cases[(cases["method"] == method) & (cases["protocol"] == protocol)]
         if part.empty:
             raise XrcoreError(f"patients_overview: the results hold no cases of {name!r}")
-        means = part.groupby("patient")["mtre_mm"].mean()
+        means, distances = (part.groupby("patient")[column].mean() for column in ("mtre_mm", "mpd_mm"))
         everyone = summary(part, ()).iloc[0]
         refined = method == "refined"
         rows[name] = {
@@ -110,6 +112,8 @@ def patients_overview(cases: pd.DataFrame) -> pd.DataFrame:
             "mtre": means.mean(),
             "mtre_worst_patient": means.max(),
             "mtre_worst_case": everyone["mtre_max_mm"],
+            "mpd_paper": each["mpd_mean"].mean() if refined else np.nan,
+            "mpd": distances.mean(),
             "sr_paper": paper["sr_percent"] if refined else np.nan,
             **{new: everyone[old] for new, old in SUCCESS_COLUMNS.items()},
             "patients": len(means),

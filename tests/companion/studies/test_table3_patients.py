@@ -27,6 +27,8 @@ def test_the_overview_weighs_patients_alike():
     row = overview.loc["refined, as acquired"]
     assert (row["mtre"], row["mtre_worst_patient"], row["patients"], row["cases"]) == (3.5, 6, 6, 24)
     assert row["mtre_paper"] == paper_table("table1_comparison_drr").loc["PSSS", "mtre_mm"]  # as the paper prints it, not averaged again
+    assert row["mpd"] == 3.5 / 2  # of every made-up case half the mTRE
+    assert row["mpd_paper"] == pytest.approx(3.01, abs=0.005)  # as the paper's text has it
     assert np.isnan(overview.loc["network alone, as acquired", "mtre_paper"])
     with pytest.raises(XrcoreError, match="as acquired"):
         patients_overview(six_patients().query("protocol == 'paper'"))
