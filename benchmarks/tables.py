@@ -26,6 +26,7 @@ REFINEMENTS = {
 }
 REGISTRATION = "registration from the zero pose"  # a row of results/speed.json
 _BEGUN = {"start": "start model", "scratch": "scratch"}  # of results/fine_tuning.json
+_SCORE = {"mtre_mean": "mtre", "sr_percent": "sr"}  # columns of Table 3, as Table 1 has them
 LIKENESS = ("ncc", "ssim", "css")
 
 
@@ -35,12 +36,13 @@ LIKENESS = ("ncc", "ssim", "css")
 def headline() -> str:
     """Headline table of the README: the paper's figures beside those measured here."""
     compared, cohort, balls = paper_table("02_table1_comparison"), overview(), paper_table("06_table4_xray_cases", "measure", "source")
+    parts = paper_table("04_table3_ablation").rename(columns={f"{a}{s}": f"{b}{s}" for a, b in _SCORE.items() for s in ("", "_paper")})
     refined = paper_table("03_table2_refinement").loc["PSSS, refined by least squares"]
     shown = {
         "Table 1: Salehi 2018": compared.loc["Salehi 2018"],
         "Table 1: Grimm 2021": compared.loc["Grimm 2021"],
-        "Tables 1 and 3: the network alone": compared.loc["PSSS, network"],
-        "Table 1: the network, then refined": compared.loc["PSSS"],
+        "Table 3: the network alone": parts.loc["[A+B+C]*"],
+        "Tables 1 and 3: the network, then refined": parts.loc["[A+B+C]*+D"],
         "six patients, refined, X-rays *simulated as acquired*": cohort.loc["refined, as acquired"],
     }
     rows = [(label, score(row, "_paper"), score(row)) for label, row in shown.items()]
@@ -69,7 +71,7 @@ def paper() -> str:
         rows.append(("", f"{label}: mTRE", "", millimetres(second.loc[name, "mtre_mm"])))
     for name, row in paper_table("04_table3_ablation").dropna(subset=["mtre_mean_paper"]).iterrows():
         interval = f" ({row['mtre_low']:.1f} to {row['mtre_high']:.1f})" if row["mtre_mean"] >= 0.005 else ""
-        here = millimetres(row["mtre_mean"]) + interval
+        here = millimetres(row["mtre_mean"]) + interval if row["seeds"] else "not trained yet"
         rows.append(("Table 3", f"{name} (95 % interval over seeds and poses)", millimetres(row["mtre_mean_paper"]), here))
     for name, row in overview().iterrows():
         rows.append(("Table 3", f"six patients, {name}", score(row, "_paper"), score(row)))
@@ -385,13 +387,13 @@ def hard_images() -> dict[str, str]:
 def origin() -> dict[str, str]:
     """Where the paper's tables come from: trainings, and hours."""
     records = [read_json(path) for path in sorted((RESULTS / PROFILE).glob("*.json"))]
-    trained = {name: training["minutes"] for record in records for name, training in record.get("trainings", {}).items()}
-    images = next(record["options"]["settings"]["images"] for record in records if "settings" in record["options"])
+    trained = {name: training for record in records for name, training in record.get("trainings", {}).items()}
+    images = sorted({training["images"] for training in trained.values()})
     return {
         "trainings": str(len(trained)),
-        "training_hours": f"{sum(trained.values()) / 60:.1f}",
+        "training_hours": f"{sum(training['minutes'] for training in trained.values()) / 60:.1f}",
         "evaluation_hours": f"{sum(record['minutes'] for record in records) / 60:.1f}",
-        "images_a_training": f"{images:,}",
+        "images_a_training": " or ".join(f"{count:,}" for count in images),
     }
 
 

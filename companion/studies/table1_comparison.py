@@ -14,7 +14,7 @@ from companion.experiments import prediction, refinement, registration, run
 from companion.studies.common.base import Study
 from companion.studies.common.figure_parts import FINEST, PAPER, paper_key, success_line
 from companion.studies.common.paths import Paths
-from companion.studies.common.plan import EVERY_NEW, INCREMENTAL, LABELS, OTHERS, Plan
+from companion.studies.common.plan import INCREMENTAL, LABELS, OTHERS, Plan
 from companion.studies.common.table_columns import in_order, success_and_error
 from companion.studies.common.trainings import model_of
 from companion.studies.paper import paper_table
@@ -28,7 +28,7 @@ _COLOURS = (style.ORANGE, style.PURPLE, style.GREEN, style.PALE, style.BLUE)
 
 
 class ComparisonStudy(Study):
-    """One part per method; all networks saw as many images, each once. Grimm's method and PSSS end with a refinement, the others do not."""
+    """One part per method; all networks saw as many images. Grimm's method and PSSS, [A+B+C]* of Table 3, end with a refinement."""
 
     name: ClassVar[str] = "comparison"
 
@@ -36,7 +36,7 @@ class ComparisonStudy(Study):
         return ("psss", *OTHERS)
 
     def trainings(self, plan: Plan, part: str) -> tuple[str, ...]:
-        return (f"ablation/{EVERY_NEW}-{plan.ablation.seeds[0]}" if part == "psss" else f"comparison/{part}",)
+        return (f"ablation/{INCREMENTAL}-{plan.ablation.seeds[0]}" if part == "psss" else f"comparison/{part}",)
 
     def table(self, plan: Plan, paths: Paths, part: str, growing: Path) -> pd.DataFrame:
         model, size = model_of(paths, self.trainings(plan, part)[0]), plan.comparison

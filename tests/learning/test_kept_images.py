@@ -26,6 +26,13 @@ def test_drrs_that_come_again_are_rendered_once(monkeypatch):
     assert len(rendered) == 4 * 4  # the first set, and as many more at each of three stages
 
 
+def test_a_set_that_grows_is_counted_once():
+    fits = 2**30 // (4 * 32 * 32)
+    for size, kept in ((fits // 4, True), (fits // 4 + 1, False)):
+        changes = PLAIN | {"images": 64, "set_size": size}
+        assert KeptImages(stream(**changes), Schedule(TINY.changed(**changes))).keeps == kept
+
+
 @pytest.mark.parametrize("changes", [{"acquired": True}, {"scheme": "none", "set_size": None}, {"set_size": 10**9}])
 def test_nothing_is_kept_that_changes_does_not_come_again_or_does_not_fit(changes):
     changes = PLAIN | changes

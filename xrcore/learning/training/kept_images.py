@@ -26,10 +26,10 @@ class KeptImages:
 
     def __init__(self, stream: DrrStream, schedule: Schedule) -> None:
         self.stream = stream
-        sizes = {(stage.number, stage.size) for stage in schedule.stages}
-        drrs = sum(size or 0 for _, size in sizes)
-        fits = 4 * drrs * stream.carm.shape[0] * stream.carm.shape[1] <= _ROOM
-        again = all(size is not None for _, size in sizes) and not stream.settings.acquired
+        # stages of one set have more and more of the same DRRs
+        sizes = {stage.number: stage.size or 0 for stage in schedule.stages}
+        fits = 4 * sum(sizes.values()) * stream.carm.shape[0] * stream.carm.shape[1] <= _ROOM
+        again = all(stage.size is not None for stage in schedule.stages) and not stream.settings.acquired
         self.keeps = again and fits and stream.volume.device.type == "cpu" and type(stream) is DrrStream
         self._images: dict[bytes, Float[Tensor, "H W"]] = {}
 
