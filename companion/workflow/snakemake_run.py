@@ -13,6 +13,7 @@ from pathlib import Path
 from companion.studies.common.paths import Paths
 from companion.studies.common.plan import PROFILES, Plan
 from companion.workflow.freshness import take_results
+from companion.workflow.progress import progress_in_words
 from xrcore import XrcoreError
 from xrcore.utilities import available_cores, check_writable
 
@@ -66,9 +67,15 @@ def run(profile: str, *, root: Path = Path(), cores: int | None = None, dry_run:
     command += [] if elsewhere and cores is None else ["--cores", str(cores or available_cores())]
     command += ["--dry-run"] if dry_run else []
     with _alone(root) as held:  # Snakemake inherits the lock, in case it outlives this process
-        again = [str(path.relative_to(root)) for path in take_results(plan, paths)]
+        again = take_results(plan, paths)
+        print(progress_in_words(plan, paths, again, cores or available_cores()), flush=True)
         # options that take any number of words come last, or they would take what `extra` names
-        command += [*extra, *(["--forcerun", *again] if again else []), "--config", f"profile={profile}"]
+        command += [
+            *extra,
+            *(["--forcerun", *(str(path.relative_to(root)) for path in again)] if again else []),
+            "--config",
+            f"profile={profile}",
+        ]
         return _wait(subprocess.Popen(command, cwd=root, pass_fds=held))
 
 

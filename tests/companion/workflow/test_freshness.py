@@ -13,6 +13,7 @@ from companion.studies import STUDIES, study
 from companion.studies.common.paths import Paths
 from companion.studies.common.plan import Plan
 from companion.workflow.freshness import take_results
+from companion.workflow.progress import progress_in_words
 
 ROOT = Path(__file__).parents[3]
 
@@ -63,3 +64,17 @@ def test_a_study_whose_results_lack_a_part_is_made_from_the_others(clone):
     paths.part("ablation", lacking).with_suffix(".json").unlink()
     assert take_results(plan, paths) == []  # the rows of the others are good
     assert not paths.gathered("ablation").exists()
+
+
+def test_what_is_done_and_left_is_said(clone):
+    plan, paths = clone
+    count = len(plan.trainings)
+    assert f"of {count} networks {count} are evaluated, 0 trained, 0 left" in progress_in_words(plan, paths, take_results(plan, paths), 2)
+    for suffix in (".csv", ".json"):
+        paths.result("cohort", suffix).unlink()
+    for part in study("cohort").parts(plan)[-2:]:
+        (training,) = study("cohort").trainings(plan, part)
+        keep(paths.part("cohort", part).with_suffix(".json"), {"setup": "another", "trainings": {training: {"minutes": 30}}})
+    keep(paths.origin(training), {})
+    said = progress_in_words(plan, paths, take_results(plan, paths), 2)
+    assert f"{count - 2} are evaluated, 1 trained, 1 left, about 0.5 h where trainings take 30 min" in said

@@ -110,7 +110,7 @@ def test_a_killed_run_goes_on_and_only_what_changed_runs_again(clone):
     (clone / "workflow" / "smoke.yaml").write_text(yaml.safe_dump(more))
     assert planned(clone, "--", target) == {"train": 4, "kept_part": 4, "gather": 1}
     # a model of other settings gives way to the new one
-    one = "build/smoke/models/cohort/phantom-1-paper/origin.json"
+    one = "build/smoke/models/cohort/phantom-1-implant-paper/origin.json"
     assert reproduce(clone, "--", one).returncode == 0
     assert json.loads((clone / one).read_text())["images"] == more["networks"]["settings"]["images"]
     (clone / "workflow" / "smoke.yaml").write_text(text)
