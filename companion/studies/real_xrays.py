@@ -44,8 +44,10 @@ class WristStudy(Study):
 
     def finish(self, plan: Plan, paths: Paths, table: pd.DataFrame) -> pd.DataFrame:
         images: dict[str, Any] = {}
-        for part in self.parts(plan):
-            with np.load(paths.growing(self.name, part).with_suffix(".npz"), allow_pickle=False) as kept:
+        for file in (paths.growing(self.name, part).with_suffix(".npz") for part in self.parts(plan)):
+            if not file.exists():  # where parts were gathered before all were measured
+                continue
+            with np.load(file, allow_pickle=False) as kept:
                 images |= {name: _to_bytes(kept[name]) for name in kept.files if _SHOWN.search(name)}
         save_images(paths.result(self.name, ".npz"), images)
         return table

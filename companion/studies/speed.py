@@ -42,6 +42,9 @@ class SpeedStudy(Study):
     def trainings(self, plan: Plan, part: str) -> tuple[str, ...]:
         return ("cases/ball",)
 
+    def sizes(self, plan: Plan, part: str) -> Any:
+        return plan.speed, PREDICTION, REGISTRATION, _PRESETS
+
     def table(self, plan: Plan, paths: Paths, part: str, growing: Path) -> pd.DataFrame:
         quick = plan.speed.quick
         rows: dict[str, dict[str, float]] = {}

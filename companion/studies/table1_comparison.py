@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -37,6 +37,9 @@ class ComparisonStudy(Study):
 
     def trainings(self, plan: Plan, part: str) -> tuple[str, ...]:
         return (f"ablation/{INCREMENTAL}-{plan.ablation.seeds[0]}" if part == "psss" else f"comparison/{part}",)
+
+    def sizes(self, plan: Plan, part: str) -> Any:
+        return _ALONE[part], plan.comparison.poses, plan.comparison.refined if part == "grimm" else 0
 
     def table(self, plan: Plan, paths: Paths, part: str, growing: Path) -> pd.DataFrame:
         model, size = model_of(paths, self.trainings(plan, part)[0]), plan.comparison

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -53,7 +52,12 @@ class AblationStudy(Study):
         return (f"ablation/{part}",)
 
     def sizes(self, plan: Plan, part: str) -> Any:
-        return replace(plan.ablation, seeds=plan.ablation.seeds[:1])  # more of them change no part
+        variant, _, seed = part.rpartition("-")
+        sizes = plan.ablation
+        if variant != INCREMENTAL:
+            return LABELS[variant], sizes.poses
+        adam = sizes.adam if int(seed) == sizes.seeds[0] else 0
+        return LABELS[variant], sizes.poses, REFINED, sizes.refined, REFINED_BY_ADAM, adam
 
     def table(self, plan: Plan, paths: Paths, part: str, growing: Path) -> pd.DataFrame:
         variant, _, seed = part.rpartition("-")

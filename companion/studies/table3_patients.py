@@ -68,7 +68,7 @@ def table3_patients(cases: pd.DataFrame) -> pd.DataFrame:
     paper = paper_table("table3_ablation_and_patients")
     blocks = []
     for place, patient in enumerate(dict.fromkeys(sorted(cases["patient"])), 1):
-        row = "dataset6#" if patient.endswith("#") else f"dataset{place}"
+        row = "dataset6#" if patient.endswith("#") else f"dataset{patient if patient.isdigit() else place}"
         own = cases[cases["patient"] == patient]
         parts = [own[(own["method"] == method) & (own["protocol"] == protocol)] for method, protocol in CONDITIONS.values()]
         block = pd.concat([in_columns(part.assign(row=name), ["row"]) for name, part in zip(CONDITIONS, parts, strict=True) if len(part)])

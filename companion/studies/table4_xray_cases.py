@@ -48,6 +48,9 @@ class CasesStudy(Study):
     def trainings(self, plan: Plan, part: str) -> tuple[str, ...]:
         return ("cases/ball",)
 
+    def sizes(self, plan: Plan, part: str) -> Any:
+        return plan.cases, NETWORK, OURS, DESCENT, ADAM, ADAM_RELEASED, GRIMM
+
     def table(self, plan: Plan, paths: Paths, part: str, growing: Path) -> pd.DataFrame:
         return run(self._methods(model_of(paths, "cases/ball")), [plan.with_ball], [self._tests(plan)], growing)
 

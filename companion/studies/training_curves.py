@@ -54,7 +54,7 @@ def curves_figure(curves: pd.DataFrame) -> Figure:
     labels = [variant.label for variant in VARIANTS if variant.label in set(rows)]
     lines = -(-len(labels) // _COLUMNS)
     figure = style.new_figure(0.5 + 2.7 * lines)
-    panels = figure.subplots(lines, min(_COLUMNS, len(labels)), sharex=True, sharey=True, squeeze=False).flat
+    panels = figure.subplots(lines, min(_COLUMNS, len(labels)), sharex=True, sharey=True, squeeze=False).ravel()
     for axes, label in zip(panels, labels, strict=False):
         for _, one in curves[rows == label].groupby("training"):
             for column, look in ((UNSEEN, {"color": style.BLUE}), (SEEN, {"color": style.ORANGE, "linestyle": "--"})):
@@ -63,10 +63,10 @@ def curves_figure(curves: pd.DataFrame) -> Figure:
         style.style_axes(axes, title=label, grid="both")
         last = curves["images"].max() / 1000
         axes.set_xticks([last * quarter / 4 for quarter in range(5)], [f"{last * quarter / 4:g}" for quarter in range(5)])
-    for axes in list(panels):
-        axes.set_visible(False)
+    for unused in panels[len(labels) :]:
+        unused.set_visible(False)
     ends = curves.dropna(subset=[UNSEEN]).groupby("training")[UNSEEN].last()
-    axes.set_ylim(0, min(axes.get_ylim()[1], 3 * ends.max()))  # the first errors tell nothing
+    panels[0].set_ylim(0, min(panels[0].get_ylim()[1], 3 * ends.max()))  # the first errors tell nothing
     figure.supxlabel("thousand images seen; stages end at the marks", fontsize=10, color=style.MUTED)
     figure.supylabel("mean mTRE [mm]", fontsize=10, color=style.MUTED)
     keys = [

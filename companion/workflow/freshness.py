@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,17 @@ from companion.studies import STUDIES, study
 from companion.studies.common.paths import Paths
 from companion.studies.common.plan import Plan
 from companion.studies.common.provenance import write
-from xrcore.utilities import read_json
+from xrcore.utilities import atomic_file, read_json
+
+_LONG_AGO = (1, 1)  # times of a file that is older than any other
 
 
-def take_results(plan: Plan, paths: Paths) -> list[Path]:
-    """Mark the studies whose results are of today, unmark the others, and find their parts that must be measured again.
+def take_results(plan: Plan, paths: Paths) -> None:
+    """Mark what is there and of today as made, and what is not as to be made.
 
-    Snakemake compares times of files, which in a clone say nothing, and knows nothing of code.
+    Snakemake compares times of files, which in a clone say nothing, and knows nothing of code. So each training and each part has a file
+    with the digest of its setup among its inputs: older than everything where what is there is of that setup, else new. A study whose
+    results are of today is marked as gathered.
 
     Parameters
     ----------
@@ -23,25 +28,28 @@ def take_results(plan: Plan, paths: Paths) -> list[Path]:
         The profile.
     paths : Paths
         Where its files are.
-
-    Returns
-    -------
-    list of Path
-        Files of parts that are there, but of other settings or other code.
     """
-    again: list[Path] = []
+    for name, training in plan.trainings.items():
+        _mark(paths.setup(name), training.setup, _record(paths.origin(name)).get("setup") == training.setup)
     for name in STUDIES:
         one, mark = study(name), paths.gathered(name)
         setups = {part: one.setup(plan, part) for part in one.parts(plan)}
+        for part, setup in setups.items():
+            _mark(paths.setup(f"{name}/{part}"), setup, one.is_current(plan, paths, part))
         kept = _record(paths.result(name, ".json"))
-        if paths.result(name).exists() and setups == {part: of.get("setup") for part, of in kept.get("parts", {}).items()}:
-            if not mark.exists():
-                write(mark, kept)
-            continue
-        mark.unlink(missing_ok=True)
-        files = {part: paths.part(name, part).with_suffix(".json") for part in setups}
-        again += [file for part, file in files.items() if file.exists() and _record(file).get("setup") != setups[part]]
-    return again
+        if not paths.result(name).exists() or setups != {part: of.get("setup") for part, of in kept.get("parts", {}).items()}:
+            mark.unlink(missing_ok=True)
+        elif _record(mark) != kept:
+            for suffix in (".csv", ".json"):
+                os.utime(paths.result(name, suffix))  # not older than the parts that came with the clone
+            write(mark, kept)
+
+
+def _mark(file: Path, setup: str, current: bool) -> None:
+    with atomic_file(file) as temporary:
+        temporary.write_text(setup + "\n", encoding="ascii")
+    if current:
+        os.utime(file, _LONG_AGO)
 
 
 def _record(path: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from companion.studies.common.paths import Paths
 from companion.workflow.figure_sources import record_sources
 from xrcore import XrcoreError
-from xrcore.utilities import check_writable
+from xrcore.utilities import check_writable, read_json
 
 # the studies whose results a notebook reads
 NOTEBOOKS: dict[str, tuple[str, ...]] = {
@@ -66,7 +66,10 @@ def sources(paths: Paths, name: str) -> list[Path]:
     list of Path
         Files.
     """
-    return [paths.root / "notebooks" / f"{name}.ipynb", *(paths.result(study) for study in NOTEBOOKS[name])]
+    read = [paths.root / "notebooks" / f"{name}.ipynb", *(paths.result(study) for study in NOTEBOOKS[name])]
+    if "ablation" in NOTEBOOKS[name] and paths.result("ablation", ".json").exists():  # whose trainings' courses are drawn
+        read += [paths.curve(training) for training in read_json(paths.result("ablation", ".json"))["trainings"]]
+    return read
 
 
 def execute_all(paths: Paths) -> None:

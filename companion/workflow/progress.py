@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from pathlib import Path
 from statistics import mean
 
 from companion.studies import STUDIES, study
@@ -12,7 +10,7 @@ from companion.studies.common.plan import Plan
 from xrcore.utilities import read_json
 
 
-def progress_in_words(plan: Plan, paths: Paths, again: Collection[Path], cores: int) -> str:
+def progress_in_words(plan: Plan, paths: Paths, cores: int) -> str:
     """Count the networks that are evaluated, trained, or left, and estimate how long the rest takes.
 
     Parameters
@@ -20,11 +18,9 @@ def progress_in_words(plan: Plan, paths: Paths, again: Collection[Path], cores: 
     plan : Plan
         The profile.
     paths : Paths
-        Where its files are.
-    again : collection of Path
-        Files of parts that are there, but out of date, as `take_results` finds them.
+        Where its files are, after `take_results`.
     cores : int
-        Trainings side by side.
+        Of the machine.
 
     Returns
     -------
@@ -33,18 +29,26 @@ def progress_in_words(plan: Plan, paths: Paths, again: Collection[Path], cores: 
     """
     evaluated: set[str] = set()
     needed: set[str] = set()
-    minutes: list[float] = []
+    minutes: dict[str, float] = {}  # of trainings whose rows are current
     for name in STUDIES:
         one = study(name)
         for part in one.parts(plan):
-            file = paths.part(name, part).with_suffix(".json")
-            there = paths.gathered(name).exists() or (file.exists() and file not in again)
+            current = one.is_current(plan, paths, part)
+            there = current or paths.gathered(name).exists()
             (evaluated if there else needed).update(one.trainings(plan, part))
-            if file.exists():
-                minutes += [of["minutes"] for of in read_json(file).get("trainings", {}).values()]
-    trained = {name for name in needed if paths.origin(name).exists()}
+            if current:
+                record = read_json(paths.part(name, part).with_suffix(".json"))
+                minutes |= {training: of["minutes"] for training, of in record["trainings"].items()}
+    trained = {name for name in needed if _is_trained(plan, paths, name)}
     left = len(needed - trained)
     said = f"{plan.name}: of {len(plan.trainings)} networks {len(evaluated - needed)} are evaluated, {len(trained)} trained, {left} left"
     if left and minutes:
-        said += f", about {left * mean(minutes) / 60 / min(cores, left):.1f} h where trainings take {mean(minutes):.0f} min"
+        each = mean(minutes.values())
+        hours = left * each / 60 / min(max(cores // plan.threads, 1), left)
+        said += f", about {hours:.1f} h at {each:.0f} min each"
     return f"{said}; results go to {paths.results}"
+
+
+def _is_trained(plan: Plan, paths: Paths, name: str) -> bool:
+    file = paths.origin(name)
+    return file.exists() and read_json(file).get("setup") == plan.trainings[name].setup

@@ -20,8 +20,8 @@ from xrcore.utilities import available_cores, check_writable
 _SETTINGS = (
     "--rerun-incomplete",
     "--keep-going",
-    # other settings (params) or newer input; what Snakemake cannot know, `take_results` finds
-    *("--rerun-triggers", "mtime", "params"),
+    # newer input; other settings and other code are found by `take_results`
+    *("--rerun-triggers", "mtime"),
     "--show-failed-logs",
     "--nolock",  # its locks outlive a killed run; `_alone` locks the clone instead
 )
@@ -67,15 +67,9 @@ def run(profile: str, *, root: Path = Path(), cores: int | None = None, dry_run:
     command += [] if elsewhere and cores is None else ["--cores", str(cores or available_cores())]
     command += ["--dry-run"] if dry_run else []
     with _alone(root) as held:  # Snakemake inherits the lock, in case it outlives this process
-        again = take_results(plan, paths)
-        print(progress_in_words(plan, paths, again, cores or available_cores()), flush=True)
-        # options that take any number of words come last, or they would take what `extra` names
-        command += [
-            *extra,
-            *(["--forcerun", *(str(path.relative_to(root)) for path in again)] if again else []),
-            "--config",
-            f"profile={profile}",
-        ]
+        take_results(plan, paths)
+        print(progress_in_words(plan, paths, cores or available_cores()), flush=True)
+        command += [*extra, "--config", f"profile={profile}"]
         return _wait(subprocess.Popen(command, cwd=root, pass_fds=held))
 
 

@@ -39,7 +39,9 @@ class Study(ABC):
 
     name: ClassVar[str]
     exclusive: ClassVar[bool] = False
-    scripts: ClassVar[tuple[str, ...]] = tuple(f"companion.experiments.{name}" for name in ("measure", "methods", "testset", "patients"))
+    scripts: ClassVar[tuple[str, ...]] = tuple(
+        f"companion.experiments.{name}" for name in ("measure", "methods", "patients", "runner", "seeds", "testset")
+    )
 
     def parts(self, plan: Plan) -> tuple[str, ...]:
         """Name what may be measured side by side.
@@ -110,7 +112,7 @@ class Study(ABC):
         return digest(self.name, part, self.sizes(plan, part), plan.seed, plan.spacing, plan.fine_spacing, trained, code)
 
     def sizes(self, plan: Plan, part: str) -> Any:
-        """Take what of the plan's section decides a part; by default all.
+        """Collect the sizes, and the names in tables, that decide a part; by default all of the plan's section.
 
         Parameters
         ----------
@@ -122,7 +124,7 @@ class Study(ABC):
         Returns
         -------
         object
-            With a `repr` that names the sizes.
+            With a `repr` that shows them.
         """
         return self.options(plan)
 
@@ -182,7 +184,7 @@ class Study(ABC):
         return table
 
     def measure(self, plan: Plan, paths: Paths, part: str) -> None:
-        """Measure a part into build/, with its provenance.
+        """Measure a part, with its provenance.
 
         Parameters
         ----------
@@ -220,6 +222,26 @@ class Study(ABC):
         record = origin(paths.root, seed=plan.seed, minutes=spent, setup=self.setup(plan, part), trainings=trained)
         write(kept.with_suffix(".json"), record)
 
+    def is_current(self, plan: Plan, paths: Paths, part: str) -> bool:
+        """Return whether a part was measured, with the settings and the code of today.
+
+        Parameters
+        ----------
+        plan : Plan
+            The profile.
+        paths : Paths
+            Where files are.
+        part : str
+            One of `parts`.
+
+        Returns
+        -------
+        bool
+            False where it must be measured.
+        """
+        file = paths.part(self.name, part).with_suffix(".json")
+        return file.exists() and read_json(file).get("setup") == self.setup(plan, part)
+
     def gather(self, plan: Plan, paths: Paths, *, partial: bool = False) -> None:
         """Gather all parts into results/PROFILE/STUDY.csv, and their provenance into its .json.
 
@@ -240,10 +262,11 @@ class Study(ABC):
         check_writable(paths.results, *(f"{self.name}{suffix}" for suffix in (".csv", ".json", ".npz")))
         began = time.perf_counter()
         tables, records = [], {}
-        lacking = [part for part in self.parts(plan) if not paths.part(self.name, part).with_suffix(".json").exists()]
+        lacking = [part for part in self.parts(plan) if not self.is_current(plan, paths, part)]
         there = [part for part in self.parts(plan) if part not in lacking]
         if lacking and not (partial and there):
-            raise XrcoreError(f"{paths.part(self.name, lacking[0])}.csv: not measured yet; `make reproduce PROFILE={plan.name}` does it")
+            what = "not measured yet, or with other settings or code"
+            raise XrcoreError(f"{paths.part(self.name, lacking[0])}.csv: {what}; `make reproduce PROFILE={plan.name}` does it")
         for part in there:
             kept = paths.part(self.name, part)
             tables.append(pd.read_csv(kept.with_suffix(".csv"), dtype={"patient": str}))
@@ -268,7 +291,8 @@ class Study(ABC):
         described["machine"] = next(iter(records.values()))["machine"]
         described["uncommitted"] = any(record["uncommitted"] for record in (described, *records.values(), *trained.values()))
         write(paths.result(self.name, ".json"), described)
-        write(paths.gathered(self.name), described)
+        if not lacking:
+            write(paths.gathered(self.name), described)
 
 
 def _of_training(record: dict[str, Any]) -> dict[str, Any]:

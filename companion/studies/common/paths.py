@@ -94,6 +94,21 @@ class Paths:
         """
         return self.model(training) / "origin.json"
 
+    def setup(self, name: str) -> Path:
+        """Return the file by which Snakemake notices that a training or a part must be made again, see `freshness.take_results`.
+
+        Parameters
+        ----------
+        name : str
+            Of the training, or study/part.
+
+        Returns
+        -------
+        Path
+            A .txt.
+        """
+        return self.build / "setups" / f"{name}.txt"
+
     def part(self, study: str, part: str) -> Path:
         """Name the table of one part of a study.
 
@@ -140,7 +155,7 @@ class Paths:
         return self.results / "trainings" / f"{training}.csv"
 
     def gathered(self, study: str) -> Path:
-        """Return the file that marks a study's results as computed here, not shipped with the repository.
+        """Return the file that marks a study's results as complete and of today's settings and code.
 
         Parameters
         ----------

@@ -106,7 +106,7 @@ class Report:
             One sentence; empty where all were.
         """
         parts = self.origin(study).get("lacking", [])
-        return f"Not trained yet, and so empty or left out above: {', '.join(parts)}." if parts else ""
+        return f"Not measured yet, and so empty or left out above: {', '.join(parts)}." if parts else ""
 
     def curves(self, study: str) -> pd.DataFrame:
         """Read the courses of a study's trainings.
@@ -120,12 +120,16 @@ class Report:
         -------
         DataFrame
             The rows of their logs; `training` names each.
+
+        Raises
+        ------
+        XrcoreError
+            If a log was not kept.
         """
         files = {name: self.paths.curve(name) for name in self.origin(study)["trainings"]}
-        logs = [pd.read_csv(file).assign(training=name) for name, file in files.items() if file.exists()]
-        if not logs:
-            raise XrcoreError(f"{self.paths.result(study, '.json')}: the courses of its trainings were not kept; make it again")
-        return pd.concat(logs, ignore_index=True)
+        if lost := [str(file) for file in files.values() if not file.exists()]:
+            raise XrcoreError(f"{lost[0]}: not there; `make reproduce PROFILE={self.paths.profile}` makes it")
+        return pd.concat([pd.read_csv(file).assign(training=name) for name, file in files.items()], ignore_index=True)
 
     def origin_in_words(self, study: str) -> str:
         """Say where a study's results come from.

@@ -36,3 +36,5 @@ def test_every_row_has_a_panel_with_a_line_for_each_seed():
     figure = curves_figure(CURVES)
     assert {"A+B+C", "[A+B+C]*", "A+B+C, every DRR new"} <= set(drawn(figure))
     assert [len(axes.lines) for axes in figure.axes] == [4, 2, 2]
+    four = curves_figure(pd.concat([CURVES, log("ablation/A-0", 2.0)], ignore_index=True))
+    assert [axes.get_visible() for axes in four.axes] == [True] * 4 + [False] * 2

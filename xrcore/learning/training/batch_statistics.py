@@ -21,7 +21,7 @@ _SHARE = 16  # one training image of so many
 class BatchStatistics:
     """Measure the means and variances that BatchNorm uses in evaluation, with the weights as they are.
 
-    Those that a training averages lag behind the weights and are of small batches; with batches of 8 they cost a third of the accuracy.
+    Those that a training averages lag behind the weights, and are of small batches.
 
     Parameters
     ----------

@@ -14,14 +14,16 @@ _ROOM = 2**30  # bytes
 
 
 class KeptImages:
-    """Render plain DRRs of sets that come again, each once; anything else, what `stream` renders.
+    """Render plain DRRs of sets that come again, each once; anything else as often as it is asked for.
+
+    Kept are those of one patient on a CPU, up to a gigabyte.
 
     Parameters
     ----------
     stream : DrrStream
         Of the training.
     schedule : Schedule
-        Whose sets are kept where all of them fit into a gigabyte.
+        Which sets there are, and which come again.
     """
 
     def __init__(self, stream: DrrStream, schedule: Schedule) -> None:
