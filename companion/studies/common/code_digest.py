@@ -39,7 +39,9 @@ def _plain(node: Any) -> Any:
     if not isinstance(node, ast.AST):
         return node
     fields = dict(ast.iter_fields(node))
-    documented = isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
-    if documented and ast.get_docstring(node, clean=False) is not None:
+    if (
+        isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
+        and ast.get_docstring(node, clean=False) is not None
+    ):
         fields["body"] = fields["body"][1:]
     return (type(node).__name__, *((name, _plain(value)) for name, value in fields.items() if value is not None and value != []))
