@@ -30,12 +30,12 @@ def take_results(plan: Plan, paths: Paths) -> None:
         Where its files are.
     """
     for name, training in plan.trainings.items():
-        _mark(paths.setup(name), training.setup, _record(paths.origin(name)).get("setup") == training.setup)
+        _mark(paths.setup("models", name), training.setup, _record(paths.origin(name)).get("setup") == training.setup)
     for name in STUDIES:
         one, mark = study(name), paths.gathered(name)
         setups = {part: one.setup(plan, part) for part in one.parts(plan)}
         for part, setup in setups.items():
-            _mark(paths.setup(f"{name}/{part}"), setup, one.is_current(plan, paths, part))
+            _mark(paths.setup("parts", f"{name}/{part}"), setup, one.is_current(plan, paths, part))
         kept = _record(paths.result(name, ".json"))
         if not paths.result(name).exists() or setups != {part: of.get("setup") for part, of in kept.get("parts", {}).items()}:
             mark.unlink(missing_ok=True)

@@ -94,11 +94,13 @@ class Paths:
         """
         return self.model(training) / "origin.json"
 
-    def setup(self, name: str) -> Path:
+    def setup(self, kind: str, name: str) -> Path:
         """Return the file by which Snakemake notices that a training or a part must be made again, see `freshness.take_results`.
 
         Parameters
         ----------
+        kind : str
+            "models" or "parts".
         name : str
             Of the training, or study/part.
 
@@ -107,7 +109,7 @@ class Paths:
         Path
             A .txt.
         """
-        return self.build / "setups" / f"{name}.txt"
+        return self.build / "setups" / kind / f"{name}.txt"
 
     def part(self, study: str, part: str) -> Path:
         """Name the table of one part of a study.

@@ -49,7 +49,7 @@ def stale(plan: Plan, paths: Paths) -> set[str]:
     found = set()
     for name in STUDIES:
         for part in study(name).parts(plan):
-            if paths.setup(f"{name}/{part}").stat().st_mtime >= paths.part(name, part).with_suffix(".json").stat().st_mtime:
+            if paths.setup("parts", f"{name}/{part}").stat().st_mtime >= paths.part(name, part).with_suffix(".json").stat().st_mtime:
                 found.add(name)
     return found
 
@@ -126,5 +126,8 @@ def test_what_is_done_and_left_is_said(clone):
     take_results(plan, paths)
     said = progress_in_words(plan, paths, 2)
     assert f"{count - 2} are evaluated, 0 trained, 2 left, about 0.5 h at 30 min each" in said
+    # a training and the part that evaluates it may share a name
+    marks = {paths.setup("models", name).read_text().strip() for name in plan.trainings}
+    assert marks == {training.setup for training in plan.trainings.values()}
     keep(paths.origin(training), {"setup": plan.trainings[training].setup})
     assert "1 trained, 1 left, about 0.5 h" in progress_in_words(plan, paths, 2)
