@@ -150,7 +150,8 @@ class Report:
         text += f"{machine['cpu']}, {machine['cores']} cores: "
         if origin.get("trainings"):
             count = len(origin["trainings"])
-            text += f"{count} training{'s' * (count > 1)} in {origin['training_minutes']:.0f} min, "
+            images = " or ".join(f"{n:,}" for n in sorted({of["images"] for of in origin["trainings"].values()}))
+            text += f"{count} training{'s' * (count > 1)} of {images} images in {origin['training_minutes']:.0f} min, "
         return text + f"evaluation in {origin['minutes']:.0f} min."
 
     @cached_property
