@@ -164,11 +164,9 @@ def test_the_error_on_what_is_learnt_by_heart_is_logged_beside(tmp_path):
     assert all(step.training is None for step in training_steps(patient(), CARM, TINY))
 
 
-def test_averaged_weights_are_kept_and_resumed(tmp_path):
+def test_averaged_weights_are_kept():
     averaged, last = (train(patient(), CARM, TINY.changed(ema=ema)) for ema in (0.9, 0.0))
-    assert not same(averaged, last)
-    for name, buffer in last.network.named_buffers():
-        assert torch.equal(dict(averaged.network.named_buffers())[name], buffer)
+    assert any(not torch.equal(a, b) for a, b in zip(averaged.network.parameters(), last.network.parameters(), strict=True))
 
 
 def test_the_average_is_exponential():
