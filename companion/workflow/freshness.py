@@ -19,7 +19,7 @@ def take_results(plan: Plan, paths: Paths) -> None:
     """Mark what is there and of today as made, and what is not as to be made.
 
     Snakemake compares times of files, which in a clone say nothing, and knows nothing of code. So each training and each part has a file
-    with the digest of its setup among its inputs: older than everything where what is there is of that setup, else new. A study whose
+    with the digest of its setup among its inputs: new where what is there is of another setup, else older than everything. A study whose
     results are of today is marked as gathered.
 
     Parameters
@@ -30,12 +30,12 @@ def take_results(plan: Plan, paths: Paths) -> None:
         Where its files are.
     """
     for name, training in plan.trainings.items():
-        _mark(paths.setup("models", name), training.setup, _record(paths.origin(name)).get("setup") == training.setup)
+        _mark(paths.setup("models", name), training.setup, paths.origin(name))
     for name in STUDIES:
         one, mark = study(name), paths.gathered(name)
         setups = {part: one.setup(plan, part) for part in one.parts(plan)}
         for part, setup in setups.items():
-            _mark(paths.setup("parts", f"{name}/{part}"), setup, one.is_current(plan, paths, part))
+            _mark(paths.setup("parts", f"{name}/{part}"), setup, paths.part(name, part).with_suffix(".json"))
         kept = _record(paths.result(name, ".json"))
         if not paths.result(name).exists() or setups != {part: of.get("setup") for part, of in kept.get("parts", {}).items()}:
             mark.unlink(missing_ok=True)
@@ -45,10 +45,11 @@ def take_results(plan: Plan, paths: Paths) -> None:
             write(mark, kept)
 
 
-def _mark(file: Path, setup: str, current: bool) -> None:
+def _mark(file: Path, setup: str, made: Path) -> None:
+    """Write a setup; the file is new only where what was made is of another one. What is lacking is made where it is needed, as it is."""
     with atomic_file(file) as temporary:
         temporary.write_text(setup + "\n", encoding="ascii")
-    if current:
+    if not made.exists() or _record(made).get("setup") == setup:
         os.utime(file, _LONG_AGO)
 
 
