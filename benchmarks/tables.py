@@ -43,11 +43,10 @@ def headline() -> str:
         "Table 1: Grimm 2021": compared.loc["Grimm 2021"],
         "Table 3: the network alone": parts.loc["[A+B+C]*"],
         "Tables 1 and 3: the network, then refined": parts.loc["[A+B+C]*+D"],
-        "six patients, refined, X-rays *simulated as acquired*": cohort.loc["refined, as acquired"],
+        "six patients, refined, X-rays *simulated as acquired*": (acquired := cohort.loc["refined, as acquired"]),
     }
     rows = [(label, score(row, "_paper"), score(row)) for label, row in shown.items()]
-    refined_all = cohort.loc["refined, as acquired"]
-    rows += [("the same, mean projection distance (mPD)", mm(refined_all["mpd_paper"]), mm(refined_all["mpd"]))]
+    rows += [("the same, mean projection distance (mPD)", mm(acquired["mpd_paper"]), mm(acquired["mpd"]))]
     rows += [("Table 2: NCC after refinement, X-rays *simulated* here", f"{refined['ncc_paper']:.3f}", f"{refined['ncc']:.3f}")]
     paper, here = (f"{balls.loc[('PD', source), 'mean']:.2f} mm" for source in ("paper", "here"))
     rows += [("Table 4: projection distance of a metal ball, X-rays *simulated* here", paper, here)]

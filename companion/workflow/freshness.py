@@ -9,7 +9,7 @@ from typing import Any
 from companion.studies import STUDIES, study
 from companion.studies.common.paths import Paths
 from companion.studies.common.plan import Plan
-from companion.studies.common.provenance import write
+from companion.studies.common.provenance import is_of, write
 from xrcore.utilities import atomic_file, read_json
 
 _LONG_AGO = (1, 1)  # times of a file that is older than any other
@@ -49,7 +49,7 @@ def _mark(file: Path, setup: str, made: Path) -> None:
     """Write a setup; the file is new only where what was made is of another one. What is lacking is made where it is needed, as it is."""
     with atomic_file(file) as temporary:
         temporary.write_text(setup + "\n", encoding="ascii")
-    if not made.exists() or _record(made).get("setup") == setup:
+    if not made.exists() or is_of(made, setup):
         os.utime(file, _LONG_AGO)
 
 

@@ -7,6 +7,7 @@ from statistics import mean
 from companion.studies import STUDIES, study
 from companion.studies.common.paths import Paths
 from companion.studies.common.plan import Plan
+from companion.studies.common.provenance import is_of
 from xrcore.utilities import read_json
 
 
@@ -39,7 +40,7 @@ def progress_in_words(plan: Plan, paths: Paths, cores: int) -> str:
             if current:
                 record = read_json(paths.part(name, part).with_suffix(".json"))
                 minutes |= {training: of["minutes"] for training, of in record["trainings"].items()}
-    trained = {name for name in needed if _is_trained(plan, paths, name)}
+    trained = {name for name in needed if is_of(paths.origin(name), plan.trainings[name].setup)}
     left = len(needed - trained)
     said = f"{plan.name}: of {len(plan.trainings)} networks {len(evaluated - needed)} are evaluated, {len(trained)} trained, {left} left"
     if left and minutes:
@@ -47,8 +48,3 @@ def progress_in_words(plan: Plan, paths: Paths, cores: int) -> str:
         hours = left * each / 60 / min(max(cores // plan.threads, 1), left)
         said += f", about {hours:.1f} h at {each:.0f} min each"
     return f"{said}; results go to {paths.results}"
-
-
-def _is_trained(plan: Plan, paths: Paths, name: str) -> bool:
-    file = paths.origin(name)
-    return file.exists() and read_json(file).get("setup") == plan.trainings[name].setup

@@ -66,10 +66,10 @@ def run(profile: str, *, root: Path = Path(), cores: int | None = None, dry_run:
     # another executor counts jobs, not cores
     command += [] if elsewhere and cores is None else ["--cores", str(cores or available_cores())]
     command += ["--dry-run"] if dry_run else []
+    command += [*extra, "--config", f"profile={profile}"]
     with _alone(root) as held:  # Snakemake inherits the lock, in case it outlives this process
         take_results(plan, paths)
         print(progress_in_words(plan, paths, cores or available_cores()), flush=True)
-        command += [*extra, "--config", f"profile={profile}"]
         return _wait(subprocess.Popen(command, cwd=root, pass_fds=held))
 
 

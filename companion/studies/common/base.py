@@ -16,7 +16,7 @@ from companion.experiments.setup_digest import digest
 from companion.studies.common.code_digest import code_digest
 from companion.studies.common.paths import Paths
 from companion.studies.common.plan import Plan
-from companion.studies.common.provenance import origin, write
+from companion.studies.common.provenance import is_of, origin, write
 from xrcore import XrcoreError
 from xrcore.utilities import atomic_file, check_writable, fingerprint, read_json
 
@@ -215,8 +215,10 @@ class Study(ABC):
             spent = before + (time.perf_counter() - began) / 60
             write(growing.with_suffix(".minutes.json"), {"minutes": spent})
         _save(table, kept.with_suffix(".csv"))
-        trained = {name: _of_training(read_json(paths.origin(name))) for name in self.trainings(plan, part)}
-        for name in trained:
+        trained = {}
+        for name in self.trainings(plan, part):
+            described = read_json(paths.origin(name))
+            trained[name] = {k: described[k] for k in (*_KEPT, "seed", "images")}
             with atomic_file(paths.curve(name)) as temporary:
                 shutil.copyfile(paths.model(name) / "log.csv", temporary)
         record = origin(paths.root, seed=plan.seed, minutes=spent, setup=self.setup(plan, part), trainings=trained)
@@ -239,8 +241,7 @@ class Study(ABC):
         bool
             False where it must be measured.
         """
-        file = paths.part(self.name, part).with_suffix(".json")
-        return file.exists() and read_json(file).get("setup") == self.setup(plan, part)
+        return is_of(paths.part(self.name, part).with_suffix(".json"), self.setup(plan, part))
 
     def gather(self, plan: Plan, paths: Paths, *, partial: bool = False) -> None:
         """Gather all parts into results/PROFILE/STUDY.csv, and their provenance into its .json.
@@ -293,10 +294,6 @@ class Study(ABC):
         write(paths.result(self.name, ".json"), described)
         if not lacking:
             write(paths.gathered(self.name), described)
-
-
-def _of_training(record: dict[str, Any]) -> dict[str, Any]:
-    return {k: record[k] for k in (*_KEPT, "seed", "images")}
 
 
 def _minutes_before(growing: Path) -> float:

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from xrcore.utilities import atomic_file, describe_machine, package_versions
+from xrcore.utilities import atomic_file, describe_machine, package_versions, read_json
 
 _PACKAGES = ("efficientnet-pytorch", "numba", "numpy", "SimpleITK", "torch")
 _CODE = ("xrcore", "companion", "workflow")  # what a result depends on
@@ -58,6 +58,24 @@ def write(path: Path, record: dict[str, Any]) -> None:
     """
     with atomic_file(path) as temporary:
         temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def is_of(path: Path, setup: str) -> bool:
+    """Return whether a description is there, and is of a setup.
+
+    Parameters
+    ----------
+    path : Path
+        Of the .json.
+    setup : str
+        The digest of what its result depends on.
+
+    Returns
+    -------
+    bool
+        False where the result must be made.
+    """
+    return path.exists() and read_json(path).get("setup") == setup
 
 
 def _git(root: Path, *arguments: str) -> str | None:
