@@ -185,8 +185,7 @@ def test_encoder_learns_as_the_library_does():
         (features * torch.linspace(-1, 1, features[0].numel()).reshape(features[0].shape)).sum().backward()
     assert_close(encoder.stem.weight.grad, whole._conv_stem.weight.grad, rtol=1e-6, atol=1e-9)
     for (name, mine), wanted in zip(encoder.blocks.named_parameters(), whole._blocks.parameters(), strict=True):
-        # the gradients of depthwise weights are summed in float32
-        assert_close(mine.grad, wanted.grad, rtol=1e-4, atol=1e-5 * float(wanted.grad.abs().max()) + 1e-9, msg=name)
+        assert_close(mine.grad, wanted.grad, rtol=1e-6, atol=1e-7 * float(wanted.grad.abs().max()) + 1e-9, msg=name)
     assert_close(encoder.stem_norm.running_mean, whole._bn0.running_mean)
 
 
@@ -213,8 +212,8 @@ def test_every_configuration_learns_with_all_its_parameters(name):
     assert set(parts) == ({"pose", "edges"} if changes.get("autoencoder", True) else {"pose"})
     before.backward()
     unmoved = {name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0}
-    # what nothing asks must not ask for gradients: processes that share them would wait
-    assert unmoved == {name for name, p in net.named_parameters() if not p.requires_grad}
+    # the loss of the edges does not depend on their level; what nothing asks must not ask for gradients: processes would wait for them
+    assert unmoved - {"decoder.last.bias"} == {name for name, p in net.named_parameters() if not p.requires_grad}
     assert ("bottleneck.0.weight" in unmoved) == (name == "A+C, shallow")
     assert "encoder.blocks.4._project_conv.weight" not in unmoved
     optimiser.step()

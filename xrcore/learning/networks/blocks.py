@@ -11,11 +11,12 @@ from efficientnet_pytorch import EfficientNet
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xrcore.learning.networks.depthwise import replace_depthwise
+from xrcore.learning.networks.mobile_block import MobileBlock
+from xrcore.learning.networks.norm_silu import ConvolutionNormSilu, norm_silu
 
 
 class Encoder(nn.Module):
-    """EfficientNet-b0 without its classifier, for one input channel; the blocks are the library's.
+    """EfficientNet-b0 without its classifier, for one input channel; layers and first weights are the library's.
 
     Parameters
     ----------
@@ -38,17 +39,13 @@ class Encoder(nn.Module):
         whole = EfficientNet.from_name(
             "efficientnet-b0", in_channels=1, image_size=pixels, batch_norm_momentum=1 - momentum, drop_connect_rate=drop_connect or None
         )
-        self.stem, self.stem_norm, self.blocks = whole._conv_stem, whole._bn0, whole._blocks
+        self.stem, self.stem_norm = whole._conv_stem, whole._bn0
+        self.blocks = nn.ModuleList(MobileBlock(block) for block in whole._blocks)
         self.drop_connect = drop_connect
-        for module in self.modules():
-            # the library's swish computes its sigmoid twice to save memory
-            if hasattr(module, "_swish"):
-                module._swish = nn.SiLU()
-        replace_depthwise(self)
 
     def blocks_after(self, channels: int) -> nn.ModuleList:
         """Return the blocks behind the last one that puts out so many channels: `middle` or `deep`."""
-        first = 1 + max(i for i, block in enumerate(self.blocks) if block._block_args.output_filters == channels)
+        first = 1 + max(i for i, block in enumerate(self.blocks) if block.channels == channels)
         return self.blocks[first:]
 
     def forward(
@@ -66,10 +63,10 @@ class Encoder(nn.Module):
         tuple
             Features of 40, 112 and 320 channels.
         """
-        x = F.silu(self.stem_norm(self.stem(images)))
+        x = norm_silu(self.stem_norm, self.stem(images))
         kept = {}
         for index, block in enumerate(self.blocks):
-            x = block(x, drop_connect_rate=self.drop_connect * index / len(self.blocks) or None)
+            x = block(x, self.drop_connect * index / len(self.blocks))
             kept[x.shape[1]] = x
         return kept[self.middle], kept[self.deep], kept[self.last]
 
@@ -150,7 +147,7 @@ class Decoder(nn.Module):
         widths = [max(8, width >> n) for n in range(doublings + 1)]
         self.first = nn.Conv2d(channels, widths[0], 1)
         self.stages = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.SiLU()) for a, b in pairwise(widths)
+            ConvolutionNormSilu(nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b)) for a, b in pairwise(widths)
         )
         self.last = nn.Conv2d(widths[-1], 1, 1)
 

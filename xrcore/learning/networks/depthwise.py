@@ -1,14 +1,12 @@
 """Depthwise convolution whose backward pass on a CPU costs about what its forward pass does.
 
 For 5 x 5 kernels and for strides of 2, PyTorch's own takes 10 to 60 times as long (torch 2.13, oneDNN, bfloat16), and most of the
-time of training an EfficientNet. Here the gradient of the input is made of depthwise convolutions of the output's gradient, one for
-each phase of the stride, and the gradient of the weights is one pass over the pixels with the channels innermost. Nothing is padded
-by a copy.
+time of training an EfficientNet. Here all three passes run over the pixels with the channels innermost, and nothing is padded by a
+copy.
 """
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -18,6 +16,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xrcore._util.code_cache import cached_njit
+from xrcore.learning.networks.on_cpu import in_parts
+
+_fast: dict[str, Any] = {"nogil": True, "fastmath": {"contract", "reassoc"}}
 
 
 def replace_depthwise(network: nn.Module) -> nn.Module:
@@ -101,83 +102,126 @@ class _DepthwiseFunction(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, padding: tuple[int, int, int, int]) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.stride, ctx.before = stride, padding[::2]
-        return _convolve(x, weight, stride, padding).contiguous(memory_format=torch.channels_last)
+        if _is_half(x):
+            return _convolve(x, weight, stride, padding).contiguous(memory_format=torch.channels_last)
+        ends = zip(x.shape[2:], padding[::2], padding[1::2], strict=True)
+        out = _empty(x, *x.shape[:2], *((size + a + b - weight.shape[-1]) // stride + 1 for size, a, b in ends))
+        pixels, weights, result = _pixels(x), _taps(weight), _pixels(out)
+        in_parts(len(x), lambda part: _correlate(pixels[part], weights, stride, *ctx.before, result[part]))
+        return out
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, None, None]:
         x, weight = ctx.saved_tensors
-        grad = grad.contiguous(memory_format=torch.channels_last)
-        input_gradient = _input_gradient(grad, weight, ctx.stride, ctx.before, x.shape) if ctx.needs_input_grad[0] else None
-        return input_gradient, _weight_gradient(grad, x, ctx.stride, ctx.before, weight), None, None
+        given, pixels, weights = _pixels(grad), _pixels(x), _taps(weight)
+        input_gradient = None
+        if ctx.needs_input_grad[0]:
+            input_gradient = _empty(_whole(grad), *x.shape)
+            result = _pixels(input_gradient)
+            in_parts(len(x), lambda part: _input_gradient(given[part], weights, ctx.stride, *ctx.before, result[part]))
+            input_gradient = input_gradient.to(x.dtype)
+        sums = in_parts(len(x), lambda part: _weight_gradient(given[part], pixels[part], ctx.stride, *ctx.before, len(weights)))
+        return input_gradient, torch.from_numpy(sum(sums)).permute(2, 0, 1)[:, None].to(weight.dtype), None, None
 
 
-def _input_gradient(grad: Tensor, weight: Tensor, stride: int, before: tuple[int, int], shape: torch.Size) -> Tensor:
-    """Input pixels of one phase of the stride meet every stride-th weight: for each phase, a convolution with those, rotated."""
-    parts = []
-    for a in range(stride):
-        for b in range(stride):
-            some = weight[:, :, a::stride, b::stride].flip(-1, -2).contiguous()
-            (rows, top), (cols, left) = _phase(a, shape[-2], before[0], stride), _phase(b, shape[-1], before[1], stride)
-            reach = tuple(n - 1 for n in some.shape[-2:])
-            part = F.conv2d(grad, some, padding=reach, groups=len(some))[..., top : top + len(rows), left : left + len(cols)]
-            # beyond the last output pixel there is nothing to gain
-            short = (0, len(cols) - part.shape[-1], 0, len(rows) - part.shape[-2])
-            parts.append((rows, cols, F.pad(part, short) if any(short) else part))
-    if stride == 1:
-        return parts[0][2]
-    out = torch.empty(shape, dtype=grad.dtype).contiguous(memory_format=torch.channels_last)
-    for rows, cols, part in parts:
-        out[..., rows.start :: stride, cols.start :: stride] = part
-    return out
+def _is_half(x: Tensor) -> bool:
+    return x.dtype.itemsize == 2
 
 
-def _phase(phase: int, size: int, before: int, stride: int) -> tuple[range, int]:
-    """Pixels y with (y + before) % stride == phase, and which entry of the convolution belongs to the first of them."""
-    first = (phase - before) % stride
-    return range(first, size, stride), (first + before) // stride
+def _whole(x: Tensor) -> Tensor:
+    """A half precision as float32, because NumPy has no bfloat16."""
+    return x.float() if _is_half(x) else x
 
 
-def _weight_gradient(grad: Tensor, x: Tensor, stride: int, before: tuple[int, int], weight: Tensor) -> Tensor:
-    kernel = weight.shape[-1]
-    g, pixels = (_bits(t) for t in (grad, x))
-    # parts by their number, not by who is free: the sum is the same each time
-    parts = np.array_split(np.arange(len(g)), min(torch.get_num_threads(), len(g)))
-    sums = [np.zeros((kernel, kernel, g.shape[3]), dtype=np.float32) for _ in parts]
-    with ThreadPoolExecutor(len(parts)) as pool:
-        tasks = []
-        for part, total in zip(parts, sums, strict=True):
-            some = slice(part[0], part[-1] + 1)
-            tasks.append(pool.submit(_correlate, g[some], pixels[some], stride, *before, total))
-        for task in tasks:
-            task.result()
-    return torch.from_numpy(sum(sums)).permute(2, 0, 1)[:, None].to(weight.dtype)  # type: ignore[arg-type]
+def _empty(like: Tensor, *shape: int) -> Tensor:
+    return torch.empty(shape, dtype=like.dtype, memory_format=torch.channels_last)
 
 
-def _bits(t: Tensor) -> np.ndarray:
-    """(B, H, W, C) as NumPy has it: bfloat16, which it has not, as whole numbers of 16 bits."""
-    last = t.permute(0, 2, 3, 1).contiguous()
-    if t.dtype == torch.bfloat16:
-        return last.view(torch.int16).numpy().view(np.uint16)
-    return last.float().numpy()
+def _pixels(x: Tensor) -> np.ndarray:
+    """(B, H, W, C), the same memory where possible."""
+    return _whole(x.detach().permute(0, 2, 3, 1).contiguous()).numpy()
 
 
-@cached_njit(nogil=True, fastmath={"contract", "reassoc"})
-def _correlate(grad, pixels, stride, above, left, out):  # type: ignore[no-untyped-def]
-    """out[i, j, c] += sum over images and pixels of grad[b, y, x, c] * pixels[b, y stride + i - above, x stride + j - left, c]."""
+def _taps(weight: Tensor) -> np.ndarray:
+    """(k, k, C)."""
+    return _whole(weight.detach()[:, 0].permute(1, 2, 0).contiguous()).numpy()
+
+
+@cached_njit(**_fast)
+def _correlate(pixels, weights, stride, above, left, out):  # type: ignore[no-untyped-def]
+    """out[b, y, x, c] = sum over taps of weights[i, j, c] * pixels[b, y stride + i - above, x stride + j - left, c]."""
+    images, rows, cols, channels = out.shape
+    height, width = pixels.shape[1:3]
+    kernel = len(weights)
+    for b in range(images):
+        for y in range(rows):
+            top = y * stride - above
+            for x in range(cols):
+                at = x * stride - left
+                o = out[b, y, x]
+                o[:] = 0
+                for i in range(max(0, -top), min(kernel, height - top)):
+                    p, w = pixels[b, top + i], weights[i]
+                    j, last = max(0, -at), min(kernel, width - at)
+                    while j + 3 <= last:  # three at once: each sum is loaded and stored a third as often
+                        for c in range(channels):
+                            o[c] += w[j, c] * p[at + j, c] + w[j + 1, c] * p[at + j + 1, c] + w[j + 2, c] * p[at + j + 2, c]
+                        j += 3
+                    while j < last:
+                        for c in range(channels):
+                            o[c] += w[j, c] * p[at + j, c]
+                        j += 1
+
+
+@cached_njit(**_fast)
+def _input_gradient(grad, weights, stride, above, left, out):  # type: ignore[no-untyped-def]
+    """The transpose of `_correlate`: each input pixel meets every stride-th tap."""
+    images, height, width, channels = out.shape
+    rows, cols = grad.shape[1:3]
+    kernel = len(weights)
+    for b in range(images):
+        for y in range(height):
+            for x in range(width):
+                o = out[b, y, x]
+                o[:] = 0
+                for i in range((y + above) % stride, kernel, stride):
+                    row = (y + above - i) // stride
+                    if row < 0 or row >= rows:
+                        continue
+                    g, w = grad[b, row], weights[i]
+                    j = (x + left) % stride
+                    at = (x + left - j) // stride  # the output pixel of tap j; of the next tap, the one before
+                    if at >= cols:
+                        j += (at - cols + 1) * stride
+                        at = cols - 1
+                    last = min(kernel, j + (at + 1) * stride)
+                    while j + 2 * stride < last:
+                        for c in range(channels):
+                            o[c] += w[j, c] * g[at, c] + w[j + stride, c] * g[at - 1, c] + w[j + 2 * stride, c] * g[at - 2, c]
+                        j += 3 * stride
+                        at -= 3
+                    while j < last:
+                        for c in range(channels):
+                            o[c] += w[j, c] * g[at, c]
+                        j += stride
+                        at -= 1
+
+
+@cached_njit(**_fast)
+def _weight_gradient(grad, pixels, stride, above, left, kernel):  # type: ignore[no-untyped-def]
+    """out[i, j, c] = sum over images and pixels of grad[b, y, x, c] * pixels[b, y stride + i - above, x stride + j - left, c]."""
     images, rows, cols, channels = grad.shape
     height, width = pixels.shape[1:3]
-    kernel = out.shape[0]
-    g = np.empty((cols, channels), np.float32)
-    p = np.empty((height, width, channels), np.float32)
+    out = np.zeros((kernel, kernel, channels), grad.dtype)
     for b in range(images):
-        _widen(pixels[b].ravel(), p.ravel())
         for y in range(rows):
-            _widen(grad[b, y].ravel(), g.ravel())
+            g = grad[b, y]
             for i in range(kernel):
                 row = y * stride + i - above
                 if row < 0 or row >= height:
                     continue
+                p = pixels[b, row]
                 for j in range(kernel):
                     # of x stride + j - left the first that is not negative, and the last inside
                     first = max(0, -((j - left) // stride))
@@ -186,24 +230,13 @@ def _correlate(grad, pixels, stride, above, left, out):  # type: ignore[no-untyp
                     x = first
                     while x + 4 <= last:  # four at once: each sum is loaded and stored a quarter as often
                         at = x * stride + j - left
-                        ga, gb, gc, gd = g[x], g[x + 1], g[x + 2], g[x + 3]
-                        pa, pb, pc, pd = p[row, at], p[row, at + stride], p[row, at + 2 * stride], p[row, at + 3 * stride]
                         for c in range(channels):
-                            o[c] += (ga[c] * pa[c] + gb[c] * pb[c]) + (gc[c] * pc[c] + gd[c] * pd[c])
+                            o[c] += (g[x, c] * p[at, c] + g[x + 1, c] * p[at + stride, c]) + (
+                                g[x + 2, c] * p[at + 2 * stride, c] + g[x + 3, c] * p[at + 3 * stride, c]
+                            )
                         x += 4
                     while x < last:
-                        gx, px = g[x], p[row, x * stride + j - left]
                         for c in range(channels):
-                            o[c] += gx[c] * px[c]
+                            o[c] += g[x, c] * p[x * stride + j - left, c]
                         x += 1
-
-
-@cached_njit(nogil=True)
-def _widen(given, whole):  # type: ignore[no-untyped-def]
-    """Copy numbers of float32, or of bfloat16 given by their bits, to float32."""
-    if given.itemsize == 2:
-        bits = whole.view(np.uint32)
-        for n in range(given.size):
-            bits[n] = np.uint32(given[n]) << np.uint32(16)
-    else:
-        whole[:] = given
+    return out

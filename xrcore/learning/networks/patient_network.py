@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from xrcore._util.errors import require
 from xrcore.learning.networks.architecture import Architecture
 from xrcore.learning.networks.blocks import Decoder, Encoder, TokenAttention, replace_batch_norms, resample
+from xrcore.learning.networks.norm_silu import ConvolutionNormSilu
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +63,7 @@ class PatientNetwork(nn.Module):
         require("Architecture", "pixels", a.pixels, a.pixels % 32 == 0, "a multiple of 32 for the paper's network")
         self.architecture = a
         self.encoder = Encoder(a.pixels, momentum=a.norm_momentum, drop_connect=a.drop_connect)
-        self.bottleneck = nn.Sequential(nn.Conv2d(Encoder.last, a.bottleneck, 1, bias=False), nn.BatchNorm2d(a.bottleneck), nn.SiLU())
+        self.bottleneck = ConvolutionNormSilu(nn.Conv2d(Encoder.last, a.bottleneck, 1, bias=False), nn.BatchNorm2d(a.bottleneck))
         self.coarse = a.pixels // 32  # side of the bottleneck's grid
         side, coarse = a.pixels // 8, self.coarse
         if a.attention:

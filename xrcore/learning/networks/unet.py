@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xrcore.learning.networks.blocks import replace_batch_norms
+from xrcore.learning.networks.norm_silu import ConvolutionNormSilu
 
 STRIDE = 2  # input pixels to a cell of a heat map
 
@@ -63,7 +64,7 @@ class UNet(nn.Module):
 
 def _convolution(inward: int, outward: int, momentum: float, *, kernel: int = 3, stride: int = 1) -> nn.Sequential:
     convolution = nn.Conv2d(inward, outward, kernel, stride, padding=1, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(outward, momentum=momentum), nn.SiLU())
+    return ConvolutionNormSilu(convolution, nn.BatchNorm2d(outward, momentum=momentum))
 
 
 def _pair(inward: int, outward: int, momentum: float) -> nn.Sequential:

@@ -18,6 +18,7 @@ from xrcore._util.atomic import check_writable
 from xrcore._util.device_memory import Portions
 from xrcore._util.devices import on
 from xrcore._util.errors import XrcoreError, require
+from xrcore._util.kept_memory import keep_freed_memory
 from xrcore._util.logs import logger
 from xrcore._util.machine import describe_machine
 from xrcore._util.out_of_memory import memory_advice
@@ -234,6 +235,7 @@ def training_steps(
     with on(device), random_numbers, team(device) as crew, locked(folder if crew.is_main else None):
         if folder is not None and (done := _kept(folder, settings, carm, ct, resume)) is not None:
             return done
+        keep_freed_memory()
         # the training images
         size = settings.batch
         if crew.is_main and settings.images % size:

@@ -56,7 +56,7 @@ def optimiser_for(network: nn.Module, settings: TrainingSettings) -> torch.optim
     if settings.optimiser == "sgd":
         return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=0.9, nesterov=True, foreach=True)
     kind = torch.optim.Adam if settings.optimiser == "adam" else torch.optim.AdamW
-    return kind(groups, lr=settings.learning_rate, foreach=True)
+    return kind(groups, lr=settings.learning_rate, fused=True)
 
 
 @torch.no_grad()
