@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from efficientnet_pytorch.model import MBConvBlock
@@ -31,6 +30,15 @@ class MobileBlock(nn.Module):
     Sandler et al., *MobileNetV2: inverted residuals and linear bottlenecks*, CVPR 2018.
     Tan, Le, *EfficientNet: rethinking model scaling for convolutional neural networks*, ICML 2019.
     """
+
+    _expand_conv: nn.Conv2d
+    _depthwise_conv: nn.Conv2d
+    _se_reduce: nn.Conv2d
+    _se_expand: nn.Conv2d
+    _project_conv: nn.Conv2d
+    _bn0: nn.BatchNorm2d
+    _bn1: nn.BatchNorm2d
+    _bn2: nn.BatchNorm2d
 
     def __init__(self, block: MBConvBlock) -> None:
         super().__init__()

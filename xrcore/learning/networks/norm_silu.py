@@ -59,15 +59,15 @@ def norm_silu(norm: nn.Module, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 
         The activation.
     """
     count = x.numel() // x.shape[1]
-    learns = isinstance(norm, nn.BatchNorm2d) and norm.training and norm.affine and norm.track_running_stats
-    if not (learns and ours(x) and count > 1):
+    if not (isinstance(norm, nn.BatchNorm2d) and norm.training and norm.affine and ours(x) and count > 1):
         return F.silu(norm(x))
     y, mean, variance = _NormSilu.apply(x, norm.weight, norm.bias, norm.eps)
-    with torch.no_grad():
-        norm.num_batches_tracked.add_(1)
-        share = 1 / float(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
-        norm.running_mean.lerp_(mean, share)
-        norm.running_var.lerp_(variance * (count / (count - 1)), share)
+    if norm.running_mean is not None and norm.running_var is not None and norm.num_batches_tracked is not None:
+        with torch.no_grad():
+            norm.num_batches_tracked.add_(1)
+            share = 1 / int(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
+            norm.running_mean.lerp_(mean, share)
+            norm.running_var.lerp_(variance * (count / (count - 1)), share)
     return y
 
 
