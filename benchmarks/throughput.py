@@ -62,9 +62,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
 def torchs_layers() -> Iterator[None]:
     """Build and train networks, within the block, of torch's own layers alone."""
     with ExitStack() as stack:
-        stack.enter_context(patch("xrcore.learning.networks.mobile_block.replace_depthwise", lambda network: network))
-        for module in ("mobile_block", "norm_silu"):
-            stack.enter_context(patch(f"xrcore.learning.networks.{module}.ours", lambda x: False))
+        stack.enter_context(patch("xrcore.learning.networks.mobile_block.DepthwiseConvolution", lambda layer: layer))
+        for module in ("mobile_block", "batch_norm"):
+            stack.enter_context(patch(f"xrcore.learning.networks.{module}.takes_kernels", lambda x: False))
         for kind in ("Adam", "AdamW"):
             plain = getattr(torch.optim, kind)
             stack.enter_context(patch.object(torch.optim, kind, lambda groups, lr, fused, plain=plain: plain(groups, lr=lr, foreach=fused)))

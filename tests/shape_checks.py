@@ -15,7 +15,8 @@ from jaxtyping import AbstractArray, install_import_hook
 from torch import Tensor
 
 # numba and Triton compile what is written there
-COMPILED = ("kernel", "kernels", "intrinsics", "_kernel", "triton_check", "integrator", "depthwise", "voxelise")
+COMPILED = ("kernel", "kernels", "intrinsics", "_kernel", "triton_check", "integrator", "voxelise")
+COMPILED += ("depthwise", "batch_norm", "mobile_block")
 
 NoArray = Annotated[object, Is[lambda value: not isinstance(value, (Tensor, np.ndarray))]]
 

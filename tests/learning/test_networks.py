@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 
 import pytest
@@ -19,7 +18,7 @@ from xrcore.learning.methods.losses import agreement, edge_image, pose_loss, str
 from xrcore.learning.methods.salehi import geodesic
 from xrcore.learning.networks import Architecture
 from xrcore.learning.networks.blocks import Decoder, Encoder, TokenAttention, replace_batch_norms, resample
-from xrcore.learning.networks.depthwise import DepthwiseConvolution, replace_depthwise
+from xrcore.learning.networks.depthwise import DepthwiseConvolution
 from xrcore.learning.networks.patient_network import PatientNetwork
 from xrcore.learning.networks.pose_transformer import EncoderLayer, PoseTransformer
 from xrcore.learning.networks.resnet import PreActivationBlock, SalehiNetwork
@@ -113,37 +112,6 @@ def test_depthwise_is_the_same_each_time_and_sums_over_all_threads():
         torch.set_num_threads(threads)
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert_close(first[2].double(), theirs[2], rtol=1e-5, atol=1e-5)
-
-
-def test_networks_with_replaced_convolutions_keep_their_values_gradients_and_names():
-    torch.manual_seed(0)
-    plain = nn.Sequential(
-        nn.Conv2d(1, 8, 3, padding=1), nn.Conv2d(8, 8, 5, 2, padding=2, groups=8, bias=False), nn.BatchNorm2d(8),
-        nn.Conv2d(8, 8, 3, 2, padding=1, groups=8, bias=False), nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False),
-    )  # fmt: skip
-    quick = replace_depthwise(copy.deepcopy(plain))
-    assert [isinstance(layer, DepthwiseConvolution) for layer in quick] == [False, True, False, True, True]
-    assert [(k, v.shape) for k, v in plain.state_dict().items()] == [(k, v.shape) for k, v in quick.state_dict().items()]
-    x = images(3, 21)
-    results = []
-    for each in (plain, quick):
-        out = each(x)
-        out.square().sum().backward()
-        results.append([out, *(p.grad for p in each.parameters())])
-    for mine, wanted in zip(*results[::-1], strict=True):
-        assert_close(mine, wanted, rtol=1e-4, atol=1e-4)
-    with torch.no_grad():
-        assert_close(plain.eval()(x), quick.eval()(x), rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    "other",
-    [{"dilation": 2}, {"bias": True}, {"padding_mode": "reflect", "padding": 2}, {"stride": (2, 1)}, {"padding": "same"}, {"groups": 4}],
-)
-def test_convolutions_it_cannot_do_are_left_alone(other):
-    layer = nn.Conv2d(8, 8, **{"kernel_size": 5, "groups": 8, "bias": False, **other})
-    kept = nn.Sequential(layer)
-    assert replace_depthwise(kept)[0] is layer
 
 
 def library_encoder(encoder: Encoder, pixels: int) -> EfficientNet:
@@ -416,6 +384,15 @@ def test_pose_loss_of_known_offsets():
     exact = truth.clone().requires_grad_()
     pose_loss(exact, truth).backward()
     assert torch.isfinite(exact.grad).all()
+
+
+@pytest.mark.parametrize("side", [1, 2, 7, 64])
+def test_edge_image_is_relative_to_the_99th_percentile(side):
+    x = images(2, side)
+    padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
+    strength = torch.hypot(padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2], padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1])
+    level = torch.quantile(strength.flatten(1), 0.99, dim=1).clamp_min(1e-6)
+    assert_close(edge_image(x), torch.tanh(strength / level[:, None, None, None]), rtol=1e-4, atol=1e-5)
 
 
 def test_edge_image_of_a_ramp_and_of_nothing():

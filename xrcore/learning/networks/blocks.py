@@ -11,8 +11,8 @@ from efficientnet_pytorch import EfficientNet
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from xrcore.learning.networks.batch_norm import ConvolutionNormSilu, norm_silu
 from xrcore.learning.networks.mobile_block import MobileBlock
-from xrcore.learning.networks.norm_silu import ConvolutionNormSilu, norm_silu
 
 
 class Encoder(nn.Module):

@@ -1,8 +1,8 @@
 """Depthwise convolution whose backward pass on a CPU costs about what its forward pass does.
 
-For 5 x 5 kernels and for strides of 2, PyTorch's own takes 10 to 60 times as long (torch 2.13, oneDNN, bfloat16), and most of the
-time of training an EfficientNet. Here all three passes run over the pixels with the channels innermost, and nothing is padded by a
-copy.
+For 5 x 5 kernels and for strides of 2, PyTorch's own takes many times as long (torch 2.13, oneDNN), and most of the time of training
+an EfficientNet. Here the backward pass, and in single or double precision the forward pass too, runs over the pixels with the channels
+innermost, and nothing is padded by a copy.
 """
 
 from __future__ import annotations
@@ -18,38 +18,7 @@ from torch import Tensor, nn
 from xrcore._util.code_cache import cached_njit
 from xrcore.learning.networks.on_cpu import in_parts
 
-_fast: dict[str, Any] = {"nogil": True, "fastmath": {"contract", "reassoc"}}
-
-
-def replace_depthwise(network: nn.Module) -> nn.Module:
-    """Replace, in place, the depthwise convolutions for which the backward pass of this module is the faster one.
-
-    Parameters
-    ----------
-    network : nn.Module
-        Any network; names, values and gradients of its parameters stay the same.
-
-    Returns
-    -------
-    nn.Module
-        The same network.
-    """
-    for name, child in network.named_children():
-        if isinstance(child, nn.Conv2d) and _is_faster_here(child):
-            setattr(network, name, DepthwiseConvolution(child))
-        else:
-            replace_depthwise(child)
-    return network
-
-
-def _is_faster_here(c: nn.Conv2d) -> bool:
-    depthwise = c.groups == c.in_channels == c.out_channels > 1 and c.bias is None
-    plain = c.dilation == (1, 1) and c.padding_mode == "zeros" and not isinstance(c.padding, str)
-    square = len(set(c.kernel_size)) == len(set(c.stride)) == len(set(c.padding)) == 1
-    pad = getattr(c, "static_padding", nn.Identity())
-    # efficientnet-pytorch pads as TensorFlow does, by a layer of its own
-    known = isinstance(pad, (nn.Identity, nn.ZeroPad2d))
-    return depthwise and plain and square and known and c.kernel_size[0] > c.stride[0]
+_OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"contract", "reassoc"}}
 
 
 class DepthwiseConvolution(nn.Module):
@@ -58,7 +27,8 @@ class DepthwiseConvolution(nn.Module):
     Parameters
     ----------
     convolution : nn.Conv2d
-        Depthwise, without bias and dilation, padded by zeros; its weight is shared.
+        Depthwise, square, without bias and dilation, padded by zeros, whether by itself or by efficientnet-pytorch's `static_padding`;
+        its weight is shared.
     """
 
     def __init__(self, convolution: nn.Conv2d) -> None:
@@ -105,7 +75,7 @@ class _DepthwiseFunction(torch.autograd.Function):
         if _is_half(x):
             return _convolve(x, weight, stride, padding).contiguous(memory_format=torch.channels_last)
         ends = zip(x.shape[2:], padding[::2], padding[1::2], strict=True)
-        out = _empty(x, *x.shape[:2], *((size + a + b - weight.shape[-1]) // stride + 1 for size, a, b in ends))
+        out = _empty(x.dtype, *x.shape[:2], *((size + a + b - weight.shape[-1]) // stride + 1 for size, a, b in ends))
         pixels, weights, result = _pixels(x), _taps(weight), _pixels(out)
         in_parts(len(x), lambda part: _correlate(pixels[part], weights, stride, *ctx.before, result[part]))
         return out
@@ -117,7 +87,7 @@ class _DepthwiseFunction(torch.autograd.Function):
         given, pixels, weights = _pixels(grad), _pixels(x), _taps(weight)
         input_gradient = None
         if ctx.needs_input_grad[0]:
-            input_gradient = _empty(_whole(grad), *x.shape)
+            input_gradient = _empty(torch.float32 if _is_half(x) else x.dtype, *x.shape)
             result = _pixels(input_gradient)
             in_parts(len(x), lambda part: _input_gradient(given[part], weights, ctx.stride, *ctx.before, result[part]))
             input_gradient = input_gradient.to(x.dtype)
@@ -129,26 +99,26 @@ def _is_half(x: Tensor) -> bool:
     return x.dtype.itemsize == 2
 
 
-def _whole(x: Tensor) -> Tensor:
-    """A half precision as float32, because NumPy has no bfloat16."""
+def _in_float32(x: Tensor) -> Tensor:
+    """A half precision as float32, because NumPy has no bfloat16; other kinds as they are."""
     return x.float() if _is_half(x) else x
 
 
-def _empty(like: Tensor, *shape: int) -> Tensor:
-    return torch.empty(shape, dtype=like.dtype, memory_format=torch.channels_last)
+def _empty(kind: torch.dtype, *shape: int) -> Tensor:
+    return torch.empty(shape, dtype=kind, memory_format=torch.channels_last)
 
 
 def _pixels(x: Tensor) -> np.ndarray:
     """(B, H, W, C), the same memory where possible."""
-    return _whole(x.detach().permute(0, 2, 3, 1).contiguous()).numpy()
+    return _in_float32(x.detach().permute(0, 2, 3, 1).contiguous()).numpy()
 
 
 def _taps(weight: Tensor) -> np.ndarray:
     """(k, k, C)."""
-    return _whole(weight.detach()[:, 0].permute(1, 2, 0).contiguous()).numpy()
+    return _in_float32(weight.detach()[:, 0].permute(1, 2, 0).contiguous()).numpy()
 
 
-@cached_njit(**_fast)
+@cached_njit(**_OPTIONS)
 def _correlate(pixels, weights, stride, above, left, out):  # type: ignore[no-untyped-def]
     """out[b, y, x, c] = sum over taps of weights[i, j, c] * pixels[b, y stride + i - above, x stride + j - left, c]."""
     images, rows, cols, channels = out.shape
@@ -174,7 +144,7 @@ def _correlate(pixels, weights, stride, above, left, out):  # type: ignore[no-un
                         j += 1
 
 
-@cached_njit(**_fast)
+@cached_njit(**_OPTIONS)
 def _input_gradient(grad, weights, stride, above, left, out):  # type: ignore[no-untyped-def]
     """The transpose of `_correlate`: each input pixel meets every stride-th tap."""
     images, height, width, channels = out.shape
@@ -208,7 +178,7 @@ def _input_gradient(grad, weights, stride, above, left, out):  # type: ignore[no
                         at -= 1
 
 
-@cached_njit(**_fast)
+@cached_njit(**_OPTIONS)
 def _weight_gradient(grad, pixels, stride, above, left, kernel):  # type: ignore[no-untyped-def]
     """out[i, j, c] = sum over images and pixels of grad[b, y, x, c] * pixels[b, y stride + i - above, x stride + j - left, c]."""
     images, rows, cols, channels = grad.shape

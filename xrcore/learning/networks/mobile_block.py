@@ -1,9 +1,10 @@
-"""EfficientNet's block with the library's layers, and a forward pass whose training is fast on a CPU."""
+"""EfficientNet's block: the library's layers, and a forward pass that learns fast on a CPU."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from efficientnet_pytorch.model import MBConvBlock
@@ -12,9 +13,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xrcore._util.code_cache import cached_njit
-from xrcore.learning.networks.depthwise import replace_depthwise
-from xrcore.learning.networks.norm_silu import norm_silu
-from xrcore.learning.networks.on_cpu import in_parts, ours
+from xrcore.learning.networks.batch_norm import norm_silu
+from xrcore.learning.networks.depthwise import DepthwiseConvolution
+from xrcore.learning.networks.on_cpu import in_parts, takes_kernels
 
 
 class MobileBlock(nn.Module):
@@ -32,7 +33,6 @@ class MobileBlock(nn.Module):
     """
 
     _expand_conv: nn.Conv2d
-    _depthwise_conv: nn.Conv2d
     _se_reduce: nn.Conv2d
     _se_expand: nn.Conv2d
     _project_conv: nn.Conv2d
@@ -49,7 +49,7 @@ class MobileBlock(nn.Module):
         for name, layer in block.named_children():
             if name != "_swish":
                 self.add_module(name, layer)
-        replace_depthwise(self)
+        self._depthwise_conv = DepthwiseConvolution(block._depthwise_conv)
 
     def forward(self, x: Float[Tensor, "B C H W"], drop: float = 0.0) -> Float[Tensor, "B D h w"]:
         """Return the block's output.
@@ -59,7 +59,7 @@ class MobileBlock(nn.Module):
         x : Float[Tensor, "B C H W"]
             Features.
         drop : float
-            Probability of leaving the shortcut alone, while training.
+            Probability that an image takes the shortcut alone, while training.
 
         Returns
         -------
@@ -74,7 +74,7 @@ class MobileBlock(nn.Module):
         return (drop_connect(y, p=drop, training=self.training) if drop else y) + x
 
     def _excited(self, x: Tensor) -> Tensor:
-        kernels = ours(x) and torch.is_grad_enabled()
+        kernels = takes_kernels(x) and torch.is_grad_enabled()
         x, mean = _Mean.apply(x) if kernels else (x, x.mean((2, 3), keepdim=True))
         factor = torch.sigmoid(self._se_expand(F.silu(self._se_reduce(mean))))
         return _Scale.apply(x, factor) if kernels else x * factor
@@ -95,7 +95,7 @@ def pointwise(convolution: nn.Conv2d, x: Float[Tensor, "B C H W"]) -> Float[Tens
     Float[Tensor, "B D H W"]
         The convolution's output.
     """
-    if not ours(x):
+    if not takes_kernels(x):
         return convolution(x)
     return F.linear(x.permute(0, 2, 3, 1), convolution.weight[:, :, 0, 0], convolution.bias).permute(0, 3, 1, 2)
 
@@ -125,11 +125,16 @@ class _Scale(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         x, factor = ctx.saved_tensors
-        of_x, of_factor = torch.empty_like(x), torch.empty_like(factor)
-        given, features, out = (t.detach().permute(0, 2, 3, 1).flatten(1, 2).numpy() for t in (grad, x, of_x))
+        of_x, of_factor = torch.empty_like(x, memory_format=torch.channels_last), torch.empty_like(factor)
+        given, features, out = (_by_image(t) for t in (grad, x, of_x))
         factors, sums = (t.detach().flatten(1).numpy() for t in (factor, of_factor))
         in_parts(len(x), lambda part: _scale_gradient(given[part], features[part], factors[part], out[part], sums[part]))
         return of_x, of_factor
+
+
+def _by_image(x: Tensor) -> np.ndarray:
+    """(B, H W, C), the same memory where it is "channels last"."""
+    return x.detach().contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1).flatten(1, 2).numpy()
 
 
 @cached_njit(nogil=True, fastmath={"contract", "reassoc"})

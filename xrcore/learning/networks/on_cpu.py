@@ -14,7 +14,7 @@ from torch import Tensor
 Result = TypeVar("Result")
 
 
-def ours(x: Tensor) -> bool:
+def takes_kernels(x: Tensor) -> bool:
     """Return whether features are of the kind that the kernels of this project take.
 
     Parameters
@@ -31,7 +31,7 @@ def ours(x: Tensor) -> bool:
 
 
 def in_parts(count: int, work: Callable[[slice], Result]) -> list[Result]:
-    """Run a function that holds no lock on parts of `count` rows, one part a thread.
+    """Run a function that releases the interpreter's lock on parts of `count` rows, one part a thread.
 
     Parameters
     ----------

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from xrcore._util.errors import require
 from xrcore.learning.networks.architecture import Architecture
+from xrcore.learning.networks.batch_norm import ConvolutionNormSilu
 from xrcore.learning.networks.blocks import Decoder, Encoder, TokenAttention, replace_batch_norms, resample
-from xrcore.learning.networks.norm_silu import ConvolutionNormSilu
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from xrcore.learning.networks.batch_norm import ConvolutionNormSilu
 from xrcore.learning.networks.blocks import replace_batch_norms
-from xrcore.learning.networks.norm_silu import ConvolutionNormSilu
 
 STRIDE = 2  # input pixels to a cell of a heat map
 
@@ -62,7 +62,7 @@ class UNet(nn.Module):
         return self.last(x).float()
 
 
-def _convolution(inward: int, outward: int, momentum: float, *, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+def _convolution(inward: int, outward: int, momentum: float, *, kernel: int = 3, stride: int = 1) -> ConvolutionNormSilu:
     convolution = nn.Conv2d(inward, outward, kernel, stride, padding=1, bias=False)
     return ConvolutionNormSilu(convolution, nn.BatchNorm2d(outward, momentum=momentum))
 

@@ -149,8 +149,8 @@ def read_checkpoint(folder: Path, state: State, settings: TrainingSettings, carm
         state.optimiser.load_state_dict({"state": inner, "param_groups": groups})
         for parameter, values in state.optimiser.state.items():
             for key, value in values.items():
-                if value.ndim:  # one for each weight, in the same order in memory: the optimiser runs through both as they lie
-                    values[key] = torch.empty_like(parameter).copy_(value)
+                if key != "step":  # a number for each weight, in the same order in memory: the optimiser runs through both as they lie
+                    values[key] = torch.empty_like(parameter).copy_(value.view_as(parameter))
     except (KeyError, RuntimeError, ValueError) as error:
         raise XrcoreError(f"{path}: the optimiser's state does not fit ({error})") from None
     state.step, state.seconds, state.origin, state.sums, state.summed = step, seconds, origin, sums, summed

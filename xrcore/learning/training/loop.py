@@ -97,7 +97,8 @@ def train(
     """Train a model for one patient and one C-arm on DRRs rendered on the fly.
 
     A batch that a GPU's memory cannot hold is cut in portions with batch statistics of their own, which is said. Under torchrun the
-    processes share each batch; there memory must suffice.
+    processes share each batch; there memory must suffice. On a CPU the process keeps the memory that a training needed, see
+    `keep_freed_memory`.
 
     Parameters
     ----------
@@ -235,7 +236,8 @@ def training_steps(
     with on(device), random_numbers, team(device) as crew, locked(folder if crew.is_main else None):
         if folder is not None and (done := _kept(folder, settings, carm, ct, resume)) is not None:
             return done
-        keep_freed_memory()
+        if device.type == "cpu":
+            keep_freed_memory()
         # the training images
         size = settings.batch
         if crew.is_main and settings.images % size:

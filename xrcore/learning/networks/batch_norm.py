@@ -1,4 +1,4 @@
-"""BatchNorm followed by SiLU, whose training on a CPU reads its input half as often as the two apart.
+"""BatchNorm followed by SiLU; in training on a CPU memory is read half as often as by the two apart.
 
 The images of a batch are kept in "channels last" memory; each row of the kernels' arrays is one pixel, and their inner loops run over
 the channels. Of the forward pass only the input is kept, from which the backward pass computes the activation once more.
@@ -16,12 +16,13 @@ from numba import njit
 from torch import Tensor, nn
 
 from xrcore._util.code_cache import cached_njit
-from xrcore.learning.networks.on_cpu import in_parts, ours
+from xrcore.learning.networks.on_cpu import in_parts, takes_kernels
 from xrcore.renderer.cpu import intrinsics
 from xrcore.renderer.cpu.intrinsics import add, bits_to_float, shift_left, truncate
 
 _BLOCK = 1 << 14  # numbers that are summed in float32 before they are added to sums in float64
-_fast: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "reassoc", "nsz"}}
+_SAMPLES = 64  # pixels whose mean is about that of all
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "reassoc", "nsz"}}
 
 
 class ConvolutionNormSilu(nn.Sequential):
@@ -29,14 +30,9 @@ class ConvolutionNormSilu(nn.Sequential):
 
     Parameters
     ----------
-    convolution : nn.Module
-        The first.
-    norm : nn.Module
-        The second.
+    *layers : nn.Module
+        The convolution and the norm.
     """
-
-    def __init__(self, convolution: nn.Module, norm: nn.Module) -> None:
-        super().__init__(convolution, norm)
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
         """The block's output."""
@@ -59,7 +55,7 @@ def norm_silu(norm: nn.Module, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 
         The activation.
     """
     count = x.numel() // x.shape[1]
-    if not (isinstance(norm, nn.BatchNorm2d) and norm.training and norm.affine and ours(x) and count > 1):
+    if not (isinstance(norm, nn.BatchNorm2d) and norm.training and norm.affine and takes_kernels(x) and count > 1):
         return F.silu(norm(x))
     y, mean, variance = _NormSilu.apply(x, norm.weight, norm.bias, norm.eps)
     if norm.running_mean is not None and norm.running_var is not None and norm.num_batches_tracked is not None:
@@ -78,7 +74,8 @@ class _NormSilu(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
         x = x.contiguous(memory_format=torch.channels_last)
         pixels = _rows(x)
-        shift = pixels[0].copy()  # sums of squares lose no digits to a mean that is far from 0
+        # sums of squares lose no digits to a mean that is far from 0, or to a pixel that is
+        shift = pixels[:: max(1, len(pixels) // _SAMPLES)].mean(0)
         first, second = sum(in_parts(len(pixels), lambda part: _sums(pixels[part], shift)))
         first, second = first / len(pixels), second / len(pixels)
         mean, variance = shift + first, np.maximum(second - first**2, 0.0)
@@ -88,7 +85,7 @@ class _NormSilu(torch.autograd.Function):
         y = torch.empty_like(x)
         out = _rows(y)
         in_parts(len(pixels), lambda part: _activate(pixels[part], scale, offset, out[part]))
-        ctx.save_for_backward(x, weight)
+        ctx.save_for_backward(x)
         ctx.of_channels = mean, np.sqrt(variance + eps), scale, offset
         results = tuple(torch.from_numpy(of.astype(np.float32)) for of in (mean, variance))
         ctx.mark_non_differentiable(*results)
@@ -97,7 +94,7 @@ class _NormSilu(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        x, _weight = ctx.saved_tensors
+        (x,) = ctx.saved_tensors
         mean, deviation, scale, offset = ctx.of_channels
         grad = grad.contiguous(memory_format=torch.channels_last)
         result = torch.empty_like(x)
@@ -116,10 +113,10 @@ class _NormSilu(torch.autograd.Function):
 
 def _rows(x: Tensor) -> np.ndarray:
     """(B H W, C), the same memory."""
-    return x.detach().permute(0, 2, 3, 1).reshape(-1, x.shape[1]).numpy()
+    return x.detach().permute(0, 2, 3, 1).view(-1, x.shape[1]).numpy()
 
 
-@njit(**_fast)
+@njit(**_OPTIONS)
 def _sigmoid(z):  # type: ignore[no-untyped-def]
     """1 / (1 + exp(-z)) of a float32; 2^n 2^f, with |f| at most a half, and for 2^f its Taylor polynomial."""
     t = min(max(z * np.float32(-1.4426950408889634), np.float32(-125.0)), np.float32(125.0))
@@ -135,7 +132,7 @@ def _sigmoid(z):  # type: ignore[no-untyped-def]
     return np.float32(1.0) / (np.float32(1.0) + p * power)
 
 
-@cached_njit(_BLOCK, **_fast)
+@cached_njit(_BLOCK, **_OPTIONS)
 def _sums(pixels, shift):  # type: ignore[no-untyped-def]
     """Sums over pixels of each channel's value less a shift, and of its square: (2, C)."""
     count, channels = pixels.shape
@@ -166,7 +163,7 @@ def _sums(pixels, shift):  # type: ignore[no-untyped-def]
     return totals
 
 
-@cached_njit(intrinsics, **_fast)
+@cached_njit(intrinsics, **_OPTIONS)
 def _activate(pixels, scale, offset, out):  # type: ignore[no-untyped-def]
     """SiLU of `scale` x + `offset`."""
     for r in range(pixels.shape[0]):
@@ -175,7 +172,7 @@ def _activate(pixels, scale, offset, out):  # type: ignore[no-untyped-def]
             out[r, c] = z * _sigmoid(z)
 
 
-@cached_njit(intrinsics, _BLOCK, **_fast)
+@cached_njit(intrinsics, _BLOCK, **_OPTIONS)
 def _activation_gradient(pixels, grad, scale, offset, centre, out):  # type: ignore[no-untyped-def]
     """SiLU's gradient in `out`; returns its sums by channel, plain and times the input less `centre`: (2, C)."""
     count, channels = pixels.shape
@@ -200,7 +197,7 @@ def _activation_gradient(pixels, grad, scale, offset, centre, out):  # type: ign
     return totals
 
 
-@cached_njit(**_fast)
+@cached_njit(**_OPTIONS)
 def _normalisation_gradient(pixels, scale, slope, level, out):  # type: ignore[no-untyped-def]
     """Turn the gradient of the normalised input, in `out`, to that of the input."""
     for r in range(pixels.shape[0]):
