@@ -31,9 +31,11 @@ class Sizes:
     paper: TrainingSettings = field(default_factory=lambda: profile("paper"))
 
 
+# with GroupNorm, because BatchNorm's statistics after so few images may lead to poses beyond all bounds, whose error is no number
 _NETWORK = profile("smoke").changed(
-    pixels=32, bottleneck=16, hidden=32, tokens=16, decoder=16, images=16, batch=4, validation=4, validate_every=16, checkpoint_every=16
-)
+    pixels=32, bottleneck=16, hidden=32, tokens=16, decoder=16, norm_layer="group", images=16, batch=4, validation=4, validate_every=16,
+    checkpoint_every=16,
+)  # fmt: skip
 
 FULL = Sizes()
 # to run every line once
