@@ -132,16 +132,24 @@ def _sigmoid(z):  # type: ignore[no-untyped-def]
     return np.float32(1.0) / (np.float32(1.0) + p * power)
 
 
+@njit(**_OPTIONS)
+def _collect(first, second, totals):  # type: ignore[no-untyped-def]
+    """Add the sums of a block to those in float64, and set them to 0 for the next."""
+    for c in range(len(first)):
+        totals[0, c] += first[c]
+        totals[1, c] += second[c]
+    first[:] = 0
+    second[:] = 0
+
+
 @cached_njit(_BLOCK, **_OPTIONS)
 def _sums(pixels, shift):  # type: ignore[no-untyped-def]
     """Sums over pixels of each channel's value less a shift, and of its square: (2, C)."""
     count, channels = pixels.shape
     totals = np.zeros((2, channels))
     rows = max(4, _BLOCK // channels)
-    first, second = np.empty(channels, np.float32), np.empty(channels, np.float32)
+    first, second = np.zeros(channels, np.float32), np.zeros(channels, np.float32)
     for start in range(0, count, rows):
-        first[:] = 0
-        second[:] = 0
         stop = min(start + rows, count)
         r = start
         while r + 4 <= stop:
@@ -157,9 +165,7 @@ def _sums(pixels, shift):  # type: ignore[no-untyped-def]
                 first[c] += p
                 second[c] += p * p
             r += 1
-        for c in range(channels):
-            totals[0, c] += first[c]
-            totals[1, c] += second[c]
+        _collect(first, second, totals)
     return totals
 
 
@@ -178,10 +184,8 @@ def _activation_gradient(pixels, grad, scale, offset, centre, out):  # type: ign
     count, channels = pixels.shape
     totals = np.zeros((2, channels))
     rows = max(4, _BLOCK // channels)
-    first, second = np.empty(channels, np.float32), np.empty(channels, np.float32)
+    first, second = np.zeros(channels, np.float32), np.zeros(channels, np.float32)
     for start in range(0, count, rows):
-        first[:] = 0
-        second[:] = 0
         for r in range(start, min(start + rows, count)):
             for c in range(channels):
                 x = pixels[r, c]
@@ -191,9 +195,7 @@ def _activation_gradient(pixels, grad, scale, offset, centre, out):  # type: ign
                 out[r, c] = d
                 first[c] += d
                 second[c] += d * (x - centre[c])
-        for c in range(channels):
-            totals[0, c] += first[c]
-            totals[1, c] += second[c]
+        _collect(first, second, totals)
     return totals
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+from xrcore._util.worker_pool import worker_pool
 
 Result = TypeVar("Result")
 
@@ -49,10 +48,4 @@ def in_parts(count: int, work: Callable[[slice], Result]) -> list[Result]:
     if threads == 1:
         return [work(slice(0, count))]
     ends = [count * i // threads for i in range(threads + 1)]
-    return list(_pool(threads, os.getpid()).map(work, map(slice, ends[:-1], ends[1:])))
-
-
-@cache
-def _pool(threads: int, process: int) -> ThreadPoolExecutor:
-    # keyed by process: threads do not survive a fork
-    return ThreadPoolExecutor(threads, thread_name_prefix="xrcore-network")
+    return list(worker_pool("network", threads).map(work, map(slice, ends[:-1], ends[1:])))

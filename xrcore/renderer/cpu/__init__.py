@@ -5,8 +5,6 @@ Bands of image rows are dealt to as many threads as torch uses (`torch.set_num_t
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from torch import Tensor
 
 from xrcore._util.logs import logger
 from xrcore._util.threads import rendering_threads
+from xrcore._util.worker_pool import worker_pool
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
@@ -67,7 +66,7 @@ def render(
         work(0, 1)
     else:
         # dealing bands out like cards evens the load without a queue
-        list(_pool(threads, os.getpid()).map(lambda i: work(i, threads), range(threads)))
+        list(worker_pool("render", threads).map(lambda i: work(i, threads), range(threads)))
     return image, jacobian if with_jacobian else None
 
 
@@ -75,12 +74,6 @@ def render(
 def _lines(beam: Beam, materials: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
     weights, attenuation = beam.compressed(materials)
     return np.asarray(weights, np.float32), np.ascontiguousarray(attenuation, np.float32)
-
-
-@cache
-def _pool(threads: int, process: int) -> ThreadPoolExecutor:
-    # keyed by process: threads do not survive a fork
-    return ThreadPoolExecutor(threads, thread_name_prefix="xrcore-render")
 
 
 @cache
