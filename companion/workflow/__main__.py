@@ -28,6 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
         sub = commands.add_parser(command, help=help_of)
         for name in names:
             sub.add_argument(name)
+        if command == "train":
+            sub.add_argument("--device", choices=("cpu", "cuda", "auto"), help="where, default as the profile says")
         if command == "gather":
             sub.add_argument("--partial", action="store_true", help="what was measured so far")
     given = parser.parse_args(arguments)
@@ -45,7 +47,7 @@ def run(given: argparse.Namespace) -> None:
     elif given.command == "train":
         from companion.studies.common.trainings import make
 
-        make(plan, paths, given.name)
+        make(plan, paths, given.name, device=given.device)
     elif given.command == "notebook":
         from companion.workflow.notebooks import execute
 

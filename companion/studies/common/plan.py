@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -130,11 +130,14 @@ class ComparisonSize:
         Changes of the profile's, for the other methods.
     poses, refined : int
         Cases for the networks, and for Grimm's refinement.
+    changes : dict of str to dict
+        Method to further changes, for it alone.
     """
 
     settings: dict[str, Any]
     poses: int
     refined: int
+    changes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -301,6 +304,9 @@ class Plan:
         for number in plan.patients:
             if number not in known:
                 raise XrcoreError(f"{path}: there is no patient {number!r}; choose from {', '.join(sorted(known))}")
+        for method in plan.comparison.changes:
+            if method not in OTHERS:
+                raise XrcoreError(f"{path}: comparison: changes: there is no method {method!r}; choose from {', '.join(OTHERS)}")
         return plan
 
     @cached_property
@@ -357,7 +363,8 @@ class Plan:
                 changes = {**fixed, **variant.changes, "seed": seed}
                 made.append(Training(f"ablation/{variant.key}-{seed}", first, self._settings("psss", changes)))
         for method in OTHERS:
-            made.append(Training(f"comparison/{method}", first, self._settings(method, {"acquired": False, **self.comparison.settings})))
+            changes = {"acquired": False, **self.comparison.settings, **self.comparison.changes.get(method, {})}
+            made.append(Training(f"comparison/{method}", first, self._settings(method, changes)))
         acquired = {**self.networks.settings, "acquired": True, "scheme": "none", "set_size": None}
         for subject in self.subjects:
             if subject is not first:

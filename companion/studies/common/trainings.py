@@ -13,7 +13,7 @@ from xrcore.geometry import PAPER_CARM
 from xrcore.utilities import check_writable, read_json
 
 
-def make(plan: Plan, paths: Paths, name: str) -> PoseRegressor:
+def make(plan: Plan, paths: Paths, name: str, *, device: str | None = None) -> PoseRegressor:
     """Train, continuing from a checkpoint where there is one.
 
     Parameters
@@ -24,6 +24,8 @@ def make(plan: Plan, paths: Paths, name: str) -> PoseRegressor:
         Where its files go.
     name : str
         One of `plan.trainings`.
+    device : str, optional
+        "cpu", "cuda" or "auto", default the plan's. Of the same settings, networks differ in rounding alone.
 
     Returns
     -------
@@ -42,7 +44,7 @@ def make(plan: Plan, paths: Paths, name: str) -> PoseRegressor:
     _clear_unless_of(folder, training.setup)
     volume = training.subject.volume(training.settings.spacing)
     was_there = PoseRegressor.exists(folder)
-    model = train(volume, PAPER_CARM, training.settings, out=folder, resume=True, device=plan.device)
+    model = train(volume, PAPER_CARM, training.settings, out=folder, resume=True, device=device or plan.device)
     # the workflow removes its declared output before it calls; a model that was there came from where it came from
     kept = folder / "made.json"
     if not (was_there and kept.exists()):

@@ -62,8 +62,18 @@ def test_a_broken_plan_is_refused_in_one_line(tmp_path):
     assert "'poses'" in broken(tmp_path, yaml.safe_dump(good | {"cohort": {}}))
     assert "patients or phantoms" in broken(tmp_path, yaml.safe_dump(good | {"patients": ["1"]}))
     assert "no patient '7'" in broken(tmp_path, yaml.safe_dump({k: v for k, v in good.items() if k != "phantoms"} | {"patients": ["7"]}))
+    wrong = good["comparison"] | {"changes": {"salehy": {}}}
+    assert "no method 'salehy'" in broken(tmp_path, yaml.safe_dump(good | {"comparison": wrong}))
     with pytest.raises(xr.XrcoreError, match="no such file"):
         Plan.read(tmp_path / "none.yaml")
+
+
+def test_changes_of_a_method_concern_it_alone(tmp_path):
+    values = yaml.safe_load(Paths("smoke", ROOT).plan.read_text())
+    values["comparison"]["changes"] = {"salehi": {"learning_rate": 0.25}}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
+    changed = [t.name for t in Plan.read(tmp_path / "mine.yaml").trainings.values() if t.settings.learning_rate == 0.25]
+    assert changed == ["comparison/salehi"]
 
 
 def test_other_settings_are_another_setup():
