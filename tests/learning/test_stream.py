@@ -84,6 +84,16 @@ def test_the_streams_noise_is_alike(source, monkeypatch):
     assert float((roughness[1] / roughness[0]).log().abs().mean()) < 0.05
 
 
+@pytest.mark.parametrize("one_batch", [False, True])
+def test_images_are_exact_also_within_autocast(source, monkeypatch, one_batch):
+    monkeypatch.setattr(streams, "in_one_batch", lambda device: one_batch)
+    expected = source.batch(SAMPLES[:2])
+    with torch.autocast("cpu", torch.bfloat16):
+        found = source.batch(SAMPLES[:2])
+    assert torch.equal(found.images, expected.images)
+    assert torch.equal(found.plain, expected.plain)
+
+
 def test_each_image_is_rendered_under_its_own_kilovolts(source):
     drawn_ones = source.draw(SAMPLES)
     batch = source.render(drawn_ones)

@@ -214,8 +214,8 @@ def test_half_precision_where_it_is_told_or_pays(monkeypatch):
     for supported in (True, False):
         monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda supported=supported: supported)
         assert half_precision("auto", cpu) is supported
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda supported=supported: supported)
-        assert half_precision("auto", torch.device("cuda")) is supported
+    assert half_precision("bfloat16", torch.device("cuda"))
+    assert not half_precision("auto", torch.device("cuda"))
     assert not half_precision("auto", torch.device("meta"))
 
 

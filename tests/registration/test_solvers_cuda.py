@@ -266,8 +266,8 @@ def test_tiles_add_up_to_the_normal_equations(chosen, masked):
     assert_close(found.value, expected.value, atol=1e-6, rtol=0)
     assert found.value[-1] == 0
     scale = expected.hessian.diagonal(dim1=1, dim2=2).sqrt().max()
-    assert_close(found.gradient, expected.gradient, atol=1e-6 * float(scale), rtol=0)
-    assert_close(found.hessian, expected.hessian, atol=1e-6 * float(scale) ** 2, rtol=0)
+    assert_close(found.gradient, expected.gradient, atol=2e-6 * float(scale), rtol=0)
+    assert_close(found.hessian, expected.hessian, atol=2e-6 * float(scale) ** 2, rtol=0)
     assert found.effective_count == pytest.approx(expected.effective_count, rel=1e-5)
 
 
@@ -383,6 +383,6 @@ def test_a_level_on_a_gpu_is_not_waited_for():
     for mode in ("default", "error"):  # first it compiles and pins memory
         torch.cuda.set_sync_debug_mode(mode)
         try:
-            cuda.iterate(ours, start, basis, iterations=4, tolerance=0.1)
+            finish(cuda.iterate(ours, start, basis, iterations=4, tolerance=0.1, level=0, report=False))
         finally:
             torch.cuda.set_sync_debug_mode("default")

@@ -76,7 +76,7 @@ class TrainingSettings:
     ema : float
         Decay a step of the averaged weights that are validated and saved, 0 for none.
     precision : str
-        Of the network: "float32", "bfloat16", or "auto", bfloat16 where the CPU multiplies in it.
+        Of the network: "float32", "bfloat16", or "auto", bfloat16 on a CPU that multiplies in it.
     coarse_pixels : int, optional
         Side of the images that the training begins with, and of its validation until then [pixels], a multiple of 32 below the
         architecture's; all weights are carried over.

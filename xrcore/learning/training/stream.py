@@ -167,6 +167,10 @@ class DrrStream:
         Batch
             On the volume's device.
         """
+        with torch.autocast(self.volume.device.type, enabled=False):  # images are exact, also where a network asks for them that is not
+            return self._render(drawn)
+
+    def _render(self, drawn: DrawnBatch) -> Batch:
         numbers = on_device(drawn.poses.astype(np.float32), self.volume.device)
         pose = Pose(torch.from_numpy(drawn.poses))
         if not drawn.settings:
