@@ -62,7 +62,7 @@ def paper() -> str:
     """Every row of the paper's tables that was measured again."""
     rows = []
     # the network alone is a row of Table 3
-    for name, row in paper_table("02_table1_comparison").dropna(subset=["mtre_paper"]).drop("PSSS, network").iterrows():
+    for name, row in paper_table("02_table1_comparison").drop("PSSS, network").iterrows():
         rows.append(("Table 1", name, score(row, "_paper"), score(row)))
     second = paper_table("03_table2_refinement")
     for name, label in REFINEMENTS.items():
@@ -389,9 +389,13 @@ def origin() -> dict[str, str]:
     records = [read_json(path) for path in sorted((RESULTS / PROFILE).glob("*.json"))]
     trained = {name: training for record in records for name, training in record.get("trainings", {}).items()}
     images = sorted({training["images"] for training in trained.values()})
+    there = [training["minutes"] for training in trained.values() if "gpu" in training]
+    here = [training["minutes"] for training in trained.values() if "gpu" not in training]
     return {
         "trainings": str(len(trained)),
-        "training_hours": f"{sum(training['minutes'] for training in trained.values()) / 60:.1f}",
+        "training_hours": f"{sum(here) / 60:.1f}",
+        "gpu_trainings": str(len(there)),
+        "gpu_minutes": f"{max(there, default=0):.0f}",
         "evaluation_hours": f"{sum(record['minutes'] for record in records) / 60:.1f}",
         "images_a_training": " or ".join(f"{count:,}" for count in images),
     }
@@ -438,7 +442,7 @@ def percent(value: float) -> str:
 
 
 def score(row: pd.Series, suffix: str = "") -> str:
-    """mTRE and success."""
+    """mTRE and success; nothing where there is none."""
     return "" if pd.isna(row[f"mtre{suffix}"]) else f"{mm(row[f'mtre{suffix}'])}, {row[f'sr{suffix}']:.1f} %"
 
 

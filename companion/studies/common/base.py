@@ -218,7 +218,8 @@ class Study(ABC):
         trained = {}
         for name in self.trainings(plan, part):
             described = read_json(paths.origin(name))
-            trained[name] = {k: described[k] for k in (*_KEPT, "seed", "images")}
+            gpu = described["machine"].get("gpu")
+            trained[name] = {k: described[k] for k in (*_KEPT, "seed", "images")} | ({"gpu": gpu["name"]} if gpu else {})
             with atomic_file(paths.curve(name)) as temporary:
                 shutil.copyfile(paths.model(name) / "log.csv", temporary)
         record = origin(paths.root, seed=plan.seed, minutes=spent, setup=self.setup(plan, part), trainings=trained)
