@@ -123,6 +123,10 @@ def test_what_is_done_and_left_is_said(clone):
         (training,) = study("cohort").trainings(plan, part)
         paths.part("cohort", part).with_suffix(".json").unlink()
         keep(paths.origin(training), {"setup": "another"})
+    # a GPU's minutes tell nothing of what is left
+    first = paths.part("ablation", study("ablation").parts(plan)[0]).with_suffix(".json")
+    record = json.loads(first.read_text())
+    keep(first, record | {"trainings": {name: of | {"minutes": 1, "gpu": "Some GPU"} for name, of in record["trainings"].items()}})
     take_results(plan, paths)
     said = progress_in_words(plan, paths, 2)
     assert f"{count - 2} are evaluated, 0 trained, 2 left, about 0.5 h at 30 min each" in said
