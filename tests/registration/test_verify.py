@@ -96,11 +96,12 @@ def test_what_is_masked_does_not_count():
     ("mapped", "inverted", "curved"),
     [
         (lambda a: 0.2 * a + 3, False, False),
+        (lambda a: a**1.2, False, False),
         (lambda a: 5 - 2 * a, True, False),
         (lambda a: torch.exp(-a), True, True),
         (lambda a: torch.exp(a), False, True),
     ],
-    ids=["straight", "negative", "counts", "gamma"],
+    ids=["straight", "hardly bent", "negative", "counts", "gamma"],
 )
 def test_grey_values_are_mapped_back(volume, mapped, inverted, curved):
     drr = xr.render(volume, CARM, TRUTH)[0]
