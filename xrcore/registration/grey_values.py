@@ -14,8 +14,8 @@ from xrcore.xray.image import Xray
 
 _BINS = 24
 _END = 3  # bins that give the slope beyond the first and the last
-# a curve is used where a straight line leaves more than a share of the variance unexplained, and the curve less than half of that; a smaller
-# bend is also what a pose slightly off in depth looks like, and mapping it back would keep that pose (set on patients 1, 3 and 4)
+# a curve is used where a straight line leaves more than a share of the variance unexplained, and the curve less than half of that; a
+# smaller bend is also what a pose slightly off in depth looks like, and mapping it back would keep that pose (set on patients 1, 3 and 4)
 _BENT, _WORTH = 0.03, 0.5
 
 
