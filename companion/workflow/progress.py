@@ -30,7 +30,7 @@ def progress_in_words(plan: Plan, paths: Paths, cores: int) -> str:
     """
     evaluated: set[str] = set()
     needed: set[str] = set()
-    minutes: dict[str, float] = {}  # of trainings on a CPU whose rows are current
+    minutes: dict[str, float] = {}  # of trainings whose rows are current, on such a device
     for name in STUDIES:
         one = study(name)
         for part in one.parts(plan):
@@ -39,7 +39,9 @@ def progress_in_words(plan: Plan, paths: Paths, cores: int) -> str:
             (evaluated if there else needed).update(one.trainings(plan, part))
             if current:
                 record = read_json(paths.part(name, part).with_suffix(".json"))
-                minutes |= {training: of["minutes"] for training, of in record["trainings"].items() if "gpu" not in of}
+                minutes |= {
+                    training: of["minutes"] for training, of in record["trainings"].items() if plan.device != "cpu" or "gpu" not in of
+                }
     trained = {name for name in needed if is_of(paths.origin(name), plan.trainings[name].setup)}
     left = len(needed - trained)
     said = f"{plan.name}: of {len(plan.trainings)} networks {len(evaluated - needed)} are evaluated, {len(trained)} trained, {left} left"

@@ -113,9 +113,10 @@ def test_grey_values_are_mapped_back(volume, mapped, inverted, curved):
 
 
 def test_a_slight_bend_is_left_as_it_is():
-    drr = 4 * torch.rand(CARM.shape, generator=torch.Generator().manual_seed(0))
-    bent = {strength: grey_curve(xr.Xray(image=drr + strength * drr**2, carm=CARM), drr).curved for strength in (0.0, 0.05, 2.0)}
-    assert bent == {0.0: False, 0.05: False, 2.0: True}
+    # of values that are uniform from zero on, a straight line leaves 2 % of a power of 1.5 unexplained, and 6 % of a power of 2
+    drr = torch.rand(CARM.shape, generator=torch.Generator().manual_seed(0))
+    assert not grey_curve(xr.Xray(image=drr**1.5, carm=CARM), drr).curved
+    assert grey_curve(xr.Xray(image=drr**2, carm=CARM), drr).curved
 
 
 # confidence

@@ -304,9 +304,11 @@ class Plan:
         for number in plan.patients:
             if number not in known:
                 raise XrcoreError(f"{path}: there is no patient {number!r}; choose from {', '.join(sorted(known))}")
-        for method in plan.comparison.changes:
+        for method, changes in plan.comparison.changes.items():
             if method not in OTHERS:
                 raise XrcoreError(f"{path}: comparison: changes: there is no method {method!r}; choose from {', '.join(OTHERS)}")
+            if not isinstance(changes, dict):
+                raise XrcoreError(f"{path}: comparison: changes: {method}: expected names and values")
         return plan
 
     @cached_property

@@ -151,9 +151,9 @@ class Report:
         if origin.get("trainings"):
             count = len(origin["trainings"])
             images = " or ".join(f"{n:,}" for n in sorted({of["images"] for of in origin["trainings"].values()}))
+            text += f"{count} training{'s' * (count > 1)} of {images} images in {origin['training_minutes']:.0f} min"
             gpus = [of["gpu"] for of in origin["trainings"].values() if "gpu" in of]
-            where = f" ({len(gpus)} on {' and '.join(sorted(set(gpus)))})" if gpus else ""
-            text += f"{count} training{'s' * (count > 1)}{where} of {images} images in {origin['training_minutes']:.0f} min, "
+            text += (f" ({len(gpus)} of them on {' and '.join(sorted(set(gpus)))})" if gpus else "") + ", "
         return text + f"evaluation in {origin['minutes']:.0f} min."
 
     @cached_property

@@ -25,7 +25,7 @@ def make(plan: Plan, paths: Paths, name: str, *, device: str | None = None) -> P
     name : str
         One of `plan.trainings`.
     device : str, optional
-        "cpu", "cuda" or "auto", default the plan's. Of the same settings, networks differ in rounding alone.
+        "cpu", "cuda" or "auto", default the plan's. A GPU's noise in X-rays as acquired is another, of the same statistics.
 
     Returns
     -------

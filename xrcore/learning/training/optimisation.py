@@ -11,7 +11,7 @@ from xrcore.learning.settings import TrainingSettings
 def half_precision(precision: str, device: torch.device) -> bool:
     """Return whether the network computes in bfloat16: if set, or under "auto" on a CPU that multiplies in it.
 
-    Not on a GPU: with these small networks its time goes into starting kernels, of which conversions are another third.
+    Not on a GPU: with these small networks its time goes into starting kernels, and 30 % of them would convert numbers.
 
     Parameters
     ----------

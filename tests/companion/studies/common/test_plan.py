@@ -64,6 +64,8 @@ def test_a_broken_plan_is_refused_in_one_line(tmp_path):
     assert "no patient '7'" in broken(tmp_path, yaml.safe_dump({k: v for k, v in good.items() if k != "phantoms"} | {"patients": ["7"]}))
     wrong = good["comparison"] | {"changes": {"salehy": {}}}
     assert "no method 'salehy'" in broken(tmp_path, yaml.safe_dump(good | {"comparison": wrong}))
+    wrong = good["comparison"] | {"changes": {"salehi": None}}
+    assert "salehi: expected names and values" in broken(tmp_path, yaml.safe_dump(good | {"comparison": wrong}))
     with pytest.raises(xr.XrcoreError, match="no such file"):
         Plan.read(tmp_path / "none.yaml")
 
