@@ -266,8 +266,9 @@ def test_tiles_add_up_to_the_normal_equations(chosen, masked):
     assert_close(found.value, expected.value, atol=1e-6, rtol=0)
     assert found.value[-1] == 0
     scale = expected.hessian.diagonal(dim1=1, dim2=2).sqrt().max()
-    assert_close(found.gradient, expected.gradient, atol=2e-6 * float(scale), rtol=0)
-    assert_close(found.hessian, expected.hessian, atol=2e-6 * float(scale) ** 2, rtol=0)
+    assert_close(found.gradient, expected.gradient, atol=1e-6 * float(scale), rtol=0)
+    # a GPU adds a tile's pixels in another order: 1.1e-6 was seen
+    assert_close(found.hessian, expected.hessian, atol=(2e-6 if GPU else 1e-6) * float(scale) ** 2, rtol=0)
     assert found.effective_count == pytest.approx(expected.effective_count, rel=1e-5)
 
 

@@ -233,7 +233,7 @@ def test_it_compiles_for_gpus_that_are_not_here(tmp_path):
     assert len(rows) == 32
     for row in rows:
         name, registers, spilled = row[2].strip(), int(row[3]), int(row[4])
-        # two words at most leave the registers; sine and cosine keep a table of 40 bytes for huge angles
-        assert spilled <= (48 if "step" in name else 8), name
+        # sine and cosine keep a table of 40 bytes for huge angles; elsewhere two words at most leave the registers
+        assert spilled <= (40 if "step" in name else 8), name
         assert registers <= 128, name  # sixteen warps fit a multiprocessor, and more
         assert "image" not in name or math.isfinite(float(row[5])), name
