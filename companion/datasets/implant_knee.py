@@ -1,7 +1,7 @@
 """Biplane fluoroscopy of a knee with a total knee replacement, and the CAD models of its components.
 
-Reads 24 consecutive frame pairs of the public sample data of JointTrack's and Autoscoper's users, with the publishers' poses of the femoral
-component in the first camera.
+Reads the data set `knee-biplane`: 24 consecutive frame pairs, and the publishers' poses of the femoral component in the first
+camera.
 """
 
 from __future__ import annotations

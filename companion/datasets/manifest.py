@@ -60,7 +60,7 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Entry:
-    """One data set: a single file, a series (all files of one folder), or an archive to unpack.
+    """One data set: a single file, a series (all files of a folder), or an archive to unpack.
 
     Parameters
     ----------
@@ -246,12 +246,10 @@ def _series(where: str, path: str, base: str, text: str) -> tuple[RemoteFile, ..
         words = line.split()
         if len(words) not in (3, 4) or not re.fullmatch(r"[1-9][0-9]{0,14}", words[1]):
             raise XrcoreError(f"{where}: line {number} of files must be SHA256 BYTES NAME [ADDRESS], got {_short(line)}")
-        name = words[2]
-        if "/" in _relative(where, "files", name):
-            raise XrcoreError(f"{where}: a series is one folder, so {_short(name)} must be a plain name")
+        name = _relative(where, "files", words[2])
         files.append(RemoteFile(f"{path}/{name}", base + words[-1], int(words[1]), _hash(where, f"sha256:{words[0]}")))
-    if not files or len({file.path for file in files}) < len(files):
-        raise XrcoreError(f"{where}: files must name each file once")
+    if not files or len({file.name for file in files}) < len(files):  # collected in one folder
+        raise XrcoreError(f"{where}: files must name each file once, whatever its folder")
     return tuple(files)
 
 

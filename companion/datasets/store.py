@@ -336,12 +336,14 @@ class Store:
         staging, target = self._staging(entry), self.folder / entry.path
         target.parent.mkdir(parents=True, exist_ok=True)
         self._record_plain(entry, staging, flat=True)
-        if entry.kind == "series" and not target.exists():
+        whole = entry.kind == "series" and not target.exists()
+        for file in files:
+            place = staging / Path(file.path).relative_to(entry.path) if whole else self.folder / file.path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(staging / file.name, place)
+        if whole:
             os.replace(staging, target)
             staging.mkdir()  # for the caller to remove
-            return
-        for file in files:
-            os.replace(staging / file.name, self.folder / file.path)
 
     def _record_plain(self, entry: Entry, root: Path, flat: bool = False) -> None:
         """Trust on first use: record the hash of an unverified file; later downloads must match it."""

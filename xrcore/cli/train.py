@@ -100,7 +100,8 @@ def train(
     """Train a model that predicts the pose of this patient's X-rays.
 
     Begins with a start model, a network trained on other patients, where the repository's models/start is there and has the same method
-    and architecture: then 4000 images do, in minutes (--start none: from scratch, which takes many more).
+    and architecture, and sees 4000 images by default, in minutes: a rough beginning for a search. A network that is right by itself takes
+    100,000 and more (--start none --images 176000, minutes on a large GPU).
 
     Writes model.json with its weights, log.csv and training.png into DIR. Killed at any moment, it goes on with
     --resume from its last checkpoint to the same result. Under torchrun (-m xrcore train ...) several processes share the work.

@@ -248,7 +248,7 @@ def test_a_damaged_record_is_named(site, tmp_path):
 
 
 def test_a_series_appears_whole(site, tmp_path):
-    data = store(tmp_path, s=series(site))
+    data = store(tmp_path, s=series(site, ("a", "b", "in/c")))
     site.statuses = [200, 200, 500, 500, 500]
     with pytest.raises(XrcoreError, match="HTTP 500"):
         data.fetch("s")
@@ -257,23 +257,23 @@ def test_a_series_appears_whole(site, tmp_path):
     site.requests.clear()
     bar = Bar()
     data.fetch("s", bar=bar)
-    assert [path for path, _ in site.requests] == ["/s/c"]
-    assert bar.count == 3000
-    assert visible(data.folder) == ["ct/folder/a", "ct/folder/b", "ct/folder/c"]
+    assert [path for path, _ in site.requests] == ["/s/in/c"]
+    assert bar.count == 6000
+    assert visible(data.folder) == ["ct/folder/a", "ct/folder/b", "ct/folder/in/c"]
     assert data.find("s") == data.folder / "ct/folder"
 
 
 def test_a_series_that_lost_a_file_gets_that_file(site, tmp_path):
-    data = store(tmp_path, s=series(site))
+    data = store(tmp_path, s=series(site, ("a", "b", "in/c")))
     data.fetch("s")
     (data.folder / "ct/folder/b").unlink()
-    (data.folder / "ct/folder/c").write_bytes(b"c" * 999 + b"d")
+    (data.folder / "ct/folder/in/c").write_bytes((b"in/c" * 1000)[:-1] + b"d")
     (data.folder / "ct/folder/notes").write_text("mine")
     assert data.state("s") == DAMAGED
     assert [c.path.name for c in data.verify("s") if c.wrong] == ["b", "c"]
     site.requests.clear()
     data.fetch("s")
-    assert [path for path, _ in site.requests] == ["/s/b", "/s/c"]
+    assert [path for path, _ in site.requests] == ["/s/b", "/s/in/c"]
     assert all(c.wrong is None for c in data.verify("s"))
     assert (data.folder / "ct/folder/notes").read_text() == "mine"
 
