@@ -11,6 +11,7 @@ from support.volume_headers import LPS, ORIGIN, SHAPE, SPACING, VOXELS, write_me
 
 from xrcore import XrcoreError
 from xrcore.ct import read_ct, volume_from_hu
+from xrcore.ct.label_maps import read_label_map
 
 LABELS = np.zeros(SHAPE)
 LABELS[2:5, 3:9, 2:7] = 3
@@ -36,6 +37,23 @@ def test_whole_numbers_of_any_type_keep_their_voxels(tmp_path, suffix, kind):
     everything = volume_from_hu(VOXELS, LPS, spacing=None)
     assert np.array_equal(volume.density.sum(0)[LABELS == 3], everything.density.sum(0)[LABELS == 3])
     assert volume.notes == ()
+
+
+def test_a_label_map_is_read_once_and_then_in_part(tmp_path):
+    several = LABELS.copy()
+    several[6:8, 1:3, 4:6] = 7
+    path = as_file(several.astype("uint8"), tmp_path, ".nrrd")
+    whole, part = read_label_map(path), read_label_map(path, [7])
+    again = read_label_map(whole, [7])
+    assert read_label_map(whole) is whole
+    assert np.array_equal(again.indices, part.indices)
+    assert np.allclose(again.world_from_voxel, part.world_from_voxel)
+    assert (again.values, again.names) == (part.values, part.names) == ((7,), ("label 7",))
+    with pytest.raises(XrcoreError, match="label 5 does not occur"):
+        read_label_map(whole, [5])
+    for odd in ("7", 7, [7.5], ["7"]):
+        with pytest.raises(XrcoreError, match="read_label_map: keep must be a sequence of whole numbers"):
+            read_label_map(path, odd)
 
 
 @pytest.mark.parametrize(

@@ -196,6 +196,13 @@ def test_a_mesh_in_a_ct_takes_the_place_of_what_was_there(tmp_path, flipped):
     )
 
 
+@pytest.mark.parametrize("matrix", [torch.diag(torch.tensor([3.0, 1, 1, 1])), torch.eye(3), "here"])
+def test_a_mesh_is_placed_by_a_rigid_transform_alone(tmp_path, matrix):
+    ball().export(tmp_path / "ball.stl")
+    with pytest.raises(xr.XrcoreError, match="place_mesh: world_from_mesh must be a rigid 4x4 matrix"):
+        xr.place_mesh(xr.phantom.pelvis(0, 8.0), tmp_path / "ball.stl", world_from_mesh=matrix)
+
+
 def test_a_mesh_outside_the_ct_is_refused(tmp_path):
     ball(middle=(900.0, 0.0, 0.0)).export(tmp_path / "ball.stl")
     with pytest.raises(xr.XrcoreError, match="lies outside the CT"):

@@ -48,6 +48,11 @@ def test_isocentre_is_the_centre_of_the_extent():
     assert_close(volume.isocenter, world_positions(volume).mean((0, 1, 2)))
 
 
+def test_a_transposed_matrix_is_refused():
+    with pytest.raises(XrcoreError, match="Volume: world_from_voxel must be a finite, invertible 4x4 matrix whose last row is 0, 0, 0, 1"):
+        Volume(density=torch.ones(1, 4, 4, 4), materials=("soft",), world_from_voxel=tilted((2.0, 2.0, 2.0)).mT)
+
+
 def test_voxel_from_world_is_the_inverse():
     volume = filled((3, 3, 3))
     assert_close(volume.voxel_from_world @ volume.world_from_voxel, torch.eye(4, dtype=torch.float64))

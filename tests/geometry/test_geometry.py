@@ -205,6 +205,18 @@ def test_a_matrix_that_does_not_turn_is_refused(matrix):
         Pose.from_matrix(matrix)
 
 
+def test_transposed_transforms_are_refused():
+    for made, read in (
+        (Pose.matrix, lambda matrix: Pose.from_matrix(matrix)),
+        (lambda pose: pose.world_from_camera(CARM, ISOCENTER), lambda matrix: Pose.from_world_from_camera(matrix, CARM, ISOCENTER)),
+        (lambda pose: pose.camera_from_world(CARM, ISOCENTER), lambda matrix: Pose.from_camera_from_world(matrix, CARM, ISOCENTER)),
+    ):
+        matrix = made(Pose(rx=3, ry=20, tx=5, tz=-8))
+        assert_close(read(matrix).numbers, vector(3, 20, 0, 5, 0, -8)[None])
+        with pytest.raises(XrcoreError, match=r"last row of matrix must be 0, 0, 0, 1, got .*; is it transposed\?"):
+            read(matrix.mT)
+
+
 # rigid algebra
 
 

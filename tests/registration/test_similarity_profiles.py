@@ -159,6 +159,8 @@ def test_lines_that_cannot_be_drawn_are_refused():
     for wrong, word in (
         ({"samples": 4}, "odd"),
         ({"samples": 1}, "odd"),
+        ({"samples": 5.0}, "odd"),
+        ({"reach": "abcdef"}, "reach"),
         ({"reach": (1.0,) * 5}, "reach"),
         ({"reach": (0.0,) * 6}, "reach"),
         ({"reach": (float("nan"),) * 6}, "reach"),

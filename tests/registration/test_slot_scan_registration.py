@@ -74,6 +74,10 @@ def test_a_placed_scan_is_compared_where_the_ct_is():
     height = (rows[-1] - rows[0] + 1) * 3.0
     assert part.extent[2] - 25 < height < part.extent[2] - 5
     assert covered_part(xray, part) is xray
+    inside = replace(carm.cropped(carm.shape[0] // 2 - 10, carm.shape[1] // 2 - 10, (20, 20)))
+    within = xr.simulate(whole, inside, truth, seed=2)
+    within = replace(within, world_from_camera=xr.Pose().world_from_camera(inside, whole.isocenter)[0])
+    assert covered_part(within, whole) is within
     result = xr.register(placed, part)
     assert any("the CT covers no more" in note for note in result.notes)
     shown = rigid.angle_between(result.pose.world_from_camera(carm, part.isocenter), truth.world_from_camera(carm, whole.isocenter))

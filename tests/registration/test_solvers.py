@@ -102,6 +102,18 @@ def test_finds_the_bottom_of_a_bowl(method):
     assert_close(result.covariance, 2 * 0.5 / 100 * torch.linalg.inv(bowl.a.T @ bowl.a), rtol=1e-4, atol=1e-6)
 
 
+def test_steps_are_reported_beside_a_start_that_has_no_value():
+    class Half(Bowl):
+        def normal_equations(self, pose: Pose) -> NormalEquations:
+            found = super().normal_equations(pose)
+            return found._replace(value=torch.where(torch.arange(len(pose)) > 0, math.nan, found.value)) if len(pose) > 1 else found
+
+    alone = finish(descend(Bowl(peak=0.5), START, iterations=4, tolerance=0.1))
+    beside = finish(descend(Half(peak=0.5), Pose.cat([START, START]), iterations=4, tolerance=0.1))
+    assert len(alone.steps) > 2
+    assert [step.similarity for step in beside.steps] == [step.similarity for step in alone.steps]
+
+
 def test_adam_visits_what_torchs_adam_visits():
     bowl = Bowl(peak=0.5)
     result = search(bowl, Adam(rotation_step=0.7, translation_step=3.0, iterations=50, step_halving=12))

@@ -284,7 +284,8 @@ def test_a_similarity_of_another_kind_makes_its_own():
     fixed, mask, images, jacobian = moving(2)
     fitted = LocalZNCC().fit(fixed.to(WHERE), mask.to(WHERE))
     found = summed(Another(fitted), images, jacobian)
-    for ours, theirs in zip(found, fitted.normal_equations(images.to(WHERE), jacobian.to(WHERE)).cpu(), strict=True):
+    there = fitted.normal_equations(images.to(WHERE), jacobian.to(WHERE))
+    for ours, theirs in zip(found, (torch.as_tensor(part).cpu() for part in there), strict=True):
         assert_close(ours, theirs, atol=0, rtol=0)
 
 

@@ -229,6 +229,14 @@ def test_each_frame_of_a_moving_positioner_has_its_angles(tmp_path, tags, expect
         assert np.allclose(beam(read(tmp_path, data, frame=k).pose), direction(primary, 5 + k))
 
 
+def test_a_cine_that_was_written_anew_is_read_anew(tmp_path):
+    first, second = xray_dataset(counts((2, 24, 32))), xray_dataset(counts((2, 24, 32))[:, ::-1].copy())
+    before = [read(tmp_path, first, frame=k).image for k in (0, 1)]
+    after = [read(tmp_path, second, frame=k).image for k in (0, 1)]
+    for k in (0, 1):
+        assert torch.equal(after[k], before[k].flip(0))
+
+
 def test_angles_along_the_patients_axis_and_of_other_machines_give_no_pose(tmp_path):
     axial = read(tmp_path, xray_dataset(counts(), PositionerPrimaryAngle=0, PositionerSecondaryAngle=90))
     assert axial.pose is None

@@ -498,6 +498,12 @@ def test_intensities_become_attenuation(tmp_path):
     assert abs(float(image.min())) < 0.05  # and the brightest pixels are taken for it
 
 
+def test_an_image_of_one_bit_is_read_as_any_other(tmp_path):
+    Image.fromarray(counts() > 20000).save(tmp_path / "x.png")
+    seen = read_xray(tmp_path / "x.png", carm_yaml(tmp_path / "c.yaml", "pixel_values: intensity")).image
+    assert torch.equal(seen > seen.min(), torch.from_numpy(counts() <= 20000))
+
+
 def test_dark_pixels_stay_finite(tmp_path):
     dark = counts()
     dark[3, 4] = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -94,7 +95,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(folder: str | os.PathLike[str], *, record: str | None = None) -> Iterator[Path]:
+def atomic_folder(folder: str | os.PathLike[str], *, record: str | None = None, own: str | None = None) -> Iterator[Path]:
     """Write several files of a folder, all of them or none, even if the program is killed.
 
     A folder that is new appears with all its files. In one that exists files take their places one after the other, and `record` tells
@@ -106,6 +107,9 @@ def atomic_folder(folder: str | os.PathLike[str], *, record: str | None = None) 
         Where the files are to go. It is made when it does not exist, with its parents; files of other names stay in it.
     record : str, optional
         Name of the file that stands for all of them: in a folder that exists the old one is removed first, and the new one comes last.
+
+    own : str, optional
+        Pattern of names of files that belong to `record`; those in a folder that exists which are not written anew are removed with it.
 
     Yields
     ------
@@ -127,7 +131,7 @@ def atomic_folder(folder: str | os.PathLike[str], *, record: str | None = None) 
         temporary.mkdir()
         try:
             yield temporary
-            _move(temporary, folder, record)
+            _move(temporary, folder, record, own)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     except XrcoreError as error:
@@ -168,7 +172,7 @@ def _flush_names(folder: Path) -> None:
             os.close(handle)
 
 
-def _move(temporary: Path, folder: Path, record: str | None) -> None:
+def _move(temporary: Path, folder: Path, record: str | None, own: str | None) -> None:
     files = sorted(temporary.iterdir(), key=lambda file: (file.name == record, file.name))
     check_writable(folder, *(file.name for file in files))
     for file in files:
@@ -182,7 +186,7 @@ def _move(temporary: Path, folder: Path, record: str | None) -> None:
         except OSError:
             if not folder.is_dir():
                 raise
-            _replace(files, folder, record)
+            _replace(files, folder, record, own)
         _flush_names(folder)
         _flush_names(folder.parent)
     except OSError:
@@ -190,11 +194,15 @@ def _move(temporary: Path, folder: Path, record: str | None) -> None:
         raise
 
 
-def _replace(files: list[Path], folder: Path, record: str | None) -> None:
+def _replace(files: list[Path], folder: Path, record: str | None, own: str | None) -> None:
     with _one_writer(folder):
         if record is not None:
             (folder / record).unlink(missing_ok=True)
             _flush_names(folder)
+        written = {file.name for file in files}
+        for old in folder.iterdir() if own is not None else ():
+            if re.fullmatch(str(own), old.name) and old.name not in written and not old.is_dir():
+                old.unlink()
         for file in files:
             if file.name == record:
                 _flush_names(folder)

@@ -194,7 +194,7 @@ def _print(result: Track, files: list[Path], starting: float) -> None:
     lost = [str(number) for number, frame in enumerate(result) if not frame.trusted]
     verdict = "all trusted" if not lost else f"{len(lost)} not trusted: {', '.join(lost[:12])}{', ...' if len(lost) > 12 else ''}"
     checked = sum(frame.checked for frame in result)
-    rate = f"{1000 * result.seconds / len(result):.0f} ms a frame, after {starting:.2f} s of start-up and reading files"
+    rate = f"{1000 * result.seconds / len(result):.0f} ms a frame, without reading it, after {starting:.2f} s of start-up"
     why = [line("", text) for text in result.doubts]
     print("\n".join([line("frames", f"{len(result)}, {checked} of them checked"), line("verdict", verdict), *why, line("time", rate)]))
     print(line("written", ", ".join(map(str, files))), flush=True)

@@ -14,7 +14,7 @@ from scipy import ndimage
 from xrcore._util.errors import XrcoreError
 from xrcore.ct.dicom_pixels import padding, rescale_remark, rescaled, stored_pixels
 from xrcore.ct.dicom_slices import PLACE, Slice, slices_of
-from xrcore.ct.dicom_tags import frame_tags, read_dataset, tag, text
+from xrcore.ct.dicom_tags import frame_tags, plane_axes, read_dataset, tag, text
 from xrcore.ct.materials import HU_OF_AIR
 from xrcore.ct.voxel_data import MOST_VOXELS, ImageFile
 
@@ -147,12 +147,8 @@ def _order(slices: list[Slice], path: Path) -> tuple[list[Slice], Float64[ndarra
             raise XrcoreError(
                 f"{other.path}: its {name.replace('_', ' ')} differs from the rest of its series; remove it or choose another series"
             )
-    axes = np.array(first.orientation, dtype=float).reshape(2, 3)
-    if not np.allclose(axes @ axes.T, np.eye(2), atol=1e-3):
-        raise XrcoreError(f"{first.path}: {tag('ImageOrientationPatient')} is not two perpendicular unit vectors")
     row_step, col_step = first.pixel_spacing or (0.0, 0.0)
-    if min(row_step, col_step) <= 0:
-        raise XrcoreError(f"{first.path}: {tag('PixelSpacing')} must be positive")
+    axes = plane_axes(first.orientation, (row_step, col_step), first.path)
     normal = np.cross(axes[0], axes[1])
     normal /= np.linalg.norm(normal)
     positions = np.array([s.position for s in slices])

@@ -10,7 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pydicom
+from jaxtyping import Float64
+from numpy import ndarray
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
@@ -138,6 +141,16 @@ def frame_tags(dataset: Dataset, frame: int, path: Path) -> Dataset:
             if sequence.VR == "SQ" and len(sequence.value) == 1 and not sequence.tag.is_private:
                 flat.update({e.tag: e for e in sequence.value[0]})
     return flat
+
+
+def plane_axes(orientation: object, spacing: tuple[float, float], path: Path) -> Float64[ndarray, "2 3"]:
+    """Unit vectors along a row's pixels and along a column's; raises XrcoreError for tags that name no such plane."""
+    axes = np.array(orientation, dtype=float).reshape(2, 3)
+    if not np.allclose(axes @ axes.T, np.eye(2), atol=1e-3):
+        raise XrcoreError(f"{path}: {tag('ImageOrientationPatient')} is not two perpendicular unit vectors")
+    if min(spacing) <= 0:
+        raise XrcoreError(f"{path}: {tag('PixelSpacing')} must be positive")
+    return axes
 
 
 def frame_count(dataset: Dataset, path: Path) -> int:

@@ -13,13 +13,13 @@ import torch
 from jaxtyping import Float32, Float64, Shaped
 from numpy.typing import ArrayLike, NDArray
 
-from xrcore._util.errors import XrcoreError, is_number, is_whole, require, shown
+from xrcore._util.errors import XrcoreError, is_number, require, shown
 from xrcore.ct.body import body_mask
-from xrcore.ct.label_maps import kept_voxels
+from xrcore.ct.label_maps import check_keep, kept_voxels
 from xrcore.ct.materials import HU_OF_AIR, densities
 from xrcore.ct.resampling import isotropic_grid, resample_spline
 from xrcore.ct.volume import Volume, grid_matrix
-from xrcore.ct.voxel_data import MOST_VOXELS
+from xrcore.ct.voxel_data import MOST_VOXELS, perpendicular
 
 SHORTEST, LONGEST = 5.0, 3000.0  # [mm] sizes of a CT that are not a mistake of units
 LARGEST_HU = 1e5
@@ -70,8 +70,7 @@ class HuImage:
             raise XrcoreError(f"{self.name}: {size} voxels are a single slice, not a CT; give the whole series")
         matrix = grid_matrix(self.name, self.world_from_voxel).numpy().copy()
         put(self, "world_from_voxel", matrix)
-        axes = matrix[:3, :3] / self.spacing
-        if not np.allclose(axes.T @ axes, np.eye(3), atol=1e-3):
+        if not perpendicular(matrix[:3, :3]):
             raise XrcoreError(f"{self.name}: its voxel axes are not perpendicular (sheared); resample it to a straight grid first")
         self._reject_unit_mistakes()
         self._reject_values()
@@ -217,11 +216,10 @@ def volume_from_hu(
     if not isinstance(hu, HuImage):
         if world_from_voxel is None:
             raise XrcoreError("volume_from_hu: an array needs its world_from_voxel (4x4, LPS mm)")
-        hu = HuImage(hu=np.asarray(hu), world_from_voxel=np.asarray(world_from_voxel))
+        hu = HuImage(hu=hu, world_from_voxel=world_from_voxel)  # type: ignore[arg-type]
     elif world_from_voxel is not None:
         raise XrcoreError("volume_from_hu: a HuImage has its own world_from_voxel; don't give another")
-    several = keep is None or (isinstance(keep, (Sequence, np.ndarray)) and all(map(is_whole, keep)))
-    require("volume_from_hu", "keep", keep, several, "a sequence of whole numbers")
+    check_keep("volume_from_hu", keep)
     if keep is not None and labels is None:
         raise XrcoreError(f"{hu.name}: keep={list(keep)} needs labels= (a label map of this CT)")
 

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float64, Int32
 from numpy import ndarray
 from numpy.typing import ArrayLike
 
-from xrcore._util.errors import XrcoreError, require, shown
+from xrcore._util.errors import XrcoreError, is_whole, require, shown
 from xrcore.ct.image_files import geometry, read_image
 from xrcore.ct.nrrd import segment_names
 from xrcore.ct.resampling import resample_labels
@@ -95,15 +95,35 @@ def read_label_map(labels: str | os.PathLike[str] | sitk.Image | LabelMap, keep:
     XrcoreError
         If it cannot be read, holds other than whole numbers, or lacks a label of `keep`.
     """
+    check_keep("read_label_map", keep)
     if isinstance(labels, LabelMap):
-        return labels
+        return labels if keep is None else _part(labels, keep)
     kind = isinstance(labels, (str, os.PathLike, sitk.Image))
     require("read_label_map", "labels", labels, kind, "the path of a label map, or a SimpleITK image")
     name = "labels" if isinstance(labels, sitk.Image) else os.fspath(labels)
     image = _image(labels, name)
-    array = image.values
-    _check_whole(array, name)
-    values = _wanted(array, keep, name)
+    _check_whole(image.values, name)
+    named = {} if isinstance(labels, sitk.Image) else segment_names(Path(labels))
+    return _chosen(image.values, image.world_from_voxel, _wanted(image.values, keep, name), named, image.notes, name)
+
+
+def check_keep(caller: str, keep: object) -> None:
+    """Raise XrcoreError, naming the caller, unless labels to keep are a sequence of whole numbers, or None."""
+    several = isinstance(keep, (Sequence, ndarray)) and not isinstance(keep, str) and all(map(is_whole, keep))
+    require(caller, "keep", keep, keep is None or several, "a sequence of whole numbers")
+
+
+def _part(labels: LabelMap, keep: Sequence[int]) -> LabelMap:
+    """The map of fewer labels."""
+    array = np.array((0, *labels.values))[labels.indices]
+    named = dict(zip(labels.values, labels.names, strict=True))
+    return _chosen(array, labels.world_from_voxel, _wanted(array, keep, "labels"), named, labels.notes, "labels")
+
+
+def _chosen(
+    array: ndarray, world_from_voxel: Float64[ndarray, "4 4"], values: list[int], named: dict[int, str], notes: tuple[str, ...], name: str
+) -> LabelMap:
+    """The map of the labels `values`, cropped to them."""
     if len(values) > _MOST_LABELS:
         raise XrcoreError(f"{name}: holds {len(values)} labels, and at most {_MOST_LABELS} are drawn; is it a CT? else choose some by keep")
     indices = np.zeros(array.shape, np.int32)
@@ -111,11 +131,10 @@ def read_label_map(labels: str | os.PathLike[str] | sitk.Image | LabelMap, keep:
         indices[array == value] = number
     held = [np.flatnonzero(indices.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
     indices = np.ascontiguousarray(indices[tuple(slice(h[0], h[-1] + 1) for h in held)])
-    matrix = image.world_from_voxel.copy()
+    matrix = world_from_voxel.copy()
     matrix[:3, 3] = matrix[:3] @ [*(h[0] for h in reversed(held)), 1.0]
-    named = {} if isinstance(labels, sitk.Image) else segment_names(Path(labels))
     names = tuple(named.get(value, f"label {value}") for value in values)
-    return LabelMap(indices, matrix, tuple(values), names, image.notes)
+    return LabelMap(indices, matrix, tuple(values), names, notes)
 
 
 def _wanted(array: ndarray, keep: Sequence[int] | None, name: str) -> list[int]:

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from xrcore._util.errors import XrcoreError, is_number, require
 from xrcore._util.input_files import check_file, checked_path
+from xrcore._util.matrices import rigid_matrix
 from xrcore.ct.mesh_orientation import outward
-from xrcore.ct.volume import Volume, grid_matrix
+from xrcore.ct.volume import Volume
 from xrcore.ct.voxelise import coverage
 
 # [g/cm3]: ASTM F75, Ti-6Al-4V, ASTM F138 (316L), iron, polyethylene of ultra-high molecular weight, ICRU-44 cortical bone
@@ -126,7 +127,10 @@ def place_mesh(
     weight = _density("place_mesh", material, density)
     matrix = volume.voxel_from_world
     if world_from_mesh is not None:
-        matrix = matrix @ grid_matrix("place_mesh", world_from_mesh)
+        placing = rigid_matrix(world_from_mesh)
+        require("place_mesh", "world_from_mesh", world_from_mesh, placing is not None, "a rigid 4x4 matrix, rotation and translation in mm")
+        assert placing is not None
+        matrix = matrix @ placing
     placed = corners @ matrix[:3, :3].numpy().T + matrix[:3, 3].numpy()
     if float(torch.linalg.det(matrix[:3, :3])) < 0:
         placed = placed[:, ::-1]  # a grid of the other handedness turns surfaces inside out
@@ -135,7 +139,7 @@ def place_mesh(
         raise XrcoreError(f"{path}: lies outside the CT; check world_from_mesh and frame")
     parts = dict(zip(volume.materials, volume.density.cpu() * (1 - inside), strict=True))
     parts[material] = parts.get(material, torch.zeros_like(inside)) + weight * inside
-    density_of = torch.stack(list(parts.values())).to(volume.density.dtype)
+    density_of = torch.stack(list(parts.values())).to(volume.density)
     return replace(volume, density=density_of, materials=tuple(parts), notes=(*volume.notes, *notes))
 
 

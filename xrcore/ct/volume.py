@@ -16,6 +16,7 @@ from xrcore._util.conversion import as_tensor
 from xrcore._util.device_memory import OUT_OF_MEMORY, NoRoomError
 from xrcore._util.devices import named_device
 from xrcore._util.errors import XrcoreError, is_number, is_whole, require
+from xrcore._util.matrices import has_last_row
 
 T = TypeVar("T")
 
@@ -281,8 +282,9 @@ def _version(tensor: Tensor) -> int:
 
 def grid_matrix(owner: str, world_from_voxel: object) -> Float[Tensor, "4 4"]:
     """The matrix as float64; XrcoreError, naming it, unless it is one of a grid."""
-    what = "a finite, invertible 4x4 matrix"
+    what = "a finite, invertible 4x4 matrix whose last row is 0, 0, 0, 1"
     matrix = as_tensor(owner, "world_from_voxel", world_from_voxel, what)
     good = matrix.shape == (4, 4) and bool(torch.isfinite(matrix).all()) and float(torch.linalg.det(matrix[:3, :3]).abs()) >= 1e-12
+    good = good and has_last_row(matrix)
     require(owner, "world_from_voxel", matrix.tolist(), good, what)
     return matrix

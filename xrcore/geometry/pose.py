@@ -9,9 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xrcore._util.bounds import LARGEST_ANGLE, LARGEST_LENGTH, is_angle, is_length
-from xrcore._util.conversion import as_numbers, as_tensor
+from xrcore._util.bounds import LARGEST_ANGLE, LARGEST_LENGTH, half_widths, is_angle, is_length, largest
+from xrcore._util.conversion import as_tensor
 from xrcore._util.errors import XrcoreError, is_whole, require, shown
+from xrcore._util.matrices import has_last_row
 from xrcore.geometry import rigid
 from xrcore.geometry.carm import CArm
 
@@ -145,10 +146,8 @@ class Pose:
         require("Pose.random", "batch", batch, is_whole(batch) and batch >= 0, "a whole number, at least 0")
         limits: list[float] = []
         for name, value in (("rotation", rotation), ("translation", translation)):
-            three = as_numbers(value, 3)
-            fits, largest = (is_angle, LARGEST_ANGLE) if name == "rotation" else (is_length, LARGEST_LENGTH)
-            good = three is not None and all(map(fits, three))
-            require("Pose.random", name, value, good, f"three finite numbers, at most {largest:g}")
+            three = half_widths(name, value)
+            require("Pose.random", name, value, three is not None, f"three half-widths, not negative, at most {largest(name):g}")
             limits += three or ()
         return cls((2 * torch.rand(batch, 6, dtype=torch.float64, generator=generator) - 1) * torch.tensor(limits, dtype=torch.float64))
 
@@ -192,6 +191,7 @@ class Pose:
         error = (rotation @ rotation.transpose(-1, -2) - torch.eye(3, dtype=torch.float64)).abs()
         if not (torch.isfinite(matrix).all() and (error < 1e-4).all() and (torch.linalg.det(rotation) > 0).all()):
             raise XrcoreError("Pose.from_matrix: the upper-left 3x3 block is not a rotation")
+        _require_last_row("Pose.from_matrix", matrix)
         return cls(torch.cat([torch.rad2deg(_angles(rotation)), matrix[:, :3, 3]], -1))
 
     def world_from_camera(self, carm: CArm, isocenter: Point) -> Float[Tensor, "B 4 4"]:
@@ -249,6 +249,7 @@ class Pose:
         """
         outer, inner = _frames(carm, isocenter)
         matrix = _transforms("Pose.from_world_from_camera", matrix)
+        _require_last_row("Pose.from_world_from_camera", matrix)
         return cls.from_matrix(rigid.invert(outer) @ matrix @ rigid.invert(inner))
 
     @classmethod
@@ -269,7 +270,9 @@ class Pose:
         Pose
             One for each transform.
         """
-        return cls.from_world_from_camera(rigid.invert(_transforms("Pose.from_camera_from_world", matrix)), carm, isocenter)
+        matrix = _transforms("Pose.from_camera_from_world", matrix)
+        _require_last_row("Pose.from_camera_from_world", matrix)
+        return cls.from_world_from_camera(rigid.invert(matrix), carm, isocenter)
 
     def twists(self, carm: CArm) -> Float[Tensor, "B 6 6"]:
         """Differentiate the camera's motion by the six numbers.
@@ -415,7 +418,8 @@ def clamped(numbers: Float[Tensor, "*B 6"]) -> Pose:
     Pose
         Within bounds.
     """
-    return Pose(numbers.clamp(-_BOUNDS, _BOUNDS))
+    bounds = _BOUNDS.to(numbers.device)
+    return Pose(numbers.clamp(-bounds, bounds))
 
 
 def _angles(rotation: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B 3"]:
@@ -462,3 +466,8 @@ def _transforms(owner: str, matrix: object) -> Float[Tensor, "*B 4 4"]:
     if result.ndim < 2 or result.shape[-2:] != (4, 4):
         raise XrcoreError(f"{owner}: matrix must be 4x4, or a batch of such, got shape {tuple(result.shape)}")
     return result
+
+
+def _require_last_row(owner: str, matrix: Float[Tensor, "*B 4 4"]) -> None:
+    if not has_last_row(matrix):
+        raise XrcoreError(f"{owner}: the last row of matrix must be 0, 0, 0, 1, got {shown(matrix[..., 3, :].tolist())}; is it transposed?")

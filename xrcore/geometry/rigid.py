@@ -1,7 +1,7 @@
 """Rigid algebra: 4x4 transforms, their inverses, and twists.
 
-A twist is `(v, w)`: translation first, then rotation vector; radians and mm. It lives in
-this package only: poses cross the public boundary in degrees.
+A twist is `(v, w)`: translation first, then rotation vector; radians and mm. It stays within the package: poses cross the public boundary
+in degrees.
 """
 
 from __future__ import annotations

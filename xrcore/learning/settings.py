@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from typing import Any
 
-from xrcore._util.bounds import LARGEST_ANGLE, LARGEST_LENGTH, is_angle, is_length
+from xrcore._util.bounds import half_widths, largest
 from xrcore._util.errors import XrcoreError, is_number, is_whole, require
 from xrcore.learning.networks.architecture import Architecture
 
@@ -130,13 +130,8 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         for name in ("rotation", "translation"):
             given = getattr(self, name)
-            try:
-                widths = tuple(float(v) for v in given)
-            except (TypeError, ValueError):
-                widths = ()
-            fits, largest = (is_angle, LARGEST_ANGLE) if name == "rotation" else (is_length, LARGEST_LENGTH)
-            good = len(widths) == 3 and all(fits(v) and v >= 0 for v in widths) and sum(widths) > 0
-            _require(name, given, good, f"three half-widths, not all 0, at most {largest:g}")
+            widths = half_widths(name, given)
+            _require(name, given, widths is not None and sum(widths) > 0, f"three half-widths, not all 0, at most {largest(name):g}")
             object.__setattr__(self, name, widths)
         _require("architecture", self.architecture, isinstance(self.architecture, Architecture), "an Architecture")
         for name in ("acquired", "clinical", "prefetch"):

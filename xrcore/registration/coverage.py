@@ -34,10 +34,11 @@ def covered_part(xray: Xray, volume: Volume) -> Xray:
     )
     with torch.no_grad():
         way = render(whole, xray.carm, pose, Beam.monochromatic(60.0))[0]
+    seen = xray.mask.cpu()
     margin = max(1, round(_MARGIN / pixel_at_isocenter(xray.carm)))
-    covered = torch.from_numpy(ndimage.binary_erosion((way > _SHARE * way.max()).numpy(), iterations=margin)) & xray.mask.cpu()
-    if covered.all() or covered.sum() < 0.01 * covered.numel():
+    covered = torch.from_numpy(ndimage.binary_erosion((way > _SHARE * way.max()).numpy(), iterations=margin, border_value=1)) & seen
+    if torch.equal(covered, seen) or covered.sum() < 0.01 * covered.numel():
         return xray
-    share = 100 * float(covered.sum() / xray.mask.sum())
+    share = 100 * float(covered.sum() / seen.sum())
     note = f"{share:.0f} % of the image is compared: by the file's placement the CT covers no more"
     return replace(xray, mask=covered.to(xray.mask.device), notes=(*xray.notes, note))

@@ -309,7 +309,7 @@ def _notes(views: Sequence[View]) -> tuple[str, ...]:
 def _start(initial: Pose | None) -> Pose:
     start = Pose.zero() if initial is None else initial
     require_one_pose("register", "initial", start)
-    return Pose(start.numbers.detach().double())
+    return Pose(start.numbers.detach().cpu().double())
 
 
 def _way(task: _Task, settings: GaussNewton, attempt: int, *, near: bool = False) -> GaussNewton:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -11,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import SimpleITK as sitk
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -22,7 +20,7 @@ from xrcore._util.errors import XrcoreError, is_number, shown
 from xrcore._util.hashes import file_sha256
 from xrcore._util.machine import package_versions
 from xrcore._util.pose_text import named_view, pose_file
-from xrcore._util.text_files import read_bytes, read_json
+from xrcore._util.text_files import read_json
 from xrcore.beam import Beam
 from xrcore.ct import Volume
 from xrcore.geometry import CArm, Pose
@@ -32,9 +30,9 @@ from xrcore.registration.result import Registration
 from xrcore.xray.writing import write_float_tiff
 
 FILES = ("registration.json", "camera_from_ct.tfm", "overlay.png", "registered_xray.tif")
+_OF_FURTHER_VIEWS = r"camera_\d+_from_ct\.tfm|overlay_\d+\.png|registered_xray_\d+\.tif"
 _DEPENDENCIES = ("numba", "numpy", "SimpleITK", "torch")
 _LARGEST_FILE = 1_000_000  # bytes, of a pose file
-_LARGEST_BESIDE = 100_000_000  # bytes, of a transform or picture
 
 
 def write_registration(
@@ -71,7 +69,7 @@ def write_registration(
     """
     record = to_record(result, inputs=inputs, options=options)
     names = files_of(len(result.views))
-    with atomic_folder(folder, record=FILES[0]) as temporary:
+    with atomic_folder(folder, record=FILES[0], own=_OF_FURTHER_VIEWS) as temporary:
         for number, (view, pose) in enumerate(zip(result.views, result.poses(), strict=True)):
             transform, picture, xray = names[1 + 3 * number : 4 + 3 * number]
             matrix = pose.camera_from_world(view.carm, result.isocenter)[0]
@@ -113,35 +111,8 @@ def _views_record(result: Registration) -> list[dict[str, Any]]:
     ]
 
 
-def camera_from_ct(pose: Pose, carm: CArm, isocenter: Float[Tensor, "3"]) -> sitk.AffineTransform:
-    """A pose as an ITK transform.
-
-    `TransformPoint` maps a point of the CT (LPS, mm) into the camera frame (mm): x along detector columns, y down, z from the source.
-    This is also the direction in which ITK resamples: it draws an image given in the camera frame on the grid of the CT.
-
-    Parameters
-    ----------
-    pose : Pose
-        One pose.
-    carm : CArm
-        The camera.
-    isocenter : Float[Tensor, "3"]
-        Of the CT [mm].
-
-    Returns
-    -------
-    SimpleITK.AffineTransform
-        Rigid.
-    """
-    matrix = pose.camera_from_world(carm, isocenter)[0]
-    transform = sitk.AffineTransform(3)
-    transform.SetMatrix(matrix[:3, :3].flatten().tolist())
-    transform.SetTranslation(matrix[:3, 3].tolist())
-    return transform
-
-
 def itk_text(matrix: Float[Tensor, "4 4"]) -> str:
-    """What ITK writes for a rigid transform; ITK itself cannot open every path."""
+    """What ITK writes for a rigid transform, the CT (LPS, mm) into the camera frame; ITK itself cannot open every path."""
     numbers = matrix[:3, :3].flatten().tolist() + matrix[:3, 3].tolist()
     lines = ["#Insight Transform File V1.0", "#Transform 0", "Transform: AffineTransform_double_3_3"]
     lines += [f"Parameters: {' '.join(map(repr, numbers))}", "FixedParameters: 0.0 0.0 0.0"]
@@ -288,7 +259,7 @@ def check_files(path: Path, hashes: Any) -> None:
         raise XrcoreError(f"{path}: files must name {', '.join(FILES[1:])} with their sha256; the file is damaged")
     for name, digits in hashes.items():
         beside = path.parent / name
-        if os.path.lexists(beside) and hashlib.sha256(read_bytes(beside, _LARGEST_BESIDE)).hexdigest() != digits:
+        if os.path.lexists(beside) and file_sha256(beside) != digits:
             raise XrcoreError(f"{beside}: not the file that was written with {path.name}: of another registration, or changed since")
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xrcore._util.errors import XrcoreError
-from xrcore._util.input_files import checked_path
+from xrcore._util.input_files import check_file, checked_path
 from xrcore._util.text_files import read_json
 from xrcore.geometry import Pose
 from xrcore.geometry.pose import NAMES
@@ -42,6 +42,8 @@ def load_registration(folder: str | os.PathLike[str]) -> Registration:
         result = _registration(record, views)
         _check_places(record, result)
         return result
+    except XrcoreError:
+        raise
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise XrcoreError(f"{path}: the record is damaged ({' '.join(str(error).split())})") from None
 
@@ -55,6 +57,7 @@ def _check_places(record: dict[str, Any], result: Registration) -> None:
 
 
 def _view(path: Path, record: dict[str, Any]) -> View:
+    check_file(path)
     values = np.asarray(read_raster(path)[0], dtype=np.float32)
     seen = np.isfinite(values)
     image, mask = torch.from_numpy(np.where(seen, values, 0.0)), torch.from_numpy(seen)

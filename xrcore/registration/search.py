@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from xrcore._util.bounds import LARGEST_ANGLE, LARGEST_LENGTH, is_angle, is_length
+from xrcore._util.bounds import LARGEST_ANGLE, LARGEST_LENGTH, half_widths, largest
 from xrcore._util.errors import XrcoreError, is_whole, require
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
@@ -89,14 +89,13 @@ class SearchBox:
     def __post_init__(self) -> None:
         for name in ("rotation", "translation"):
             value = getattr(self, name)
-            fits, largest = (is_angle, LARGEST_ANGLE) if name == "rotation" else (is_length, LARGEST_LENGTH)
-            three = isinstance(value, (tuple, list)) and len(value) == 3 and all(fits(v) and v >= 0 for v in value)
-            require("SearchBox", name, value, three, f"three half-widths, not negative, at most {largest:g}")
-            object.__setattr__(self, name, tuple(float(v) for v in value))
+            three = half_widths(name, value)
+            require("SearchBox", name, value, three is not None, f"three half-widths, not negative, at most {largest(name):g}")
+            object.__setattr__(self, name, three)
         require(
             "SearchBox", "candidates", self.candidates, is_whole(self.candidates) and self.candidates >= 1, "a whole number, at least 1"
         )
-        require("SearchBox", "seed", self.seed, is_whole(self.seed), "a whole number")
+        require("SearchBox", "seed", self.seed, is_whole(self.seed) and abs(self.seed) < 2**63, "a whole number of 64 bits")
 
     @property
     def survivors(self) -> tuple[int, ...]:

@@ -5,7 +5,6 @@ Poses are rendered once, and every similarity judges the same images.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +14,8 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
-from xrcore._util.errors import XrcoreError
+from xrcore._util.conversion import as_numbers
+from xrcore._util.errors import XrcoreError, is_whole, require, shown
 from xrcore._util.threads import single_torch_thread
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
@@ -331,12 +331,11 @@ def evenly(samples: int) -> Float[ndarray, "N"]:
 def check_lines(caller: str, center: Pose, reach: Sequence[float], samples: int, count: int) -> tuple[float, ...]:
     """The reaches as numbers; raise XrcoreError for lines that cannot be drawn."""
     require_one_pose(caller, "center", center)
-    lengths = tuple(float(r) for r in reach)
-    if len(lengths) != count or not all(0 < r < math.inf for r in lengths):
-        raise XrcoreError(f"{caller}: reach must be {count} positive half-widths, in deg and mm, got {reach!r}")
-    if samples < 3 or samples % 2 == 0:
-        raise XrcoreError(f"{caller}: samples must be odd and at least 3, got {samples}")
-    return lengths
+    lengths = as_numbers(reach, count)
+    if lengths is None or min(lengths) <= 0:
+        raise XrcoreError(f"{caller}: reach must be {count} positive half-widths, in deg and mm, got {shown(reach)}")
+    require(caller, "samples", samples, is_whole(samples) and samples >= 3 and samples % 2 == 1, "an odd number, at least 3")
+    return tuple(lengths)
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xrcore._util.errors import XrcoreError, require
+from xrcore._util.matrices import rigid_matrix
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose, rigid
 from xrcore.xray.image import Xray
@@ -90,16 +91,3 @@ def views_of(caller: str, given: object) -> tuple[View, ...]:
     require(caller, "xray", given, several, "an Xray, such as read_xray gives, or a list of View")
     assert isinstance(given, Sequence)
     return tuple(given)
-
-
-def rigid_matrix(value: object) -> Float[Tensor, "4 4"] | None:
-    """A 4x4 matrix in float64, or None unless it is a rotation and a translation."""
-    try:
-        matrix = torch.as_tensor(value, dtype=torch.float64)
-    except (TypeError, ValueError, RuntimeError):
-        return None
-    if matrix.shape != (4, 4) or not torch.isfinite(matrix).all():
-        return None
-    rotation, last = matrix[:3, :3], matrix.new_tensor([0.0, 0.0, 0.0, 1.0])
-    off = (rotation @ rotation.T - torch.eye(3, dtype=matrix.dtype)).abs().max()
-    return matrix if off < 1e-4 and torch.linalg.det(rotation) > 0 and torch.equal(matrix[3], last) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,8 @@ class DicomXray:
 
 def read_dicom(path: Path, frame: int | None = None) -> DicomXray:
     """Read one frame and its tags. Raises XrcoreError for a damaged file, a missing frame, or tags that are not numbers."""
-    data = read_dataset(path)
+    file = path.stat()
+    data = _dataset(path, file.st_ino, file.st_mtime_ns, file.st_size)
     frames = frame_count(data, path)
     check_frame(path, frame or 0, frames)
     notes = list(frame_notes(frame, frames))
@@ -94,6 +96,12 @@ def read_dicom(path: Path, frame: int | None = None) -> DicomXray:
         open=_open(stored, tags, path, notes),
         notes=tuple(notes),
     )
+
+
+@lru_cache(maxsize=2)  # the frames of a cine are read one by one, those of two cameras in turn
+def _dataset(path: Path, inode: int, modified: int, size: int) -> Dataset:
+    """The file's data set; the other arguments tell whether it is still the same file."""
+    return read_dataset(path)
 
 
 def _open(stored: Shaped[ndarray, "H W"], tags: Dataset, path: Path, notes: list[str]) -> Bool[ndarray, "H W"]:

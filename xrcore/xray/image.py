@@ -11,6 +11,7 @@ from torch import Tensor
 from xrcore._util.conversion import as_tensor
 from xrcore._util.devices import named_device
 from xrcore._util.errors import XrcoreError, require
+from xrcore._util.matrices import rigid_matrix
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose, rigid
 
@@ -68,10 +69,11 @@ class Xray:
         require("Xray", "bone_bright", self.bone_bright, isinstance(self.bone_bright, bool), "True or False")
         require("Xray", "pose", self.pose, self.pose is None or isinstance(self.pose, Pose), "a Pose or None")
         if self.world_from_camera is not None:
-            matrix = as_tensor("Xray", "world_from_camera", self.world_from_camera, "a 4x4 matrix")
-            require("Xray", "world_from_camera", tuple(matrix.shape), matrix.shape == (4, 4), "a 4x4 matrix")
+            matrix = rigid_matrix(self.world_from_camera)
+            what = "a rigid 4x4 matrix, rotation and translation in mm"
+            require("Xray", "world_from_camera", self.world_from_camera, matrix is not None, what)
             put(self, "world_from_camera", matrix)
-        put(self, "image", as_tensor("Xray", "image", self.image, "an image (H, W)", dtype=torch.float32))
+        put(self, "image", as_tensor("Xray", "image", self.image, "an image (H, W)", dtype=torch.float32).detach())
         if self.image.ndim != 2:
             raise XrcoreError(f"Xray: image must be (H, W), got {tuple(self.image.shape)}")
         if tuple(self.image.shape) != self.carm.shape:

@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 from torch import Tensor
 
 from xrcore._util.errors import XrcoreError
-from xrcore.ct.dicom_tags import number, numbers, tag, text
+from xrcore.ct.dicom_tags import number, numbers, plane_axes, tag, text
 from xrcore.geometry import CArm, SlotScan
 
 _ALONG = 0.99  # cosine from which an axis of the image counts as the table's
@@ -83,11 +83,7 @@ def stored_localizer(tags: Dataset, path: Path, notes: list[str]) -> Localizer:
         _needed(tags, keyword, count, path)
         for keyword, count in (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6), ("PixelSpacing", 2))
     )
-    columns, rows = np.array(axes).reshape(2, 3)
-    if not np.allclose(np.array([columns, rows]) @ np.array([columns, rows]).T, np.eye(2), atol=1e-3):
-        raise XrcoreError(f"{path}: {tag('ImageOrientationPatient')} is not two perpendicular unit vectors")
-    if min(spacing) <= 0:
-        raise XrcoreError(f"{path}: {tag('PixelSpacing')} must be positive")
+    columns, rows = plane_axes(axes, (spacing[0], spacing[1]), path)
     if max(abs(rows[2]), abs(columns[2])) < _ALONG:
         raise XrcoreError(f"{path}: neither rows nor columns run along the table by {tag('ImageOrientationPatient')}; not a localizer's")
     return Localizer(

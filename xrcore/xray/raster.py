@@ -23,7 +23,7 @@ _COLOUR = ("P", "PA", "LA", "RGB", "RGBA", "RGBX")
 
 
 def read_raster(path: Path, frame: int | None = None) -> tuple[Shaped[ndarray, "H W"], tuple[str, ...]]:
-    """Grey values of a PNG or TIFF, as stored, and remarks. Colour is accepted if its channels are equal.
+    """Grey values of a PNG or TIFF, 0 black, and remarks. Colour is accepted if its channels are equal.
 
     frame: page of a TIFF, counted from 0. Raises XrcoreError for a damaged file or a colour image.
     """
@@ -101,6 +101,7 @@ def _check_strips(path: Path, size: tuple[int, int], tags: Mapping[int, Any]) ->
 def _as_shown(values: Shaped[ndarray, "H W"], image: Image.Image) -> Shaped[ndarray, "H W"]:
     """Values turned over where a TIFF says that 0 is white, which Pillow does for 8 bits alone; 32 bits as signed as they are."""
     tags = getattr(image, "tag_v2", {})  # of a TIFF
+    values = values.astype(np.uint8) if values.dtype == bool else values
     if values.dtype == np.int32 and tags.get(TiffImagePlugin.SAMPLEFORMAT, (1,)) == (1,):
         values = values.view(np.uint32)
     if tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) != 0 or image.mode in ("1", "L"):

@@ -53,7 +53,7 @@ def write_xray(
     path = checked_path("write_xray", path)
     mask = None
     if isinstance(image, Xray):
-        carm, pose, mask = carm or image.carm, image.pose if pose is None else pose, image.mask.numpy()
+        carm, pose, mask = carm or image.carm, image.pose if pose is None else pose, image.mask.cpu().numpy()
         image = image.image
     values = _finite(image, mask, path)
     suffix = path.suffix.lower()

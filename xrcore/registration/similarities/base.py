@@ -37,16 +37,6 @@ class NormalEquations(NamedTuple):
     hessian: Float[Tensor, "B 6 6"]
     effective_count: float
 
-    def cpu(self) -> NormalEquations:
-        """Move it to the CPU.
-
-        Returns
-        -------
-        NormalEquations
-            The same there.
-        """
-        return NormalEquations(self.value.cpu(), self.gradient.cpu(), self.hessian.cpu(), self.effective_count)
-
     def covariance(self) -> Float[Tensor, "B 6 6"]:
         """Covariance of the six numbers, least squares' 2 (1 - value) / (N - 6) H^-1.
 

@@ -95,7 +95,9 @@ class CorrelationRatioFit(MovableFit):
         basis = (1 - distance.abs()).clamp_min(0)  # sums to 1 at each pixel, so constants are among the functions
         gram = (basis.mT @ basis).double()
         ridge = _RIDGE * gram.diagonal(dim1=-2, dim2=-1).mean(-1)
-        inverse = torch.linalg.inv(gram + ridge[:, None, None] * torch.eye(self.knots, dtype=gram.dtype, device=gram.device))
+        inverse, _ = torch.linalg.inv_ex(  # which, unlike inv, does not wait for a GPU
+            gram + ridge[:, None, None] * torch.eye(self.knots, dtype=gram.dtype, device=gram.device)
+        )
         height = (inverse @ (basis.mT @ self.fixed.to(values.dtype)).double().unsqueeze(-1)).to(values.dtype)
         rise = height.squeeze(-1).diff(dim=1) * (self.knots - 1) / span
         piece = place.detach().long().clamp(0, self.knots - 2)

@@ -5,6 +5,8 @@ Source: Levenberg 1944, Marquardt 1963; the damping schedule is Nielsen's (*Damp
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -62,7 +64,7 @@ def descend(problem: LeastSquaresProblem, start: Pose, *, iterations: int, toler
         damping[stayed] = damping[stayed] * growth[stayed]
         growth[stayed] = growth[stayed] * 2
         converged[stayed[damping[stayed] > 1e6]] = True
-        if float(value.max()) > steps[-1].similarity:
+        if float(value.nan_to_num(nan=-math.inf).max()) > steps[-1].similarity:
             steps.append(best())
         yield steps[-1]
         reported = True

@@ -35,7 +35,7 @@ def render(
 
     beam: of all poses, or one of each.
     """
-    pose = Pose(pose.numbers.detach().cpu())
+    pose = pose.detach()
     views = views_of(volume, carm, pose.world_from_camera(carm, volume.isocenter))
     twists = on_device(pose.twists(carm).float().numpy(), volume.device) if with_jacobian else None
     return render_views(volume, carm, views, twists, beam)

@@ -8,6 +8,8 @@ Euler angle is needed on the way.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -125,7 +127,7 @@ def _poses(matrices: Float[Tensor, "n 12"], carm: CArm, isocenter: Tensor, inste
 
 def _climb(log: Float[Tensor, "n B 14"]) -> tuple[Float[Tensor, "m 12"], list[float]]:
     """The batch's best pose after each iteration that improved it, and its similarity."""
-    values, indices = log[:, :, 0].max(1)
+    values, indices = log[:, :, 0].nan_to_num(nan=-math.inf).max(1)
     found = [0]
     for i in range(1, len(log)):
         if values[i] > values[found[-1]]:

@@ -27,7 +27,7 @@ def normal_tiles(
 
     The sum over n has the Hessian in its first six rows and columns, the gradient in row six, and the value in the last corner.
 
-    Standardised pixels, which all built-in similarities with a residual compare, go through two kernels; torch would need some 100 tiny
+    Standardised pixels, which most built-in similarities compare, go through two kernels; torch would need some 100 tiny
     operations for the same, and each costs a launch (benchmarks/gpu_launches.py). Other similarities do as they do.
     """
     if isinstance(fitted, StandardisedFit):
