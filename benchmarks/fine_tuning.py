@@ -45,9 +45,7 @@ _FOLDERS = {SCRATCH: "scratch", ONE: "one", STARTED: "started"}
 def start_model(
     patients: Sequence[Subject], folder: Path, settings: TrainingSettings = START, first: PoseRegressor | None = None, **sizes: int
 ) -> PoseRegressor:
-    """Train a start model, or read the one that was trained. sizes: of the cohort."""
-    if PoseRegressor.exists(folder):
-        return PoseRegressor.load(folder)
+    """Train a start model, or read the one that was trained so. sizes: of the cohort."""
     volumes = cohort(patients, spacing=settings.spacing, **sizes)
     return train_start(volumes, CARM, settings, out=folder, resume=True, start=first)
 
@@ -70,11 +68,14 @@ def untrained(patient: Subject, start: PoseRegressor, settings: TrainingSettings
 def trained(patient: Subject, begun: str, start: PoseRegressor | None, settings: TrainingSettings, folder: Path) -> dict[str, Any]:
     """The patient's own network, trained or read."""
     kept = folder / "core_seconds.txt"
-    if not PoseRegressor.exists(folder):
-        began = time.process_time()
-        train(patient.volume(settings.spacing), CARM, settings, out=folder, resume=True, start=start)
-        kept.write_text(f"{time.process_time() - began:.1f}\n", encoding="utf-8")
-    reached = PoseRegressor.load(folder).training["validation"]
+    before, whole = float(kept.read_text(encoding="utf-8")) if kept.exists() else 0.0, PoseRegressor.exists(folder)
+    began = time.process_time()
+    try:  # reads what is trained already, and refuses a training of other settings
+        model = train(patient.volume(settings.spacing), CARM, settings, out=folder, resume=True, start=start)
+    finally:
+        if not whole:
+            kept.write_text(f"{before + time.process_time() - began:.1f}\n", encoding="utf-8")
+    reached = model.training["validation"]
     seconds = float(kept.read_text(encoding="utf-8")) if kept.exists() else None
     return _row(patient, begun, settings.images, settings.seed, reached["mtre"], reached["median"], reached["success"], seconds)
 
@@ -118,7 +119,7 @@ def summary(rows: Sequence[dict[str, Any]], budgets: Sequence[int]) -> list[dict
 
 
 def _row(
-    patient: Subject, begun: str, images: int, seed: int, mtre: float, median: float, success: float, seconds: float | None
+    patient: Subject, begun: str, images: int, seed: int, mtre: float | None, median: float | None, success: float, seconds: float | None
 ) -> dict[str, Any]:
     return {
         "patient": patient.number,
@@ -126,8 +127,8 @@ def _row(
         "images": images,
         "seed": seed,
         "core minutes": None if seconds is None else round(seconds / 60, 2),
-        "mTRE mm": round(mtre, 2),
-        "median mm": round(median, 2),
+        "mTRE mm": None if mtre is None else round(mtre, 2),  # not finite: of a network whose poses are nonsense
+        "median mm": None if median is None else round(median, 2),
         "SR %": round(success, 1),
     }
 

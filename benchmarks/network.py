@@ -82,7 +82,7 @@ def main() -> None:
         plain, acquired = sets
         ex.run([m for m in methods if m.name.startswith("network")], [patient], [plain], scratch)
         table = ex.run(methods, [patient], [acquired], scratch)
-        table = table[table["patient"] == patient.number]
+        table = table[(table["patient"] == patient.number) & (table["case"] < args.poses)]
         tables.append(table)
         for kind, model in trained.items():
             for tests in sets:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from common.image_conditions import CONDITIONS
+from common.image_conditions import CONDITIONS, SET_ON, UNSEEN
 
 from xrcore.utilities import atomic_file, read_json
 
@@ -363,7 +363,8 @@ def numbers() -> dict[str, str]:
 def few_images() -> dict[str, str]:
     """The next patient's network at the most images that all were tried with, in a sentence."""
     lines = kept("fine_tuning")["table"]
-    mean = {line["begun from"]: line for line in lines if line["patient"] == lines[-1]["patient"]}  # over all patients
+    patient = lines[-1]["patient"]  # all, if there are several
+    mean = {line["begun from"]: line for line in lines if line["patient"] == patient}
     begun = {name: mean[of] for name, of in _BEGUN.items()}
     budgets = [key.removesuffix(": mTRE mm") for key in lines[0] if key.endswith(": mTRE mm")]
     last = [images for images in budgets if all(line[f"{images}: mTRE mm"] is not None for line in begun.values())][-1]
@@ -374,10 +375,11 @@ def few_images() -> dict[str, str]:
 def hard_images() -> dict[str, str]:
     """Registrations of images that xrcore did not make, in a sentence."""
     lines = {line["what was done to the image"]: line for line in kept("robustness")["table"]}
-    full, other = lines["of these, what the verdict was not set on"], lines["X-ray of another patient"]
+    full, other = lines[UNSEEN], lines["X-ray of another patient"]
     return {
         "robust_cases": str(full["cases"]),
         "robust_conditions": str(sum(name in CONDITIONS for name in lines)),
+        "robust_unseen": str(len(set(CONDITIONS) - set(SET_ON))),
         "robust_success": percent(full["SR %"]),
         "robust_trusted": percent(full["trusted, of the right %"]),
         "robust_wrong": str(full["trusted and wrong"] + other["trusted and wrong"]),

@@ -30,6 +30,7 @@ from common.report import RESULTS, out_path, publish
 from xrcore import TrainingSettings, Volume
 from xrcore.learning import profile
 from xrcore.learning.training import training_steps
+from xrcore.learning.training.kept_images import KeptImages
 from xrcore.learning.training.schedule import Schedule
 from xrcore.learning.training.stream import DrrStream
 
@@ -77,6 +78,7 @@ class Case:
     def __init__(self, volume: Volume, settings: TrainingSettings, *, kernels: bool = True) -> None:
         self.settings, self.schedule = settings, Schedule(settings)
         self.stream = DrrStream(volume, CARM, settings, pixels=self.schedule.pixels(0))
+        self.kept = KeptImages(self.stream, self.schedule)
         self.training = training_steps(volume, CARM, settings)
         self.kernels = kernels
         self.wall: list[float] = []
@@ -91,7 +93,7 @@ class Case:
             self.wall.append(time.perf_counter() - began)
             self.whole.append(time.process_time() - busy)
         busy = time.process_time()
-        self.stream.batch(self.schedule.samples(number), [number] * self.settings.batch)
+        self.kept.render(self.stream.draw(self.schedule.samples(number), [number] * self.settings.batch))
         self.rendering.append(time.process_time() - busy)
 
     def seconds(self) -> tuple[float, ...]:

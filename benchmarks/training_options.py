@@ -30,7 +30,11 @@ SPEED: dict[str, dict[str, Any]] = {
 
 
 def schemes(images: int) -> dict[str, dict[str, Any]]:
-    """The readings of incremental learning, the first set an eighth of the images seen, with the options of speed that are used."""
+    """The readings of incremental learning, with the options of speed that are used.
+
+    One set is an eighth of the images seen, and so is the first of `extended`; `growing` ends with that many, and `fresh` has four sets of
+    them.
+    """
     first = images // 8
     readings: dict[str, dict[str, Any]] = {
         "one set": {"set_size": first},

@@ -38,6 +38,7 @@ def main() -> None:
     }
     tests = ex.TestSet("wide", poses=args.poses, seed=45, rotation=ROTATION, translation=TRANSLATION)
     table = ex.run(methods.values(), [patient], [tests], args.out.parent / "scratch" / (args.out.name + ".csv"))
+    table = table[(table["patient"] == patient.number) & (table["case"] < args.poses)]
     lines = []
     for label, method in methods.items():
         part = table[table["method"] == method.name]

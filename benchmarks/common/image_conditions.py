@@ -260,3 +260,20 @@ CONDITIONS: dict[str, Callable[[Scene, Generator], xr.Xray]] = {
     "histogram equalised": equalised,
     "several at once": everything,
 }
+
+# what the verdict was set on
+SET_ON_PATIENTS = ("1", "3", "4")
+SET_ON = (
+    "counts, said so",
+    "display, 8 bit, gamma",
+    "unsharp masking",
+    "35 % saturated",
+    "collimated",
+    "300 photons",
+    "scatter 60 %",
+    "wires, table edge",
+    "motion blur",
+)
+# what is added up of all conditions
+ALL, UNSEEN = "all of the full-sized", "of these, under conditions that the verdict was not set on"
+UNSEEN_PATIENTS = "of these, of patients that it was not set on"

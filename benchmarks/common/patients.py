@@ -1,4 +1,4 @@
-"""CTs and C-arm of the benchmarks: those of `companion.experiments`, from XRCORE_DATA_MIRROR or beside the repository."""
+"""CTs and C-arm of the benchmarks: those of `companion.experiments`, also from a mirror beside the repository."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from companion import experiments
 from xrcore import XrcoreError
 from xrcore.geometry.presets import PAPER_CARM as CARM
 
-os.environ.setdefault("XRCORE_DATA_MIRROR", str(Path(__file__).parents[3] / "shared" / "data"))
+_BESIDE = Path(__file__).parents[3] / "shared" / "data"
+if _BESIDE.is_dir():
+    os.environ.setdefault("XRCORE_DATA_MIRROR", str(_BESIDE))
 PATIENTS = experiments.PATIENTS
 
 

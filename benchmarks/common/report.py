@@ -39,6 +39,8 @@ def publish(
 
     None is an empty cell; floats of the CSV are rounded to `digits` decimals. note: a line under the table, and in OUT.json.
     """
+    if not table:
+        sys.exit("nothing was measured: are the data there? `xrcore data list` tells")
     print("\n| " + " | ".join(table[0]) + " |\n|" + "---|" * len(table[0]))
     for line in table:
         print("| " + " | ".join("" if v is None else str(v) for v in line.values()) + " |")

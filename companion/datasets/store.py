@@ -244,7 +244,10 @@ class Store:
             if entry.kind == "archive" and _present(self.mirror.folder, entry, read_records(self.folder).get(name)):
                 return MIRRORED
             if entry.kind != "archive" and all(self.mirror.in_place(file, self.known_hash(entry, file)) for file in entry.files):
-                self._record_plain(entry, self.mirror.folder)
+                if not entry.verified:
+                    (self.folder / _STAGING).mkdir(parents=True, exist_ok=True)
+                    with _alone(self.folder / _STAGING, wait=True):
+                        self._record_plain(entry, self.mirror.folder)
                 return MIRRORED
         if self._complete(entry):
             return HERE

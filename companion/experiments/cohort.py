@@ -39,9 +39,9 @@ def cohort(patients: Sequence[Patient], *, variants: int = VARIANTS, phantoms: i
         For `xrcore.learning.train_start`.
     """
     volumes = []
-    for patient in patients:
+    for number, patient in enumerate(patients):
         whole = without_air(patient.volume(spacing))
-        volumes += [whole] + [varied(whole, seed) for seed in range(1, variants)]
+        volumes += [whole] + [varied(whole, number * variants + change) for change in range(1, variants)]
     return volumes + [without_air(Phantom(100 + seed, implant=seed % 3 == 0).volume(spacing)) for seed in range(phantoms)]
 
 

@@ -73,6 +73,7 @@ class Summary(pd.DataFrame):
 
 
 def _describe(cases: pd.DataFrame, threshold: float, confidence: float) -> dict[str, Any]:
+    cases = cases.reset_index(drop=True)  # of tables put together several rows have the same
     mtre = np.sort(cases["mtre_mm"].to_numpy(float))  # so that the order of the cases does not matter, not even to rounding
     answered = mtre[~np.isnan(mtre)]
     good = int((mtre < threshold).sum())

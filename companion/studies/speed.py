@@ -99,7 +99,7 @@ def renderer_times(root: Path) -> pd.DataFrame:
 
 
 HEADLINES = {"image": "one 256 x 256 image", REGISTRATION: "whole registration", "training": "training"}
-# another renderer, and the row of xrcore that does the same work
+# another renderer, and the row of xrcore that does the same work, or more (forward and backward: two materials, the whole spectrum)
 PEERS = {
     "RTK Joseph, one material": "image, one material, one energy",
     "nanodrr, one material": "image, one material, one energy",

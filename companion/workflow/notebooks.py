@@ -67,6 +67,9 @@ def sources(paths: Paths, name: str) -> list[Path]:
         Files.
     """
     read = [paths.root / "notebooks" / f"{name}.ipynb", *(paths.result(study) for study in NOTEBOOKS[name])]
+    read += [images for study in NOTEBOOKS[name] if (images := paths.result(study, ".npz")).exists()]
+    if "speed" in NOTEBOOKS[name]:  # beside which the renderer's own times are shown
+        read.append(paths.root / "results" / "speed.json")
     if "ablation" in NOTEBOOKS[name] and paths.result("ablation", ".json").exists():  # whose trainings' courses are drawn
         read += [paths.curve(training) for training in read_json(paths.result("ablation", ".json"))["trainings"]]
     return read
@@ -86,7 +89,7 @@ def execute_all(paths: Paths) -> None:
         If results are lacking, or a notebook fails.
     """
     for source in sorted((paths.root / "notebooks").glob("*.ipynb")):
-        needed = [paths.result(study) for study in NOTEBOOKS.get(source.stem, ())]
+        needed = sources(paths, source.stem) if source.stem in NOTEBOOKS else []
         for path in needed:
             if not path.exists():
                 raise XrcoreError(f"{path}: not there yet; `make reproduce PROFILE={paths.profile}` makes it")

@@ -7,6 +7,7 @@ import re
 
 import pytest
 import tables
+from common.image_conditions import ALL
 
 
 @pytest.mark.parametrize("page", tables.pages(), ids=lambda page: page.stem)
@@ -39,7 +40,7 @@ def test_numbers_are_those_of_the_tables():
 def test_conditions_are_those_whose_cases_are_added_up():
     lines = {line["what was done to the image"]: line["cases"] for line in tables.kept("robustness")["table"]}
     number = int(tables.numbers()["robust_conditions"])
-    assert sum(list(lines.values())[:number]) == lines["all of the full-sized"]
+    assert sum(list(lines.values())[:number]) == lines[ALL]
 
 
 def test_a_gpu_that_was_not_there_leaves_empty_cells_and_one_that_missed_says_so(tmp_path, monkeypatch):

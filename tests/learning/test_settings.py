@@ -36,10 +36,11 @@ def test_settings_go_through_json_and_profiles_differ():
         {"batch": 10**9}, {"batch": 2.0}, {"set_size": 3}, {"set_size": 8.5}, {"spacing": 0}, {"spacing": math.inf}, {"clip": -1},
         {"learning_rate": "1e-3"}, {"learning_rate": math.nan}, {"weight_decay": -1}, {"ema": 1.0}, {"warmup": 1}, {"seed": -1},
         {"seed": 0.5}, {"seed": 2**32}, {"acquired": "no"}, {"restarts": 1}, {"validation": True}, {"architecture": {}},
+        {"clinical": True, "acquired": False},
     ],
 )  # fmt: skip
 def test_settings_that_make_no_sense_are_refused_by_name(wrong):
-    (name,) = wrong
+    name = next(iter(wrong))
     with pytest.raises(XrcoreError, match=f"TrainingSettings: {name} must be"):
         TrainingSettings(**wrong)
 

@@ -136,6 +136,7 @@ class TrainingSettings:
         _require("architecture", self.architecture, isinstance(self.architecture, Architecture), "an Architecture")
         for name in ("acquired", "clinical", "prefetch"):
             _require(name, getattr(self, name), isinstance(getattr(self, name), bool), "True or False")
+        _require("clinical", self.clinical, self.acquired or not self.clinical, "False where acquired is: plain DRRs show nothing of it")
         _require("restarts", self.restarts, self.restarts is None or isinstance(self.restarts, bool), "True, False or None")
         for name, choices in _CHOICES.items():
             value = getattr(self, name)

@@ -55,7 +55,7 @@ def run(
     spacing : float
         Of the CT's voxels [mm].
     seed : int
-        Of the starts.
+        Of the starts. A table of another spacing or seed is not continued.
     progress : callable, optional
         Called with a line for each registration.
 
@@ -75,7 +75,8 @@ def run(
     known = {specimen.name: specimen for specimen in read_deepfluoro(path)}
     if unknown := [name for name in specimens or () if name not in known]:
         raise XrcoreError(f"{path}: no specimen {unknown[0]!r}; it has {', '.join(known)}")
-    rows = _rows_so_far(out) if out.exists() else []
+    settings = {"spacing_mm": spacing, "seed": seed}
+    rows = _rows_so_far(out, settings) if out.exists() else []
     done = {(row["specimen"], row["projection"]) for row in rows}
     for number, specimen in enumerate(known.values()):
         wanted = [name for name in specimen.projections[::every] if (specimen.name, name) not in done]
@@ -83,19 +84,23 @@ def run(
             continue
         volume = specimen.volume(spacing)
         for name in wanted:
-            rows.append(_row(specimen, volume, name, np.random.default_rng([seed, number, specimen.projections.index(name)])))
+            generator = np.random.default_rng([seed, number, specimen.projections.index(name)])
+            rows.append(settings | _row(specimen, volume, name, generator))
             write_rows(out, pd.DataFrame(rows))
             progress(f"{specimen.name} {name}: mTRE {rows[-1]['mtre_mm']:.2f} mm, {rows[-1]['seconds']:.2f} s")
-    return pd.DataFrame(rows)
+    asked = {(name, one) for name in specimens or known for one in known[name].projections[::every]}
+    return pd.DataFrame([row for row in rows if (row["specimen"], row["projection"]) in asked])
 
 
-def _rows_so_far(path: Path) -> list[dict[str, Any]]:
+def _rows_so_far(path: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
     try:
         table = pd.read_csv(path, dtype=dict.fromkeys(_KEYS, str))
     except (OSError, ValueError) as error:
         raise XrcoreError(f"{path}: cannot be read as the table of a run that goes on: {error}; choose another --out") from None
-    if not {*_KEYS, "mtre_mm"} <= set(table.columns):
+    if not {*_KEYS, *settings, "mtre_mm"} <= set(table.columns):
         raise XrcoreError(f"{path}: this is not the table of a run that goes on; choose another --out")
+    if not all((table[name] == value).all() for name, value in settings.items()):
+        raise XrcoreError(f"{path}: holds rows of another spacing or seed; choose another --out")
     return table.to_dict("records")  # type: ignore[return-value]
 
 

@@ -72,6 +72,14 @@ def test_threshold_decides_success():
     assert one(results([10.0, 9.9]))["success"] == 50.0
 
 
+def test_tables_put_together_are_counted_row_by_row():
+    right, wrong = results([1.0, 2.0], trusted=True), results([3.0, 40.0], trusted=[True, False])
+    together = pd.concat([right, wrong])
+    assert list(together.index) == [0, 1, 0, 1]
+    assert one(together)["failures_trusted"] == 0
+    assert one(together)["trusted"] == 75
+
+
 def test_groups_and_what_nobody_judged():
     frame = pd.concat(
         [results([1.0, 2.0]), results([3.0], method="k", trusted=pd.array([None], "boolean")), results([math.nan], method="bad")]

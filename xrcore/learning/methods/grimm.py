@@ -274,7 +274,7 @@ def invert_some(images: Float[Tensor, "B 1 H W"], masks: Bool[Tensor, "B H W"], 
         Some of them inverted.
     """
     chosen = (torch.rand(len(images)) < _INVERTED).to(images.device)[:, None, None, None]
-    negative = -images if normalisation == "standard" else torch.where(masks[:, None], 1 - images, images)
+    negative = torch.where(masks[:, None], 1 - images, images) if normalisation == "min-max" else -images
     return torch.where(chosen, negative, images)
 
 

@@ -31,7 +31,7 @@ class Psss(Method):
 
     def loss(self, network: nn.Module, batch: Batch, done: float) -> tuple[Tensor, dict[str, Tensor]]:
         images = self.inputs(batch)
-        output: Output = network(images)
+        output: Output = network(images, edges=True)
         pose = pose_loss(self._numbers(output), batch.numbers)
         if output.edges is None:
             return pose, {"pose": pose.detach()}

@@ -19,7 +19,7 @@ from xrcore._util.atomic import atomic_file
 from xrcore._util.errors import XrcoreError, shown
 
 _DESCRIPTION = "sha256 of the description"
-_LARGEST_TENSORS = 2_000_000_000  # bytes; the weights of the largest network that is described are 200 million
+_LARGEST_TENSORS = 7_000_000_000  # bytes: of the largest network, weights, their average and two moments, in single precision
 _HEX = "[0-9a-f]" * 12  # pattern of the hash in a file's name
 
 

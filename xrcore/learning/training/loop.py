@@ -148,14 +148,20 @@ def train(
     """
     settings = TrainingSettings() if config is None else config
     require("train", "volume", volume, isinstance(volume, Volume), "a Volume, such as read_ct gives")
-    require("train", "carm", carm, isinstance(carm, CArm), "a CArm")
-    require_pinhole("train", carm)
-    require("train", "config", settings, isinstance(settings, TrainingSettings), "TrainingSettings")
-    require("train", "out", out, out is None or isinstance(out, (str, os.PathLike)), "a path")
-    require("train", "start", start, start is None or isinstance(start, PoseRegressor), "a PoseRegressor")
+    check_arguments("train", carm, settings, out, start)
     folder = None if out is None else Path(out)
     where = place(volume, device, "training", spacing=settings.spacing).device
     return finished(training_steps(volume, carm, settings, folder=folder, resume=resume, start=start, device=where, progress=progress))
+
+
+def check_arguments(caller: str, carm: object, settings: object, out: object, start: object) -> None:
+    """Raise XrcoreError, naming the caller and the argument, unless all are of their kinds."""
+    require(caller, "carm", carm, isinstance(carm, CArm), "a CArm")
+    assert isinstance(carm, CArm)
+    require_pinhole(caller, carm)
+    require(caller, "config", settings, isinstance(settings, TrainingSettings), "TrainingSettings")
+    require(caller, "out", out, out is None or isinstance(out, (str, os.PathLike)), "a path")
+    require(caller, "start", start, start is None or isinstance(start, PoseRegressor), "a PoseRegressor")
 
 
 def finished(steps: Generator[TrainingStep, None, PoseRegressor]) -> PoseRegressor:

@@ -14,7 +14,7 @@ from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm
 from xrcore.learning.models.regressor import PoseRegressor
 from xrcore.learning.settings import TrainingSettings
-from xrcore.learning.training.loop import finished, training_steps
+from xrcore.learning.training.loop import check_arguments, finished, training_steps
 from xrcore.renderer import place
 
 _SHIPPED = Path(__file__).parents[3] / "models" / "start"  # in the repository; an installed wheel has none
@@ -90,10 +90,7 @@ def train_start(
     settings = TrainingSettings() if config is None else config
     several = isinstance(volumes, (list, tuple)) and len(volumes) > 1 and all(isinstance(one, Volume) for one in volumes)
     require("train_start", "volumes", volumes if not several else "", several, "a list of at least two Volumes")
-    require("train_start", "carm", carm, isinstance(carm, CArm), "a CArm")
-    require("train_start", "config", settings, isinstance(settings, TrainingSettings), "TrainingSettings")
-    require("train_start", "out", out, out is None or isinstance(out, (str, os.PathLike)), "a path")
-    require("train_start", "start", start, start is None or isinstance(start, PoseRegressor), "a PoseRegressor")
+    check_arguments("train_start", carm, settings, out, start)
     folder = None if out is None else Path(out)
     where = place(max(volumes, key=lambda one: one.density.numel()), device, "training", spacing=settings.spacing).device
     return finished(training_steps(volumes, carm, settings, folder=folder, resume=resume, start=start, device=where, progress=progress))

@@ -21,16 +21,19 @@ def file(tmp_path_factory):
 def test_simulated_fluoroscopies_are_found_and_a_stopped_run_goes_on(file, tmp_path, capsys):
     out = tmp_path / "results" / "deepfluoro.csv"
     lines: list[str] = []
-    run(file, out, every=2, spacing=4.0, progress=lines.append)
+    run(file, out, every=2, progress=lines.append)
     assert len(lines) == 1
     first = pd.read_csv(out)
-    table = run(file, out, spacing=4.0, progress=lines.append)
+    table = run(file, out, progress=lines.append)
     assert [line.split(":")[0] for line in lines] == ["17-1882 000", "17-1882 001"]
     assert first.iloc[0].mtre_mm == pytest.approx(table.iloc[0].mtre_mm, rel=1e-4)
     assert len(table) == len(POSES)
     assert (table["start_mtre_mm"] > 5).all()
     assert (table["mpd_mm"] < 2).all()
     assert (table["mtre_mm"] < 5).all()
+    assert len(run(file, out, every=2)) == 1  # what was asked for, of all that is there
+    with pytest.raises(XrcoreError, match="holds rows of another spacing or seed; choose another --out"):
+        run(file, out, spacing=4.0)
     assert main([str(file), "--out", str(out)]) == 0  # nothing left to do but the table
     assert "gross failures [%]" in capsys.readouterr().out
 
