@@ -11,8 +11,6 @@ from torch import Tensor
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
 
-NAME = "nanodrr"
-
 
 def installed() -> str | None:
     """Its version, or None."""

@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
 
-NAME = "RTK"
-
 
 def installed() -> str | None:
     """Its version, or None."""

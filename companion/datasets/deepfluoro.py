@@ -23,7 +23,7 @@ import h5py
 import numpy as np
 import SimpleITK as sitk
 import torch
-from jaxtyping import Bool, Float, Float64, Integer, Shaped
+from jaxtyping import Bool, Float, Float64, Shaped
 from numpy import ndarray
 from torch import Tensor
 
@@ -232,25 +232,6 @@ class Specimen:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class SmallSpecimen:
-    """A specimen of one of the pre-processed files, which hold neither CTs nor poses.
-
-    Parameters
-    ----------
-    images : Float[Tensor, "N H W"]
-        Attenuation, bone bright, upright, seen from the detector's side as stored.
-    labels : Integer[Tensor, "N H W"]
-        0 to 6.
-    landmarks : dict of str to Float[Tensor, "N 2"]
-        (row, col) [pixels] by name; many lie outside.
-    """
-
-    images: Float[Tensor, "N H W"]
-    labels: Integer[Tensor, "N H W"]
-    landmarks: dict[str, Float[Tensor, "N 2"]]
-
-
 def read_deepfluoro(path: str | os.PathLike[str]) -> tuple[Specimen, ...]:
     """Open the specimens of the full-resolution file (ipcai_2020_full_res_data.h5); nothing heavy is read yet.
 
@@ -273,48 +254,13 @@ def read_deepfluoro(path: str | os.PathLike[str]) -> tuple[Specimen, ...]:
     with _opened(path) as file:
         if "proj-params" not in file:
             small = "land-names" in file
-            hint = "; this is one of the pre-processed files, for read_deepfluoro_small" if small else ""
+            hint = "; this is one of the pre-processed files, which hold neither CTs nor poses" if small else ""
             raise XrcoreError(f"{path}: not DeepFluoro's full-resolution file: it has no proj-params{hint}")
         names = [name for name in file if name != "proj-params"]
         names.sort(key=lambda name: (SPECIMENS.index(name) if name in SPECIMENS else len(SPECIMENS), name))
         found = tuple(Specimen(path, name, tuple(sorted(_group(path, file, f"{name}/projections")))) for name in names)
     if not found or not all(specimen.projections for specimen in found):
         raise XrcoreError(f"{path}: not DeepFluoro's full-resolution file: a specimen without projections")
-    return found
-
-
-def read_deepfluoro_small(path: str | os.PathLike[str]) -> dict[str, SmallSpecimen]:
-    """Read the specimens of a pre-processed file, such as ipcai_2020_ds_8x.h5.
-
-    Parameters
-    ----------
-    path : str or path
-        Of the HDF5 file.
-
-    Returns
-    -------
-    dict of str to SmallSpecimen
-        By name, "01" to "06".
-
-    Raises
-    ------
-    XrcoreError
-        One line naming the file, for anything else.
-    """
-    path = Path(path)
-    with _opened(path) as file:
-        count = int(_array(path, file, "land-names/num-lands"))
-        names = [_string(_array(path, file, f"land-names/land-{k:02d}")) for k in range(count)]
-        found = {}
-        for key in file:
-            if key == "land-names":
-                continue
-            images, labels, points = (np.asarray(_array(path, file, f"{key}/{part}")) for part in ("projs", "segs", "lands"))
-            if images.ndim != 3 or labels.shape != images.shape or points.shape != (len(images), 2, count):
-                raise XrcoreError(f"{path}: {key}: projs {images.shape}, segs {labels.shape} and lands {points.shape} do not fit together")
-            # (column, row) in the file
-            landmarks = {name: torch.from_numpy(points[:, ::-1, k].astype(np.float64)) for k, name in enumerate(names)}
-            found[key] = SmallSpecimen(torch.from_numpy(images.astype(np.float32)), torch.from_numpy(labels.astype(np.int64)), landmarks)
     return found
 
 

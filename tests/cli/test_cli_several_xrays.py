@@ -169,6 +169,9 @@ def test_two_xrays_of_one_name_and_two_geometries_are_refused(run, case, tmp_pat
     done = run("register", case / "ct.nii.gz", case / "x1.png", "--rig", case / "rig.yaml", "--carm", case / "carm.yaml", "--out", tmp_path)
     assert done.code == 2
     assert "not both" in done.err
+    done = run("register", case / "ct.nii.gz", case / "x1.png", "--rig", "angles", "--rig", case / "rig.yaml", "--out", tmp_path)
+    assert done.code == 2
+    assert "--rig: give angles or files, not both" in done.err
 
 
 def test_a_calibration_says_where_a_camera_stands(case):

@@ -134,6 +134,16 @@ def checked_search(search: str | None, initial: str | None) -> Literal["anywhere
     return "anywhere"
 
 
+def rig_files(rig: list[Path] | None, carm: Path | None) -> list[Path]:
+    """The files of --rig; none where it is left out or says angles, as the X-rays' own do."""
+    given = [path for path in rig or () if str(path) != "angles"]
+    if rig and len(given) not in (0, len(rig)):
+        raise XrcoreError("--rig: give angles or files, not both")
+    if rig and carm is not None:
+        raise XrcoreError("give --rig, which holds each camera's geometry, or --carm, not both")
+    return given
+
+
 def input_fingerprints(ct: Path, labels: Path | None, carm: Path | None, rig: list[Path], initial: str | None) -> dict[str, Any]:
     """SHA-256 of the files that a result comes from, but for its X-rays."""
     from xrcore._util.hashes import fingerprint

@@ -32,6 +32,7 @@ from xrcore.cli.options import (
     import_packages,
     input_fingerprints,
     load_ct,
+    rig_files,
     tell,
 )
 
@@ -139,7 +140,7 @@ def register(
     """
     began = time.perf_counter()
     where = checked_search(search, initial)
-    given = [path for path in rig or () if str(path) != "angles"]
+    given = rig_files(rig, carm)
     if animate is not None:
         from xrcore.figures.video import check_video
 
@@ -162,8 +163,6 @@ def register(
     from xrcore.xray import read_xray
 
     # what is registered, and where to
-    if rig and carm is not None:
-        raise XrcoreError("give --rig, which holds each camera's geometry, or --carm, not both")
     folders = [out] if rig or len(xrays) == 1 else _folders(out, xrays)
     for folder in folders:
         check_writable(folder, *files_of(len(xrays) if rig else 1))

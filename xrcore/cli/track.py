@@ -31,6 +31,7 @@ from xrcore.cli.options import (
     import_packages,
     input_fingerprints,
     load_ct,
+    rig_files,
     tell,
 )
 from xrcore.cli.register import Search, Start
@@ -95,14 +96,12 @@ def track(
       xrcore track implant.stl cam1/ "cam2/*.tif" --material cobalt-chrome --spacing 0.5 --rig rig.yaml --out result
     """
     began = time.perf_counter()
-    given = [path for path in rig or () if str(path) != "angles"]
+    given = rig_files(rig, carm)
     check_paths(out, ct, carm, labels, *given, None if initial is None else pose_file(initial))
     from xrcore.figures.video import check_video
 
     if video != "none":
         check_video("track", out / video)
-    if rig and carm is not None:
-        raise XrcoreError("give --rig, which holds each camera's geometry, or --carm, not both")
     where = checked_search(search, initial)
     import_packages()
     from tqdm import tqdm

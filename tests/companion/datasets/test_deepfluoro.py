@@ -13,7 +13,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 import xrcore as xr
-from companion.datasets.deepfluoro import BONES, read_deepfluoro, read_deepfluoro_small
+from companion.datasets.deepfluoro import BONES, read_deepfluoro
 from xrcore import XrcoreError
 from xrcore.geometry import rigid
 
@@ -282,19 +282,9 @@ def test_damage_ends_in_an_error_a_user_can_read(full, tmp_path):
 # pre-processed files
 
 
-def test_small_files(tmp_path, full):
+def test_a_small_file_is_told_from_the_full_one(tmp_path):
     path = tmp_path / "small.h5"
-    images = np.random.default_rng(0).random((3, 8, 9)).astype(np.float32)
-    lands = np.random.default_rng(1).random((3, 2, 2)) * 8  # projection, (column, row), landmark
     with h5py.File(path, "w") as file:
-        file["land-names/num-lands"] = 2
-        file["land-names/land-00"], file["land-names/land-01"] = "FH-l", "FH-r"
-        file["01/projs"], file["01/segs"], file["01/lands"] = images, np.ones(images.shape, np.uint8), lands
-    specimen = read_deepfluoro_small(path)["01"]
-    assert torch.equal(specimen.images, torch.from_numpy(images))
-    assert specimen.labels.shape == images.shape
-    assert torch.equal(specimen.landmarks["FH-r"][2], torch.tensor([lands[2, 1, 1], lands[2, 0, 1]]))
-    with pytest.raises(XrcoreError, match="pre-processed files, for read_deepfluoro_small"):
+        file["land-names/num-lands"] = 0
+    with pytest.raises(XrcoreError, match="pre-processed files, which hold neither CTs nor poses"):
         read_deepfluoro(path)
-    with pytest.raises(XrcoreError, match="it has no dataset 'land-names/num-lands'"):
-        read_deepfluoro_small(full)

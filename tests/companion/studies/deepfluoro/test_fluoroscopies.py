@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+from support.simulated_deepfluoro import POSES, write_deepfluoro
 
 from companion.studies.deepfluoro.__main__ import main
 from companion.studies.deepfluoro.fluoroscopies import run, summary
-from companion.studies.deepfluoro.simulated_deepfluoro import POSES, write_deepfluoro
 from xrcore import XrcoreError
 
 

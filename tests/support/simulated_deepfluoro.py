@@ -1,4 +1,4 @@
-"""A small file of DeepFluoro's layout whose fluoroscopies are simulated, so that the study can be tried without the data."""
+"""A small file of DeepFluoro's layout whose fluoroscopies are simulated."""
 
 from __future__ import annotations
 
