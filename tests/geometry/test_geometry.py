@@ -213,7 +213,7 @@ def test_transposed_transforms_are_refused():
     ):
         matrix = made(Pose(rx=3, ry=20, tx=5, tz=-8))
         assert_close(read(matrix).numbers, vector(3, 20, 0, 5, 0, -8)[None])
-        with pytest.raises(XrcoreError, match=r"last row of matrix must be 0, 0, 0, 1, got .*; is it transposed\?"):
+        with pytest.raises(XrcoreError, match=r"matrix must be rigid, with the last row 0, 0, 0, 1, got .*; is it transposed\?"):
             read(matrix.mT)
 
 

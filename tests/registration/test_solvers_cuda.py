@@ -285,8 +285,8 @@ def test_a_similarity_of_another_kind_makes_its_own():
     fitted = LocalZNCC().fit(fixed.to(WHERE), mask.to(WHERE))
     found = summed(Another(fitted), images, jacobian)
     there = fitted.normal_equations(images.to(WHERE), jacobian.to(WHERE))
-    for ours, theirs in zip(found, (torch.as_tensor(part).cpu() for part in there), strict=True):
-        assert_close(ours, theirs, atol=0, rtol=0)
+    for ours, theirs in zip(found, there, strict=True):
+        assert_close(torch.as_tensor(ours), torch.as_tensor(theirs).cpu(), atol=0, rtol=0)
 
 
 class Another(Fitted):

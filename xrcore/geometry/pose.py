@@ -470,4 +470,6 @@ def _transforms(owner: str, matrix: object) -> Float[Tensor, "*B 4 4"]:
 
 def _require_last_row(owner: str, matrix: Float[Tensor, "*B 4 4"]) -> None:
     if not has_last_row(matrix):
-        raise XrcoreError(f"{owner}: the last row of matrix must be 0, 0, 0, 1, got {shown(matrix[..., 3, :].tolist())}; is it transposed?")
+        raise XrcoreError(
+            f"{owner}: matrix must be rigid, with the last row 0, 0, 0, 1, got {shown(matrix[..., 3, :].tolist())}; is it transposed?"
+        )
