@@ -28,6 +28,7 @@ def done(tmp_path: Path) -> Paths:
     for name in ("results/laptop", "figures/laptop", "notebooks", "workflow"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns(".*"))
+    shutil.copy(ROOT / "results" / "speed.json", tmp_path / "results")  # the renderer's times, not of a profile
     shutil.copytree(ROOT / "notebooks", paths.build / "notebooks", ignore=shutil.ignore_patterns(".*"))
     return paths
 
@@ -51,6 +52,11 @@ def test_every_table_and_figure_is_there_with_what_it_was_made_from(done, tmp_pa
     assert {"figures/laptop/02_table1_comparison.png", "results/laptop/tables/02_table1_comparison.csv"} <= {
         one.id for one in table["result"]
     }
+    assert {one.id for one in actions["notebook 06_table4_xray_cases"]["object"]} == {
+        "results/laptop/cases.csv",
+        "results/laptop/cases.npz",
+    }
+    assert "results/speed.json" in {one.id for one in actions["notebook 08_speed"]["object"]}
     study = actions["study comparison"]
     origin = json.loads((done.results / "comparison.json").read_text())
     assert origin["commit"] in study["description"]
