@@ -14,9 +14,9 @@ from xrcore.xray.image import Xray
 
 _BINS = 24
 _END = 3  # bins that give the slope beyond the first and the last
-# a curve is used where a straight line leaves more than a share of the variance unexplained, and the curve less than half of that; a
+# a curve is used where a straight line leaves more than a share of the variance unexplained, and the curve less than a part of that; a
 # smaller bend is also what a pose slightly off in depth looks like, and mapping it back would keep that pose (set on patients 1, 3 and 4)
-_BENT, _WORTH = 0.03, 0.5
+_BENDS = ((0.03, 0.5), (0.01, 0.4))  # share, part
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ def grey_curve(xray: Xray, drr: Float[Tensor, "H W"]) -> GreyCurve:
     heights = np.bincount(which, monotone) / np.bincount(which)
     curve = GreyCurve(places, heights, inverted, curved=True)
     straight, mapped = _unexplained(grey, wanted), _unexplained(np.interp(grey, places, heights), wanted)
-    return replace(curve, curved=straight > _BENT and mapped < _WORTH * straight)
+    return replace(curve, curved=any(straight > share and mapped < part * straight for share, part in _BENDS))
 
 
 def with_attenuation(xray: Xray, curve: GreyCurve) -> Xray:
