@@ -42,10 +42,18 @@ SCRATCH, ONE, STARTED = "scratch", "one patient's model", "start model"
 _FOLDERS = {SCRATCH: "scratch", ONE: "one", STARTED: "started"}
 
 
+def trained_so(settings: TrainingSettings, folder: Path) -> PoseRegressor | None:
+    """The model that was trained with these settings; another one in its place is refused by the training."""
+    model = PoseRegressor.load(folder) if PoseRegressor.exists(folder) else None
+    return model if model is not None and model.settings == settings else None
+
+
 def start_model(
     patients: Sequence[Subject], folder: Path, settings: TrainingSettings = START, first: PoseRegressor | None = None, **sizes: int
 ) -> PoseRegressor:
     """Train a start model, or read the one that was trained so. sizes: of the cohort."""
+    if (model := trained_so(settings, folder)) is not None:
+        return model
     volumes = cohort(patients, spacing=settings.spacing, **sizes)
     return train_start(volumes, CARM, settings, out=folder, resume=True, start=first)
 
@@ -68,13 +76,13 @@ def untrained(patient: Subject, start: PoseRegressor, settings: TrainingSettings
 def trained(patient: Subject, begun: str, start: PoseRegressor | None, settings: TrainingSettings, folder: Path) -> dict[str, Any]:
     """The patient's own network, trained or read."""
     kept = folder / "core_seconds.txt"
-    before, whole = float(kept.read_text(encoding="utf-8")) if kept.exists() else 0.0, PoseRegressor.exists(folder)
-    began = time.process_time()
-    try:  # reads what is trained already, and refuses a training of other settings
-        model = train(patient.volume(settings.spacing), CARM, settings, out=folder, resume=True, start=start)
-    finally:
-        if not whole:
-            kept.write_text(f"{before + time.process_time() - began:.1f}\n", encoding="utf-8")
+    if (model := trained_so(settings, folder)) is None:
+        before, began = float(kept.read_text(encoding="utf-8")) if kept.exists() else 0.0, time.process_time()
+        try:
+            model = train(patient.volume(settings.spacing), CARM, settings, out=folder, resume=True, start=start)
+        finally:  # of an interrupted one, too
+            if folder.is_dir():
+                kept.write_text(f"{before + time.process_time() - began:.1f}\n", encoding="utf-8")
     reached = model.training["validation"]
     seconds = float(kept.read_text(encoding="utf-8")) if kept.exists() else None
     return _row(patient, begun, settings.images, settings.seed, reached["mtre"], reached["median"], reached["success"], seconds)

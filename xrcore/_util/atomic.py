@@ -107,7 +107,6 @@ def atomic_folder(folder: str | os.PathLike[str], *, record: str | None = None, 
         Where the files are to go. It is made when it does not exist, with its parents; files of other names stay in it.
     record : str, optional
         Name of the file that stands for all of them: in a folder that exists the old one is removed first, and the new one comes last.
-
     own : str, optional
         Pattern of names of files that belong to `record`; those in a folder that exists which are not written anew are removed with it.
 
@@ -199,10 +198,11 @@ def _replace(files: list[Path], folder: Path, record: str | None, own: str | Non
         if record is not None:
             (folder / record).unlink(missing_ok=True)
             _flush_names(folder)
-        written = {file.name for file in files}
-        for old in folder.iterdir() if own is not None else ():
-            if re.fullmatch(str(own), old.name) and old.name not in written and not old.is_dir():
-                old.unlink()
+        if own is not None:
+            written = {file.name for file in files}
+            for old in list(folder.iterdir()):
+                if re.fullmatch(own, old.name) and old.name not in written and not old.is_dir():
+                    old.unlink()
         for file in files:
             if file.name == record:
                 _flush_names(folder)

@@ -15,6 +15,11 @@ def is_angle(value: object) -> bool:
     return is_number(value) and abs(value) <= LARGEST_ANGLE
 
 
+def is_length(value: object) -> bool:
+    """Whether this is a number of mm that makes sense."""
+    return is_number(value) and abs(value) <= LARGEST_LENGTH
+
+
 def half_widths(name: str, value: object) -> tuple[float, float, float] | None:
     """Three half-widths of a box, "rotation" [deg] or else [mm]; None where one is negative or too large, or there are not three."""
     three = as_numbers(value, 3)
@@ -27,8 +32,3 @@ def half_widths(name: str, value: object) -> tuple[float, float, float] | None:
 def largest(name: str) -> float:
     """What half-widths may be at most, "rotation" [deg] or else [mm]."""
     return LARGEST_ANGLE if name == "rotation" else LARGEST_LENGTH
-
-
-def is_length(value: object) -> bool:
-    """Whether this is a number of mm that makes sense."""
-    return is_number(value) and abs(value) <= LARGEST_LENGTH

@@ -127,10 +127,7 @@ def place_mesh(
     weight = _density("place_mesh", material, density)
     matrix = volume.voxel_from_world
     if world_from_mesh is not None:
-        placing = rigid_matrix(world_from_mesh)
-        require("place_mesh", "world_from_mesh", world_from_mesh, placing is not None, "a rigid 4x4 matrix, rotation and translation in mm")
-        assert placing is not None
-        matrix = matrix @ placing
+        matrix = matrix @ rigid_matrix("place_mesh", "world_from_mesh", world_from_mesh)
     placed = corners @ matrix[:3, :3].numpy().T + matrix[:3, 3].numpy()
     if float(torch.linalg.det(matrix[:3, :3])) < 0:
         placed = placed[:, ::-1]  # a grid of the other handedness turns surfaces inside out

@@ -12,7 +12,7 @@ from torch import Tensor
 from xrcore._util.bounds import LARGEST_ANGLE, LARGEST_LENGTH, half_widths, is_angle, is_length, largest
 from xrcore._util.conversion import as_tensor
 from xrcore._util.errors import XrcoreError, is_whole, require, shown
-from xrcore._util.matrices import has_last_row
+from xrcore._util.matrices import has_last_row, is_rotation
 from xrcore.geometry import rigid
 from xrcore.geometry.carm import CArm
 
@@ -186,13 +186,10 @@ class Pose:
         XrcoreError
             If an upper-left 3x3 block is not a rotation.
         """
-        matrix = _transforms("Pose.from_matrix", matrix).reshape(-1, 4, 4)
-        rotation = matrix[:, :3, :3]
-        error = (rotation @ rotation.transpose(-1, -2) - torch.eye(3, dtype=torch.float64)).abs()
-        if not (torch.isfinite(matrix).all() and (error < 1e-4).all() and (torch.linalg.det(rotation) > 0).all()):
-            raise XrcoreError("Pose.from_matrix: the upper-left 3x3 block is not a rotation")
+        matrix = _transforms("Pose.from_matrix", matrix)
+        pose = _of_rigid(matrix)
         _require_last_row("Pose.from_matrix", matrix)
-        return cls(torch.cat([torch.rad2deg(_angles(rotation)), matrix[:, :3, 3]], -1))
+        return pose
 
     def world_from_camera(self, carm: CArm, isocenter: Point) -> Float[Tensor, "B 4 4"]:
         """Map the camera frame (source at the origin, z to the detector) into the world.
@@ -250,7 +247,7 @@ class Pose:
         outer, inner = _frames(carm, isocenter)
         matrix = _transforms("Pose.from_world_from_camera", matrix)
         _require_last_row("Pose.from_world_from_camera", matrix)
-        return cls.from_matrix(rigid.invert(outer) @ matrix @ rigid.invert(inner))
+        return _of_rigid(rigid.invert(outer) @ matrix @ rigid.invert(inner))
 
     @classmethod
     def from_camera_from_world(cls, matrix: Float[Tensor, "*B 4 4"], carm: CArm, isocenter: Point) -> Pose:
@@ -420,6 +417,14 @@ def clamped(numbers: Float[Tensor, "*B 6"]) -> Pose:
     """
     bounds = _BOUNDS.to(numbers.device)
     return Pose(numbers.clamp(-bounds, bounds))
+
+
+def _of_rigid(matrix: Float[Tensor, "*B 4 4"]) -> Pose:
+    """The poses whose `matrix` is this; of the last row, which is not looked at, it is taken that it is right."""
+    rotation, translation = matrix.reshape(-1, 4, 4)[:, :3].split((3, 1), -1)
+    if not (torch.isfinite(matrix).all() and is_rotation(rotation)):
+        raise XrcoreError("Pose.from_matrix: the upper-left 3x3 block is not a rotation")
+    return Pose(torch.cat([torch.rad2deg(_angles(rotation)), translation.squeeze(-1)], -1))
 
 
 def _angles(rotation: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B 3"]:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xrcore._util.errors import XrcoreError, require
+from xrcore._util.errors import require
 from xrcore._util.matrices import rigid_matrix
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose, rigid
@@ -38,10 +38,7 @@ class View:
 
     def __post_init__(self) -> None:
         require("View", "xray", self.xray, isinstance(self.xray, Xray), "an Xray")
-        matrix = rigid_matrix(self.camera_from_rig)
-        if matrix is None:
-            raise XrcoreError("View: camera_from_rig must be a rigid 4x4 matrix, rotation and translation in mm")
-        object.__setattr__(self, "camera_from_rig", matrix)
+        object.__setattr__(self, "camera_from_rig", rigid_matrix("View", "camera_from_rig", self.camera_from_rig))
 
     @property
     def carm(self) -> CArm:

@@ -138,7 +138,8 @@ def _checked(volume: object, carm: object, pose: Pose | Tensor | None) -> Pose:
     require("render", "carm", carm, isinstance(carm, CArm), "a CArm")
     require("render", "pose", pose, pose is not None, "a Pose, or six numbers for each pose")
     pose = pose if isinstance(pose, Pose) else Pose(pose)
-    return Pose(pose.numbers.cpu())  # where cameras are made of poses; gradients find their way back
+    # cameras are made of poses on the CPU; gradients find their way back
+    return pose if pose.numbers.device.type == "cpu" else Pose(pose.numbers.cpu())
 
 
 def _by_beam(draw: Callable[[Pose, Any], T], pose: Pose, beam: Beam | Sequence[Beam] | None, *, at_once: bool) -> T:

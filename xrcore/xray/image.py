@@ -69,10 +69,7 @@ class Xray:
         require("Xray", "bone_bright", self.bone_bright, isinstance(self.bone_bright, bool), "True or False")
         require("Xray", "pose", self.pose, self.pose is None or isinstance(self.pose, Pose), "a Pose or None")
         if self.world_from_camera is not None:
-            matrix = rigid_matrix(self.world_from_camera)
-            what = "a rigid 4x4 matrix, rotation and translation in mm"
-            require("Xray", "world_from_camera", self.world_from_camera, matrix is not None, what)
-            put(self, "world_from_camera", matrix)
+            put(self, "world_from_camera", rigid_matrix("Xray", "world_from_camera", self.world_from_camera))
         put(self, "image", as_tensor("Xray", "image", self.image, "an image (H, W)", dtype=torch.float32).detach())
         if self.image.ndim != 2:
             raise XrcoreError(f"Xray: image must be (H, W), got {tuple(self.image.shape)}")

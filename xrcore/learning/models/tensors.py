@@ -17,9 +17,10 @@ from torch import Tensor
 from xrcore._util import text_files
 from xrcore._util.atomic import atomic_file
 from xrcore._util.errors import XrcoreError, shown
+from xrcore.learning.methods.base import LARGEST_NETWORK
 
 _DESCRIPTION = "sha256 of the description"
-_LARGEST_TENSORS = 7_000_000_000  # bytes: of the largest network, weights, their average and two moments, in single precision
+_LARGEST_TENSORS = 17 * LARGEST_NETWORK  # bytes: weights, their average and two moments of 4 each, and what is beside them
 _HEX = "[0-9a-f]" * 12  # pattern of the hash in a file's name
 
 

@@ -5,8 +5,6 @@ Source: Levenberg 1944, Marquardt 1963; the damping schedule is Nielsen's (*Damp
 
 from __future__ import annotations
 
-import math
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -64,8 +62,8 @@ def descend(problem: LeastSquaresProblem, start: Pose, *, iterations: int, toler
         damping[stayed] = damping[stayed] * growth[stayed]
         growth[stayed] = growth[stayed] * 2
         converged[stayed[damping[stayed] > 1e6]] = True
-        if float(value.nan_to_num(nan=-math.inf).max()) > steps[-1].similarity:
-            steps.append(best())
+        if (leader := best()).similarity > steps[-1].similarity:
+            steps.append(leader)
         yield steps[-1]
         reported = True
     steps[-1] = best()  # with the last small step
