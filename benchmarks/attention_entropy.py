@@ -5,7 +5,7 @@ are: half the sum of absolute differences between a query's weights and their me
 (collapsed) to almost 1. Means over DRRs of the patient at poses that no training has seen. Transformers of this design are
 reported to collapse (arXiv 2411.01443).
 
-    python benchmarks/attention_entropy.py MODEL... [--patient 6#] [--images 64] [--out results/attention_entropy]
+    python benchmarks/attention_entropy.py MODEL... [--patient 1] [--images 64] [--out results/attention_entropy]
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def spread_of(weights: torch.Tensor) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", type=Path)
-    parser.add_argument("--patient", default="6#")
+    parser.add_argument("--patient", default="1")
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--out", type=out_path, default=RESULTS / "attention_entropy")
     args = parser.parse_args()
@@ -50,7 +50,11 @@ def main() -> None:
         rows.append(
             {"model": folder.name, "method": model.settings.method, "tokens": weights.shape[-1], "entropy": entropy, "apart": apart}
         )
-    publish(args.out, [{k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()} for row in rows])
+    publish(
+        args.out,
+        [{k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()} for row in rows],
+        note=f"Patient {args.patient}, {args.images} DRRs",
+    )
 
 
 if __name__ == "__main__":

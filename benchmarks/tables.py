@@ -29,6 +29,7 @@ _REGISTERED = "a whole registration; the paper's with its network, here without,
 _BEGUN = {"start": "start model", "scratch": "scratch"}  # of results/fine_tuning.json
 _SCORE = {"mtre_mean": "mtre", "sr_percent": "sr"}  # columns of Table 3, as Table 1 has them
 LIKENESS = ("ncc", "ssim", "css")
+READINGS = ("psss", "transposenet-like")  # methods of Table 1's table of readings, in its order
 
 
 # the paper's tables
@@ -93,6 +94,17 @@ def ablation() -> str:
         for part, row in paper_table("04_table3_ablation-order").iterrows()
     ]
     return grid(("part added", "change of the mean mTRE (95 % interval)", "verdict"), rows, text=(0, 2))
+
+
+def readings() -> str:
+    """The paper's network and the one that reads its parts otherwise, alone, and how their attention is spread."""
+    spread = {line["method"]: line for line in kept("attention_entropy")["table"]}
+    rows = []
+    for (name, row), method in zip(paper_table("02_table1_comparison-readings").iterrows(), READINGS, strict=True):
+        interval = f"{row['mtre']:.2f} mm ({row['mtre_low']:.2f} to {row['mtre_high']:.2f})"
+        line = spread[method]
+        rows.append((name, interval, f"{row['sr']:.1f} %", line["tokens"], f"{line['entropy']:.3f}", f"{line['apart']:.3f}"))
+    return grid(("network alone", "mTRE", "success", "places", "entropy", "queries apart"), rows)
 
 
 def real_head() -> str:
@@ -331,8 +343,8 @@ def _robustness(*, small: bool, more: dict[str, str]) -> str:
 MISTAKES = ("half_pixels", "flips", "wrong_carm", "free_intrinsics", "known_object", "far_starts")
 OPTIONAL = (tracking, anywhere, startup)
 TABLES: dict[str, Callable[[], str]] = {
-    "headline": headline, "paper": paper, "ablation": ablation, "real_xrays": real_xrays, "real_head": real_head, "knee": knee,
-    "accuracy": accuracy, "network": network, "network_conditions": network_conditions, "fine_tuning": fine_tuning,
+    "headline": headline, "paper": paper, "ablation": ablation, "readings": readings, "real_xrays": real_xrays, "real_head": real_head,
+    "knee": knee, "accuracy": accuracy, "network": network, "network_conditions": network_conditions, "fine_tuning": fine_tuning,
     "wide_ranges": wide_ranges, "throughput": throughput, "truth": truth, "speed": speed, "gpu": gpu, "gpu_precision": gpu_precision,
     "gpu_kernels": gpu_kernels, "gpu_launches": gpu_launches, "robustness": robustness, "resolution": resolution,
 } | {name: partial(mistake, name) for name in MISTAKES} | {table.__name__: partial(if_measured, table) for table in OPTIONAL}  # fmt: skip

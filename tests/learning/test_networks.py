@@ -284,6 +284,22 @@ def test_the_transformers_attention_shows_what_it_predicts_by():
     assert_close(pose, quiet, rtol=1e-4, atol=1e-5)
 
 
+def test_the_transformers_attention_is_of_the_last_layer_whose_every_query_moves_the_pose():
+    net, moved = transformer().eval(), []
+    for layer in net.rotation.layers:
+        layer.query_key.register_full_backward_hook(lambda _layer, _inward, outward: moved.append(outward[0][0, 1:, :256].abs().amax(-1)))
+    pose, weights = net(images(1), attention=True)
+    pose[:, :3].sum().backward()
+    last, shown = moved[:2]  # from the last layer back
+    assert not last.any()
+    assert shown.all()
+    query, _ = net.rotation.layers[-2].query_key.weight.chunk(2)
+    with torch.no_grad():
+        query.zero_()
+        net.rotation.layers[-2].query_key.bias.zero_()
+    assert_close(net(images(1), attention=True)[1], torch.full_like(weights, 1 / 64))
+
+
 def test_a_transformer_layer_is_torchs():
     torch.manual_seed(0)
     ours, theirs = EncoderLayer(0.0), nn.TransformerEncoderLayer(256, 4, 256, 0.0, "gelu", batch_first=True, norm_first=True)

@@ -56,13 +56,14 @@ class PoseTransformer(nn.Module):
         images : Float[Tensor, "B 1 H W"]
             Standardised images.
         attention : bool
-            Return the attention weights of the rotation's last layer too.
+            Return attention weights of the rotation's encoder too.
 
         Returns
         -------
         tuple
-            Poses (B, 6), each number as a share of its training range, and weights, query by key over the stride-8 grid (the pose token
-            left out), or None.
+            Poses (B, 6), each number as a share of its training range, and weights of the last layer but one, query by key over the
+            stride-8 grid (the pose token left out), or None. Of the last layer only the pose token is read, so that no query of the
+            grid learns there.
         """
         middle, deep, _ = self.encoder(images.contiguous(memory_format=torch.channels_last))
         translation, _ = self.translation(deep)
@@ -99,7 +100,7 @@ class PoseBranch(nn.Module):
     def forward(
         self, grid: Float[Tensor, "B C h w"], *, keep: bool = False
     ) -> tuple[Float[Tensor, "B 3"], Float[Tensor, "B heads N N"] | None]:
-        """Return the three numbers and, with `keep`, the attention weights of the last layer.
+        """Return the three numbers and, with `keep`, the attention weights of the last layer but one.
 
         Parameters
         ----------
@@ -120,10 +121,10 @@ class PoseBranch(nn.Module):
         place = torch.cat([self.place, torch.cat([across, down], -1).flatten(0, 1)])
         weights = None
         for index, layer in enumerate(self.layers):
-            tokens, weights = layer(tokens, place, keep=keep and index == _LAYERS - 1)
-        if weights is not None:
-            weights = weights[:, :, 1:, 1:]
-            weights = weights / weights.sum(-1, keepdim=True)
+            tokens, kept = layer(tokens, place, keep=keep and index == _LAYERS - 2)
+            if kept is not None:
+                weights = kept[:, :, 1:, 1:]
+                weights = weights / weights.sum(-1, keepdim=True)
         return self.head(self.norm(tokens[:, 0])), weights
 
 
