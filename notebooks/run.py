@@ -23,6 +23,7 @@ import yaml
 from PIL import Image
 
 from companion.workflow.figure_sources import record_sources
+from xrcore.utilities import atomic_file
 
 CHECKED, PICTURE = "nbval-check-output", "picture"
 FIGURES = Path(__file__).parents[1] / "figures"
@@ -59,9 +60,11 @@ def refresh(notebook: Path) -> None:
     for number, cell in enumerate(pictures, 1):
         (png,) = (output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {}))
         figure = FIGURES / f"{notebook.stem}{f'-{number}' if number > 1 else ''}.png"
-        Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB").save(figure, optimize=True)
+        with atomic_file(figure) as temporary:
+            Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB").save(temporary, format="PNG", optimize=True)
         record_sources(figure, [notebook.resolve()], FIGURES.parent)
-    nbformat.write(stripped(executed), notebook)
+    with atomic_file(notebook) as temporary:
+        nbformat.write(stripped(executed), temporary)
 
 
 if __name__ == "__main__":
@@ -69,6 +72,8 @@ if __name__ == "__main__":
         for path in sys.argv[2:]:
             refresh(Path(path))
     elif len(sys.argv) > 2:
+        if bad := [argument for argument in sys.argv[3:] if "=" not in argument]:
+            sys.exit(f"{bad[0]}: expected NAME=VALUE")
         given = dict(argument.split("=", 1) for argument in sys.argv[3:])
         run(sys.argv[1], sys.argv[2], {name: yaml.safe_load(value) for name, value in given.items()})
     else:

@@ -18,7 +18,7 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "speed.py"
 def bench(
     peers: Annotated[bool, typer.Option("--peers", help="Also time RTK and nanodrr, where installed (the peers extra).")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="Smaller sizes and fewer repeats.")] = False,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write the figures there.", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write speed.csv and speed.json there.", show_default=False)] = None,
 ) -> None:
     """Measure the renderer and the registration on this machine.
 

@@ -49,6 +49,14 @@ def test_an_implant_is_found_in_two_views(run, implant, tmp_path):
     assert record["options"]["material"] == "cobalt-chrome"
 
 
+def test_a_mesh_takes_no_mesh_into_it(run, implant, tmp_path):
+    for command in ("render", "simulate"):
+        done = run(command, implant / "implant.stl", "--mesh", implant / "implant.stl", "--out", tmp_path / "x.png")
+        assert done.code == 2
+        assert "--mesh is for a CT" in done.err
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_screw_is_drawn_into_a_ct(run, tmp_path, small_ct):
     rod = trimesh.creation.cylinder(radius=6, height=80)
     rod.export(tmp_path / "screw.stl")

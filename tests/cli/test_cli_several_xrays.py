@@ -104,6 +104,18 @@ def test_xrays_without_a_rig_are_registered_one_after_the_other(run, case, tmp_p
         assert f"{name}.dcm:" in done.out
 
 
+def test_all_begin_at_the_pose_in_a_file_that_the_first_result_replaces(run, case, tmp_path):
+    start = {"rx": 2.0, "ry": -6.0, "rz": 1.0, "tx": 8.0, "ty": -4.0, "tz": 10.0}
+    first = tmp_path / "x1" / "registration.json"
+    first.parent.mkdir()
+    first.write_text(json.dumps({"pose": start}))
+    done = run("register", case / "ct.nii.gz", case / "x1.dcm", case / "x2.dcm", *FAST, "--initial", first, "--out", tmp_path)
+    assert done.code in (0, 3), done.err
+    records = [json.loads((tmp_path / name / "registration.json").read_text()) for name in ("x1", "x2")]
+    assert [record["initial_pose"] for record in records] == [start, start]
+    assert records[0]["pose"] != start
+
+
 def test_the_file_that_cannot_be_registered_is_named_and_so_are_remarks(run, case, tmp_path):
     thin = saved(tmp_path / "thin.dcm", xray_dataset(counts((2, 2, 32)), NumberOfFrames=2))
     done = run("register", case / "ct.nii.gz", thin, case / "x1.dcm", *FAST, "--out", tmp_path / "out")

@@ -87,8 +87,15 @@ def test_frames_that_were_exported_again_are_not_taken_for_those_of_before(run: 
     assert done.code == 0, done.err
     assert "s of start-up" in done.out
     shutil.copy(case / "frames" / "f11.png", frames / "f9.png")
+    stale = [out / name for name in ("smoothed.csv", "overlay.gif")]
+    for path in stale:
+        path.write_text("of the frames before")
     done = run(*given)
     assert (done.code, "other inputs or options" in done.err) == (2, True)
+    assert all(path.exists() for path in stale)
+    (out / "track.jsonl").unlink()  # as the message advises
+    assert run(*given).code in (0, 3)
+    assert not any(path.exists() for path in stale)
 
 
 def test_a_damaged_frame_is_bridged_and_told_and_a_first_one_ends_it(run: Run, case: Path, tmp_path: Path):

@@ -60,3 +60,11 @@ def test_a_start_that_was_given_is_not_called_ap():
     wrong = replace(GOOD, agreement=0.2, displacement=0.7, likeness=0.4)
     assert "began at AP" in "\n".join(next_steps(outcome(wrong)))
     assert "began at AP" not in "\n".join(next_steps(outcome(wrong, initial=xr.Pose(ry=90))))
+
+
+def test_a_search_from_anywhere_is_not_advised_again():
+    wrong = replace(GOOD, agreement=0.2, displacement=0.7, likeness=0.4)
+    text = "\n".join(next_steps(outcome(wrong), anywhere=True))
+    assert "--initial" in text
+    assert "--search" not in text
+    assert "began at AP" not in text

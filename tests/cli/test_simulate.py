@@ -117,6 +117,17 @@ def test_what_makes_no_sense_is_told_and_nothing_written(run, case, tmp_path, mo
     assert not list(tmp_path.iterdir())
 
 
+def test_the_truth_of_an_xray_that_a_rendering_replaces_does_not_stay(run, case, tmp_path):
+    truth = tmp_path / "x.truth.json"
+    assert simulate(run, case, tmp_path / "x.png", "--seed", 5).code == 0
+    assert json.loads(truth.read_text())["options"]["spacing"] == 8.0
+    words = ("render", case / "ct.nii.gz", "--spacing", 8, "--out", tmp_path / "x.png", "--pose")
+    assert run(*words, truth).code == 0
+    assert truth.exists()  # still the pose that the image shows
+    assert run(*words, "lateral").code == 0
+    assert not truth.exists()
+
+
 def test_what_is_in_the_way_is_told(run, case, tmp_path):
     (tmp_path / "x.truth.json").mkdir()
     assert "x.truth.json: a folder of this name" in simulate(run, case, tmp_path / "x.dcm").err

@@ -36,6 +36,13 @@ def _frames(path) -> list[np.ndarray]:
         return [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(opened)]
 
 
+@pytest.mark.parametrize("view", [1, -1, 0.5])
+def test_a_view_that_is_not_there_is_told(task, tmp_path, view):
+    volume, result = task
+    with pytest.raises(xr.XrcoreError, match="animate: view must be a number below 1"):
+        animate(result, volume, tmp_path / "a.gif", view=view)
+
+
 def test_it_goes_from_the_start_to_the_end(task, tmp_path):
     volume, result = task
     frames = _frames(animate(result, volume, tmp_path / "a.gif"))

@@ -61,10 +61,11 @@ def test_the_picture_shows_a_cross_there():
     row, col = by_formula(PLACES[:1], POSE.numbers[0].numpy())[0]
     drawn = xr.draw(gradient_xray(), registered(covariance=None), points={"": PLACES[0]})
     picture = np.asarray(Image.open(io.BytesIO(drawn._repr_png_())).convert("RGB"), int)
-    scale = picture.shape[1] / CARM.shape[1]
-    red, green, blue = picture[: round(CARM.shape[0] * scale)].transpose(2, 0, 1)
+    across = picture.shape[1] / CARM.shape[1]
+    down = across * CARM.spacing[0] / CARM.spacing[1]  # the C-arm's pixels are not square
+    red, green, blue = picture[: round(CARM.shape[0] * down)].transpose(2, 0, 1)
     y, x = np.nonzero((red > 200) & (green > 170) & (blue < 130))
-    np.testing.assert_allclose([(y.mean() + 0.5) / scale - 0.5, (x.mean() + 0.5) / scale - 0.5], [row, col], atol=0.1)
+    np.testing.assert_allclose([(y.mean() + 0.5) / down - 0.5, (x.mean() + 0.5) / across - 0.5], [row, col], atol=0.1)
 
 
 def test_the_ellipse_holds_95_percent_of_where_poses_draw_the_landmark():
@@ -85,11 +86,33 @@ def test_lengths_in_the_legend_and_on_the_scale_bar_are_those_at_the_isocentre()
     shift = np.array([[0.0, 0, 0], [1, 0, 0], [0, 0, 1]])  # [mm]
     at, right, up = by_formula(ISOCENTER + shift, xr.Pose(tz=18).numbers[0].numpy())  # as far away as at `POSE`
     per_mm = np.abs([up - at, right - at]).max(1)  # [pixels], along rows and columns
-    longest = 2.448 * np.sqrt(np.linalg.eigvalsh(drawn.covariances["a"]).max()) / per_mm[1]
+    longest = 2.448 * np.sqrt(np.linalg.eigvalsh(drawn.covariances["a"] / np.outer(per_mm, per_mm)).max())
     assert shown == [f"95 % within {longest:.2g} mm"]
     (bar,) = [line for line in drawn.figure.axes[0].lines if isinstance(line, Line2D) and len(line.get_xdata()) == 2]
     (length,) = [text.get_text() for text in drawn.figure.axes[0].texts if "isocentre" in text.get_text()]
     assert np.ptp(bar.get_xdata()) == pytest.approx(float(length.split()[0]) * per_mm[1], rel=0.01)
+
+
+def test_non_square_pixels_are_drawn_in_shape_and_lengths_are_of_the_landmarks_depth():
+    # pixels four times as high as wide: the same places and uncertainties in mm, the same shape of picture
+    (rows, cols), (down, across) = CARM.shape, CARM.spacing
+    tall = xr.CArm(**CARM.to_dict() | {"shape": (rows // 4, cols), "pixel_spacing": (4 * down, across)})
+    shown, sizes = [], []
+    for carm in (CARM, tall):
+        xray = gradient_xray(carm)
+        near = ISOCENTER - np.array([0.0, 200.0, 0.0])
+        drawn = xr.draw(xray, registered(xray), points={"near": near})
+        shown.append([text for text in drawn.summary() if "95 %" in text])
+        box = drawn.figure.axes[0].get_window_extent()
+        sizes.append(box.height / box.width)
+    assert shown[0] == shown[1] != []
+    assert sizes[1] == pytest.approx(sizes[0], rel=0.02)
+
+
+def test_a_structure_called_landmark_is_named_among_the_others():
+    drawn = xr.draw(gradient_xray(), registered(), lines={"landmark": PLACES[:2]})
+    assert drawn.summary() == ["landmark"]
+    assert xr.draw(gradient_xray(), registered(covariance=None), points={"a": ISOCENTER}).summary()[0].startswith("a (")
 
 
 def test_without_a_finite_covariance_no_ellipse_is_drawn_and_a_note_says_so():

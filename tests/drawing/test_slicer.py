@@ -28,6 +28,13 @@ def scene(request, tmp_path_factory):
     return folder, xray
 
 
+def test_landmarks_of_an_earlier_scene_do_not_stay(tmp_path):
+    xray = gradient_xray(CARM)
+    for points in ({"a": PLACES[0]}, None):
+        written = write_slicer(tmp_path, xray, placement_of(registered(xray), CARM), points)
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted(written)
+
+
 def test_the_slice_is_the_x_ray_where_the_transform_has_its_pixels(scene):
     folder, xray = scene
     image = sitk.ReadImage(str(folder / "xray.nrrd"))

@@ -47,13 +47,13 @@ def demo(
     import xrcore
     from xrcore._util.atomic import atomic_folder, check_writable
     from xrcore._util.hashes import fingerprint
-    from xrcore.cli.text import line, program, verdict_lines
+    from xrcore.cli.text import command, line, verdict_lines
     from xrcore.ct import volume_from_hu
     from xrcore.ct.nrrd_writing import nrrd_bytes, segment_keys
     from xrcore.geometry import PAPER_CARM, Pose
     from xrcore.phantom import pelvis, pelvis_hu, pelvis_labels, pelvis_landmarks
     from xrcore.registration.pipeline import register
-    from xrcore.registration.registration_files import FILES, write_registration
+    from xrcore.registration.registration_files import FILES, OF_FURTHER_VIEWS, write_registration
     from xrcore.renderer import render_with_jacobian
     from xrcore.simulation import Acquisition, simulate
     from xrcore.xray import write_xray
@@ -73,7 +73,7 @@ def demo(
     with time_block(seconds, "renderer"):
         render_with_jacobian(volume.coarser(16), carm.resized((32, 32)), Pose.zero())
     result = register(xray, volume)
-    with time_block(seconds, "files"), atomic_folder(out, record=FILES[0]) as temporary:
+    with time_block(seconds, "files"), atomic_folder(out, record=FILES[0], own=OF_FURTHER_VIEWS) as temporary:
         _write_ct(temporary / "ct.nii.gz", hu, world_from_voxel)
         labels, grid, values = pelvis_labels(seed, _CT_SPACING, implant)
         (temporary / "bones.seg.nrrd").write_bytes(nrrd_bytes(labels, grid, segment_keys(values)))
@@ -85,6 +85,7 @@ def demo(
     x, y, z = reversed(volume.shape)
     rows, cols = carm.shape
     around = ", ".join(f"{name} {value:.2f}" for name, value in seconds.items())
+    ct, made = out / "ct.nii.gz", out / "xray.dcm"
     lines = [
         line("CT", f"{x} x {y} x {z} voxels of {_CT_SPACING:g} mm, {' + '.join(volume.materials)}"),
         line("X-ray", f"{rows} x {cols} pixels, {settings.kilovolts:g} kV, simulated on a {_XRAY_SPACING:g} mm grid"),
@@ -94,13 +95,10 @@ def demo(
         line("", f"besides: {around} s"),
         "",
         line("written", f"{out}/: " + ", ".join((*FILES, *_PATIENT))),
-        line("try next", f"{program()} register {out / 'ct.nii.gz'} {out / 'xray.dcm'} --out result"),
-        line(
-            "",
-            f"{program()} draw {out / 'xray.dcm'} {out} --labels {out / 'bones.seg.nrrd'} --points {out / 'landmarks.csv'} --out drawn.png",
-        ),
-        line("", f"{program()} render {out / 'ct.nii.gz'} --pose 0,90,0,0,0,0 --out lateral.png"),
-        line("", f"{program()} demo --seed {seed + 1} --implant"),
+        line("try next", command("register", ct, made, "--out", "result")),
+        line("", command("draw", made, out, "--labels", out / "bones.seg.nrrd", "--points", out / "landmarks.csv", "--out", "drawn.png")),
+        line("", command("render", ct, "--pose", "0,90,0,0,0,0", "--out", "lateral.png")),
+        line("", command("demo", "--seed", seed + 1, "--implant")),
     ]
     print("\n".join(lines))
     if not result.trusted:

@@ -8,8 +8,11 @@ if TYPE_CHECKING:
     from xrcore.registration.result import Registration
 
 
-def next_steps(result: Registration) -> list[str]:
-    """Lines for the terminal, what helps most first; none where the result is trusted or was not judged."""
+def next_steps(result: Registration, *, anywhere: bool = False) -> list[str]:
+    """Lines for the terminal, what helps most first; none where the result is trusted or was not judged.
+
+    anywhere: the search began nowhere in particular.
+    """
     from xrcore.cli.text import line
     from xrcore.registration.verify import Doubt, doubts
 
@@ -18,11 +21,10 @@ def next_steps(result: Registration) -> list[str]:
     found, steps = doubts(result.evidence), []
     if Doubt.PLACE in found:
         unsaid = not result.initial.numbers.any()
-        steps.append("--search anywhere: from all around, where nothing is known of the view")
-        steps.append(
-            "--initial lateral, pa, lpo, ...: "
-            + ("the view, as the search began at AP" if unsaid else "another view, or numbers that are nearer")
-        )
+        if not anywhere:
+            steps.append("--search anywhere: from all around, where nothing is known of the view")
+        begun = "the view, where it is known" if anywhere else "the view, as the search began at AP" if unsaid else None
+        steps.append(f"--initial lateral, pa, lpo, ...: {begun or 'another view, or numbers that are nearer'}")
         steps.append("--carm carm.yaml with the true pixel_spacing and source_to_detector, where tags may be wrong")
         steps.append("overlay.png: does it show the same patient, the same side, the same vertebrae?")
     if Doubt.DETAIL in found or Doubt.SPREAD in found:

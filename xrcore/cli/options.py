@@ -198,7 +198,10 @@ def load_ct(
     from xrcore.ct import place_mesh, read_ct, read_mesh
 
     if path.suffix.lower() in (".stl", ".ply", ".obj"):
-        given = {"--background": background, "--labels": labels, "--keep": keep, "--series": series, "--body": body or None, "--crop": crop}
+        given = {
+            "--background": background, "--labels": labels, "--keep": keep, "--series": series, "--body": body or None, "--crop": crop,
+            "--mesh": placed or None,
+        }  # fmt: skip
         if used := [name for name, value in given.items() if value is not None]:
             raise XrcoreError(f"{used[0]} is for a CT, and {path} is a mesh")
         return read_mesh(path, "titanium" if material is None else material, spacing)

@@ -43,8 +43,8 @@ Start = Annotated[
     str | None,
     typer.Option(
         metavar="START",
-        help="A model's folder, a JSON file, rx,ry,rz,tx,ty,tz [deg, mm], or a view: ap, pa, lateral, right-lateral, lpo, rpo, lao, rao, "
-        "inlet, outlet; default what the X-ray says, else AP.",
+        help="A model's folder, a JSON file, rx,ry,rz,tx,ty,tz [deg, mm], or a view: ap, pa, lateral, left-lateral, right-lateral, lpo, "
+        "rpo, lao, rao, inlet, outlet; default what the X-ray says, else AP.",
         autocompletion=one_of(*VIEWS),
         show_default=False,
     ),
@@ -122,9 +122,10 @@ def register(
     """Find the pose of X-rays in a CT.
 
     Writes registration.json (pose, matrices, similarity, covariance, verdict), camera_from_ct.tfm (an ITK transform that maps
-    CT points, LPS mm, into the camera frame) and overlay.png into DIR. Several X-rays are registered one after the other, each into a
-    folder of its name in DIR; with --rig they are views of one instant and have one answer, poses being the first one's.
-    Exit code 0: trusted, 3: not trusted, 2: bad input, and then nothing is written (of several X-rays: of that one and those after it).
+    CT points, LPS mm, into the camera frame), overlay.png and registered_xray.tif (the image that was compared) into DIR. Several
+    X-rays are registered one after the other, each into a folder of its name in DIR; with --rig they are views of one instant and
+    have one answer, poses being the first one's. Exit code 0: trusted, 3: not trusted, 2: bad input, and then nothing is written (of
+    several X-rays: of that one and those after it).
 
     \b
     Examples:
@@ -168,7 +169,13 @@ def register(
         check_writable(folder, *files_of(len(xrays) if rig else 1))
         check_kept((folder / name for name in files_of(len(xrays) if rig else 1)), (ct, carm, labels, *xrays, *given))
     unknown = None if free is None else free_from_text(free)
-    named_device(device)  # which complains before anything is read
+    # these complain before anything is read
+    named_device(device)
+    settings = refinements(method, "register")
+    wanted = None if similarity == "auto" else similarity
+    if wanted is not None:
+        for one in settings:
+            one.with_similarity(wanted)
     beam = Beam(kilovolts=kilovolts)
     if rig:
         tasks = [read_views(xrays, rig if given else "angles", detector=detector, frame=frame)]
@@ -190,7 +197,6 @@ def register(
         from xrcore.learning.models import PoseRegressor
 
         model = PoseRegressor.load(initial)
-    settings = refinements(method, "register")
     there = place(volume, device, "registering", spacing=settings[-1].levels[-1].spacing, always_log=True)
 
     # what the results come from
@@ -207,16 +213,17 @@ def register(
         "search": search,
         "detector": detector,
         "frame": frame,
+        "similarity": similarity,
         **({} if unknown is None else {"free": unknown}),
         **({"rig": "angles"} if rig and not given else {}),
     }
 
+    # read before the first result, which may take the place of the file that says them
+    starts = [read_pose(initial, views[0].carm, volume.isocenter) if initial is not None and model is None else model for views in tasks]
     results: list[Registration] = []
     starting = time.perf_counter() - began
-    for views, folder, paths, name in zip(tasks, folders, sources, names, strict=True):
-        start = read_pose(initial, views[0].carm, volume.isocenter) if initial is not None and model is None else model
+    for views, start, folder, paths, name in zip(tasks, starts, folders, sources, names, strict=True):
         known = {note for view in views for note in view.xray.notes}
-        wanted = None if similarity == "auto" else similarity
         with naming(name):
             result = find(views, there, initial=start, method=settings, similarity=wanted, beam=beam, search=where, free=unknown)
         tell(tuple(note for note in result.notes if note not in (*known, *volume.notes)), name if len(tasks) > 1 else "")
@@ -226,7 +233,7 @@ def register(
             from xrcore.drawing.animation import animate as show
 
             show(result, volume, animate, beam=beam)
-        _print(result, folder, animate, name if len(tasks) > 1 else None, None if results else starting)
+        _print(result, folder, animate, name if len(tasks) > 1 else None, None if results else starting, anywhere=where is not None)
         results.append(result)
     if not all(result.trusted for result in results):
         raise typer.Exit(3)
@@ -241,7 +248,7 @@ def _folders(out: Path, xrays: list[Path]) -> list[Path]:
     return [out / name for name in names]
 
 
-def _print(result: Registration, folder: Path, animated: Path | None, xray: str | None, starting: float | None) -> None:
+def _print(result: Registration, folder: Path, animated: Path | None, xray: str | None, starting: float | None, *, anywhere: bool) -> None:
     """Pose, verdict and files; before them the X-ray's name if there are several."""
     from xrcore.cli.next_steps import next_steps
     from xrcore.cli.text import line, pose_table, verdict_lines
@@ -251,5 +258,5 @@ def _print(result: Registration, folder: Path, animated: Path | None, xray: str 
     names = ", ".join(map(str, [*(folder / name for name in files_of(len(result.views))), *([] if animated is None else [animated])]))
     head = [] if xray is None else [f"{xray}:"]
     found = [] if result.calibration is None else ["", *(line("calibration", text) for text in result.calibration.lines())]
-    told = [*verdict_lines(result, starting), line("written", names), *next_steps(result)]
+    told = [*verdict_lines(result, starting), line("written", names), *next_steps(result, anywhere=anywhere)]
     print("\n".join([*head, *pose_table(rows), *found, "", *told]), flush=True)

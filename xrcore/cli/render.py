@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -80,7 +81,10 @@ def render(
     image = draw(volume, geometry, view, beam)[0]
     if not image.any():
         raise XrcoreError(f"{ct}: the CT lies outside the view at pose {pose}; nothing to render")
-    with atomic_folder(out.parent, record=out.name) as temporary:
+    # the truth of an X-ray that this one replaces, unless that is what was rendered
+    of_other = f"{out.stem}.truth.json"
+    own = None if pose_file(pose) == out.parent / of_other else re.escape(of_other)
+    with atomic_folder(out.parent, record=out.name, own=own) as temporary:
         write_xray(temporary / out.name, image, geometry, view)
         for name in beside:
             write_carm(temporary / name, geometry)

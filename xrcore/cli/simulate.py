@@ -28,6 +28,7 @@ from xrcore.cli.options import (
     check_paths,
     field_value,
     import_packages,
+    input_fingerprints,
     load_carm,
     load_ct,
 )
@@ -84,7 +85,6 @@ def simulate(
 
     from xrcore._util.atomic import atomic_folder
     from xrcore._util.hashes import fingerprint
-    from xrcore.ct.reading import ct_files
     from xrcore.geometry import Pose
     from xrcore.registration.registration_files import read_pose, to_json
     from xrcore.simulation import Acquisition
@@ -107,7 +107,16 @@ def simulate(
         "carm": geometry.to_dict(),
         "acquisition": asdict(acquisition),
         "seed": seed,
-        "inputs": {"ct": fingerprint(ct, ct_files(ct))},
+        "inputs": {**input_fingerprints(ct, labels, carm, [], None), **({"meshes": [fingerprint(one) for one in mesh]} if mesh else {})},
+        "options": {
+            "spacing": spacing,
+            "background": background,
+            "keep": keep,
+            "series": series,
+            "body": body,
+            "crop": crop,
+            "material": material,
+        },
     }
     with atomic_folder(out.parent, record=out.name) as temporary:
         write_xray(temporary / out.name, xray, geometry)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
@@ -45,8 +46,13 @@ def verdict_lines(result: Registration, starting: float | None = None) -> list[s
     ]
 
 
+def command(*arguments: object) -> str:
+    """A command of this program as it was called, such that it can be pasted into a shell."""
+    return shlex.join([program(), *map(str, arguments)])
+
+
 def program() -> str:
-    """The way this program was called, so that a suggested command can be pasted."""
+    """The way this program was called."""
     called = Path(sys.argv[0])
     if called.name != "xrcore":
         return "xrcore"

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from xrcore.learning.models import PoseRegressor
     from xrcore.registration.tracking import Track
 
+_VIDEO = "overlay.gif"
+
 
 def track(
     ct: Ct,
@@ -70,7 +72,7 @@ def track(
         str | None,
         typer.Option(metavar="DEG,MM", help="How much the velocity changes from frame to frame (std. dev.).", show_default="1,2"),
     ] = None,
-    video: Annotated[str, typer.Option(metavar="FILE", help="Its name in DIR: .gif, .webp, .mp4 (needs ffmpeg), or none.")] = "overlay.gif",
+    video: Annotated[str, typer.Option(metavar="FILE", help="Its name in DIR: .gif, .webp, .mp4 (needs ffmpeg), or none.")] = _VIDEO,
     spacing: Spacing = 2.0,
     background: Background = None,
     labels: Labels = None,
@@ -114,7 +116,7 @@ def track(
     from xrcore.registration.tracking import Motion, Tracker, read_frames
     from xrcore.registration.tracking import files as track_files
 
-    check_writable(out, *track_files.FILES, "smoothed.csv")
+    check_writable(out, *track_files.FILES, track_files.SMOOTHED)
     named_device(device)
     steady = Motion() if motion is None else Motion(**dict(zip(("rotation", "translation"), _two(motion), strict=True)))
     sequence = read_frames(frames, carm, rig=None if not rig else given or "angles", detector=detector)
@@ -156,7 +158,8 @@ def track(
     empty = tracker.track(known, sequence.names, first[0].carm)
     found = list(known)
     starting = time.perf_counter() - began
-    append = track_files.appender(out, track_files.header(empty, inputs=inputs), known)
+    stale = () if known else (track_files.FILES[1], track_files.SMOOTHED, _VIDEO, video)  # of other inputs, if they are there
+    append = track_files.appender(out, track_files.header(empty, inputs=inputs), known, stale)
     with tqdm(total=len(sequence), initial=len(known), unit="frame", disable=None, file=sys.stderr, leave=False) as bar:
         for frame in tracker.follow(sequence, known):
             append(frame)
@@ -166,8 +169,8 @@ def track(
     track_files.write_csv(out / track_files.FILES[1], result)
     written = [*track_files.FILES[:2]]
     if smooth:
-        track_files.write_csv(out / "smoothed.csv", result.smoothed())
-        written.append("smoothed.csv")
+        track_files.write_csv(out / track_files.SMOOTHED, result.smoothed())
+        written.append(track_files.SMOOTHED)
     if video != "none":
         from xrcore.figures import save_video, track_overlays
 

@@ -181,7 +181,7 @@ def _is_main() -> bool:
 
 
 def _report(out: Path, model: Any) -> None:
-    from xrcore.cli.text import line, program
+    from xrcore.cli.text import command, line
     from xrcore.figures.figure_files import save_figure
     from xrcore.figures.training import training_figure
 
@@ -194,4 +194,4 @@ def _report(out: Path, model: Any) -> None:
     errors = f"mTRE {got['mtre']} mm, median {got['median']} mm"
     print(line("validation", f"{errors}, below 10 mm in {got['success']} % of {got['images']} unseen"))
     print(line("written", f"{out}/: model.json and its weights, log.csv, training.png"))
-    print(line("try next", f"{program()} register CT XRAY --initial {out} --out result"))
+    print(line("try next", command("register", "CT", "XRAY", "--initial", out, "--out", "result")))

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from xrcore._util.errors import require
+from xrcore._util.errors import is_whole, require
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.figures import overlay, save_video
@@ -60,6 +60,8 @@ def animate(result: Registration, volume: Volume, path: str | os.PathLike[str], 
     """
     path = Path(path)
     require("animate", "result", result, isinstance(result, Registration), "a Registration, such as register gives")
+    count = len(result.views)
+    require("animate", "view", view, is_whole(view) and 0 <= view < count, f"a number below {count}, that of the registration's views")
     check_video("animate", path)
     steps = shown_steps(result.history)
     end = result.verdict.split(" (")[0] if result.evidence else "end"

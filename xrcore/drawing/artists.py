@@ -27,7 +27,7 @@ from xrcore.registration.placement import Placement
 # bright on grey: Okabe and Ito's for the colour-blind, lighter and without the dark blue, and three more
 COLOURS = ("#56B4E9", "#E69F00", "#2DC99A", "#F0E442", "#E58FBF", "#FF7A33", "#B99CFF", "#FF4FD8", "#9BE64A")
 LANDMARK = "#FFE14D"
-LANDMARK_TEXTS = ("landmark",)  # of the legend
+LANDMARKS = "landmark"  # in the legend, all of them
 PROBABILITY = 0.95  # that a landmark lies in its ellipse
 _RADIUS = float(np.sqrt(-2 * np.log(1 - PROBABILITY)))  # of that ellipse, in standard deviations
 _HALO: list[Any] = [withStroke(linewidth=3, foreground="black", alpha=0.65)]
@@ -67,11 +67,11 @@ def outlined(picture: Float64[ndarray, "H W"] | Float64[ndarray, "H W 3"], masks
 
 
 def draw_landmarks(
-    axes: Axes, pixels: dict[str, Float64[ndarray, "2"]], covariances: dict[str, Float64[ndarray, "2 2"]], spacing: float
+    axes: Axes, pixels: dict[str, Float64[ndarray, "2"]], covariances: dict[str, Float64[ndarray, "2 2"]], farthest: float
 ) -> list[Artist]:
     """A cross and a name at each (row, col), and the ellipse where its covariance is known; returns the legend entries.
 
-    spacing: of pixels, at the isocentre's depth [mm].
+    farthest: the largest `radius_mm`.
     """
     for name, (row, col) in pixels.items():
         axes.plot([col], [row], "+", color=LANDMARK, markersize=11, markeredgewidth=1.8, path_effects=_HALO, zorder=6)
@@ -80,12 +80,16 @@ def draw_landmarks(
         if name in covariances:
             axes.add_patch(ellipse(row, col, covariances[name]))
     look: dict[str, Any] = {"linestyle": "none", "color": "#b89b00"}
-    entries: list[Artist] = [Line2D([], [], marker="+", markersize=11, markeredgewidth=1.8, label=LANDMARK_TEXTS[0], **look)]
+    entries: list[Artist] = [Line2D([], [], marker="+", markersize=11, markeredgewidth=1.8, label=LANDMARKS, **look)]
     if covariances:
-        farthest = max(_RADIUS * np.sqrt(max(np.linalg.eigvalsh(one).max(), 0)) for one in covariances.values()) * spacing
         text = f"95 % within {farthest:.2g} mm"
         entries.append(Line2D([], [], marker="o", markerfacecolor="none", markersize=9, label=text, **look))
     return entries
+
+
+def radius_mm(covariance: Float64[ndarray, "2 2"], spacing: tuple[float, float]) -> float:
+    """The longer half of the ellipse that holds a place with `PROBABILITY` [mm]. spacing: of pixels at its depth, (row, col) [mm]."""
+    return _RADIUS * float(np.sqrt(max(np.linalg.eigvalsh(covariance * np.outer(spacing, spacing)).max(), 0)))
 
 
 def ellipse(row: float, col: float, covariance: Float64[ndarray, "2 2"]) -> Ellipse:
@@ -124,10 +128,12 @@ def _edges(axes: Axes, ends: Float64[ndarray, "n 2 2"], colour: str) -> None:
 
 
 def draw_scale_bar(axes: Axes, carm: CArm, depth: float) -> None:
-    """A round length at some distance from the source, a fifth of the image long or less."""
+    """A round length at some distance from the source, a quarter of the image long or less; none where the image is too small."""
     rows, cols = carm.shape
     spacing = carm.spacing_at(depth)[1]
-    length = max((bar for bar in _BARS if bar <= 0.25 * cols * spacing), default=_BARS[0])
+    length = max((bar for bar in _BARS if bar <= 0.25 * cols * spacing), default=None)
+    if length is None:
+        return
     x, y = 0.03 * cols, rows - 1 - 0.04 * rows
     axes.plot([x, x + length / spacing], [y, y], color="white", linewidth=3, solid_capstyle="butt", path_effects=_HALO, zorder=8)
     text = f"{length} mm at the isocentre's depth"

@@ -102,7 +102,9 @@ class DrawnXray:
         """
         legend = [text.get_text() for text in self.figure.legends[0].get_texts()]
         places = [f"{name} ({row:.1f}, {col:.1f})" for name, (row, col) in self.points.items()]
-        return [text for text in legend if text not in artists.LANDMARK_TEXTS] + places
+        if self.points and artists.LANDMARKS in legend:
+            del legend[-1 - legend[::-1].index(artists.LANDMARKS)]
+        return legend + places
 
     def __repr__(self) -> str:
         return "\n".join([f"DrawnXray: {', '.join(self.summary())}", *(f"  note: {note}" for note in self.notes)])
@@ -207,10 +209,10 @@ def draw(
     for line in [] if lines is None else read_lines(lines, diameter):
         entries.append(artists.draw_line(axes, line, placement, carm, next(colours)))
         notes += _outside(placement, carm, {line.name: line.points})
-    drawn, spread = _landmarks(placement, carm, points)
+    drawn, spread, farthest = _landmarks(placement, carm, points)
     if drawn:
         visible = {name: place for name, place in drawn.items() if np.isfinite(place).all()}
-        entries += artists.draw_landmarks(axes, visible, spread, carm.spacing_at(depth)[1])
+        entries += artists.draw_landmarks(axes, visible, spread, farthest)
         notes += _outside(placement, carm, {name: place[None] for name, place in read_landmarks(points).items()})
         if not spread:
             notes.append("where landmarks may lie is not shown: the covariance of the pose is not known, or not finite")
@@ -228,15 +230,20 @@ def _named(meshes: Any) -> list[tuple[str, Any]]:
     return [(Path(path).stem, path) for path in paths]
 
 
-def _landmarks(placement: Placement, carm: CArm, points: object) -> tuple[dict[str, ndarray], dict[str, ndarray]]:
-    """Pixels of landmarks, and their covariances."""
+def _landmarks(placement: Placement, carm: CArm, points: object) -> tuple[dict[str, ndarray], dict[str, ndarray], float]:
+    """Pixels of landmarks, their covariances, and the longest half-axis of their ellipses [mm], each at its landmark's depth."""
     landmarks = {} if points is None else read_landmarks(points)
     if not landmarks:
-        return {}, {}
+        return {}, {}, 0.0
     places = torch.from_numpy(np.stack(list(landmarks.values())))
     pixels = dict(zip(landmarks, placement.project(places, carm).numpy(), strict=True))
     covariances = placement.covariances(places, carm)
-    return pixels, {} if covariances is None else dict(zip(landmarks, covariances.numpy(), strict=True))
+    if covariances is None:
+        return pixels, {}, 0.0
+    depths = rigid.apply(placement.camera_from_world, places)[:, 2].tolist()
+    spread = dict(zip(landmarks, covariances.numpy(), strict=True))
+    seen = [(spread[name], depth) for (name, place), depth in zip(pixels.items(), depths, strict=True) if np.isfinite(place).all()]
+    return pixels, spread, max((artists.radius_mm(one, carm.spacing_at(depth)) for one, depth in seen), default=0.0)
 
 
 def _outside(placement: Placement, carm: CArm, named: dict[str, ndarray]) -> list[str]:
@@ -251,11 +258,12 @@ def _outside(placement: Placement, carm: CArm, named: dict[str, ndarray]) -> lis
 
 def _canvas(image: torch.Tensor, xray: Xray) -> tuple[Figure, Any]:
     """The X-ray in its pixels, at its own resolution or finer."""
-    rows, cols = xray.carm.shape
-    scale = _LONGER / max(rows, cols)
-    width, height = max(cols * scale, _LEAST), rows * scale
+    (rows, cols), (down, across) = xray.carm.shape, xray.carm.spacing
+    tall, wide = rows * max(down / across, 1), cols * max(across / down, 1)  # in the smaller step of its pixels
+    scale = _LONGER / max(tall, wide)
+    width, height = max(wide * scale, _LEAST), tall * scale
     figure = Figure(figsize=(width, height), dpi=min(max(_DPI, round(1 / scale)), _MOST_DPI), facecolor="white")
-    axes = figure.add_axes(((width - cols * scale) / 2 / width, 0, cols * scale / width, 1))
+    axes = figure.add_axes(((width - wide * scale) / 2 / width, 0, wide * scale / width, 1))
     axes.imshow(display_image(image, xray.mask), cmap="gray", vmin=0, vmax=1, interpolation="antialiased", aspect="auto", zorder=1)
     axes.set_axis_off()
     axes.autoscale(False)

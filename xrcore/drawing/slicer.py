@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,7 @@ def write_slicer(folder: str | os.PathLike[str], xray: Xray, placement: Placemen
     first = [-col * col_step, -row * row_step, carm.source_to_detector]
     places = torch.tensor([first, [0.0, 0.0, 0.0], [0.0, 0.0, carm.source_to_detector]], dtype=torch.float64)
     origin, source, principal = rigid.apply(world_from_camera, places).numpy()
-    with atomic_folder(folder) as temporary:
+    with atomic_folder(folder, own=re.escape(LANDMARKS)) as temporary:
         matrix = np.eye(4)  # along columns, rows, and away from the source
         matrix[:3, :3], matrix[:3, 3] = world_from_camera[:3, :3].numpy() * [col_step, row_step, 1.0], origin
         image = torch.where(xray.mask, xray.image, xray.image[xray.mask].min())[None]

@@ -30,7 +30,7 @@ from xrcore.registration.result import Registration
 from xrcore.xray.writing import write_float_tiff
 
 FILES = ("registration.json", "camera_from_ct.tfm", "overlay.png", "registered_xray.tif")
-_OF_FURTHER_VIEWS = r"camera_\d+_from_ct\.tfm|overlay_\d+\.png|registered_xray_\d+\.tif"
+OF_FURTHER_VIEWS = r"camera_\d+_from_ct\.tfm|overlay_\d+\.png|registered_xray_\d+\.tif"
 _DEPENDENCIES = ("numba", "numpy", "SimpleITK", "torch")
 _LARGEST_FILE = 1_000_000  # bytes, of a pose file
 
@@ -69,7 +69,7 @@ def write_registration(
     """
     record = to_record(result, inputs=inputs, options=options)
     names = files_of(len(result.views))
-    with atomic_folder(folder, record=FILES[0], own=_OF_FURTHER_VIEWS) as temporary:
+    with atomic_folder(folder, record=FILES[0], own=OF_FURTHER_VIEWS) as temporary:
         for number, (view, pose) in enumerate(zip(result.views, result.poses(), strict=True)):
             transform, picture, xray = names[1 + 3 * number : 4 + 3 * number]
             matrix = pose.camera_from_world(view.carm, result.isocenter)[0]

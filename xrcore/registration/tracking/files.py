@@ -6,7 +6,7 @@ import csv
 import json
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from xrcore.registration.tracking.motion import Motion
 from xrcore.registration.tracking.result import Track, TrackedFrame
 
 FILES = ("track.jsonl", "track.csv")
+SMOOTHED = "smoothed.csv"
 _LARGEST = 1_000_000_000  # bytes
 _COLUMNS = ("frame", "name", *NAMES, *(f"sd_{name}" for name in NAMES))
 _VERDICT = ("trusted", "confidence", "checked", "searched", "similarity", "distance", "seconds", "reasons")
@@ -102,13 +103,18 @@ def known_frames(folder: Path, inputs: Mapping[str, Any]) -> list[TrackedFrame]:
     return frames
 
 
-def appender(folder: Path, head: Mapping[str, Any], known: list[TrackedFrame]) -> Callable[[TrackedFrame], None]:
-    """A function that appends a frame to track.jsonl, on the disk when it returns; with the first, `known` is written before it."""
+def appender(folder: Path, head: Mapping[str, Any], known: list[TrackedFrame], stale: Sequence[str] = ()) -> Callable[[TrackedFrame], None]:
+    """A function that appends a frame to track.jsonl, on the disk when it returns; with the first, `known` is written before it.
+
+    stale: files that are removed before the first is written.
+    """
     path = folder / FILES[0]
     before: list[Mapping[str, Any]] = [head, *map(_row, known)]
 
     def append(frame: TrackedFrame) -> None:
         if before:
+            for name in stale:
+                (folder / name).unlink(missing_ok=True)
             with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
                 file.writelines(map(_line, (*before, _row(frame))))
             before.clear()
