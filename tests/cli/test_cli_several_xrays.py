@@ -139,6 +139,7 @@ SKEWED = CAMERA.replace("[0,1,0,0]", "[0,2,0,0]") + ", pixel_spacing: 4"
 BAD = {
     "fewer cameras": (f"views: [{{{CAMERA}}}]", "1 cameras for 2 X-rays"),
     "no views": ("cameras: []", "a rig holds `views:`"),
+    "a calibration and a geometry": ("views: [{calibration: c.txt, carm: c.yaml}]", "view 1: give either calibration or carm"),
     "no matrix": ("views: [{source_to_detector: 1260}, 3]", "view 1: give either camera_from_rig or calibration"),
     "no mapping": (f"views: [{{{CAMERA}}}, 3]", "view 2: expected keys and values"),
     "a misspelt key": (f"views: [{{{CAMERA}, pixel_spacin: 1}}]", "view 1: unknown key 'pixel_spacin'"),

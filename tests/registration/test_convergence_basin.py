@@ -14,6 +14,7 @@ from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
 from xrcore.registration.convergence_basin import ConvergenceBasin, measure_convergence_basin
 from xrcore.registration.search import index_of_duplicate
+from xrcore.registration.view import View
 from xrcore.renderer import render
 from xrcore.xray import Xray
 
@@ -82,3 +83,9 @@ def test_what_lies_close_follows_the_first():
 def test_only_least_squares_can_be_descended():
     with pytest.raises(XrcoreError, match="gauss-newton needs a similarity with a residual, which wlmi has not"):
         measure_convergence_basin(xray(), patient(), TRUTH, "wlmi")
+    for wrong, word in (({"target": "x"}, "target must be one Pose"), ({"settings": "x"}, "a GaussNewton")):
+        with pytest.raises(XrcoreError, match=word):
+            measure_convergence_basin(xray(), patient(), TRUTH, "zncc", **wrong)
+    views = [View(xray=xray(), camera_from_rig=TRUTH.camera_from_world(CARM, patient().isocenter)[0])] * 2
+    with pytest.raises(XrcoreError, match="one X-ray, not several views"):
+        measure_convergence_basin(views, patient(), TRUTH, "zncc")

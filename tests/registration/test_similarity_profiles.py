@@ -165,12 +165,17 @@ def test_lines_that_cannot_be_drawn_are_refused():
         ({"reach": (0.0,) * 6}, "reach"),
         ({"reach": (float("nan"),) * 6}, "reach"),
         ({"similarities": ["ssd"]}, "ssd"),
+        ({"similarities": "ssd"}, "ssd"),
+        ({"beam": 90}, "a Beam"),
+        ({"level": 64}, "a Resolution"),
     ):
         with pytest.raises(XrcoreError, match=word):
-            profiles(xray(), patient(), TRUTH, level=COARSE, **wrong)  # type: ignore[arg-type]
+            profiles(xray(), patient(), TRUTH, **({"level": COARSE} | wrong))  # type: ignore[arg-type]
+    with pytest.raises(XrcoreError, match="an Xray"):
+        profiles("x.png", patient(), TRUTH)  # type: ignore[arg-type]
     with pytest.raises(XrcoreError, match="one Pose"):
         profiles(xray(), patient(), Pose.zero(2))
-    for axes in (("rx", "rx"), ("rx", "x"), ("rx",)):
+    for axes in (("rx", "rx"), ("rx", "x"), ("rx",), 3):
         with pytest.raises(XrcoreError, match="axes"):
             plane(xray(), patient(), TRUTH, axes)  # type: ignore[arg-type]
 

@@ -123,18 +123,20 @@ def test_seen_from_far_away_the_likest_poses_look_alike(name, count, request):
     assert difference.max() < 0.03 < 0.15 < other
 
 
-def test_along_a_scan_rays_are_parallel(plate):
-    carm = SlotScan(source_to_detector=2030, source_to_isocenter=2000, shape=(192, 192), pixel_spacing=0.5, principal_point=(-900, 95.5))
-    down = Pose.from_camera_from_world(shifted(POSE.camera_from_world(carm, plate.isocenter), 500.0), carm, plate.isocenter)
-    image = render(plate, carm, down, BEAM)
-    other = render(plate, carm, poses_alike(symmetries(plate), down, carm, plate.isocenter)[0], BEAM)
+@pytest.mark.parametrize(("scan", "point", "axis"), [("rows", (-900, 95.5), 1), ("columns", (95.5, -900), 0)])
+def test_along_a_scan_rays_are_parallel(plate, scan, point, axis):
+    distances = {"source_to_detector": 2030, "source_to_isocenter": 2000}
+    carm = SlotScan(**distances, shape=(192, 192), pixel_spacing=0.5, principal_point=point, scan=scan)
+    away = Pose.from_camera_from_world(shifted(POSE.camera_from_world(carm, plate.isocenter), axis), carm, plate.isocenter)
+    image = render(plate, carm, away, BEAM)
+    other = render(plate, carm, poses_alike(symmetries(plate), away, carm, plate.isocenter)[0], BEAM)
     assert image.amax() > 0.1
     assert (other - image).norm() / image.norm() < 0.1
 
 
-def shifted(camera_from_world: torch.Tensor, down: float) -> torch.Tensor:
+def shifted(camera_from_world: torch.Tensor, axis: int) -> torch.Tensor:
     moved = camera_from_world.clone()
-    moved[:, 1, 3] += down
+    moved[:, axis, 3] += 500.0
     return moved
 
 

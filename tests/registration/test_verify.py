@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from xrcore.registration.block_matching import match_blocks
 from xrcore.registration.grey_values import grey_curve, with_attenuation
 from xrcore.registration.linearisation import drawn_by_numbers
 from xrcore.registration.verify import LEAST_CONFIDENCE, Evidence, confidence, failed_checks, gather_evidence
+from xrcore.registration.view import View
 
 CARM = xr.CArm(source_to_detector=1259.65, source_to_isocenter=742.5, shape=(128, 128), pixel_spacing=3.375)
 TRUTH = xr.Pose(rx=6.0, ry=-9.0, rz=4.0, tx=12.0, ty=-15.0, tz=20.0)
@@ -139,6 +141,26 @@ def test_evidence_falls_away_from_the_truth(xray, volume):
     assert failed_checks(wrong)
     for name in ("agreement", "likeness"):
         assert getattr(right, name) > getattr(wrong, name)
+
+
+def test_placements_agree_on_both_sides_of_half_a_turn(volume):
+    carm = xr.SlotScan.from_isocenter_spacing((4.0, 4.0), (96, 96), source_to_isocenter=570)
+    body, there = replace(volume, frame_of_reference="1.2"), xr.Pose(ry=180)
+    placement = there.world_from_camera(carm, body.isocenter)[0]
+    for turn in (179.7, -179.7):
+        image = xr.render(body, carm, xr.Pose(ry=turn))[0]
+        scan = xr.Xray(image=image, carm=carm, world_from_camera=placement, frame_of_reference="1.2")
+        assert gather_evidence(scan, body, xr.Pose(ry=turn), xr.Beam())[0].placement > 2
+
+
+def test_the_order_of_views_does_not_matter(volume):
+    views = []
+    for pose, spacing in ((xr.Pose(), 2.0), (xr.Pose(ry=90), 5.0)):
+        carm = xr.CArm(source_to_detector=1020, source_to_isocenter=650, shape=(96, 96), pixel_spacing=spacing)
+        image = xr.render(volume, carm, pose)[0]
+        views.append((pose, View(xray=xr.Xray(image=image, carm=carm), camera_from_rig=pose.camera_from_world(carm, volume.isocenter)[0])))
+    deviations = [gather_evidence([v for _, v in order], volume, order[0][0], xr.Beam())[0].deviation for order in (views, views[::-1])]
+    assert deviations[0] == pytest.approx(deviations[1], rel=0.05)
 
 
 def test_the_covariance_knows_of_a_pose_that_was_left_off_its_optimum(xray, volume):

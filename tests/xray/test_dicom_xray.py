@@ -237,6 +237,14 @@ def test_a_cine_that_was_written_anew_is_read_anew(tmp_path):
         assert torch.equal(after[k], before[k].flip(0))
 
 
+def test_an_angle_that_is_missing_beside_the_other_is_noted(tmp_path):
+    xray = read(tmp_path, xray_dataset(counts(), PositionerPrimaryAngle=20))
+    assert any("there is no PositionerSecondaryAngle" in note for note in xray.notes)
+    both = read(tmp_path, xray_dataset(counts(), PositionerPrimaryAngle=20, PositionerSecondaryAngle=0))
+    assert torch.equal(xray.pose.numbers, both.pose.numbers)
+    assert not any("there is no" in note for note in both.notes)
+
+
 def test_angles_along_the_patients_axis_and_of_other_machines_give_no_pose(tmp_path):
     axial = read(tmp_path, xray_dataset(counts(), PositionerPrimaryAngle=0, PositionerSecondaryAngle=90))
     assert axial.pose is None

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK as sitk
 import tifffile
 import torch
 from hypothesis import given, settings
@@ -236,6 +237,15 @@ def test_bad_carm_yaml_is_named(tmp_path, text, words):
     with pytest.raises(XrcoreError, match=words) as error:
         read_carm(tmp_path / "carm.yaml")
     assert "carm.yaml: " in only_line(error)
+
+
+def test_a_pixel_spacing_that_contradicts_k_is_refused(tmp_path):
+    matrix = "K: [[1000, 0, 15], [0, 500, 11], [0, 0, 1]]\nsource_to_isocenter: 700\nshape: [24, 32]\n"
+    (tmp_path / "c.yaml").write_text(matrix + "pixel_spacing: [2.0, 1.0]")
+    assert read_carm(tmp_path / "c.yaml").spacing == (2.0, 1.0)
+    (tmp_path / "c.yaml").write_text(matrix + "pixel_spacing: [1.0, 1.0]")
+    with pytest.raises(XrcoreError, match=r"c.yaml: pixel_spacing \(1, 1\) contradicts K"):
+        read_carm(tmp_path / "c.yaml")
 
 
 def test_carm_yaml_that_explodes_prints_little(tmp_path):
@@ -511,6 +521,39 @@ def test_dark_pixels_stay_finite(tmp_path):
     image = read_xray(tmp_path / "x.png", carm_yaml(tmp_path / "c.yaml", "pixel_values: intensity")).image
     assert torch.isfinite(image).all()
     assert image[3, 4] == image.max()
+
+
+@pytest.mark.parametrize("scale", [1.0, 1 / 255])
+def test_an_empty_pixel_is_half_a_step_also_of_floats(tmp_path, scale):
+    stored = np.clip(counts() // 250, 1, 255).astype(np.float32)
+    stored[3, 4] = 0
+    tifffile.imwrite(tmp_path / "x.tif", stored * np.float32(scale))
+    image = read_xray(tmp_path / "x.tif", carm_yaml(tmp_path / "c.yaml", "pixel_values: intensity")).image
+    second = image.flatten().sort().values[-2]
+    assert float(image[3, 4] - second) == pytest.approx(math.log(2 * stored[stored > 0].min()), rel=1e-3)
+
+
+def test_what_is_not_finite_is_left_out_by_a_mask(tmp_path):
+    image = picture().numpy()
+    image[:3] = np.nan
+    tifffile.imwrite(tmp_path / "x.tif", image)
+    tifffile.imwrite(tmp_path / "m.tif", np.isfinite(image).astype(np.uint8))
+    with pytest.raises(XrcoreError, match="leave them out by a mask"):
+        read_xray(tmp_path / "x.tif", carm_yaml(tmp_path / "c.yaml"))
+    seen = read_xray(tmp_path / "x.tif", carm_yaml(tmp_path / "c.yaml", "mask: m.tif"))
+    assert torch.isfinite(seen.image[seen.mask]).all()
+    assert seen.mask.sum() == np.isfinite(image).sum()
+    tifffile.imwrite(tmp_path / "m.tif", np.ones(SHAPE, np.uint8))
+    with pytest.raises(XrcoreError, match="within its mask"):
+        read_xray(tmp_path / "x.tif", carm_yaml(tmp_path / "c.yaml", "mask: m.tif"))
+
+
+@pytest.mark.parametrize("kind", ["png", "tif"])
+def test_sixteen_bits_of_colour_are_refused_rather_than_cut(tmp_path, kind):
+    stored = sitk.GetImageFromArray(np.repeat(counts()[..., None], 3, -1), isVector=True)
+    sitk.WriteImage(stored, str(tmp_path / f"x.{kind}"))
+    with pytest.raises(XrcoreError, match="save it as 16-bit grey"):
+        read_xray(tmp_path / f"x.{kind}", CARM)
 
 
 def test_invert(tmp_path):

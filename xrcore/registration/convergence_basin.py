@@ -14,16 +14,17 @@ from xrcore._util.errors import is_number, require
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
+from xrcore.geometry.pose import require_one_pose
 from xrcore.geometry.rigid import apply
 from xrcore.registration.corners import corners
 from xrcore.registration.events import WorkClock, finish, working
 from xrcore.registration.presets import COARSE_SEARCH
 from xrcore.registration.pyramid import XrayPyramid
-from xrcore.registration.refinement import check_images
 from xrcore.registration.search import index_of_duplicate
-from xrcore.registration.similarity_profiles import REACH, check_lines, evenly
+from xrcore.registration.similarity_profiles import REACH, check_lines, evenly, one_image
 from xrcore.registration.solvers.descent import Descent
 from xrcore.registration.solvers.gauss_newton import GaussNewton
+from xrcore.registration.view import views_of
 from xrcore.xray.image import Xray
 
 NEAR = 10.0  # [mm], what counts as success elsewhere
@@ -127,10 +128,13 @@ def measure_convergence_basin(
         If an argument makes no sense, or the similarity has no residual.
     """
     caller = "measure_convergence_basin"
-    views = check_images(caller, xray, volume, beam)
+    xray = one_image(caller, xray, volume, beam)
+    views = views_of(caller, xray)
     lengths = check_lines(caller, center, reach, samples, 6)
     require(caller, "near", near, is_number(near) and near > 0, "positive, in mm")
     target = center if target is None else target
+    require_one_pose(caller, "target", target)
+    require(caller, "settings", settings, isinstance(settings, GaussNewton), "a GaussNewton")
     settings = settings.with_similarity(similarity)
     offsets = evenly(samples) * np.array(lengths)[:, None]
     numbers = center.numbers.detach().double().repeat(6, samples, 1)

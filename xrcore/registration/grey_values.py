@@ -43,15 +43,18 @@ class GreyCurve:
         return torch.from_numpy(mapped.astype(np.float32))
 
 
-def grey_curve(xray: Xray, drr: Float[Tensor, "H W"]) -> GreyCurve:
-    """The curve from the X-ray's grey values to those of a DRR of the same size: medians in bins of equal counts, made monotone."""
+def grey_curve(xray: Xray, drr: Float[Tensor, "H W"], inverted: bool | None = None) -> GreyCurve:
+    """The curve from the X-ray's grey values to those of a DRR of the same size: medians in bins of equal counts, made monotone.
+
+    inverted: whether bone is dark, where that is known; else the bins tell.
+    """
     grey = xray.image[xray.mask].cpu().double().numpy()
     wanted = drr[xray.mask].cpu().double().numpy()
     order = np.argsort(grey, kind="stable")
     parts = np.array_split(order, min(_BINS, len(order)))
     x, y = (np.array([np.median(values[part]) for part in parts]) for values in (grey, wanted))
-    ranks = np.argsort(np.argsort(y))
-    inverted = not xray.bone_bright and bool(np.corrcoef(np.arange(len(y)), ranks)[0, 1] < 0)
+    if inverted is None:
+        inverted = not xray.bone_bright and bool(_ranks(y) @ (np.arange(len(y)) - (len(y) - 1) / 2) < 0)
     sign = -1 if inverted else 1
     monotone = sign * _isotonic(sign * y, np.array([len(part) for part in parts], float))
     places, which = np.unique(x, return_inverse=True)
@@ -71,6 +74,12 @@ def with_attenuation(xray: Xray, curve: GreyCurve) -> Xray:
         note = "the X-ray was inverted (bone dark) and its grey values were negated"
         return replace(xray.negative(), notes=(*xray.notes, note))
     return xray
+
+
+def _ranks(y: Float[ndarray, " n"]) -> Float[ndarray, " n"]:
+    """Ranks, equal values sharing their mean one, as where a DRR shows nothing of the body."""
+    _, which, counts = np.unique(y, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts + 1) / 2)[which]
 
 
 def _isotonic(y: Float[ndarray, " n"], weight: Float[ndarray, " n"]) -> Float[ndarray, " n"]:

@@ -23,7 +23,7 @@ from xrcore.registration.mirrored import is_challenged, mirrored_agreement
 from xrcore.registration.open_direction import open_note, settled
 from xrcore.registration.predictor import Predictor
 from xrcore.registration.presets import COARSE_SEARCH, Method, refinements
-from xrcore.registration.refinement import check_images, refinement
+from xrcore.registration.refinement import refinement
 from xrcore.registration.result import Registration
 from xrcore.registration.search import SearchBox, Starts, search_box
 from xrcore.registration.search_plans import (
@@ -37,14 +37,14 @@ from xrcore.registration.search_plans import (
 from xrcore.registration.settings import RefinementSettings
 from xrcore.registration.similarities import Similarity
 from xrcore.registration.solvers.gauss_newton import GaussNewton
-from xrcore.registration.verify import LEAST_CONFIDENCE, judged, rank, with_whole_drr
-from xrcore.registration.view import View
+from xrcore.registration.verify import LEAST_CONFIDENCE, REACH, judged, rank, with_whole_drr
+from xrcore.registration.view import View, check_images
 from xrcore.renderer import place
 from xrcore.xray.image import Xray
 
 ANYWHERE: Final = "anywhere"
 # how far a patient moves between a localizer and the CT of the same frame of reference
-PLACED = SearchBox(rotation=(4.0, 4.0, 4.0), translation=(8.0, 8.0, 8.0), candidates=32)
+PLACED = SearchBox(rotation=(REACH[0],) * 3, translation=(REACH[1],) * 3, candidates=32)
 
 
 def register(

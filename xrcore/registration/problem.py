@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 import torch
@@ -263,6 +264,4 @@ def shrink(xray: Xray, pixels: int) -> Xray:
     mean = F.avg_pool2d(image, factor)[0, 0] / share.clamp_min(1e-6)
     mask = share >= 0.5
     carm: CArm = xray.carm.cropped(top, left, (rows * factor, cols * factor)).resized((rows, cols))
-    return Xray(
-        image=mean, mask=mask if mask.any() else share > 0, carm=carm, pose=xray.pose, notes=xray.notes, bone_bright=xray.bone_bright
-    )
+    return replace(xray, image=mean, mask=mask if mask.any() else share > 0, carm=carm)

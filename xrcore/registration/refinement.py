@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import torch
-
 from xrcore._util.errors import require
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
@@ -22,7 +20,7 @@ from xrcore.registration.result import Registration
 from xrcore.registration.settings import RefinementSettings
 from xrcore.registration.solvers.gauss_newton import GaussNewton
 from xrcore.registration.solvers.single_level import SingleLevelSettings
-from xrcore.registration.view import View, views_of
+from xrcore.registration.view import View
 from xrcore.xray.image import Xray
 
 
@@ -156,16 +154,3 @@ def refinement(
         pose, history, level = outcome.pose, history + outcome.history, level + len(settings.levels)
     whole, isocenter = replace(outcome, history=history), volume.isocenter
     return Registration.of(whole, settings, initial=initial, evaluations=evaluations, views=tuple(views), isocenter=isocenter)
-
-
-def check_images(caller: str, xray: object, volume: object, beam: object) -> tuple[View, ...]:
-    """Return the views; raise XrcoreError, naming it, for an argument that is of another kind."""
-    views = views_of(caller, xray)
-    require(caller, "volume", volume, isinstance(volume, Volume), "a Volume, such as read_ct gives")
-    assert isinstance(volume, Volume)
-    kind = volume.density.dtype  # others are rendered by PyTorch, too slowly for hundreds of DRRs
-    require(
-        caller, "volume.density.dtype", kind, kind == torch.float32, "torch.float32, as of replace(volume, density=volume.density.float())"
-    )
-    require(caller, "beam", beam, beam is None or isinstance(beam, Beam), "a Beam")
-    return views

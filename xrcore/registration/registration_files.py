@@ -16,7 +16,7 @@ from torch import Tensor
 
 from xrcore._util.atomic import atomic_folder
 from xrcore._util.conversion import as_numbers
-from xrcore._util.errors import XrcoreError, is_number, shown
+from xrcore._util.errors import XrcoreError, is_number, require, shown
 from xrcore._util.hashes import file_sha256
 from xrcore._util.machine import package_versions
 from xrcore._util.pose_text import named_view, pose_file
@@ -67,6 +67,7 @@ def write_registration(
     XrcoreError
         If the folder cannot be written.
     """
+    require("write_registration", "result", result, isinstance(result, Registration), "a Registration, such as register gives")
     record = to_record(result, inputs=inputs, options=options)
     names = files_of(len(result.views))
     with atomic_folder(folder, record=FILES[0], own=OF_FURTHER_VIEWS) as temporary:

@@ -231,7 +231,8 @@ class Registration:
         Returns
         -------
         Registration
-            The same result but for `drr`, which is None; its X-rays are those that were registered, without notes.
+            The same result but for `drr`, which is None; its X-rays are those that were registered, without notes and what their files
+            said of poses.
 
         Raises
         ------

@@ -42,7 +42,7 @@ def plans_about_pose(start: Pose, box: SearchBox) -> list[tuple[Pose, SearchBox]
 
 
 def plans_about_prediction(start: Pose, model: Predictor, search: SearchBox | None) -> list[tuple[Pose, SearchBox]]:
-    """Search boxes about a prediction: the size of the model's errors, then the default box, then the model's whole training range."""
+    """Search boxes about a prediction: the size of the model's errors, then the default one, denser, then the whole training range."""
     (_, default), (_, denser), *_ = plans_about_pose(start, SearchBox())
     near = default if search is None else search
     if search is None and (spread := model.spread) is not None:

@@ -26,6 +26,7 @@ from xrcore.registration.settings import Resolution
 from xrcore.registration.similarities import SIMILARITIES
 from xrcore.registration.similarities import similarity as named_similarity
 from xrcore.registration.similarities.base import fit_for
+from xrcore.registration.view import check_images
 from xrcore.renderer import render
 from xrcore.xray.image import Xray
 
@@ -212,7 +213,7 @@ def profiles(
     changes = np.zeros((6, samples, 6))
     for axis in range(6):
         changes[axis, :, axis] = offsets[axis]
-    values = _evaluate(xray, volume, center, changes.reshape(-1, 6), similarities, beam, level)
+    values = _evaluate("profiles", xray, volume, center, changes.reshape(-1, 6), similarities, beam, level)
     return Profiles(center.detach(), offsets, {name: v.reshape(6, samples) for name, v in values.items()}, level)
 
 
@@ -261,7 +262,7 @@ def plane(
     XrcoreError
         If an argument makes no sense.
     """
-    if len(axes) != 2 or axes[0] == axes[1] or set(axes) - set(NAMES):
+    if not isinstance(axes, Sequence) or len(axes) != 2 or axes[0] == axes[1] or set(axes) - set(NAMES):
         raise XrcoreError(f"plane: axes must be two different ones of {', '.join(NAMES)}, got {axes!r}")
     places = [NAMES.index(axis) for axis in axes]
     sides = check_lines("plane", center, [REACH[place] for place in places] if reach is None else reach, samples, 2)
@@ -269,7 +270,7 @@ def plane(
     changes = np.zeros((samples, samples, 6))
     changes[..., places[0]] = offsets[0][:, None]
     changes[..., places[1]] = offsets[1][None, :]
-    values = _evaluate(xray, volume, center, changes.reshape(-1, 6), similarities, beam, level)
+    values = _evaluate("plane", xray, volume, center, changes.reshape(-1, 6), similarities, beam, level)
     return Plane(center.detach(), (axes[0], axes[1]), offsets, {name: v.reshape(samples, samples) for name, v in values.items()}, level)
 
 
@@ -328,6 +329,14 @@ def evenly(samples: int) -> Float[ndarray, "N"]:
     return np.arange(-half, half + 1) / half
 
 
+def one_image(caller: str, xray: Xray, volume: Volume, beam: Beam | None) -> Xray:
+    """Return the X-ray; raise XrcoreError for several, and for an argument that is of another kind."""
+    views = check_images(caller, xray, volume, beam)
+    if len(views) > 1:
+        raise XrcoreError(f"{caller}: give one X-ray, not several views")
+    return views[0].xray
+
+
 def check_lines(caller: str, center: Pose, reach: Sequence[float], samples: int, count: int) -> tuple[float, ...]:
     """The reaches as numbers; raise XrcoreError for lines that cannot be drawn."""
     require_one_pose(caller, "center", center)
@@ -340,9 +349,19 @@ def check_lines(caller: str, center: Pose, reach: Sequence[float], samples: int,
 
 @torch.no_grad()
 def _evaluate(
-    xray: Xray, volume: Volume, center: Pose, changes: Float[ndarray, "P 6"], names: Iterable[str], beam: Beam | None, level: Resolution
+    caller: str,
+    xray: Xray,
+    volume: Volume,
+    center: Pose,
+    changes: Float[ndarray, "P 6"],
+    names: Iterable[str],
+    beam: Beam | None,
+    level: Resolution,
 ) -> dict[str, Float[ndarray, "P"]]:
     """Every similarity of the X-ray and the DRR at each changed pose."""
+    xray = one_image(caller, xray, volume, beam)
+    require(caller, "level", level, isinstance(level, Resolution), "a Resolution")
+    names = [names] if isinstance(names, str) else names
     beam = Beam() if beam is None else beam
     small, grid = shrink(xray, level.pixels), volume.coarser(level.spacing)
     fitted = {name: fit_for(volume.device, named_similarity(name), small.image, small.mask) for name in names}

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xrcore.ct.volume import Volume
-from xrcore.geometry import CArm, Pose, SlotScan
+from xrcore.geometry import CArm, Pose
 from xrcore.geometry.rigid import angle_between, apply, exp, rigid
 
 _SAMPLES = 40  # of the grid on which a body is compared with itself, along each side
@@ -118,8 +118,8 @@ def poses_alike(found: Symmetries, pose: Pose, carm: CArm, isocenter: Float[Tens
     camera_from_world = pose.camera_from_world(carm, isocenter)[0]
     turned = camera_from_world @ rigid(found.maps, found.center - found.maps @ found.center)
     center = apply(camera_from_world, found.center[None])[0]
-    parallel = isinstance(carm, SlotScan)  # along y
-    ray = F.normalize(center * center.new_tensor([1.0, 0.0 if parallel else 1.0, 1.0]), dim=0)
+    still = [step == 0 for step in (*carm.source_steps[::-1], 0.0)]  # a slot scan's rays are parallel along the axis it moves along
+    ray = F.normalize(center * center.new_tensor(still), dim=0)
     flip = torch.eye(3, dtype=torch.float64) - 2 * ray[:, None] * ray
     flipped = rigid(flip, center - flip @ center) @ turned
     poses = torch.where(torch.linalg.det(found.maps)[:, None, None] < 0, flipped, turned)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
-from xrcore.geometry import CArm, Pose, SlotScan
+from xrcore.geometry import Pose, SlotScan
 from xrcore.registration.calibration import INTRINSICS, Unknown, unknowns_of
 from xrcore.registration.linearisation import Linearisation, ViewPart, linearised
 from xrcore.registration.similarities.base import fit_for, inverse_hessian
@@ -42,8 +42,8 @@ class PoseUncertainty(NamedTuple):
         Standard deviation of where points are drawn, along one axis [mm]; infinite where the X-ray leaves it open.
     drr : Float[Tensor, "h w"]
         The DRR that they come from, on the CPU.
-    carm : CArm
-        Its geometry.
+    pixel : float
+        Of the coarsest shrunk X-ray, at the isocentre [mm].
     distance_off : float
         By how much the X-rays say that source_to_detector is off, as a share of it; of several geometries, the least likely one.
     distance_deviation : float
@@ -53,21 +53,25 @@ class PoseUncertainty(NamedTuple):
     covariance: Float[Tensor, "6 6"] | None
     drawn: float
     drr: Float[Tensor, "h w"]
-    carm: CArm
+    pixel: float
     distance_off: float
     distance_deviation: float
 
 
-def pose_uncertainty(views: Sequence[View], volume: Volume, pose: Pose, beam: Beam, *, check_distance: bool = False) -> PoseUncertainty:
-    """Uncertainty of a pose of the first view, whatever found it, from the X-rays shrunk to 128 pixels."""
-    # the scale of slot scans is that at the isocentre, and pairs of them are not of one instant
-    checked = check_distance and not any(isinstance(view.carm, SlotScan) for view in views)
-    unknowns = unknowns_of("pose_uncertainty", INTRINSICS if checked else None, views)
+def calibration_unknowns(views: Sequence[View]) -> tuple[Unknown, ...]:
+    """The intrinsics that `pose_uncertainty` may look at; none of slot scans, whose scale is that at the isocentre."""
+    return () if any(isinstance(view.carm, SlotScan) for view in views) else unknowns_of("pose_uncertainty", INTRINSICS, views)
+
+
+def pose_uncertainty(views: Sequence[View], volume: Volume, pose: Pose, beam: Beam, unknowns: Sequence[Unknown] = ()) -> PoseUncertainty:
+    """Uncertainty of a pose of the first view, whatever found it, from the X-rays shrunk to 128 pixels.
+
+    unknowns: intrinsics that may be wrong.
+    """
     seen = linearised(views, volume, pose, beam, _PIXELS, _SPACING, unknowns)
     covariance = cluster_robust_covariance(*seen.of_pose(), _systematic(seen))
     spread = math.inf if covariance is None else drawn_deviation(covariance, seen.drawn[..., :6])
-    first = seen.parts[0]
-    return PoseUncertainty(covariance, spread, first.drr[0].cpu(), first.xray.carm, *_distance(seen, unknowns))
+    return PoseUncertainty(covariance, spread, seen.parts[0].drr[0].cpu(), seen.pixel, *_distance(seen, unknowns))
 
 
 def _systematic(seen: Linearisation) -> float:

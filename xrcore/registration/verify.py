@@ -23,10 +23,11 @@ from xrcore.geometry import Pose
 from xrcore.registration.block_matching import BlockMatches, match_blocks
 from xrcore.registration.body_window import body_alone, body_windows, cut, voxels_for
 from xrcore.registration.bone_only import is_bone_only, is_implant
+from xrcore.registration.calibration import INTRINSICS
 from xrcore.registration.joint_problem import poses_in_views
 from xrcore.registration.problem import pixel_at_isocenter, shrink
 from xrcore.registration.result import Evidence, Registration
-from xrcore.registration.uncertainty import pose_uncertainty
+from xrcore.registration.uncertainty import calibration_unknowns, pose_uncertainty
 from xrcore.registration.view import View, views_of
 from xrcore.renderer import render
 from xrcore.xray.image import Xray
@@ -46,7 +47,7 @@ _PIXEL_SHARE = 0.3  # of a pixel: what its grid costs at the least
 _DRAWN = 0.5  # errors of where points are drawn are smaller than the cautious covariance says, by this factor on the same images
 # How far patients move between a localizer and the CT: standard deviation [deg, mm], and the half-widths that `register` searches about the
 # files' placement. Placements are wrong at times, so that they say no more than this.
-_MOVES, _REACH, _MOST_SAID = (1.0, 2.0), (4.0, 8.0), math.log(20.0)
+_MOVES, REACH, _MOST_SAID = (1.0, 2.0), (4.0, 8.0), math.log(20.0)
 _RIM = 1.5  # [mm] around the shadow of an implant, or of a bone that was cut out of its CT, that counts as its own
 _CONTRADICTION = 0.2  # below this probability one of several views contradicts a pose
 LEAST_CONFIDENCE = 0.75
@@ -70,7 +71,9 @@ def judged(result: Registration, volume: Volume, beam: Beam) -> Registration:
     Registration
         With evidence and verdict, and the covariance, unless a calibration's is better.
     """
-    evidence, covariance, drr = gather_evidence(result.views, volume, result.pose, beam, check_distance=True)
+    # a distance that was estimated with the pose is not held against it again
+    given = result.calibration is None or not any(name.startswith(INTRINSICS[0]) for name in result.calibration.names)
+    evidence, covariance, drr = gather_evidence(result.views, volume, result.pose, beam, check_distance=given)
     covariance = covariance if result.calibration is None else result.covariance
     return with_evidence(replace(result, covariance=covariance, drr=drr), evidence)
 
@@ -123,11 +126,13 @@ def gather_evidence(
     """
     views = views_of("gather_evidence", views)
     windows = body_windows(views, volume, pose)
-    views = cut(views, windows)
     # an implant's edges are not to a tenth of a millimetre what its mesh has, and a CT of bone lacks what lies beside it
     checked = check_distance and not (is_implant(volume) or is_bone_only(volume))
-    uncertainty = pose_uncertainty(views, volume, pose, beam, check_distance=checked)
-    deviation = _DRAWN * math.hypot(uncertainty.drawn, _PIXEL_SHARE * pixel_at_isocenter(uncertainty.carm))
+    # before views are cut, which tells those of one C-arm apart
+    unknowns = calibration_unknowns(views) if checked else ()
+    views = cut(views, windows)
+    uncertainty = pose_uncertainty(views, volume, pose, beam, unknowns)
+    deviation = _DRAWN * math.hypot(uncertainty.drawn, _PIXEL_SHARE * uncertainty.pixel)
     parts, alone, near = [], [], 1.0
     poses = poses_in_views(pose, views, volume)
     placement = _log_odds_of_place(views[0].xray, volume, pose, uncertainty.covariance)
@@ -154,9 +159,11 @@ def _log_odds_of_place(xray: Xray, volume: Volume, pose: Pose, covariance: Float
     placed = xray.placement_in(volume)
     if placed is None or covariance is None or not torch.isfinite(covariance).all():
         return 0.0
-    moves, reach = (torch.tensor(sides, dtype=torch.float64).repeat_interleave(3) for sides in (_MOVES, _REACH))
-    near = torch.distributions.MultivariateNormal(placed.numbers[0].double(), covariance.double() + moves.square().diag())
-    odds = near.log_prob(pose.numbers[0].double()) + (2 * reach).log().sum()
+    moves, reach = (torch.tensor(sides, dtype=torch.float64).repeat_interleave(3) for sides in (_MOVES, REACH))
+    away = (pose.numbers - placed.numbers)[0].double()
+    away[:3] = torch.remainder(away[:3] + 180, 360) - 180
+    near = torch.distributions.MultivariateNormal(torch.zeros_like(away), covariance.double() + moves.square().diag())
+    odds = near.log_prob(away) + (2 * reach).log().sum()
     return float(odds.clamp(0.0, _MOST_SAID))
 
 

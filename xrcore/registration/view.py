@@ -11,6 +11,7 @@ from torch import Tensor
 
 from xrcore._util.errors import require
 from xrcore._util.matrices import rigid_matrix
+from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose, rigid
 from xrcore.xray.image import Xray
@@ -88,3 +89,16 @@ def views_of(caller: str, given: object) -> tuple[View, ...]:
     require(caller, "xray", given, several, "an Xray, such as read_xray gives, or a list of View")
     assert isinstance(given, Sequence)
     return tuple(given)
+
+
+def check_images(caller: str, xray: object, volume: object, beam: object) -> tuple[View, ...]:
+    """Return the views; raise XrcoreError, naming it, for an argument that is of another kind."""
+    views = views_of(caller, xray)
+    require(caller, "volume", volume, isinstance(volume, Volume), "a Volume, such as read_ct gives")
+    assert isinstance(volume, Volume)
+    kind = volume.density.dtype  # others are rendered by PyTorch, too slowly for hundreds of DRRs
+    require(
+        caller, "volume.density.dtype", kind, kind == torch.float32, "torch.float32, as of replace(volume, density=volume.density.float())"
+    )
+    require(caller, "beam", beam, beam is None or isinstance(beam, Beam), "a Beam")
+    return views

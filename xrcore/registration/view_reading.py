@@ -59,6 +59,8 @@ def read_views(
     files = checked_paths("read_views", "rig", rig)
     if rig == ANGLES:
         return _in_one_space([_by_angles(path, detector, frame) for path in paths])
+    if detector is not None:
+        raise XrcoreError("read_views: detector is for rig='angles'; a rig's cameras say where they stand")
     cameras = [camera for file in files for camera in read_rig(file)]
     if len(cameras) != len(xrays):
         raise XrcoreError(f"{', '.join(map(str, files))}: {len(cameras)} cameras for {len(paths)} X-rays")

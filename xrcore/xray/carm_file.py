@@ -177,7 +177,13 @@ def build_carm(geometry: dict[str, Any], shape: tuple[int, int] | None, where: s
             raise XrcoreError("give K or principal_point, not both")
         spacing = geometry.get("pixel_spacing")
         if isinstance(spacing, (list, tuple)):
-            geometry["pixel_spacing"] = spacing[1]
+            (row, col), (fx, fy) = spacing, (matrix[0][0], matrix[1][1])
+            if abs(row * fy - col * fx) > 0.01 * abs(col * fx):
+                raise XrcoreError(
+                    f"pixel_spacing ({row:g}, {col:g}) contradicts K: the source would be {row * fy:g} mm away by rows and {col * fx:g} mm "
+                    "by columns; leave pixel_spacing out"
+                )
+            geometry["pixel_spacing"] = col
         return CArm.from_intrinsics(matrix, shape, **geometry)
     except XrcoreError as error:
         raise XrcoreError(f"{where}: {error}") from None

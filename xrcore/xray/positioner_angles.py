@@ -32,6 +32,9 @@ def stored_angles(tags: Dataset, frame: int, frames: int, path: Path, notes: lis
     if text(tags, "PositionerType").upper() not in ("", "CARM", "COLUMN", "NONE", "RIGID") or text(tags, "Modality") == "MG":
         notes.append(f"positioner angles are not used: they count otherwise for {tag('PositionerType')} {text(tags, 'PositionerType')}")
         return None
+    if None in found:
+        missing, known = ("Secondary", "Primary") if found[1] is None else ("Primary", "Secondary")
+        notes.append(f"there is no {tag(f'Positioner{missing}Angle')} beside {tag(f'Positioner{known}Angle')}; it is taken as 0")
     angles = [0.0, 0.0]
     for k, which in enumerate(("Primary", "Secondary")):
         keyword = f"Positioner{which}Angle"

@@ -51,6 +51,7 @@ def check_frame(path: Path, frame: int, count: int) -> None:
 def _decode(path: Path, frame: int) -> tuple[Shaped[ndarray, "H W"], int]:
     with Image.open(path, formats=("PNG", "TIFF")) as image:
         pages = getattr(image, "n_frames", 1)
+        stored = str(image.tile)  # which reading tags of a PNG empties
         check_frame(path, frame, pages)
         if frame:
             image.seek(frame)
@@ -67,6 +68,9 @@ def _decode(path: Path, frame: int) -> tuple[Shaped[ndarray, "H W"], int]:
             return _as_shown(np.asarray(image), image), pages
         if image.mode not in _COLOUR:
             raise XrcoreError(f"{path}: an image of kind {image.mode}; an X-ray is grey")
+        if ";16" in stored:
+            # Pillow reads the upper 8 bits of each channel
+            raise XrcoreError(f"{path}: 16 bits with colour or transparency, of which only 8 can be read; save it as 16-bit grey")
         channels = np.asarray(image.convert("RGB"))
     grey = channels[..., 1]
     # converters leave a difference of a level or two between the channels of a grey image

@@ -18,7 +18,7 @@ from xrcore._util.input_files import check_file, checked_path
 from xrcore._util.threads import single_torch_thread
 from xrcore.ct.dicom_tags import is_dicom, tag
 from xrcore.geometry import CArm
-from xrcore.xray.carm_file import CarmFile, build_carm, load_carm_file
+from xrcore.xray.carm_file import MASKS, CarmFile, build_carm, load_carm_file
 from xrcore.xray.dicom import DicomXray, read_dicom
 from xrcore.xray.dicom_geometry import TAGS
 from xrcore.xray.field_of_view import field_of_view, inscribed_disc
@@ -155,13 +155,15 @@ def _assemble(
     """Pixel meaning, mask, pose and orientation, put together."""
     with np.errstate(over="ignore"):
         values = source.values.astype(np.float32)
-    if not np.isfinite(values).all():
-        raise XrcoreError(f"{path}: the image holds NaN or infinite pixels")
+    if not np.isfinite(values).all() and file.mask in MASKS:
+        raise XrcoreError(f"{path}: the image holds NaN or infinite pixels; leave them out by a mask: FILE in a carm.yaml")
     if source.values.min() == source.values.max():
         raise XrcoreError(f"{path}: the image is constant, so there is nothing to register")
     pixel_values = file.pixel_values or source.pixel_values
     up = -1.0 if (pixel_values != "attenuation") != bool(file.invert) else 1.0
     mask = _mask(source, file, up * values)
+    if not np.isfinite(values[mask]).all():
+        raise XrcoreError(f"{path}: the image holds NaN or infinite pixels within its mask")
     attenuation = (
         _from_intensity(source.values, mask) if pixel_values == "intensity" else (values if pixel_values == "attenuation" else -values)
     )
@@ -191,11 +193,13 @@ def _assemble(
 
 
 def _from_intensity(values: Shaped[ndarray, "H W"], mask: Bool[ndarray, "H W"]) -> Float32[ndarray, "H W"]:
-    """-log(I / I0). Empty pixels count as half the smallest step, or for floats as 1e-4 of I0."""
+    """-log(I / I0). Empty pixels count as half the smallest step, of floats as 1e-4 of I0 at least."""
     brightest = float(np.percentile(values[mask], 99.9))
     if brightest <= 0:
         brightest = max(float(values.max()), 1.0)
     floor = 0.5 if np.issubdtype(values.dtype, np.integer) else 1e-4 * brightest
+    if values[mask].min() <= floor < 0.5:  # else steps are not looked for, which takes a while
+        floor = max(floor, float(np.diff(np.unique(values[mask])).min(initial=np.inf)) / 2)
     return -np.log(np.maximum(values.astype(np.float64), floor) / brightest).astype(np.float32)
 
 

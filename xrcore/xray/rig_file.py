@@ -82,6 +82,8 @@ def _camera(view: Any, path: Path, which: str) -> RigCamera:
     placed, file = view.get("camera_from_rig"), CarmFile(path=path)
     if ("calibration" in view) == (placed is not None):
         raise XrcoreError(f"{path}: {which}give either camera_from_rig or calibration")
+    if "calibration" in view and "carm" in view:
+        raise XrcoreError(f"{path}: {which}give either calibration or carm; what else the X-ray needs, such as invert, goes into the view")
     if "calibration" in view:
         file, placed = _calibration(path.parent / _name(view["calibration"], path, which))
     elif "carm" in view:

@@ -49,6 +49,28 @@ def test_each_frame_is_found_from_the_ones_before():
     assert [frame.checked for frame in track] == [True, False, False, True, False, False]
 
 
+def test_a_small_body_is_followed_whether_it_is_bright_or_dark():
+    # of 2 % of the pixels, the others being background that says nothing of the body's grey values
+    density = torch.zeros(1, 64, 64, 64)
+    for z, y, x in (((8, 56), (26, 36), (26, 36)), ((8, 18), (26, 36), (36, 54)), ((40, 50), (36, 48), (28, 34))):
+        density[0, slice(*z), slice(*y), slice(*x)] = 4.4
+    implant = xr.Volume(density=density, materials=("titanium",), world_from_voxel=torch.eye(4, dtype=torch.float64))
+    carm = xr.CArm(source_to_detector=1020, source_to_isocenter=650, shape=(256, 256), pixel_spacing=1.2)
+    poses = [xr.Pose(ry=20 + i, rx=10, rz=15, tx=2 * i, ty=i) for i in range(4)]
+    draw = torch.Generator().manual_seed(0)
+    images = [xr.render(implant, carm, pose)[0] for pose in poses]
+    images = [image + 0.02 * torch.randn(image.shape, generator=draw) for image in images]
+    for sign in (1, -1):
+        frames = [xr.Xray(image=sign * image, carm=carm) for image in images]
+        box = xr.SearchBox(rotation=(3, 3, 3), translation=(4, 4, 6), candidates=16)
+        track = xr.track(frames, implant, poses[0], search=box)
+        assert all(track.trusted)
+        for frame, pose in zip(track, poses, strict=True):
+            off = (frame.pose.numbers - pose.numbers)[0].abs()
+            assert off[:5].max() < 2.0, (sign, off)
+            assert frame.similarity > 0.9
+
+
 def test_a_frame_of_something_else_is_not_trusted_and_the_next_is():
     other = xr.simulate(xr.phantom.pelvis(seed=7, spacing=8.0), CARM, xr.Pose(ry=120, rz=60), seed=9)
     track = xr.track([*cine()[:2], other, *cine()[3:5]], body(), check_every=99)

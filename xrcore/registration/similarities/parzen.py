@@ -26,7 +26,7 @@ class ParzenOptions:
     normalised: bool = False
 
     def __post_init__(self) -> None:
-        require(self.name, "window", self.window, self.window in WINDOWS, f"one of {', '.join(WINDOWS)}")
+        require(self.name, "window", self.window, isinstance(self.window, str) and self.window in WINDOWS, f"one of {', '.join(WINDOWS)}")
         require(self.name, "bins", self.bins, is_whole(self.bins) and 5 <= self.bins <= 1024, "between 5 and 1024")
 
 

@@ -18,7 +18,6 @@ from xrcore.registration.bone_only import is_bone_only
 from xrcore.registration.events import WorkClock
 from xrcore.registration.pipeline import check_start, register
 from xrcore.registration.predictor import Predictor
-from xrcore.registration.refinement import check_images
 from xrcore.registration.search import SearchBox
 from xrcore.registration.settings import Level
 from xrcore.registration.solvers.gauss_newton import GaussNewton
@@ -26,7 +25,7 @@ from xrcore.registration.tracking.frame_reading import Frames, attempts
 from xrcore.registration.tracking.motion import BodyFrame, Motion
 from xrcore.registration.tracking.result import GATE, MotionFilter, Track, TrackedFrame
 from xrcore.registration.tracking.tracked_body import Appearance, TrackedBody
-from xrcore.registration.view import View
+from xrcore.registration.view import View, check_images
 from xrcore.renderer import place
 from xrcore.xray.image import Xray
 
@@ -119,7 +118,7 @@ def track(
         found.append(frame)
         if watch is not None:
             watch(frame)
-    return tracker.track(found)
+    return tracker.track(found, frames.names if isinstance(frames, Frames) else ())
 
 
 class Tracker:
@@ -251,7 +250,7 @@ class Tracker:
         self._unchecked = 0 if found.checked else self._unchecked + 1
         if found.trusted:
             self._lost = self._due = 0
-            if found.checked:
+            if found.checked and found.similarity > 0:
                 self._alike = [*self._alike[1 - _REMEMBERED :], found.similarity]
             return
         if found.checked and self._lost >= self._due:  # it was searched for, and is again after 1, 3, 7, ... frames more
@@ -305,7 +304,7 @@ class Tracker:
         refined = self._body.refined(views, expected, self._looks)
         covariance = self._filter.carried(last, refined.pose)
         distance = self._filter.distance(refined.pose, covariance)
-        alike = bool(self._alike) and refined.similarity >= median(self._alike) - _LOOKS
+        alike = bool(self._alike) and refined.similarity >= max(median(self._alike) - _LOOKS, 0.0)
         found = TrackedFrame(
             pose=refined.pose,
             covariance=covariance,
@@ -318,6 +317,7 @@ class Tracker:
         if last.trusted and alike and distance <= GATE and self._unchecked + 1 < self._every:
             return found
         found = self._body.checked(views, self._looks, found)
+        found = replace(found, distance=self._filter.distance(found.pose, found.covariance) ** 0.5)
         if found.trusted or self._lost < self._due:
             return found
         box = _NEAR if self._lost < 3 else SearchBox()

@@ -33,7 +33,8 @@ class TrackedFrame:
         Of the six numbers [deg, mm]: of this frame where it was `checked`, else of the last one that was, as the camera sees it; or of
         the motion, where the frame cannot be registered.
     similarity : float
-        On the last level; of several views, their mean; 0 where the frame cannot be registered.
+        On the last level; of several views, their mean; 0 where the frame cannot be registered, or a pose that was searched for was
+        trusted and the refinement left it.
     confidence : float
         As of `Registration`, of this frame where it was `checked`, else of the last one that was.
     trusted : bool

@@ -15,6 +15,8 @@ from xrcore.registration.joint_problem import poses_in_views
 from xrcore.registration.problem import shrink
 from xrcore.registration.refinement import refinement
 from xrcore.registration.result import Registration
+from xrcore.registration.similarities.base import fit_for
+from xrcore.registration.similarities.gradient_zncc import GradientZNCC
 from xrcore.registration.solvers.gauss_newton import GaussNewton
 from xrcore.registration.tracking.result import TrackedFrame
 from xrcore.registration.verify import confidence, failed_checks, gather_evidence
@@ -64,12 +66,20 @@ class TrackedBody:
 
     def appearance(self, views: tuple[View, ...], pose: Pose) -> Appearance:
         """How the body looks in a frame where its pose is known."""
-        settings = fitted(self.settings, views, body_windows(views, self.volume, pose), self.volume)
+        windows = body_windows(views, self.volume, pose)
+        settings = fitted(self.settings, views, windows, self.volume)
         sharp = self.volume.coarser(settings.levels[-1].spacing)
-        small = [shrink(view.xray, _PIXELS) for view in views]
-        poses = poses_in_views(pose, views, self.volume)
-        curves = tuple(grey_curve(x, render(sharp, x.carm, p, self.beam)[0]) for x, p in zip(small, poses, strict=True))
-        return Appearance(curves, settings)
+        curves = []
+        for view, part, own in zip(views, cut(views, windows), poses_in_views(pose, views, self.volume), strict=True):
+            small = shrink(view.xray, _PIXELS)
+            curves.append(grey_curve(small, render(sharp, small.carm, own, self.beam)[0], self._is_inverted(part, sharp, own)))
+        return Appearance(tuple(curves), settings)
+
+    def _is_inverted(self, view: View, sharp: Volume, pose: Pose) -> bool:
+        """Whether bone is dark, by the edges in the body's window: beside a small body, most grey values are not of it."""
+        small = shrink(view.xray, _PIXELS)
+        drr = render(sharp, small.carm, pose, self.beam)
+        return not small.bone_bright and float(fit_for(drr.device, GradientZNCC(), small.image, small.mask).value(drr)[0]) < 0
 
     def refined(self, views: tuple[View, ...], start: Pose, looks: Appearance) -> Registration:
         """The pose near a start."""
@@ -98,4 +108,5 @@ class TrackedBody:
             searched=True,
         )
         checked = self.checked(views, looks, replace(found, pose=refined.pose))
-        return checked if checked.trusted or not found.trusted else found
+        # where the refinement left the pose that was trusted, its similarity says nothing of that pose
+        return checked if checked.trusted or not found.trusted else replace(found, similarity=0.0)
