@@ -84,7 +84,7 @@ class RegistrationCockpit(Panel):
         self.method = ipw.Dropdown(options=list(PRESETS), value=session.method, description="method", style=_WIDE).add_class("xr-method")
         self.similarity = ipw.Dropdown(options=["auto", *SIMILARITIES], value=session.similarity, description="similarity", style=_WIDE)
         self.similarity.add_class("xr-similarity")
-        self.beam = BeamDropdown(session, style=_WIDE)
+        self.beam = BeamDropdown(session, self, style=_WIDE)
         self.register_button = ipw.Button(description="Register", button_style="primary", layout=ipw.Layout(width="110px")).add_class(
             "xr-register"
         )
