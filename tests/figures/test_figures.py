@@ -16,6 +16,7 @@ from scipy.ndimage import gaussian_filter, shift
 from xrcore import figures
 from xrcore._util.errors import XrcoreError
 from xrcore.geometry import CArm, Pose
+from xrcore.registration.events import Step
 from xrcore.xray.image import Xray
 
 SHAPE = (120, 140)
@@ -235,6 +236,14 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 def test_unknown_formats_are_refused(tmp_path):
     with pytest.raises(XrcoreError, match=r"\.png, \.svg or \.pdf"):
         figures.save_figure(registration(), tmp_path / "a.jpg")
+
+
+def test_each_band_of_a_registration_s_course_has_the_name_of_its_level():
+    levels = [(0, "zncc, 64")] * 3 + [(0, "correlation-ratio, 32")] * 2 + [(1, "correlation-ratio, 64")]
+    history = [Step(level=level, pose=Pose(), similarity=n / 10, level_name=name) for n, (level, name) in enumerate(levels)]
+    axes = figures.convergence_figure(history).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["zncc, 64", "correlation-ratio, 32", "correlation-ratio, 64"]
+    assert [len(line.get_xdata()) for line in axes.lines[:3]] == [3, 2, 1]
 
 
 def test_figures_load_neither_pandas_nor_training():

@@ -98,6 +98,12 @@ def test_losses_below_zero_are_drawn_on_a_plain_scale(tmp_path):
     assert panel(figure, "Loss").get_yscale() == "linear"
 
 
+def test_without_a_finite_loss_it_says_so(tmp_path):
+    figure = training_figure(write(tmp_path, [(100, 1e-3, math.nan, math.nan, 1.0, "", "")]))
+    assert panel(figure, "Loss").get_title(loc="right") == "no finite loss"
+    save_figure(figure, tmp_path / "none.png")
+
+
 def test_nothing_is_cut_off_or_overlaps(tmp_path):
     figure = training_figure(write(tmp_path))
     save_figure(figure, tmp_path / "a.png")

@@ -211,6 +211,9 @@ def test_a_second_search_is_told_too():
     events = list(xr.register_steps(xray(), volume(), start, quick("paper-as-intended"), retries=1))
     levels = [event.level for event in events if isinstance(event, Step)]
     assert [level for level, _ in itertools.groupby(levels)] == [0, 1, 0]  # adam; two levels of search; adam
+    names = [event.level_name for event in events if isinstance(event, Step)]
+    alone = "zncc, 64"  # the X-ray has no more pixels
+    assert [name for name, _ in itertools.groupby(names)] == [alone, "correlation-ratio, 32", "correlation-ratio, 64", alone]
     texts = [event.description for event in events if isinstance(event, Stage)]
     assert texts == ["searching", "verifying", "not sure yet: searching 384 starts", "verifying"]
 

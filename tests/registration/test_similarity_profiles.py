@@ -192,6 +192,19 @@ def test_figures_show_what_they_are_given():
     assert len(profiles_figure(found, "zncc").axes) == 6
 
 
+def test_similarities_look_different_and_their_legend_lies_in_the_figure_below_the_panels():
+    figure = profiles_figure(about_truth(), "zncc", returns=back_to_truth())
+    figure_png(figure)
+    colours = {line.get_label(): line.get_color() for line in figure.legends[0].get_lines()}
+    assert colours.keys() == SIMILARITIES.keys()
+    assert len(set(colours.values())) == len(colours)
+    panels = min(axes.get_tightbbox().y0 for axes in figure.axes)
+    for legend in figure.legends:
+        box = legend.get_window_extent()
+        assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+        assert 0 <= box.y0 < box.y1 <= panels
+
+
 def test_the_strip_is_filled_where_descents_reached():
     back = back_to_truth()
     with_strip = profiles_figure(about_truth(), "zncc", returns=back).axes[0]

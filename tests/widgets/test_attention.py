@@ -14,11 +14,11 @@ import torch
 from PIL import Image
 from support.small_pelvis import CARM, volume
 
-from xrcore import CArm, Pose, PoseRegressor, Xray, XrcoreError, render
+from xrcore import Beam, CArm, Pose, PoseRegressor, Xray, XrcoreError, render
 from xrcore.learning.methods import method_named
 from xrcore.learning.models.identity import CtIdentity
 from xrcore.learning.training import profile
-from xrcore.widgets import AttentionViewer
+from xrcore.widgets import AttentionViewer, Session
 
 TRUTH = Pose(rx=3.0, ry=-5.0, tx=6.0, tz=8.0)
 SETTINGS = profile("smoke").changed(pixels=64, bottleneck=16, hidden=32, tokens=16)
@@ -214,3 +214,45 @@ def test_what_is_no_volume_or_x_ray_is_refused():
         AttentionViewer(model(), None)  # type: ignore[arg-type]
     with pytest.raises(XrcoreError, match="xray must be an Xray"):
         AttentionViewer(model(), volume(0), "fluoro.dcm")  # type: ignore[arg-type]
+
+
+def test_an_inverted_xray_is_measured_as_registered():
+    viewer = AttentionViewer(model(), volume(0), xray().negative())
+    refined = viewer.state.refined
+    assert refined.inverted
+    assert viewer.state.measures(refined.pose, viewer.state.drr(refined.pose))["NCC"] > 0.9
+    there = viewer.state.measures(viewer.state.prediction, viewer.state.drr(viewer.state.prediction))["NCC"]
+    assert f"NCC {there:.3f}" in viewer.captions["initial"].value
+
+
+def followed() -> tuple[Session, AttentionViewer]:
+    session = Session(volume(0), xray())
+    return session, AttentionViewer(model(), session=session)
+
+
+def test_of_a_patient_that_is_gone_nothing_stays():
+    session, viewer = followed()
+    assert viewer.table.value
+    session.xray = None
+    assert "no X-ray yet" in viewer.note.value
+    assert {picture(image).min() for image in shown(viewer).values()} == {255}
+    assert "NCC" not in "".join(caption.value for caption in viewer.captions.values())
+    assert viewer.table.value == viewer.outcome.value == ""
+
+
+def test_what_was_refined_with_another_beam_or_ct_goes():
+    session, viewer = followed()
+    seen = viewer.images["xray"].value
+    viewer.refining.value = False
+    session.beam = Beam(kilovolts=60)
+    assert viewer.state.prediction is not None
+    assert viewer.images["xray"].value == seen
+    assert "NCC" in viewer.captions["initial"].value
+    assert "NCC" not in viewer.captions["final"].value
+    assert picture(viewer.images["final"].value).min() == 255
+    assert viewer.outcome.value == ""
+    session.volume = volume(1)  # which the model was not trained for
+    assert 'role="alert"' in viewer.note.value
+    assert viewer.images["xray"].value == seen
+    assert picture(viewer.images["initial"].value).min() == 255
+    assert viewer.table.value == ""

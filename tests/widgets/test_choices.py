@@ -11,6 +11,7 @@ import xrcore as xr
 from xrcore import XrcoreError
 from xrcore.widgets import PHANTOMS, CtFile, PoseExplorer, PoseState, Session
 from xrcore.widgets.choices import BEAMS, BeamDropdown
+from xrcore.widgets.panel import Panel
 from xrcore.widgets.volume_sources import GivenVolume
 
 
@@ -23,7 +24,7 @@ def test_patients_are_read_when_chosen(tmp_path: Path):
 
 @pytest.mark.parametrize("last", [xr.Beam.monochromatic(70.0), BEAMS["60 kV"]], ids=["another", "known"])
 def test_a_beam_set_in_the_state_stays(state: PoseState, last: xr.Beam):
-    beams = BeamDropdown(state)
+    beams = BeamDropdown(state, Panel(name="test"))
     for beam in (BEAMS["120 kV"], xr.Beam.monochromatic(80.0), BEAMS["90 kV"], xr.Beam.monochromatic(80.0), last):
         state.beam = beam
         assert state.beam == beam
@@ -33,6 +34,16 @@ def test_a_beam_set_in_the_state_stays(state: PoseState, last: xr.Beam):
     beams.close()
     state.beam = last
     assert beams.value == BEAMS["120 kV"]
+
+
+def test_a_beam_that_is_refused_is_said_and_not_shown_as_chosen():
+    session = Session(volume(), carm=CARM)
+    panel = Panel(name="test")
+    beams = BeamDropdown(session, panel)
+    session.running = True
+    beams.value = BEAMS["60 kV"]
+    assert "stop it first" in panel.note.value
+    assert beams.value == session.beam == BEAMS["90 kV"]
 
 
 def test_a_patient_chosen_beside_a_cockpit_is_the_session_s():

@@ -102,3 +102,14 @@ def test_explorers_of_one_state_move_together_until_they_close(state: PoseState)
 def test_a_view_that_does_not_exist_is_refused(explorer: PoseExplorer):
     with pytest.raises(XrcoreError, match="no view 'PA'; choose one of AP, lateral"):
         explorer.look("PA")
+
+
+def test_a_pose_that_a_computation_moves_is_left(explorer: PoseExplorer):
+    explorer.state.pose = pose = Pose(ry=20.0)
+    explorer.state.running = True
+    explorer.look("lateral")
+    explorer.reset()
+    assert explorer.pose == pose
+    explorer.state.running = False
+    explorer.reset()
+    assert explorer.pose == Pose.zero()

@@ -201,6 +201,17 @@ def test_a_drag_back_to_where_it_began_undoes_itself():
     assert close(page(press=1, dx=0.1), shift_pose(TILTED, CARM, 0.1, 0.0))
 
 
+def test_a_press_alone_moves_nothing():
+    page = Page()  # from a pose that a shift by nothing would round
+    seen: list[Any] = []
+    page.state.observe(seen.append, names="numbers")
+    page(press=1)
+    assert seen == []
+    page(press=1, dx=0.1)
+    page(press=2)
+    assert len(seen) == 1
+
+
 def test_a_drag_takes_up_the_pose_that_something_else_set():
     page = Page()
     page(press=1, dx=0.1)

@@ -10,7 +10,7 @@ from support.small_pelvis import CARM, size, volume
 from traitlets import HasTraits, Instance, Tuple
 
 from xrcore import Pose, Volume, Xray, XrcoreError, render
-from xrcore.widgets import LandscapeViewer, PoseState
+from xrcore.widgets import LandscapeViewer, PoseState, Session
 
 TRUTH = Pose(rx=3.0, ry=-5.0, tx=6.0, tz=8.0)
 
@@ -160,3 +160,23 @@ def test_a_session_is_followed_and_its_pose_taken_over_on_request():
 def test_a_session_with_an_x_ray_is_shown_at_once():
     viewer = LandscapeViewer(session=Shared(xray=xray(), volume=volume(0), numbers=tuple(TRUTH.numbers[0].tolist())))
     assert viewer.state.profiles.center == TRUTH
+
+
+def test_an_inverted_xray_is_taken_as_registered():
+    session = Session(volume(0), xray().negative())
+    before = LandscapeViewer(session=session)
+    session.register()
+    assert session.result.inverted
+    assert before.state.profiles is None  # what was computed of bone dark
+    for viewer in (before, LandscapeViewer(session=session)):
+        viewer.here.click()
+        assert viewer.state.profiles.values["zncc"].max() > 0.9
+
+
+def test_a_registration_of_the_same_xray_keeps_the_profiles():
+    session = Session(volume(0), xray())
+    viewer = LandscapeViewer(session=session)
+    found = viewer.state.profiles
+    session.register()
+    assert session.result.xray is session.xray
+    assert viewer.state.profiles is found

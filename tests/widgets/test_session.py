@@ -31,6 +31,7 @@ from xrcore.widgets.volume_sources import SPACING
 
 CARM = CArm(source_to_detector=1259.65, source_to_isocenter=742.5, shape=(64, 64), pixel_spacing=6.75)
 OTHER = CArm(source_to_detector=1000.0, source_to_isocenter=600.0, shape=(48, 80), pixel_spacing=5.0)
+POSE = Pose(rx=1.0, tx=2.0)
 TRUTH = Pose(rx=3.0, ry=-5.0, rz=2.0, tx=6.0, ty=-7.0, tz=8.0)
 STATE = ("volume", "carm", "beam", "numbers", "patient", "xray", "truth", "history", "result", "stage", "running", "start", "notes")
 
@@ -286,6 +287,7 @@ def test_observers_see_an_xray_with_the_carm_that_fits(session: Session, files: 
     session.read_xray(files / "posed.dcm")
     session.read_xray(files / "xray.png", files / "carm.yaml")
     session.read_ct(files / "ct.nii.gz")
+    session.xray = replace(drr(OTHER), pose=TRUTH)
     assert len(seen) > 6
     for xray, carm, pose in seen:
         assert xray is None or xray.carm is carm
@@ -391,8 +393,12 @@ def test_remarks_about_a_ct_are_heard_where_an_xray_stays(session: Session, file
     session.read_ct(files / "ct.nii.gz")
     assert session.notes == ("the CT is upside down",)
     session.read_xray(files / "xray.dcm")
+    assert session.notes == ("the CT is upside down", *session.xray.notes)
     session.read_ct(files / "ct.nii.gz")
-    assert "the CT is upside down" in session.notes
+    assert session.notes == ("the CT is upside down", *session.xray.notes)
+    session.simulate(TRUTH)
+    assert session.notes == ("the CT is upside down", *session.xray.notes)
+    assert session.xray.notes
 
 
 def test_the_start_is_that_of_this_xray(session: Session):
@@ -430,6 +436,23 @@ def test_an_xray_brings_its_geometry_and_its_pose(session: Session, files: Path)
     session.read_xray(files / "xray.png", files / "carm.yaml")
     assert session.carm == CARM
     assert Session(volume(), replace(drr(), notes=("worth knowing",))).notes == ("worth knowing",)
+
+
+def test_an_xray_that_is_assigned_is_taken_as_one_that_is_read(session: Session, tmp_path: Path):
+    session.simulate(TRUTH)
+    session.xray = drr(OTHER)
+    assert session.carm is session.xray.carm
+    assert session.truth is None
+    run(session)
+    session.save(tmp_path)
+    assert "simulated" not in json.loads((tmp_path / "registration.json").read_text())["options"]
+    session.xray = replace(drr(), pose=POSE, notes=("worth knowing",))
+    assert session.pose == session.start == POSE
+    assert session.notes == ("worth knowing",)
+    session.simulate(TRUTH)
+    session.xray = None
+    assert session.truth is None
+    assert session.notes == ()
 
 
 def test_bad_files_leave_everything_as_it_was(session: Session, files: Path):
@@ -644,3 +667,12 @@ def test_errors_are_known_where_the_truth_is(session: Session):
         matrix = pose.camera_from_world(CARM, volume().isocenter)[0]
         pixels.append(CARM.project(points @ matrix[:3, :3].T + matrix[:3, 3]) * CARM.spacing[0])
     assert mpd == pytest.approx(float((pixels[0] - pixels[1]).norm(dim=-1).mean()), rel=1e-3)
+
+
+def test_steps_name_what_their_level_compared(session: Session):
+    session.simulate(TRUTH)
+    session.similarity = "gradient-zncc"
+    run(session)
+    names = [step.level_name for step in session.result.history]
+    assert list(dict.fromkeys(names)) == ["correlation-ratio, 32", "gradient-zncc, 32", "gradient-zncc, 64"]
+    assert {step.level_name for step in session.history} >= set(names)

@@ -20,11 +20,10 @@ def convergence_figure(
     errors: Sequence[float] | None = None,
     *,
     at: int | None = None,
-    levels: Sequence[str] = (),
     width: float = 4.4,
     height: float = 2.9,
 ) -> Figure:
-    """Plot similarity over steps, each level of the pyramid a band; below it the errors on a log scale, where there are any.
+    """Plot similarity over steps, each level a band with its name on it; below it the errors on a log scale, where there are any.
 
     Levels compare other images by other similarities, so the curve is broken between them.
 
@@ -36,8 +35,6 @@ def convergence_figure(
         Error of each step [mm].
     at : int, optional
         Index of the step to mark; default the last.
-    levels : sequence of str
-        What each level compares, to be written on its band.
     width, height : float
         Size of the figure [inches].
 
@@ -55,8 +52,8 @@ def convergence_figure(
             axes.set_axis_off()
         return figure
     steps = np.arange(len(history))
-    level_of = np.array([step.level for step in history], dtype=int)
-    starts = [0, *(np.flatnonzero(np.diff(level_of)) + 1), len(history)]
+    level_of = [(step.level, step.level_name) for step in history]
+    starts = [0, *(n for n in range(1, len(history)) if level_of[n] != level_of[n - 1]), len(history)]
     curves = [("similarity", [step.similarity for step in history], BLUE)]
     if errors is not None:
         curves.append(("mTRE [mm]", list(errors), ORANGE))
@@ -78,10 +75,9 @@ def convergence_figure(
             low, high = axes.get_ylim()
             middle, half = (low + high) / 2, max((high - low) / 2, _LEAST_RANGE / 2)
             axes.set_ylim(middle - half, middle + half)
+            place = axes.get_xaxis_transform()
             for first in starts[:-1]:
-                if (level := int(level_of[first])) < len(levels):
-                    place = axes.get_xaxis_transform()
-                    axes.text(first - 0.4, 0.04, levels[level], transform=place, fontsize=7, color=MUTED, rotation=90, va="bottom")
+                axes.text(first - 0.4, 0.04, level_of[first][1], transform=place, fontsize=7, color=MUTED, rotation=90, va="bottom")
         if title != "similarity" and len(values) and min(values) > 0:
             log_scale(axes, "y")
     panels[-1].set_xlabel("round of images", fontsize=9, color=MUTED)

@@ -23,6 +23,8 @@ _LOOKS: dict[str, tuple[str, Any]] = {
     "zncc": (BLUE, "-"),
     "gradient-zncc": (ORANGE, "-"),
     "local-zncc": (GREEN, "-"),
+    "robust-local-zncc": ("#56B4E9", (0, (6, 1.5, 1, 1.5))),
+    "correlation-ratio": (DARK, (0, (6, 1.5, 1, 1.5, 1, 1.5))),
     "mutual-information": (PURPLE, (0, (5, 1.5))),
     "wlmi": ("#E69F00", (0, (2, 1.2))),
 }
@@ -70,7 +72,7 @@ def profiles_figure(profiles: Profiles, selected: str, *, returns: ConvergenceBa
     figure = new_figure(5.9)
     # placed by hand: solving for a layout of six panels takes longer than everything else
     figure.set_layout_engine("none")
-    panels: Any = figure.add_gridspec(2, 3, left=0.05, right=0.985, top=0.945, bottom=0.185, wspace=0.07, hspace=0.36).subplots(sharey=True)
+    panels: Any = figure.add_gridspec(2, 3, left=0.05, right=0.985, top=0.945, bottom=0.205, wspace=0.07, hspace=0.36).subplots(sharey=True)
     capture, cut_off = profiles.capture(selected, tolerance=tolerance), profiles.cut_off(selected, tolerance=tolerance)
     start, optimum = profiles.optimum_sample(selected), profiles.optimum(selected)
     # the selected one last, on top
@@ -171,7 +173,7 @@ def _strip(axes: Axes, returns: ConvergenceBasin, axis: int) -> None:
 def _explain(figure: Figure, order: list[str], selected: str, returns: ConvergenceBasin | None) -> None:
     names = [name for name in SIMILARITIES if name in order] + [name for name in order if name not in SIMILARITIES]
     handles = [Line2D([], [], label=name, **_look(name, name == selected)) for name in names]
-    figure.legend(handles=handles, frameon=False, ncols=len(handles), loc="lower center", bbox_to_anchor=(0.5, 0.07), fontsize=10)
+    figure.legend(handles=handles, frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 0.07), fontsize=10)
     marks: list[Any] = [
         Patch(facecolor=colour(selected), alpha=2 * _SHADE, label="falls without a rise"),
         Line2D([], [], color=colour(selected), marker="v", linestyle="none", label="highest"),
@@ -180,7 +182,7 @@ def _explain(figure: Figure, order: list[str], selected: str, returns: Convergen
         ours = colour(returns.similarity)
         marks += [
             Patch(facecolor=ours, edgecolor=ours, label="descents come back"),
-            Patch(facecolor="white", edgecolor=PALE, label="end away from the centre pose"),
+            Patch(facecolor="white", edgecolor=PALE, label="end elsewhere"),
         ]
     figure.legend(
         handles=marks, frameon=False, ncols=len(marks), columnspacing=2.5, loc="lower center", bbox_to_anchor=(0.5, 0.03), fontsize=10

@@ -63,7 +63,7 @@ def training_figure(folder: str | os.PathLike[str]) -> Figure:
 
 
 def _loss(axes: Axes, total: Curve, parts: dict[str, Curve]) -> None:
-    _style(axes, "Loss", f"now {total[-1][1]:.3g}")
+    _style(axes, "Loss", f"now {total[-1][1]:.3g}" if total else "no finite loss")
     # broad and pale, since one part may be nearly all of it
     alpha, linewidth = (0.35, 5) if len(parts) > 1 else (1, 1.8)
     axes.plot(*zip(*total, strict=True), color=BLUE, alpha=alpha, linewidth=linewidth, label="total")

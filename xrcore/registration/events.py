@@ -41,11 +41,14 @@ class Step:
         One pose.
     similarity : float
         Of the X-ray and the DRR of the pose, on this level.
+    level_name : str
+        What the level compares: similarity and pixels along the longer side, such as "zncc, 128"; it is not saved.
     """
 
     level: int
     pose: Pose
     similarity: float
+    level_name: str = ""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from xrcore.learning.models import PoseRegressor
 from xrcore.widgets.attention_state import AttentionState
 from xrcore.widgets.debounce import DebouncedDrawing
 from xrcore.widgets.html_tables import difference_table, verdict_html
-from xrcore.widgets.panel import Panel
+from xrcore.widgets.panel import Panel, wrapping
 from xrcore.widgets.session import Session
 from xrcore.widgets.sliders import PoseSliders
 from xrcore.widgets.state import PoseState
@@ -89,9 +89,9 @@ class AttentionViewer(Panel):
         require("AttentionViewer", "xray", xray, xray is None or isinstance(xray, Xray), "an Xray")
         self._pictures: dict[str, tuple[str, NDArray | None]] = {}
         self._build()
-        panels = ipw.HBox([ipw.VBox([self.captions[name], self.images[name]]) for name in _TITLES], layout=_wrapping())
-        choices = ipw.HBox([self.opacity, self.head, self.refining, ipw.HTML(_LEGEND)], layout=_wrapping())
-        self._results = ipw.HBox([ipw.VBox([self.table, self.outcome])], layout=_wrapping())
+        panels = ipw.HBox([ipw.VBox([self.captions[name], self.images[name]]) for name in _TITLES], layout=wrapping("flex-start"))
+        choices = ipw.HBox([self.opacity, self.head, self.refining, ipw.HTML(_LEGEND)], layout=wrapping("flex-start"))
+        self._results = ipw.HBox([ipw.VBox([self.table, self.outcome])], layout=wrapping("flex-start"))
         super().__init__(panels, choices, self._results, name="attention")
         with self.errors_shown():
             if not isinstance(model, PoseRegressor):
@@ -162,6 +162,9 @@ class AttentionViewer(Panel):
     def _follow(self, change: Any) -> None:
         """Follow the session to another X-ray, CT or beam."""
         session, state = change["owner"], self.state
+        self._update.cancel()
+        self._clear()
+        state.xray = None  # or else the same one, with another CT or beam, would not be shown again
         state.volume, state.beam = session.volume, session.beam
         state.look_at(session.xray, session.truth)
         if session.xray is not None:
@@ -234,9 +237,13 @@ class AttentionViewer(Panel):
         self._show_panel("attention", f"mean of {len(state.attention)} heads" if which < 0 else self.head.value, picture)
 
     def _show_refined(self, _: Any) -> None:
-        if self.state.refined is not None:
-            self._show_errors("final", self.state.refined.pose)
-            self._show_results()
+        state = self.state
+        if state.refined is None:
+            return
+        if state.refined.inverted and state.prediction is not None:
+            self._show_errors("initial", state.prediction)  # by the X-ray as registered
+        self._show_errors("final", state.refined.pose)
+        self._show_results()
 
     def _show_errors(self, name: str, pose: Pose) -> None:
         state = self.state
@@ -275,7 +282,3 @@ def _random_pose(model: PoseRegressor, seed: int) -> Pose:
 
 def _caption(title: str, remark: str = "") -> str:
     return f'<div style="line-height:1.25"><b>{title}</b><br><span style="color:#6b6b6b;font-size:90%">{remark}&nbsp;</span></div>'
-
-
-def _wrapping() -> ipw.Layout:
-    return ipw.Layout(flex_flow="row wrap", grid_gap="8px", align_items="flex-start")

@@ -11,7 +11,6 @@ from torch import Tensor
 from traitlets import Any as AnyTrait
 from traitlets import HasTraits, Instance
 
-from xrcore._util.errors import XrcoreError
 from xrcore.beam import Beam
 from xrcore.ct import Volume
 from xrcore.geometry import Pose
@@ -22,6 +21,7 @@ from xrcore.registration.pipeline import register
 from xrcore.registration.result import Registration
 from xrcore.renderer import render
 from xrcore.simulation import Acquisition, simulate
+from xrcore.widgets.state import require_xray
 from xrcore.xray import Xray
 
 # A ray a pixel, in place of four, is enough to look at and takes a quarter of the time.
@@ -101,7 +101,7 @@ class AttentionState(HasTraits):
         XrcoreError
             If there is no X-ray, or its geometry or the CT is not what the network was trained for.
         """
-        xray, model = self._xray(), self.model
+        xray, model = require_xray(self.xray), self.model
         model.check(xray.carm, self.volume)
         image, mask = resample_xray(xray, model.view)
         numbers, weights = model.predict_batch(image, mask, attention=True)
@@ -111,7 +111,7 @@ class AttentionState(HasTraits):
 
     def refine(self) -> None:
         """Register from the prediction."""
-        self.refined = register(self._xray(), self.volume, self.model, beam=self.beam)
+        self.refined = register(require_xray(self.xray), self.volume, self.model, beam=self.beam)
 
     def drr(self, pose: Pose) -> Float[Tensor, "H W"]:
         """Render the DRR.
@@ -126,7 +126,7 @@ class AttentionState(HasTraits):
         Float[Tensor, "H W"]
             The DRR, an attenuation image.
         """
-        return self._render(pose, self._xray().carm)
+        return self._render(pose, require_xray(self.xray).carm)
 
     def measures(self, pose: Pose, image: Float[Tensor, "H W"]) -> dict[str, float]:
         """Measure how good a pose is.
@@ -141,9 +141,9 @@ class AttentionState(HasTraits):
         Returns
         -------
         dict of str to float
-            "NCC", and "mTRE" [mm] where the truth is known.
+            "NCC", with the X-ray as registered once it was, and "mTRE" [mm] where the truth is known.
         """
-        xray = self._xray()
+        xray = require_xray(self.xray) if self.refined is None else self.refined.xray  # bone bright
         found = {"NCC": float(ncc(xray.image, image, xray.mask))}
         if self.truth is not None:
             found["mTRE"] = float(mtre(pose, self.truth, self.volume.surface_points(), xray.carm, self.volume.isocenter))
@@ -152,11 +152,6 @@ class AttentionState(HasTraits):
     def _render(self, pose: Pose, carm: Any) -> Float[Tensor, "H W"]:
         with torch.no_grad():
             return render(self.volume, carm, pose, self.beam)[0].cpu()
-
-    def _xray(self) -> Xray:
-        if self.xray is None:
-            raise XrcoreError("there is no X-ray yet; simulate one, or give one")
-        return self.xray
 
 
 def _maps(weights: Float[Tensor, "heads N N"]) -> Float[ndarray, "heads h w"]:

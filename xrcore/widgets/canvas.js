@@ -86,6 +86,7 @@ function render({ model, el }) {
     if (!held.line) {
       recall();
       Object.assign(gesture, { press: gesture.press + 1, dx: 0, dy: 0, turn: event.shiftKey, roll: event.altKey });
+      report(); // or else a wheel turn or a key before the first move would recall the drag before
     }
     box.setPointerCapture(event.pointerId);
     box.focus({ preventScroll: true });

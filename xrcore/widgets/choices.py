@@ -55,10 +55,10 @@ class PatientDropdown(Observer, ipw.Dropdown):
 
 
 class BeamDropdown(Observer, ipw.Dropdown):
-    """Choose a state's beam; one that is not on the list and is set elsewhere joins it."""
+    """Choose a state's beam; one that is not on the list and is set elsewhere joins it. panel: shows an error where it is refused."""
 
-    def __init__(self, state: PoseState, **kwargs: Any) -> None:
-        self._state = state
+    def __init__(self, state: PoseState, panel: Panel, **kwargs: Any) -> None:
+        self._state, self._panel = state, panel
         self._updating = False
         super().__init__(options=list(BEAMS.items()), description="beam", **kwargs)
         self.add_class("xr-beam")
@@ -67,8 +67,11 @@ class BeamDropdown(Observer, ipw.Dropdown):
         self._update()
 
     def _chosen(self, change: Any) -> None:
-        if not self._updating:
+        if self._updating:
+            return
+        with self._panel.errors_shown():
             self._state.beam = change["new"]
+        self._update()  # a beam that was refused is not shown as chosen
 
     def _update(self, _: Any = None) -> None:
         beam = self._state.beam

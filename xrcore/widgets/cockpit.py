@@ -16,7 +16,7 @@ from xrcore.ct import Volume
 from xrcore.figures import array_png, convergence_figure, figure_png
 from xrcore.geometry import CArm
 from xrcore.geometry.presets import PAPER_CARM
-from xrcore.registration.presets import PRESETS, refinements
+from xrcore.registration.presets import PRESETS
 from xrcore.registration.similarities import SIMILARITIES
 from xrcore.widgets.choices import BeamDropdown
 from xrcore.widgets.comparison import Comparison
@@ -84,7 +84,7 @@ class RegistrationCockpit(Panel):
         self.method = ipw.Dropdown(options=list(PRESETS), value=session.method, description="method", style=_WIDE).add_class("xr-method")
         self.similarity = ipw.Dropdown(options=["auto", *SIMILARITIES], value=session.similarity, description="similarity", style=_WIDE)
         self.similarity.add_class("xr-similarity")
-        self.beam = BeamDropdown(session, style=_WIDE)
+        self.beam = BeamDropdown(session, self, style=_WIDE)
         self.register_button = ipw.Button(description="Register", button_style="primary", layout=ipw.Layout(width="110px")).add_class(
             "xr-register"
         )
@@ -218,7 +218,7 @@ class RegistrationCockpit(Panel):
         session = self.session
         history = session.history
         errors = None if session.truth is None else [found[0] for step in history if (found := session.errors(step.pose))]
-        self.curve.value = figure_png(convergence_figure(history, errors, at=at, levels=_levels(session.method, session.similarity)))
+        self.curve.value = figure_png(convergence_figure(history, errors, at=at))
 
     def _replay(self, change: Any) -> None:
         history = self.session.history
@@ -246,9 +246,3 @@ class RegistrationCockpit(Panel):
 
 def _absolute(folder: str) -> Path:
     return Path(folder).absolute()
-
-
-def _levels(method: str, similarity: str) -> list[str]:
-    """Similarity of each level of a method's refinement."""
-    levels = [level for settings in refinements(method) for level in settings.levels]
-    return [f"{level.similarity if similarity == 'auto' else similarity}, {level.pixels}" for level in levels]

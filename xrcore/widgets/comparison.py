@@ -87,10 +87,7 @@ class Comparison(Observer, ipw.VBox):
         session = self._session
         pixels = _DRAFT_PIXELS if draft else PIXELS
         xray = self._shrunk(pixels)
-        carm = session.carm if xray is None else xray.carm
-        if xray is None and max(carm.shape) > pixels:
-            rows, cols = carm.shape
-            carm = carm.resized((max(1, round(rows * pixels / max(rows, cols))), max(1, round(cols * pixels / max(rows, cols)))))
+        carm = session.carm_with(min(pixels, max(session.carm.shape))) if xray is None else xray.carm
         with torch.no_grad():
             drr = render(session.volume.coarser(_DRAFT_SPACING) if draft else session.volume, carm, session.pose, session.beam)[0]
         if xray is None:

@@ -79,7 +79,7 @@ class PoseExplorer(Panel):
         self.copy = CopyButton(description="copy as code")
         style = {"description_width": "62px"}
         self.patient = PatientDropdown(state, self, patients, style=style)
-        self.beam = BeamDropdown(state, style=style)
+        self.beam = BeamDropdown(state, self, style=style)
         views = [self._button(name, lambda _, name=name: self.look(name)) for name in STANDARD_VIEWS]  # type: ignore[misc]
         reset = self._button("reset", lambda _: self.reset())
         controls = ipw.VBox(
@@ -102,7 +102,7 @@ class PoseExplorer(Panel):
         return self.state.pose
 
     def look(self, view: str) -> None:
-        """Go to a standard view.
+        """Go to a standard view, unless a computation moves the pose.
 
         Parameters
         ----------
@@ -111,11 +111,13 @@ class PoseExplorer(Panel):
         """
         if view not in STANDARD_VIEWS:
             raise XrcoreError(f"PoseExplorer: there is no view {view!r}; choose one of {', '.join(STANDARD_VIEWS)}")
-        self.state.pose = Pose([*VIEWS[STANDARD_VIEWS[view]], 0.0, 0.0, 0.0])
+        if not self.state.running:
+            self.state.pose = Pose([*VIEWS[STANDARD_VIEWS[view]], 0.0, 0.0, 0.0])
 
     def reset(self) -> None:
-        """Go back to the pose that the explorer began with."""
-        self.state.pose = self._first_pose
+        """Go back to the pose that the explorer began with, unless a computation moves the pose."""
+        if not self.state.running:
+            self.state.pose = self._first_pose
 
     def picture(self, *, draft: bool = False) -> Float[NDArray, "H W"]:
         """Render the DRR.

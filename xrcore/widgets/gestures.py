@@ -104,15 +104,14 @@ class PoseGestures(Observer):
         gesture = change["new"]
         state = self._state
         pose = state.pose
+        before = change["old"] or {}
         if gesture["press"] != self._press:
             self._press, self._drag_pose, self._drag_from = gesture["press"], pose, (0.0, 0.0)
+            before = {}  # a press alone moves nothing, not by a rounding error either
         if state.running:
             self._ended, self._wheel, self._keys = self._press, gesture["wheel"], dict(gesture["keys"])
             return
-        before = change["old"] or {}
-        if self._press != self._ended and (gesture["press"], gesture["dx"], gesture["dy"]) != tuple(
-            before.get(name, 0) for name in ("press", "dx", "dy")
-        ):
+        if self._press != self._ended and any(gesture[name] != before.get(name, 0) for name in ("dx", "dy")):
             pose = self._dragged(gesture)
         dragged = pose
         pose = turn_pose(pose, tz=-_NOTCH * (gesture["wheel"] - self._wheel))

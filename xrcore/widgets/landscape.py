@@ -19,10 +19,10 @@ from xrcore.geometry.pose import NAMES
 from xrcore.registration.similarities import SIMILARITIES
 from xrcore.widgets.html_tables import capture_table
 from xrcore.widgets.landscape_state import LandscapeState
-from xrcore.widgets.panel import Panel
+from xrcore.widgets.panel import Panel, wrapping
 from xrcore.xray import Xray
 
-_SUBJECTS = ("xray", "volume", "beam", "truth")
+_SUBJECTS = ("xray", "volume", "beam", "truth")  # of a session
 
 
 class LandscapeViewer(Panel):
@@ -31,7 +31,7 @@ class LandscapeViewer(Panel):
     Parameters
     ----------
     xray : Xray
-        The X-ray.
+        The X-ray, bone bright.
     volume : Volume
         The CT.
     pose : Pose, optional
@@ -41,8 +41,8 @@ class LandscapeViewer(Panel):
     truth : Pose, optional
         Where descents should come back to, if known.
     session : Session, optional
-        A session, or any object with its traits `xray`, `volume` and `numbers`, instead of the others: its X-ray and CT are followed, its
-        pose is taken over at the press of a button.
+        A session, or any object with its traits `xray`, `volume` and `numbers`, instead of the others: its X-ray, as registered once it
+        was, and its CT are followed, its pose is taken over at the press of a button.
 
     Attributes
     ----------
@@ -70,9 +70,9 @@ class LandscapeViewer(Panel):
         self._shown: tuple[Any, ...] = ()
         self._build()
         super().__init__(
-            ipw.HBox([self.similarity, self.rotation, self.translation, self.here, self.descend], layout=_wrapping()),
+            ipw.HBox([self.similarity, self.rotation, self.translation, self.here, self.descend], layout=wrapping("center")),
             self.profiles,
-            ipw.HBox([ipw.VBox([ipw.HBox([self.first, self.second]), self.plane]), self.table], layout=_wrapping()),
+            ipw.HBox([ipw.VBox([ipw.HBox([self.first, self.second]), self.plane]), self.table], layout=wrapping("center")),
             name="landscape",
         )
         self.state.observe(self._draw_profiles, names=["selected", "returns", "profiles"])
@@ -157,7 +157,7 @@ class LandscapeViewer(Panel):
         self.here.layout.display = ""
         self._adopt()
         self.state.center = Pose(list(session.numbers))  # type: ignore[attr-defined]
-        self.observe_until_closed(session, self._changed, *(name for name in _SUBJECTS if session.has_trait(name)))
+        self.observe_until_closed(session, self._changed, *(name for name in (*_SUBJECTS, "result") if session.has_trait(name)))
         self.observe_until_closed(session, self._moved, "numbers")
         if self.state.xray is None:
             self.show_message("no X-ray yet")
@@ -166,12 +166,16 @@ class LandscapeViewer(Panel):
         for name in _SUBJECTS:
             if self._session.has_trait(name):
                 setattr(self.state, name, getattr(self._session, name))
+        if (result := getattr(self._session, "result", None)) is not None:
+            self.state.xray = result.xray  # bone bright
 
-    def _changed(self, change: Any) -> None:
+    def _changed(self, _: Any) -> None:
+        state = self.state
+        before = state.xray, state.volume, state.beam
         self._adopt()
-        if change["name"] != "truth":
-            self.state.forget()
-            self.show_message("no X-ray yet" if self.state.xray is None else "another X-ray, CT or beam: press 'about the current pose'")
+        if any(now is not then for now, then in zip((state.xray, state.volume, state.beam), before, strict=True)):
+            state.forget()
+            self.show_message("no X-ray yet" if state.xray is None else "another X-ray, CT or beam: press 'about the current pose'")
 
     def _moved(self, _: Any) -> None:
         if self.state.profiles is not None:
@@ -244,7 +248,3 @@ def _reach(label: str, low: float, high: float, value: float) -> ipw.FloatSlider
 
 def _fitting() -> ipw.Layout:
     return ipw.Layout(width="auto")
-
-
-def _wrapping() -> ipw.Layout:
-    return ipw.Layout(flex_flow="row wrap", grid_gap="8px", align_items="center")

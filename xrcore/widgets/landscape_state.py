@@ -14,6 +14,7 @@ from xrcore.geometry.pose import NAMES
 from xrcore.registration.convergence_basin import ConvergenceBasin, measure_convergence_basin
 from xrcore.registration.similarities import SIMILARITIES
 from xrcore.registration.similarity_profiles import REACH, Plane, Profiles, plane, profiles
+from xrcore.widgets.state import require_xray
 from xrcore.xray import Xray
 
 
@@ -23,7 +24,7 @@ class LandscapeState(HasTraits):
     Attributes
     ----------
     xray : Xray or None
-        The X-ray.
+        The X-ray, bone bright.
     volume : Volume or None
         The CT.
     beam : Beam
@@ -121,9 +122,9 @@ class LandscapeState(HasTraits):
         return plane(xray, volume, center, (first, second), reach=(reach[first], reach[second]), beam=self.beam)
 
     def _subjects(self) -> tuple[Xray, Volume]:
-        if self.xray is None or self.volume is None:
-            raise XrcoreError("there is no X-ray yet; simulate one, or read one from a file")
-        return self.xray, self.volume
+        if self.volume is None:
+            raise XrcoreError("there is no CT yet; give one")
+        return require_xray(self.xray), self.volume
 
     @validate("selected", "pair", "center", "rotation", "translation")
     def _checked(self, proposal: Any) -> Any:

@@ -15,6 +15,11 @@ from xrcore.widgets.observer import Observer
 _MESSAGE, _ERROR = "#555555", "#b3261e"
 
 
+def wrapping(align_items: str) -> ipw.Layout:
+    """Layout of a row that wraps where the page is narrow."""
+    return ipw.Layout(flex_flow="row wrap", grid_gap="8px", align_items=align_items)
+
+
 class Panel(Observer, ipw.VBox):
     """A column of widgets, and among them a line for messages and errors, of CSS class `xr-note`.
 

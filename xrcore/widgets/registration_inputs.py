@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from traitlets import Any as AnyTrait
-from traitlets import Instance, validate
+from traitlets import Instance, observe, validate
 
 from xrcore._util.errors import XrcoreError
 from xrcore._util.hashes import fingerprint
@@ -45,6 +45,7 @@ class RegistrationInputs(PoseState):
         self._files: dict[str, Any] = {}
         self._simulated: dict[str, Any] = {}
         self._xray_options: dict[str, Any] = {}
+        self._taken: Xray | None = None
         super().__init__(volume, carm, beam=beam, pose=pose)
         self.start = self.pose
         self.observe(lambda _: self._forget(), names=list(_SUBJECTS))  # what was found for others is not theirs
@@ -92,9 +93,8 @@ class RegistrationInputs(PoseState):
         read = self._xray_options
         self.choose(CtFile(file, options))
         if xray is not None:
-            notes = self.notes
             self._take(xray)
-            self.notes, self._files, self._xray_options = (*notes, *xray.notes), files, read
+            self._files, self._xray_options = files, read
 
     def read_xray(self, path: str | os.PathLike[str], carm: str | os.PathLike[str] | None = None, **options: Any) -> None:
         """Read the X-ray in a file; the pose goes to where the file says, else stays.
@@ -226,17 +226,25 @@ class RegistrationInputs(PoseState):
             options["simulated"] = self._simulated
         return inputs, options
 
-    def _take(self, xray: Xray, truth: Pose | None = None) -> None:
-        """Take an X-ray with its geometry and, where it has one, its pose."""
+    def _take(self, xray: Xray | None, truth: Pose | None = None) -> None:
+        """Take an X-ray with its geometry and, where it has one, its pose; or none."""
         self._forget()
-        self.notes = xray.notes
+        self._taken = xray
+        self.notes = self.volume.notes if xray is None else (*self.volume.notes, *xray.notes)
         with self.hold_trait_notifications():
-            self.truth = truth
-            self.carm = xray.carm
-            self.xray = xray
-            if xray.pose is not None:
-                self.pose = xray.pose
+            self.truth, self.xray = truth, xray
+            if xray is not None:
+                self.carm = xray.carm
+                if xray.pose is not None:
+                    self.pose = xray.pose
         self.start = self.pose
+
+    @observe("xray")
+    def _assigned(self, change: Any) -> None:
+        """Take an X-ray that was assigned as one that was read is taken."""
+        if change["new"] is not self._taken:
+            self._files, self._simulated, self._xray_options = {}, {}, {}
+            self._take(change["new"])
 
     def _forget(self) -> None:
         """Drop what was found for other inputs."""

@@ -137,11 +137,8 @@ class CArmScene(Panel):
 
     def _picture(self) -> bytes:
         state = self.state
-        rows, cols = state.carm.shape
-        longer = max(rows, cols)
-        carm = state.carm.resized((max(1, round(rows * _PIXELS / longer)), max(1, round(cols * _PIXELS / longer))))
         with torch.no_grad():
-            return array_png(display_image(render(state.volume.coarser(_GRID), carm, state.pose, state.beam)))
+            return array_png(display_image(render(state.volume.coarser(_GRID), state.carm_with(_PIXELS), state.pose, state.beam)))
 
 
 def surface(density: Float[torch.Tensor, "D H W"], volume: Volume) -> tuple[Float[NDArray, "n 3"], Int[NDArray, "m 3"]] | None:

@@ -24,6 +24,7 @@ from xrcore.registration.pipeline import register_steps
 from xrcore.registration.registration_files import FILES, write_registration
 from xrcore.registration.result import Registration
 from xrcore.widgets.registration_inputs import RegistrationInputs
+from xrcore.widgets.state import require_xray
 from xrcore.widgets.volume_sources import VolumeSource
 from xrcore.xray import Xray
 
@@ -51,7 +52,7 @@ class Session(RegistrationInputs):
     Attributes
     ----------
     xray : Xray or None
-        The X-ray.
+        The X-ray; one that is assigned brings its C-arm and, where it has one, its pose.
     labels : LabelMap or None
         Structures to outline, in the patient's space.
     truth : Pose or None
@@ -122,9 +123,7 @@ class Session(RegistrationInputs):
 
     def _registering(self) -> Iterator[float]:
         """Register in steps; yields for how long the page may handle events [s]."""
-        xray, volume, beam = self.xray, self.volume, self.beam
-        if xray is None:
-            raise XrcoreError("there is no X-ray yet; simulate one, or read one from a file")
+        xray, volume, beam = require_xray(self.xray), self.volume, self.beam
         self._refuse_while_running()
         self._forget()
         self.start, self._stopping, self.running = self.pose, False, True

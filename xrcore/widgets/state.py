@@ -14,6 +14,7 @@ from xrcore.geometry import CArm, Pose
 from xrcore.geometry.pose import NAMES, require_one_pose
 from xrcore.geometry.presets import PAPER_CARM
 from xrcore.widgets.volume_sources import SPACING, GivenVolume, VolumeSource
+from xrcore.xray import Xray
 
 
 class _SixNumbers(TraitType[Any, Any]):
@@ -27,6 +28,13 @@ class _SixNumbers(TraitType[Any, Any]):
         holds = len(numbers) == 6 and all(map(is_number, numbers))
         require(type(obj).__name__, "numbers", value, holds, f"six finite numbers, {', '.join(NAMES)}")
         return numbers
+
+
+def require_xray(xray: Xray | None) -> Xray:
+    """Return the X-ray of a state; raise XrcoreError where there is none yet."""
+    if xray is None:
+        raise XrcoreError("there is no X-ray yet; simulate one, or read one from a file")
+    return xray
 
 
 class PoseState(HasTraits):
@@ -58,7 +66,7 @@ class PoseState(HasTraits):
     running : bool
         Whether a computation moves the pose; widgets then leave it.
     notes : tuple of str
-        What reading the CT had to say.
+        What reading the CT had to say; in a `Session` the X-ray, too.
 
     Raises
     ------
@@ -139,6 +147,22 @@ class PoseState(HasTraits):
         if unknown := numbers.keys() - set(NAMES):
             raise XrcoreError(f"{type(self).__name__}: a pose has no {sorted(unknown)[0]!r}; it has {', '.join(NAMES)}")
         self.numbers = tuple(numbers.get(name, value) for name, value in zip(NAMES, self.numbers, strict=True))
+
+    def carm_with(self, pixels: int) -> CArm:
+        """Give the C-arm other pixels, as for a picture.
+
+        Parameters
+        ----------
+        pixels : int
+            Along the detector's longer side.
+
+        Returns
+        -------
+        CArm
+            The same detector.
+        """
+        rows, cols = (max(1, round(side * pixels / max(self.carm.shape))) for side in self.carm.shape)
+        return self.carm.resized((rows, cols))
 
     def code(self) -> str:
         """Write the pose as Python.

@@ -121,6 +121,26 @@ def test_dragging_the_picture_moves_the_patient_with_the_hand(explorer):
     assert readout(explorer, ".xr-explorer", "ty") == 0
 
 
+def test_a_wheel_turn_before_the_first_move_does_not_recall_the_drag_before(explorer):
+    explorer.locator(".xr-explorer .xr-to-reset").click()
+    before = settles(explorer, ".xr-explorer")
+    x, y = grasp(explorer, ".xr-explorer .xr-canvas canvas")
+    explorer.mouse.move(x, y)
+    explorer.mouse.down()
+    explorer.mouse.move(x + 56, y, steps=5)
+    explorer.mouse.up()
+    changes(explorer, ".xr-explorer", before)
+    before = settles(explorer, ".xr-explorer")
+    led = readout(explorer, ".xr-explorer", "tx")
+    explorer.mouse.down()
+    explorer.mouse.wheel(0, 100)
+    changes(explorer, ".xr-explorer", before)
+    explorer.mouse.move(x + 57, y)
+    explorer.mouse.up()
+    settles(explorer, ".xr-explorer")
+    assert readout(explorer, ".xr-explorer", "tx") == pytest.approx(led, abs=2)
+
+
 def test_the_picture_takes_keys(explorer):
     explorer.locator(".xr-explorer .xr-to-ap").click()
     before = settles(explorer, ".xr-explorer")

@@ -13,7 +13,7 @@ from torch import Tensor
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
 from xrcore.registration.events import Step
-from xrcore.registration.similarities.base import NormalEquations
+from xrcore.registration.similarities.base import NormalEquations, Similarity
 from xrcore.registration.solvers.outcome import Outcome, covariance_of, stop_reason_of
 
 FIRST_DAMPING = 1e-3
@@ -32,6 +32,10 @@ class LeastSquaresProblem(Protocol):
         """The volume that is rendered."""
 
     @property
+    def similarity(self) -> Similarity:
+        """What is maximised."""
+
+    @property
     def evaluations(self) -> int:
         """DRRs rendered so far."""
 
@@ -40,6 +44,11 @@ class LeastSquaresProblem(Protocol):
 
     def normal_equations(self, pose: Pose) -> NormalEquations:
         """Normal equations of each pose, by its six numbers."""
+
+
+def level_name(problem: LeastSquaresProblem) -> str:
+    """What a problem compares, as its steps call it: similarity and pixels along the longer side."""
+    return f"{problem.similarity.name}, {max(problem.carm.shape)}"
 
 
 @dataclass(frozen=True, eq=False)

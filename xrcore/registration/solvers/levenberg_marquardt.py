@@ -13,7 +13,7 @@ from xrcore._util.errors import XrcoreError
 from xrcore.geometry import CArm, Pose
 from xrcore.registration.events import Events, Step
 from xrcore.registration.similarities.base import NormalEquations
-from xrcore.registration.solvers.descent import FIRST_DAMPING, LARGEST_STEP, Descent, LeastSquaresProblem
+from xrcore.registration.solvers.descent import FIRST_DAMPING, LARGEST_STEP, Descent, LeastSquaresProblem, level_name
 
 
 def descend(problem: LeastSquaresProblem, start: Pose, *, iterations: int, tolerance: float, level: int = 0) -> Events[Descent]:
@@ -29,10 +29,11 @@ def descend(problem: LeastSquaresProblem, start: Pose, *, iterations: int, toler
     damping = torch.full((batch,), FIRST_DAMPING, dtype=torch.float64)
     growth = torch.full((batch,), 2.0, dtype=torch.float64)
     converged, left = torch.zeros(batch, dtype=torch.bool), torch.zeros(batch, dtype=torch.bool)
+    name = level_name(problem)
 
     def best() -> Step:
         index = int(value.nan_to_num(nan=-torch.inf).argmax())
-        return Step(level=level, pose=pose[index], similarity=float(value[index]))
+        return Step(level=level, pose=pose[index], similarity=float(value[index]), level_name=name)
 
     steps, reported = [best()], False
     for _ in range(iterations):

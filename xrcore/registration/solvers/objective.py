@@ -13,6 +13,7 @@ from xrcore.geometry import Pose
 from xrcore.geometry.pose import require_one_pose
 from xrcore.registration.events import Step, StopReason
 from xrcore.registration.joint_problem import AnyProblem
+from xrcore.registration.solvers.descent import level_name
 from xrcore.registration.solvers.outcome import Outcome, covariance_of
 from xrcore.registration.solvers.single_level import SingleLevelSettings
 
@@ -34,7 +35,7 @@ class Objective:
 
     def __init__(self, problem: AnyProblem, start: Pose, settings: SingleLevelSettings, level: int) -> None:
         require_one_pose(settings.method, "start", start)
-        self._problem, self._level = problem, level
+        self._problem, self._level, self._level_name = problem, level, level_name(problem)
         self.start = Pose(start.numbers.detach().cpu().double())
         self.scale = torch.tensor([settings.rotation_step] * 3 + [settings.translation_step] * 3, dtype=torch.float64)
         self._twists = self.start.twists(problem.carm)[0] * self.scale  # camera-frame twist per unit of each variable
@@ -70,7 +71,7 @@ class Objective:
         self._lowest = min(self._lowest, float(value.where(finite, math.inf).min()))
         if finite[best] and float(value[best]) > self.similarity:
             self.best, self.similarity = pose[best].detach(), float(value[best])
-            self.steps.append(Step(level=self._level, pose=self.best, similarity=self.similarity))
+            self.steps.append(Step(level=self._level, pose=self.best, similarity=self.similarity, level_name=self._level_name))
         if not finite.all():
             raise Stop(StopReason.NOT_FINITE)
         if 1 - self.similarity <= self._loss_target:

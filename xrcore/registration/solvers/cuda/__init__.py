@@ -22,7 +22,7 @@ from xrcore.registration.events import Events, Step
 from xrcore.registration.problem import Problem
 from xrcore.registration.similarities.base import NormalEquations
 from xrcore.registration.solvers.cuda.normal import normal_tiles
-from xrcore.registration.solvers.descent import FIRST_DAMPING, LARGEST_STEP, Descent
+from xrcore.registration.solvers.descent import FIRST_DAMPING, LARGEST_STEP, Descent, level_name
 from xrcore.renderer.cuda import render_views, views_of
 from xrcore.renderer.packing import padded_voxel_from_world
 
@@ -46,9 +46,10 @@ def descend(problem: Problem, start: Pose, *, iterations: int, tolerance: float,
     change = torch.linalg.solve(basis, pose.twists(carm))  # of the variables by the six numbers
     gradient = (change.mT @ ended[:, kernel.GRADIENT : kernel.GRADIENT + 6].unsqueeze(-1)).squeeze(-1)
     hessian = change.mT @ ended[:, kernel.HESSIAN : kernel.HESSIAN + 36].view(batch, 6, 6) @ change
-    steps = [Step(level=level, pose=met[n], similarity=v) for n, v in enumerate(values) if not beyond[n]]
+    name = level_name(problem)
+    steps = [Step(level=level, pose=met[n], similarity=v, level_name=name) for n, v in enumerate(values) if not beyond[n]]
     best = int(value.nan_to_num(nan=-torch.inf).argmax())
-    steps[-1] = Step(level=level, pose=pose[best], similarity=float(value[best]))  # with the last small step
+    steps[-1] = Step(level=level, pose=pose[best], similarity=float(value[best]), level_name=name)  # with the last small step
     return Descent(pose, NormalEquations(value, gradient, hessian, count), ended[:, kernel.CONVERGED] != 0, left, steps)
 
 
@@ -105,7 +106,7 @@ def iterate(
             climbed, values = _climb(log[: i + 1].cpu())
             met, beyond = _poses(climbed[-1:], carm, volume.isocenter, start[:1])
             if not beyond.any():
-                yield Step(level=level, pose=met, similarity=values[-1])
+                yield Step(level=level, pose=met, similarity=values[-1], level_name=level_name(problem))
         if converged:
             break
     return state, log[: i + 1], count
