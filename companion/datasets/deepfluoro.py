@@ -337,7 +337,7 @@ def _center(path: Path, file: h5py.File, name: str) -> Float64[ndarray, "3"]:
     return matrix[:3, :3] @ ((np.array(shape[::-1]) - 1) / 2) + matrix[:3, 3]
 
 
-def _points(path: Path, file: h5py.File, where: str, size: int) -> dict[str, Float64[ndarray, "n"]]:
+def _points(path: Path, file: h5py.File, where: str, size: int) -> dict[str, Float64[ndarray, " n"]]:
     group = _group(path, file, where)
     points = {name: np.asarray(_array(path, group, name), dtype=np.float64).ravel() for name in sorted(group)}
     for name, point in points.items():

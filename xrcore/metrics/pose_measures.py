@@ -18,7 +18,7 @@ from xrcore.geometry import CArm, Pose, rigid
 Points = Shaped[Tensor, "..."] | Shaped[np.ndarray, "..."] | Sequence[Any]
 
 
-def mtre(pose: Pose, truth: Pose, landmarks: Points, carm: CArm, isocenter: Points) -> Float[Tensor, "B"]:
+def mtre(pose: Pose, truth: Pose, landmarks: Points, carm: CArm, isocenter: Points) -> Float[Tensor, " B"]:
     """Measure the mean target registration error: the mean distance of landmarks in the true and in the estimated camera frame.
 
     Parameters
@@ -53,7 +53,7 @@ def mtre(pose: Pose, truth: Pose, landmarks: Points, carm: CArm, isocenter: Poin
     return torch.linalg.norm(estimated - true, dim=-1).mean(-1)
 
 
-def mpd(pose: Pose, truth: Pose, landmarks: Points, carm: CArm, isocenter: Points) -> Float[Tensor, "B"]:
+def mpd(pose: Pose, truth: Pose, landmarks: Points, carm: CArm, isocenter: Points) -> Float[Tensor, " B"]:
     """Measure the mean projection distance: the mean distance between the landmarks' projections, on the detector.
 
     Parameters

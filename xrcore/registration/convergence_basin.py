@@ -161,7 +161,7 @@ def measure_convergence_basin(
     return ConvergenceBasin(center.detach(), target.detach(), similarity, offsets, distance, near, pyramid.evaluations)
 
 
-def _unbroken(offsets: Float[ndarray, "N"], back: Bool[ndarray, "N"]) -> tuple[float, float]:
+def _unbroken(offsets: Float[ndarray, " N"], back: Bool[ndarray, " N"]) -> tuple[float, float]:
     middle = len(offsets) // 2
     if not back[middle]:
         return 0.0, 0.0

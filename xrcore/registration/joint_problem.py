@@ -129,7 +129,7 @@ class JointProblem:
         """
         return self.values(pose).mean(1)
 
-    def value_and_gradient(self, pose: Pose) -> tuple[Float[Tensor, "B"], Float[Tensor, "B 6"]]:
+    def value_and_gradient(self, pose: Pose) -> tuple[Float[Tensor, " B"], Float[Tensor, "B 6"]]:
         """Mean similarity over the views, and its derivative.
 
         Parameters

@@ -94,7 +94,7 @@ class Problem:
         return cls(xray, volume.coarser(level.spacing), beam, level.similarity, pixels=level.pixels)
 
     @torch.no_grad()
-    def value(self, pose: Pose) -> Float[Tensor, "B"]:
+    def value(self, pose: Pose) -> Float[Tensor, " B"]:
         """Similarity of each pose.
 
         Parameters
@@ -144,7 +144,7 @@ class Problem:
         """
         return self.value(pose)[:, None]
 
-    def value_and_gradient(self, pose: Pose) -> tuple[Float[Tensor, "B"], Float[Tensor, "B 6"]]:
+    def value_and_gradient(self, pose: Pose) -> tuple[Float[Tensor, " B"], Float[Tensor, "B 6"]]:
         """Similarity of each pose, and its derivative.
 
         Parameters

@@ -20,7 +20,7 @@ from xrcore.registration.result import Registration
 from xrcore.registration.settings import RefinementSettings
 from xrcore.registration.solvers.gauss_newton import GaussNewton
 from xrcore.registration.solvers.single_level import SingleLevelSettings
-from xrcore.registration.view import View
+from xrcore.registration.view import View, check_images
 from xrcore.xray.image import Xray
 
 

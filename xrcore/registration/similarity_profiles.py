@@ -274,7 +274,7 @@ def plane(
     return Plane(center.detach(), (axes[0], axes[1]), offsets, {name: v.reshape(samples, samples) for name, v in values.items()}, level)
 
 
-def capture_range(offsets: Float[ndarray, "N"], values: Float[ndarray, "N"], *, tolerance: float = TOLERANCE) -> tuple[float, float]:
+def capture_range(offsets: Float[ndarray, " N"], values: Float[ndarray, " N"], *, tolerance: float = TOLERANCE) -> tuple[float, float]:
     """How far a similarity falls below and above its highest sample before it turns to rise again.
 
     Parameters
@@ -304,7 +304,7 @@ def capture_range(offsets: Float[ndarray, "N"], values: Float[ndarray, "N"], *, 
     return float(offsets[best] - offsets[best - below]), float(offsets[best + above] - offsets[best])
 
 
-def _first_rise(values: Float[ndarray, "n"], allowed: float) -> int:
+def _first_rise(values: Float[ndarray, " n"], allowed: float) -> int:
     """Index of the first minimum that is followed by a rise of more than `allowed`; flat ends do not count as falling."""
     lowest = np.minimum.accumulate(values)
     risen = np.nonzero(values > lowest + allowed)[0]
@@ -312,7 +312,7 @@ def _first_rise(values: Float[ndarray, "n"], allowed: float) -> int:
     return int(values[:end].argmin())
 
 
-def _parabola_vertex(offsets: Float[ndarray, "N"], values: Float[ndarray, "N"]) -> float:
+def _parabola_vertex(offsets: Float[ndarray, " N"], values: Float[ndarray, " N"]) -> float:
     best = int(values.argmax())
     if not 0 < best < len(values) - 1:
         return float(offsets[best])
@@ -323,7 +323,7 @@ def _parabola_vertex(offsets: Float[ndarray, "N"], values: Float[ndarray, "N"]) 
     return float(offsets[best]) + (0.5 * (left**2 * drop - right**2 * fall) / bend if bend else 0.0)
 
 
-def evenly(samples: int) -> Float[ndarray, "N"]:
+def evenly(samples: int) -> Float[ndarray, " N"]:
     """From -1 to 1, with an exact 0 in the middle."""
     half = samples // 2
     return np.arange(-half, half + 1) / half
@@ -357,7 +357,7 @@ def _evaluate(
     names: Iterable[str],
     beam: Beam | None,
     level: Resolution,
-) -> dict[str, Float[ndarray, "P"]]:
+) -> dict[str, Float[ndarray, " P"]]:
     """Every similarity of the X-ray and the DRR at each changed pose."""
     xray = one_image(caller, xray, volume, beam)
     require(caller, "level", level, isinstance(level, Resolution), "a Resolution")

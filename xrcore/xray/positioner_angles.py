@@ -119,7 +119,7 @@ def axis_letter(direction: Any) -> str:
     return _LPS[2 * axis + int(vector[axis] > 0)]
 
 
-def letter_direction(letters: str) -> Float64[ndarray, "three"] | None:
+def letter_direction(letters: str) -> Float64[ndarray, " three"] | None:
     """LPS direction of the first of DICOM's letters, such as "LH"; None if it is not one."""
     index = _LPS.find(letters[:1].upper()) if letters else -1
     if index < 0:

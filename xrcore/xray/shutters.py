@@ -67,7 +67,7 @@ def _inside(word: str, owner: str, source: Dataset, shape: tuple[int, int], aspe
     raise XrcoreError("only rectangles, circles and polygons are known")
 
 
-def _between(low: float, high: float, count: int) -> Bool[ndarray, "n"]:
+def _between(low: float, high: float, count: int) -> Bool[ndarray, " n"]:
     """Pixels between two edges; an edge at the image's own end covers nothing."""
     index = np.arange(1, count + 1)
     return ((index > low) | (low <= 1)) & ((index < high) | (high >= count))

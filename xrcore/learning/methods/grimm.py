@@ -46,7 +46,7 @@ class LandmarkNetwork(UNet):
     """
 
     landmarks: Float[Tensor, "L 3"]  # world [mm]
-    used: Float[Tensor, "L"]  # 1, or 0 for landmarks that are not there
+    used: Float[Tensor, " L"]  # 1, or 0 for landmarks that are not there
     variances: Float[Tensor, "bins L"]  # of the detections, by pose bin [pixels^2]
     isocenter: Float[Tensor, "3"]  # world [mm]
     camera: Float[Tensor, "6"]  # source_to_detector, source_to_isocenter, pixel spacing (2) [mm], principal point (2) [pixels]
@@ -96,7 +96,7 @@ class LandmarkNetwork(UNet):
         )
         return Scene(self.landmarks.cpu(), carm, self.isocenter.cpu(), self.limits)
 
-    def bins(self, pose: Pose) -> Int[Tensor, "B"]:
+    def bins(self, pose: Pose) -> Int[Tensor, " B"]:
         """Find the bin of each pose: thirds of the range of rx by thirds of that of ry; poses outside count to the outermost.
 
         Parameters

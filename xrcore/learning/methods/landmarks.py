@@ -19,7 +19,7 @@ _AGREEMENT = 0.5  # share of the detections, by confidence, that must agree on a
 _LEAST = 4.0  # detections' worth of confidence, likewise
 
 
-def choose_landmarks(volume: Volume, carm: CArm, views: Pose, count: int) -> tuple[Float[Tensor, "n 3"], Bool[Tensor, "n"]]:
+def choose_landmarks(volume: Volume, carm: CArm, views: Pose, count: int) -> tuple[Float[Tensor, "n 3"], Bool[Tensor, " n"]]:
     """Choose well-spread points on the bone that most of the views show.
 
     Where fewer points do, those shown most often; a CT with fewer points at all leaves the last rows unused, at the isocentre.
@@ -146,7 +146,7 @@ class Rays:
         return torch.eye(3, dtype=torch.float64) - self.directions[..., None] * self.directions[..., None, :]
 
 
-def triangulate(rays: Rays, confidence: Float[Tensor, "V N"], tolerance: float) -> tuple[Float[Tensor, "N 3"], Bool[Tensor, "N"]]:
+def triangulate(rays: Rays, confidence: Float[Tensor, "V N"], tolerance: float) -> tuple[Float[Tensor, "N 3"], Bool[Tensor, " N"]]:
     """Find the point about which each landmark's rays cluster, and whether they do.
 
     The closest points of random pairs of rays are the candidates; the one that most rays pass within the tolerance, by confidence,

@@ -40,7 +40,7 @@ class Scene:
     isocenter: Float[Tensor, "3"]
     limits: tuple[float, ...]
 
-    def believable(self, pose: Pose) -> Bool[Tensor, "B"]:
+    def believable(self, pose: Pose) -> Bool[Tensor, " B"]:
         """Say whether poses lie within the limits or not far outside.
 
         Parameters

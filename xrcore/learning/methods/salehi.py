@@ -66,7 +66,7 @@ class Salehi(Method):
         return torch.tensor(self.settings.translation, dtype=like.dtype, device=like.device)
 
 
-def geodesic(a: Float[Tensor, "B 3 3"], b: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B"]:
+def geodesic(a: Float[Tensor, "B 3 3"], b: Float[Tensor, "B 3 3"]) -> Float[Tensor, " B"]:
     """Compute the angle between rotations, arccos((tr(a^T b) - 1) / 2); the cosine is clipped short of +-1 for the gradient.
 
     Parameters
