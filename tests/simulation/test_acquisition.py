@@ -221,6 +221,11 @@ def test_text_is_burnt_in_as_bright_as_the_file_goes():
     assert float((marked.image[changed].max() - low) / (high - low)) > 0.95
 
 
+def test_too_many_pixels_by_oversampling_are_refused():
+    with pytest.raises(XrcoreError, match=r"simulate: 3000 x 3000 pixels, oversampled 8 times, are beyond 16384 along a side"):
+        simulate(patient(), CARM.resized((3000, 3000)), OBLIQUE, settings=Acquisition(oversample=8))
+
+
 def test_a_batch_of_poses_is_refused():
     with pytest.raises(XrcoreError, match="simulate: pose must be one Pose, got a batch of 2"):
         simulate(patient(), CARM, Pose.zero(2))

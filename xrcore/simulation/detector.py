@@ -31,7 +31,8 @@ def with_scatter(primary: Float[NDArray, "H W"], carm: CArm, settings: Acquisiti
     """Primary plus scattered intensity.
 
     Scatter arises where primary photons are lost, so it is the blurred -P log P, scaled to the wanted median
-    scatter-to-primary ratio behind the patient, where anything arrives. Source: Ohnesorge, Flohr, Klingenbeck-Regn, European Radiology 9, 1999.
+    scatter-to-primary ratio behind the patient, where anything arrives. Source: Ohnesorge, Flohr, Klingenbeck-Regn,
+    European Radiology 9, 1999.
     """
     shadow = (primary < SHADOW) & (primary > FAINTEST)
     if settings.scatter == 0 or not shadow.any():
