@@ -31,7 +31,7 @@ xr.render_with_jacobian, xr.read_ct, xr.simulate, xr.train, xr.read_mesh, xr.pla
 import trimesh, numpy
 from xrcore.ct import volume_from_hu
 trimesh.creation.icosphere(3, 20.0).export("ball.stl")
-hu = numpy.zeros((90, 90, 90), numpy.float32)
+hu = numpy.pad(numpy.full((50, 50, 50), 40, numpy.float32), 20, constant_values=-1000)
 used = 1024 * int(re.search(r"VmSize:\\s+(\\d+)", open("/proc/self/status").read())[1])
 resource.setrlimit(resource.RLIMIT_AS, (used + 400_000_000,) * 2)
 def call(function):
@@ -76,7 +76,7 @@ def test_what_is_too_large_for_the_memory_is_told_in_one_line_and_nothing_is_wri
     assert codes == ["2"] * len(COMMANDS)
     complaints = [line for line in done.stderr.splitlines() if "note: " not in line]
     assert [line.partition(";")[0] for line in complaints] == ["xrcore: error: read_ct: not enough memory"] * len(COMMANDS)
-    assert {path.name for path in tmp_path.iterdir()} == {"ct.nii", "xray.png", "carm.yaml"}
+    assert {path.name for path in tmp_path.iterdir()} == {"ball.stl", "ct.nii", "xray.png", "carm.yaml"}
 
 
 def test_of_functions_that_call_each_other_the_users_own_is_named():
