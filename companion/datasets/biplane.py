@@ -213,8 +213,8 @@ def read_bone(path: str | os.PathLike[str], *, mirrored: bool = False, voxel: tu
     The radiographs show the bone inside soft tissue, the crop shows it in nothing. So the volume holds what the bone adds to the water
     it displaces, 0.0005886 g/cm3 per HU above 0: its DRR is the bone's shadow on an otherwise even forearm. Values at 4095 are
     saturated cortex.
-    The first page is the distal end and becomes the top (z up, x along columns, y up the rows).
-    So y runs up the rows: columns, rows and pages are right-handed as stored. Nothing in the files says so; the radius does.
+    The first page is the distal end and becomes the top: z is up, x along columns, y up the rows, so that columns, rows and pages are
+    right-handed as stored. Nothing in the files says so; the radius does.
     Either way round it fits one camera, for a radiograph hardly tells a bone from its mirror image, but only this way both at once
     (gradient ZNCC 0.57 and 0.57, the other way 0.56 and 0.13).
 

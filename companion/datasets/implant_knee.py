@@ -6,6 +6,7 @@ camera.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ COMPONENTS = {"femur": "femur0.stl", "tibia": "tibia0.stl"}
 _SPACING = 0.5  # [mm]
 _LARGEST = 2**20  # bytes of the reference
 _FIRST = (0, 522)  # number of each camera's first image; every second is there
-_RIG = "views:\n" + "".join(f"  - calibration: {{folder}}/camcal{i}.txt\n    pixel_values: intensity\n    mask: circle\n" for i in (1, 2))
+_VIEW = "  - calibration: {path}\n    pixel_values: intensity\n    mask: circle\n"
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,9 @@ class ImplantKnee:
             Of the file.
         """
         with atomic_file(path) as temporary:
-            temporary.write_text(_RIG.format(folder=self.folder.resolve()), encoding="utf-8")
+            # JSON quotes a text as YAML does
+            paths = [json.dumps(f"{self.folder.resolve()}/camcal{i}.txt", ensure_ascii=False) for i in (1, 2)]
+            temporary.write_text("views:\n" + "".join(_VIEW.format(path=path) for path in paths), encoding="utf-8")
 
     def published(self) -> list[Float[Tensor, "4 4"]]:
         """Read the publishers' poses of the femoral component.

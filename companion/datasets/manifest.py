@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from xrcore import XrcoreError
-from xrcore.utilities import read_yaml
+from xrcore.utilities import read_yaml, shown
 
 KINDS = ("file", "series", "archive")
 ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar")
@@ -214,7 +214,7 @@ def _entry(where: str, name: object, value: object) -> Entry:
     else:
         archive = _text(where, "file", value["file"])
         if "/" in _relative(where, "file", archive) or not archive.endswith(ARCHIVES):
-            raise XrcoreError(f"{where}: file must be the archive's own name, ending in {', '.join(ARCHIVES)}; got {_short(archive)}")
+            raise XrcoreError(f"{where}: file must be the archive's own name, ending in {', '.join(ARCHIVES)}; got {shown(archive)}")
         files = (_single(where, f"{path}/{archive}", value),)
         patterns = tuple(value["members"]) if isinstance(value["members"], list) else ()
         if not patterns or not all(isinstance(pattern, str) and pattern for pattern in patterns):
@@ -226,11 +226,11 @@ def _entry(where: str, name: object, value: object) -> Entry:
 def _single(where: str, path: str, value: Mapping[str, Any]) -> RemoteFile:
     size, known, verified = value.get("bytes"), value.get("hash"), value.get("verified", True)
     if size is not None and (isinstance(size, bool) or not isinstance(size, int) or not 0 < size < _MOST_BYTES):
-        raise XrcoreError(f"{where}: bytes must be a positive whole number below 10**15, got {_short(size)}")
+        raise XrcoreError(f"{where}: bytes must be a positive whole number below 10**15, got {shown(size)}")
     if known is not None:
         known = _hash(where, known)
     if not isinstance(verified, bool):
-        raise XrcoreError(f"{where}: verified must be true or false, got {_short(verified)}")
+        raise XrcoreError(f"{where}: verified must be true or false, got {shown(verified)}")
     if verified and (size is None or known is None or not known.startswith("sha256:")):
         raise XrcoreError(f"{where}: what has no bytes or no sha256 is not verified; say verified: false")
     if not verified and known is not None and "hash_from" not in value:
@@ -245,7 +245,7 @@ def _series(where: str, path: str, base: str, text: str) -> tuple[RemoteFile, ..
     for number, line in enumerate(filter(None, map(str.strip, text.splitlines())), 1):
         words = line.split()
         if len(words) not in (3, 4) or not re.fullmatch(r"[1-9][0-9]{0,14}", words[1]):
-            raise XrcoreError(f"{where}: line {number} of files must be SHA256 BYTES NAME [ADDRESS], got {_short(line)}")
+            raise XrcoreError(f"{where}: line {number} of files must be SHA256 BYTES NAME [ADDRESS], got {shown(line)}")
         name = _relative(where, "files", words[2])
         files.append(RemoteFile(f"{path}/{name}", base + words[-1], int(words[1]), _hash(where, f"sha256:{words[0]}")))
     if not files or len({file.name for file in files}) < len(files):  # collected in one folder
@@ -253,29 +253,24 @@ def _series(where: str, path: str, base: str, text: str) -> tuple[RemoteFile, ..
     return tuple(files)
 
 
-def _short(value: object) -> str:
-    """A value in a message: its repr, cut where it is long."""
-    return repr(value) if len(repr(value)) <= 100 else f"{repr(value)[:97]}..."
-
-
 def _text(where: str, key: str, value: object) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise XrcoreError(f"{where}: {key} must be text, got {_short(value)}")
+        raise XrcoreError(f"{where}: {key} must be text, got {shown(value)}")
     return value.strip()
 
 
 def _hash(where: str, value: object) -> str:
     algorithm, _, digits = value.partition(":") if isinstance(value, str) else ("", "", "")
     if not re.fullmatch(f"[0-9a-f]{{{_DIGITS.get(algorithm, 1)}}}", digits) or algorithm not in _DIGITS:
-        raise XrcoreError(f"{where}: hash must be sha256: and 64, or md5: and 32 lower-case hexadecimal digits, got {_short(value)}")
+        raise XrcoreError(f"{where}: hash must be sha256: and 64, or md5: and 32 lower-case hexadecimal digits, got {shown(value)}")
     return f"{algorithm}:{digits}"
 
 
 def _relative(where: str, key: str, value: str) -> str:
     if not safe_path(value):
-        raise XrcoreError(f"{where}: {key} must be a plain relative path, got {_short(value)}")
+        raise XrcoreError(f"{where}: {key} must be a plain relative path, got {shown(value)}")
     if _OWN.search(value):
-        raise XrcoreError(f"{where}: {key} must not be a name that the data folder keeps for itself, got {_short(value)}")
+        raise XrcoreError(f"{where}: {key} must not be a name that the data folder keeps for itself, got {shown(value)}")
     return value
 
 
@@ -307,7 +302,7 @@ def _address(where: str, key: str, value: object, *, hashed: bool) -> str:
     except ValueError:  # such as a port that is no number
         known = False
     if not known or re.search(r"[^!-~]", text) or len(text) > 2048:
-        raise XrcoreError(f"{where}: {key} must be an http or https address, got {_short(text)}")
+        raise XrcoreError(f"{where}: {key} must be an http or https address, got {shown(text)}")
     if not hashed and unprotected(text):
         raise XrcoreError(f"{where}: {key} is http, which anybody on the way can change: give an https address, or a sha256")
     return text

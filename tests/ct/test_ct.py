@@ -418,7 +418,7 @@ def test_sheared_axes_are_refused(tmp_path):
 
 
 def write_series(
-    folder: Path, positions=(0.0, 3.0, 6.0, 9.0), uid="1.2.3", description="axial", modality="CT", tilt=0.0, hu=None, **tags
+    folder: Path, positions=(0.0, 3.0, 6.0, 9.0), uid="1.2.3", description="axial", modality="CT", tilt=0.0, shifts=(), hu=None, **tags
 ) -> np.ndarray:
     """Slices written in shuffled file order; returns the HU (z, y, x)."""
     folder.mkdir(exist_ok=True)
@@ -430,7 +430,7 @@ def write_series(
         data.SOPClassUID, data.SOPInstanceUID = CTImageStorage, f"{uid}.{k + 1}"
         data.SeriesInstanceUID, data.StudyInstanceUID = uid, "1.2"
         data.SeriesDescription, data.Modality = description, modality
-        data.ImagePositionPatient = [-10.0, 20.0 + tilt * k, positions[k]]
+        data.ImagePositionPatient = [-10.0, 20.0 + tilt * k + (shifts[k] if shifts else 0.0), positions[k]]
         data.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
         data.PixelSpacing = [1.5, 2.0]  # of rows, of columns
         data.Rows, data.Columns = hu.shape[1:]
@@ -456,6 +456,12 @@ def test_dicom_folder_is_ordered_by_position_and_rescaled(tmp_path):
     expected = np.diag([2.0, 1.5, 3.0, 1.0])
     expected[:3, 3] = -10, 20, 0
     assert np.allclose(found.world_from_voxel, expected)
+
+
+def test_positions_in_the_header_may_be_rounded(tmp_path):
+    exact = 0.625 * np.arange(17)
+    write_series(tmp_path / "ct", positions=np.round(exact, 2), shifts=tuple(0.01 * (-1) ** np.arange(17)))
+    assert np.allclose(read_hu(tmp_path / "ct").spacing, (2.0, 1.5, 0.625))
 
 
 def test_dicom_agrees_with_gdcm(tmp_path):
@@ -600,9 +606,11 @@ def make_damage(folder: Path, name: str) -> None:
     [
         ({"modality": "MR"}, None, "modality 'MR', not CT"),
         ({"positions": (0.0, 3.0, 9.0, 12.0)}, None, "missing or unevenly spaced: steps of 3 to 6 mm"),
+        ({"positions": (0.0, 3.0, 6.0, 9.0, 12.25, 15.5, 18.75)}, None, "unevenly spaced: steps of 3 to 3.25 mm"),  # 0.375 mm in all
         ({"positions": (0.0, 3.0, 3.0, 6.0)}, None, "two slices at 3 mm"),
         ({"positions": (0.0,)}, None, "one slice"),
         ({"tilt": 1.0}, None, "tilted"),
+        ({"shifts": (0.0, 1.0, 0.0, 0.0)}, None, "shifted sideways by up to 1 mm"),
         ({"NumberOfFrames": 2, "Rows": 3, "ImagePositionPatient": None}, None, "its place is unknown"),
         ({"RescaleSlope": 0}, None, "RescaleSlope"),
         ({"PixelSpacing": [0, 1]}, None, "PixelSpacing"),

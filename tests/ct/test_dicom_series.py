@@ -117,6 +117,14 @@ def test_an_enhanced_file_holds_its_frames_in_any_order(tmp_path):
         assert found.notes == ()
 
 
+def test_compressed_frames_of_an_enhanced_file(tmp_path):
+    path = enhanced_ct(tmp_path / "e.dcm", np.random.default_rng(0).permutation(SHAPE[0]))
+    data = pydicom.dcmread(path)
+    data.compress(RLELossless)
+    saved(path, data)
+    assert np.array_equal(read_hu(path).hu, hounsfield())
+
+
 def test_an_enhanced_file_with_a_slope_for_each_frame(tmp_path):
     path = enhanced_ct(tmp_path / "e.dcm", np.arange(SHAPE[0]), PixelValueTransformationSequence=group())
     data = pydicom.dcmread(path)
@@ -212,6 +220,7 @@ def test_reports_in_the_folder_are_no_slices(tmp_path):
         ({"Columns": 9}, "does not fit its pixels"),
         ({"Rows": 13}, "does not fit its pixels"),
         ({"Rows": 15}, "truncated"),
+        ({"NumberOfFrames": 2**24}, "truncated"),
         ({"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}, "does not fit its pixels"),
         ({"ModalityLUTSequence": group()}, "ModalityLUTSequence"),
     ],

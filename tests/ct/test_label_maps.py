@@ -56,6 +56,15 @@ def test_a_label_map_is_read_once_and_then_in_part(tmp_path):
             read_label_map(path, odd)
 
 
+@pytest.mark.parametrize("kind", ["uint8", "int16", "int64", "float32"])
+def test_labels_are_counted_in_the_order_they_are_asked_for(kind):
+    labels = np.random.default_rng(0).choice([0, 3, 4, 100], (5, 6, 7)).astype(kind)
+    for keep in ([100, 3], [4], [3, 4, 100], [3, 100, 3]):
+        found = read_label_map(as_image(labels), keep)
+        values = np.array([0, *found.values])[found.indices]
+        assert np.array_equal(values, np.where(np.isin(labels, keep), labels, 0))
+
+
 @pytest.mark.parametrize(
     ("value", "words"), [(0.5, "this one 0.5"), (1e-6, "this one 1e-06"), (np.nan, "this one nan"), (np.inf, "this one inf")]
 )

@@ -6,6 +6,7 @@ import gc
 import pickle
 import weakref
 
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
@@ -69,7 +70,7 @@ def test_material_by_name():
 def test_coarser_keeps_the_mass_along_every_axis(shape):
     volume = filled(shape)
     coarse = volume.coarser(4.0)
-    assert coarse.spacing == pytest.approx((4.0, 4.5, 4.0))
+    assert coarse.spacing == pytest.approx([min(wanted, most) for wanted, most in zip((4.0, 4.5, 4.0), volume.extent, strict=True)])
     for axis in range(3):
         spacing, coarse_spacing = volume.spacing[axis], coarse.spacing[axis]
         columns = volume.density.sum(3 - axis).sum((1, 2)) * spacing
@@ -97,6 +98,14 @@ def test_coarser_keeps_the_isocentre_and_pads_with_nothing():
     assert_close(coarse.density[:, -1].mean((1, 2)) * 2 * 4 * 2 * 3 * 3 / (7 * 7), volume.density[:, -1].mean((1, 2)))
     assert coarse.materials == volume.materials
     assert coarse.density.dtype == volume.density.dtype
+
+
+def test_coarser_than_its_extent_is_one_voxel():
+    volume = filled((8, 6, 4))
+    coarse = volume.coarser(20_000.0)
+    assert coarse.shape == (1, 1, 1)
+    assert coarse.extent == pytest.approx(volume.extent)
+    assert_close(coarse.density[:, 0, 0, 0], volume.density.mean((1, 2, 3)))
 
 
 def test_coarser_than_it_is_already_is_itself():
@@ -214,6 +223,16 @@ def test_what_is_derived_follows_changes_in_place():
     volume.world_from_voxel[0, 3] += 5
     assert not torch.equal(volume.voxel_from_world, before)
     assert_close(volume.voxel_from_world @ volume.world_from_voxel, torch.eye(4, dtype=torch.float64))
+
+
+def test_what_a_caller_writes_into_its_arrays_later_changes_nothing():
+    matrix, isocenter, numbers = np.eye(4), np.zeros(3), np.zeros(6)
+    volume = Volume(density=torch.ones(1, 4, 4, 4), materials=("soft",), world_from_voxel=matrix, isocenter=isocenter)
+    pose = Pose(numbers)
+    matrix[0, 0], isocenter[0], numbers[0] = 2.0, 5.0, 7.0
+    assert volume.spacing == (1.0, 1.0, 1.0)
+    assert volume.isocenter.tolist() == [0.0, 0.0, 0.0]
+    assert pose == Pose.zero()
 
 
 def test_volumes_of_inference_mode_serve_too():

@@ -201,8 +201,10 @@ def test_gradients_reach_the_six_numbers():
 
 @pytest.mark.parametrize("matrix", [torch.diag(vector(1, 1, -1, 1)), 2 * torch.eye(4), torch.full((4, 4), math.nan)])
 def test_a_matrix_that_does_not_turn_is_refused(matrix):
-    with pytest.raises(XrcoreError, match="not a rotation"):
+    with pytest.raises(XrcoreError, match=r"Pose\.from_matrix: .* not a rotation"):
         Pose.from_matrix(matrix)
+    with pytest.raises(XrcoreError, match=r"Pose\.from_world_from_camera: .* not a rotation"):
+        Pose.from_world_from_camera(torch.diag(vector(2, 2, 2, 1)), CARM, ISOCENTER)
 
 
 def test_transposed_transforms_are_refused():

@@ -191,6 +191,11 @@ def test_ssim_needs_room_for_its_window():
         metrics.ssim(a, b, stripes)
     with pytest.raises(XrcoreError, match="data_range"):
         metrics.ssim(a, b, data_range=0.0)
+    for odd in ("a", math.nan, -0.1):
+        with pytest.raises(XrcoreError, match="ssim: k1 must be a number, 0 or more"):
+            metrics.ssim(a, b, k1=odd)
+        with pytest.raises(XrcoreError, match="css: k2 must be a number, 0 or more"):
+            metrics.css(a, b, k2=odd)
 
 
 @pytest.mark.parametrize("metric", [metrics.mtre, metrics.mpd])

@@ -18,7 +18,7 @@ from xrcore._util.errors import XrcoreError
 from xrcore.beam import Beam
 from xrcore.ct import Volume, read_ct
 from xrcore.geometry import CArm, Pose, camera_rays
-from xrcore.renderer import choose_backend, reference, render, render_with_jacobian
+from xrcore.renderer import choose_backend, cpu, reference, render, render_with_jacobian
 
 
 def detector(shape: tuple[int, int] = (16, 14), pixel_spacing: float | tuple[float, float] = (4.5, 6.0), **other) -> CArm:
@@ -481,6 +481,18 @@ def test_no_graph_without_a_gradient():
         assert not render(patient(), CARM, Pose(torch.zeros(1, 6, requires_grad=True)), backend="cpu").requires_grad
 
 
+def test_no_jacobian_is_computed_where_gradients_are_off(monkeypatch):
+    asked, of_cpu = [], cpu.render
+    monkeypatch.setattr(
+        cpu, "render", lambda *given, with_jacobian: asked.append(with_jacobian) or of_cpu(*given, with_jacobian=with_jacobian)
+    )
+    pose = Pose(torch.zeros(1, 6, requires_grad=True))
+    with torch.no_grad():
+        render(patient(), CARM, pose, backend="cpu")
+    render(patient(), CARM, pose, backend="cpu")
+    assert asked == [False, True]
+
+
 # batches and threads
 
 
@@ -625,5 +637,6 @@ def test_each_pose_may_have_a_beam_of_its_own(backend):
     with pytest.raises(XrcoreError, match="beam must be a Beam, or one for each pose"):
         render(volume, carm, poses, [None, *beams[1:]], backend=backend)
     assert_close(render(volume, carm, poses, iter([Beam()] * 4), backend=backend), render(volume, carm, poses, backend=backend))
-    if backend == "cpu":
-        assert render(volume, carm, Pose.zero(0), [], backend=backend).shape == (0, 10, 9)
+    assert render(volume, carm, Pose.zero(0), [], backend=backend).shape == (0, 10, 9)
+    image, jacobian = render_with_jacobian(volume, carm, Pose.zero(0), backend=backend)
+    assert (image.shape, jacobian.shape) == ((0, 10, 9), (0, 10, 9, 6))

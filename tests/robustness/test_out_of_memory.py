@@ -25,8 +25,13 @@ import torch, xrcore as xr
 from xrcore.cli import main
 torch.set_num_threads(1)
 volume = xr.Volume(density=torch.ones(2, 9, 8, 7), materials=("soft", "bone"), world_from_voxel=torch.diag(torch.tensor([9.0, 9, 9, 1])))
+large = replace(volume, density=torch.zeros(1, 1, 1, 1).expand(2, 600, 600, 600))
 carm = xr.CArm(source_to_detector=1000, source_to_isocenter=700, shape=(16384, 16384), pixel_spacing=0.01)
-xr.render_with_jacobian, xr.read_ct, xr.simulate, xr.train
+xr.render_with_jacobian, xr.read_ct, xr.simulate, xr.train, xr.read_mesh, xr.place_mesh, xr.project_labels, xr.phantom.pelvis
+import trimesh, numpy
+from xrcore.ct import volume_from_hu
+trimesh.creation.icosphere(3, 20.0).export("ball.stl")
+hu = numpy.pad(numpy.full((50, 50, 50), 40, numpy.float32), 20, constant_values=-1000)
 used = 1024 * int(re.search(r"VmSize:\\s+(\\d+)", open("/proc/self/status").read())[1])
 resource.setrlimit(resource.RLIMIT_AS, (used + 400_000_000,) * 2)
 def call(function):
@@ -45,6 +50,10 @@ CALLS = {
     "read_ct": "xr.read_ct('ct.nii', spacing=0.3)",
     "render": "xr.render(volume, carm, xr.Pose())",
     "render_with_jacobian": "xr.render_with_jacobian(volume, carm, xr.Pose())",
+    "volume_from_hu": "volume_from_hu(hu, numpy.diag([5.0, 5, 5, 1]), spacing=1.0)",
+    "read_mesh": "xr.read_mesh('ball.stl', spacing=0.06)",
+    "place_mesh": "xr.place_mesh(large, 'ball.stl')",
+    "phantom.pelvis": "xr.phantom.pelvis(spacing=0.5)",
     "simulate": "xr.simulate(volume, carm.resized((8192, 8192)), xr.Pose())",
 }
 COMMANDS = ("register ct.nii xray.png --carm carm.yaml --spacing 0.3 --out result", "render ct.nii --spacing 0.3 --out out.png")
@@ -67,7 +76,16 @@ def test_what_is_too_large_for_the_memory_is_told_in_one_line_and_nothing_is_wri
     assert codes == ["2"] * len(COMMANDS)
     complaints = [line for line in done.stderr.splitlines() if "note: " not in line]
     assert [line.partition(";")[0] for line in complaints] == ["xrcore: error: read_ct: not enough memory"] * len(COMMANDS)
-    assert {path.name for path in tmp_path.iterdir()} == {"ct.nii", "xray.png", "carm.yaml"}
+    assert {path.name for path in tmp_path.iterdir()} == {"ball.stl", "ct.nii", "xray.png", "carm.yaml"}
+
+
+def test_of_functions_that_call_each_other_the_users_own_is_named():
+    with (
+        pytest.raises(XrcoreError, match=r"^outer: not enough memory; crop$"),
+        memory_advice("outer", "crop"),
+        memory_advice("inner", "less"),
+    ):
+        raise MemoryError
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from xrcore._util.errors import XrcoreError
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose, camera_rays
+from xrcore.renderer import reference
 from xrcore.renderer.reference import render
 from xrcore.simulation import Acquisition, area_density, detector, noise, simulate
 from xrcore.simulation.acquired_xray import transmission
@@ -77,6 +78,14 @@ def test_rays_beside_the_patient_and_empty_materials_give_nothing():
     assert area[..., 1].abs().max() == 0
     assert area[0, 0, 0] == 0
     assert area[24, 20, 0] > 1.0
+
+
+def test_rays_end_at_the_detector():
+    slab = volume(torch.full((1, 60, 25, 80), 1.05), ("water",))  # 50 mm across the beam's axis
+    carm = CArm(source_to_detector=700.0, source_to_isocenter=690.0, shape=(3, 3), pixel_spacing=10.0)
+    expected = torch.full((3, 3), 1.05 * 3.5) * camera_rays(carm).norm(dim=-1).float()  # 35 mm lie before the detector
+    assert_close(area_density(slab, carm, Pose.zero(), step=0.01)[..., 0], expected, rtol=1e-3, atol=0)
+    assert_close(reference.area_density(slab, carm, Pose.zero())[0, ..., 0], expected, rtol=0.03, atol=0)
 
 
 def test_ideal_image_agrees_with_the_reference_renderer():
@@ -210,6 +219,11 @@ def test_text_is_burnt_in_as_bright_as_the_file_goes():
     assert changed[plain.mask].sum() == changed.sum()
     low, high = plain.image.min(), plain.image.max()
     assert float((marked.image[changed].max() - low) / (high - low)) > 0.95
+
+
+def test_too_many_pixels_by_oversampling_are_refused():
+    with pytest.raises(XrcoreError, match=r"simulate: 3000 x 3000 pixels, oversampled 8 times, are beyond 16384 along a side"):
+        simulate(patient(), CARM.resized((3000, 3000)), OBLIQUE, settings=Acquisition(oversample=8))
 
 
 def test_a_batch_of_poses_is_refused():

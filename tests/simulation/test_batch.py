@@ -17,6 +17,7 @@ from xrcore._util import devices
 from xrcore._util.errors import XrcoreError
 from xrcore.geometry import CArm, camera_rays
 from xrcore.simulation import Acquisition, detector, rod
+from xrcore.simulation.acquisition import MOST_PHOTONS
 from xrcore.simulation.batch import blur, expose_batch, exposure, launches, noise, random_numbers, rods
 from xrcore.simulation.detector import expose
 from xrcore.simulation.noise import count_photons
@@ -158,7 +159,7 @@ def test_grey_values_are_numpys(text):
     attenuation = -bodies(SQUARE, 16).log()
     attenuation[3] = 1.5  # nothing to see
     seen = torch.from_numpy(np.stack([detector.exposed_field(SQUARE, s) for s in settings]))
-    expected = np.stack([detector.display(a, m, s) for a, m, s in zip(attenuation.numpy(), seen.numpy(), settings, strict=True)])
+    expected = np.stack([detector.display(a, m, SQUARE, s) for a, m, s in zip(attenuation.numpy(), seen.numpy(), settings, strict=True)])
     found = exposure.display(attenuation, seen, SQUARE, settings)
     assert_close(found, torch.from_numpy(expected), rtol=0, atol=1e-12)
 
@@ -352,6 +353,23 @@ def test_exposure_is_raised_for_a_thick_patient_only():
     assert float(images[1].mean()) == pytest.approx(-math.log(1e-5), abs=5e-3)
     assert images[1:3].var((1, 2)).tolist() == pytest.approx([1 / 400, 1 / 10_000], rel=0.05)
     assert float(images[3, :40].var()) == pytest.approx(1 / 400, rel=0.07)
+    opaque = torch.zeros(1, 4, 4)
+    assert exposure.count_photons(opaque, [controlled], [1]).unique().tolist() == pytest.approx([math.log(MOST_PHOTONS)])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_patient_that_nothing_passes(dtype):
+    primary = torch.ones(2, *CARM.shape, dtype=dtype)
+    primary[:, 5:-5, 5:-5] = 0.0
+    primary[1, 8, 8] = 1e-3  # one pixel gets something
+    for photons in (None, 20_000.0):
+        settings = Acquisition(mask=None, scatter=0.4, photons=photons)
+        images, _ = expose_batch(primary, CARM, [settings] * 2, [1, 2])
+        expected, _ = one_by_one(primary.double(), CARM, [settings] * 2)
+        assert images.isfinite().all()
+        assert expected.isfinite().all()
+        if photons is None:
+            assert_close(images.double(), expected, rtol=1e-5, atol=1e-4)
 
 
 def test_noise_has_numpys_moments_at_every_brightness():
@@ -377,6 +395,20 @@ def test_what_does_not_fit_together_is_refused():
         expose_batch(torch.ones(2, 48, 40), CARM, [Acquisition()], [0, 1])
     with pytest.raises(XrcoreError, match=r"expose_batch: images of \(40, 48\) pixels"):
         expose_batch(torch.ones(1, 40, 48), CARM, [Acquisition()], [0])
+
+
+@pytest.mark.parametrize(("mask", "fraction"), [("circle", 0.17), ("rectangle", 0.12)])
+def test_a_field_without_a_pixel_is_refused(mask, fraction):
+    carm = CARM.resized((8, 8))
+    settings = Acquisition(mask=mask, mask_fraction=fraction)
+    for function in (
+        lambda: expose(np.ones((8, 8)), carm, settings, np.random.default_rng(0)),
+        lambda: expose_batch(torch.ones(1, 8, 8), carm, [settings], [0]),
+    ):
+        with pytest.raises(XrcoreError, match=f"mask_fraction {fraction} leaves none of 8 x 8 pixels exposed"):
+            function()
+    for resized in (carm, CARM.resized((9, 8)), CARM.resized((9, 9))):
+        assert detector.exposed_field(resized, replace(settings, mask_fraction=0.18)).any()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")

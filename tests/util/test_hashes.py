@@ -28,6 +28,20 @@ def test_files_that_belong_together_are_what_sha256sum_prints(tmp_path):
         assert found == {"path": str(tmp_path / "head.mhd"), "files": 2, "sha256": printed.split()[0]}
 
 
+def test_hidden_files_do_not_count(tmp_path):
+    (tmp_path / "sub").mkdir()
+    for name in ("a", "sub/b"):
+        (tmp_path / name).write_text(name)
+    before = fingerprint(tmp_path)
+    (tmp_path / ".git").mkdir()
+    for name in (".DS_Store", "sub/._b", ".git/c"):
+        (tmp_path / name).touch()
+    assert fingerprint(tmp_path) == before
+    command = "find * -not -path '*/.*' -type f | xargs sha256sum | LC_ALL=C sort -k 2 | sha256sum"
+    printed = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert before["sha256"] == printed.split()[0]
+
+
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(XrcoreError, match="not a file"):

@@ -57,7 +57,18 @@ def naming(what: str) -> Iterator[None]:
 
 
 def shown(value: object) -> str:
-    """A value in a message: its repr on one line, cut where it is long."""
+    """Write a value into a message.
+
+    Parameters
+    ----------
+    value : object
+        Any.
+
+    Returns
+    -------
+    str
+        Its repr on one line, cut where it is long.
+    """
     line = " ".join(repr(value).split())
     return line if len(line) <= 100 else f"{line[:97]}..."
 

@@ -34,7 +34,7 @@ def fingerprint(path: str | os.PathLike[str], files: Sequence[Path] = ()) -> dic
     Parameters
     ----------
     path : str or path
-        The file or folder; subfolders are included.
+        The file or folder; subfolders are included, hidden files and folders are not, as when a CT is read.
     files : Sequence of path
         What else is read with the file, such as the data file that it names; with or without the file itself.
 
@@ -42,11 +42,14 @@ def fingerprint(path: str | os.PathLike[str], files: Sequence[Path] = ()) -> dic
     -------
     dict
         Of a file its "path" and "sha256"; of several also the number of "files", and the hash is that of sorted lines `SHA256  NAME`, names
-        relative to the folder: what `find * -type f | xargs sha256sum | LC_ALL=C sort -k 2 | sha256sum` prints in it.
+        relative to the folder: what `find * -not -path '*/.*' -type f | xargs sha256sum | LC_ALL=C sort -k 2 | sha256sum` prints in it.
     """
     path = Path(path)
     if path.is_dir():
-        folder, several = path, {p for p in path.rglob("*") if p.is_file()}
+        folder, several = (
+            path,
+            {p for p in path.rglob("*") if p.is_file() and not any(part.startswith(".") for part in p.relative_to(path).parts)},
+        )
     else:
         folder, several = path.parent, {path, *files}
     if several == {path}:

@@ -1,4 +1,4 @@
-"""The logger "xrcore"; only warnings are printed by default."""
+"""The logger "xrcore": the command line prints its notes; a program prints nothing unless it sets logging up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a 4x4 matrix, as a user or a file gives it, a transform of column vectors?"""
+"""Check 4x4 transforms that users and files give."""
 
 from __future__ import annotations
 

@@ -41,9 +41,15 @@ def ran_out_of_memory(error: BaseException) -> bool:
     return told or isinstance(error, MemoryError)
 
 
+class MemoryShortageError(XrcoreError):
+    """The CPU's memory does not suffice."""
+
+
 @contextmanager
 def memory_advice(owner: str, advice: str) -> Iterator[None]:
     """Say in one line what needs less memory, where the CPU's runs out in the block; also a decorator.
+
+    Of several around each other, the outermost says it.
 
     Parameters
     ----------
@@ -59,7 +65,8 @@ def memory_advice(owner: str, advice: str) -> Iterator[None]:
     """
     try:
         yield
-    except (MemoryError, RuntimeError, OSError) as error:
-        if not ran_out_of_memory(error) or type(error).__name__ == GPU_ERROR:
+    except (MemoryError, RuntimeError, OSError, MemoryShortageError) as error:
+        short = isinstance(error, MemoryShortageError) or ran_out_of_memory(error)
+        if not short or type(error).__name__ == GPU_ERROR:
             raise
-        raise XrcoreError(f"{owner}: not enough memory; {advice}") from None
+        raise MemoryShortageError(f"{owner}: not enough memory; {advice}") from None

@@ -182,6 +182,9 @@ class Beam:
         Unberath et al., DeepDRR, MICCAI 2018.
         """
         names = _names(materials)
+        area_density = as_tensor("Beam.image", "area_density", area_density, "a tensor of floats, materials last", dtype=None)
+        floats = area_density.is_floating_point()
+        require("Beam.image", "area_density", area_density.dtype, floats, "a tensor of floats, materials last")
         if area_density.ndim < 1 or area_density.shape[-1] != len(names):
             raise XrcoreError(f"Beam.image: the last axis of {tuple(area_density.shape)} must hold the {len(names)} materials {names}")
         weights, attenuation = self.weights.to(area_density), self.attenuation(names).to(area_density)

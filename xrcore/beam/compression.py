@@ -49,7 +49,8 @@ def compress(weights: Array, attenuation: Array, limits: Array) -> tuple[Array, 
 
 def _samples(weights: Array, attenuation: Array, limits: Array) -> Array:
     """Area densities (S, M) along directions in the box of `limits`, from zero to its side or to `DEEPEST`."""
-    count, steps = {1: (1, 40), 2: (11, 24), 3: (7, 14)}.get(len(limits), (4, 14))
+    # with more materials fewer levels of each: directions grow exponentially, and their number bounds what the fit costs
+    count, steps = {1: (1, 40), 2: (11, 24), 3: (7, 14), 4: (4, 14)}.get(len(limits), (2, 14))
     grid = np.linspace(0, 1, count) if count > 1 else np.ones(1)
     directions = np.array([d for d in itertools.product(grid, repeat=len(limits)) if max(d) == 1.0]) * limits
     low, high = np.zeros(len(directions)), np.ones(len(directions))

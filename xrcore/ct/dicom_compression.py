@@ -26,10 +26,12 @@ def decompressed(dataset: Dataset, path: Path, shape: tuple[int, int], frame: in
     rows, cols = shape
     if not isinstance(data, bytes) or rows * cols * frames > COMPRESSED_AT_MOST * len(data):
         raise XrcoreError(f"{path}: truncated: its compressed pixels are too few for {rows} x {cols}")
-    try:
-        streams = list(generate_frames(data, number_of_frames=frames))
-    except Exception:  # of damaged item lengths
-        raise XrcoreError(f"{path}: its compressed pixels cannot be unpacked; damaged or truncated") from None
+    streams = getattr(dataset, "_streams", None)  # split once for all frames
+    if streams is None:
+        try:
+            streams = dataset._streams = list(generate_frames(data, number_of_frames=frames))
+        except Exception:  # of damaged item lengths
+            raise XrcoreError(f"{path}: its compressed pixels cannot be unpacked; damaged or truncated") from None
     if len(streams) != frames:
         raise XrcoreError(f"{path}: its header does not fit its pixels: {frames} frames, the file holds {len(streams)}")
     own = _size(streams[frame])

@@ -17,7 +17,7 @@ from xrcore._util.errors import XrcoreError
 from xrcore.ct.dicom_compression import decompressed
 from xrcore.ct.dicom_tags import frame_count, number, tag, text
 
-MOST_PIXELS = 2**28
+MOST_PIXELS = 2**28  # of a frame
 
 
 def stored_pixels(dataset: Dataset, path: Path, frame: int = 0) -> Shaped[ndarray, "rows cols"]:
@@ -29,8 +29,8 @@ def stored_pixels(dataset: Dataset, path: Path, frame: int = 0) -> Shaped[ndarra
         raise XrcoreError(f"{path}: this DICOM file holds no image ({text(dataset, 'Modality') or 'no Modality'})")
     rows, cols = (int(number(dataset, k, path) or 0) for k in ("Rows", "Columns"))
     frames = frame_count(dataset, path)
-    if rows < 1 or cols < 1 or rows * cols * frames > MOST_PIXELS:
-        raise XrcoreError(f"{path}: the DICOM header claims {rows} x {cols} pixels in {frames} frames; it is damaged")
+    if rows < 1 or cols < 1 or rows * cols > MOST_PIXELS:
+        raise XrcoreError(f"{path}: the DICOM header claims {rows} x {cols} pixels; it is damaged")
     if (number(dataset, "SamplesPerPixel", path) or 1) != 1:
         raise XrcoreError(f"{path}: a colour DICOM image; CT and X-ray have one sample per pixel")
     if (photometric := text(dataset, "PhotometricInterpretation").upper()) not in ("MONOCHROME1", "MONOCHROME2"):

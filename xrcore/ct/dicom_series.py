@@ -19,6 +19,8 @@ from xrcore.ct.materials import HU_OF_AIR
 from xrcore.ct.voxel_data import MOST_VOXELS, ImageFile
 
 SAME_PLACE = 0.01  # [mm]
+# how far a slice may be from its place on the grid, in steps and in pixels: headers round
+OFF_ALONG, OFF_SIDEWAYS = 0.1, 0.5
 LOWEST_HU, HIGHEST_HU = -1024.0, 3071.0  # of 12 bits, what tissue and metal can have
 
 
@@ -29,7 +31,7 @@ def read_series(path: Path, series: str | None = None) -> ImageFile:
     enhanced file, which holds all slices.
     series: SeriesInstanceUID or SeriesDescription, needed when there are several CT series.
     Slices are ordered by position along their normal, never by name; each is rescaled by its own slope.
-    Raises XrcoreError for no or several CT series, missing or doubled slices, and a tilted gantry.
+    Raises XrcoreError for no or several CT series, missing, doubled or displaced slices, and a tilted gantry.
     """
     slices, notes = slices_of(path)
     if not slices:
@@ -154,24 +156,27 @@ def _order(slices: list[Slice], path: Path) -> tuple[list[Slice], Float64[ndarra
     positions = np.array([s.position for s in slices])
     along = positions @ normal
     order = np.argsort(along, kind="stable")
-    gaps, positions = np.diff(along[order]), positions[order]
-    step = float(np.median(gaps))
+    along, positions = along[order], positions[order]
+    gaps = np.diff(along)
     if gaps.min() < SAME_PLACE:
-        at = along[order][int(gaps.argmin())]
+        at = along[int(gaps.argmin())]
         raise XrcoreError(f"{path}: two slices at {at:g} mm; the series mixes several reconstructions or times, export one alone")
-    if np.abs(gaps - step).max() > 0.1 * step:
-        at = along[order][int(np.abs(gaps - step).argmax())]
+    step = float((along[-1] - along[0]) / (len(slices) - 1))
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.stack([axes[0] * col_step, axes[1] * row_step, normal * step], 1)
+    matrix[:3, 3] = positions[0]
+    # single gaps would not tell: small differences add up
+    off = positions - positions[0] - np.arange(len(slices))[:, None] * step * normal
+    off_along = off @ normal
+    if np.abs(off_along).max() > OFF_ALONG * step:
+        at = along[int(np.abs(gaps - np.median(gaps)).argmax())]
         raise XrcoreError(
             f"{path}: slices are missing or unevenly spaced: steps of {gaps.min():g} to {gaps.max():g} mm, the oddest after {at:g} mm; "
             "export the complete series or resample it"
         )
-    sideways = (positions[-1] - positions[0]) - (along[order][-1] - along[order][0]) * normal
-    if np.linalg.norm(sideways) > 0.5 * min(row_step, col_step):
+    sideways = np.linalg.norm(off - off_along[:, None] * normal, axis=1).max()
+    if sideways > OFF_SIDEWAYS * min(row_step, col_step):
         raise XrcoreError(
-            f"{path}: the gantry was tilted (slices are shifted sideways by {np.linalg.norm(sideways):.3g} mm); straighten the series first"
+            f"{path}: slices are shifted sideways by up to {sideways:.3g} mm, as with a tilted gantry; straighten the series first"
         )
-    matrix = np.eye(4)
-    mean_step = float((along[order][-1] - along[order][0]) / (len(slices) - 1))
-    matrix[:3, :3] = np.stack([axes[0] * col_step, axes[1] * row_step, normal * mean_step], 1)
-    matrix[:3, 3] = positions[0]
     return [slices[i] for i in order], matrix

@@ -14,6 +14,7 @@ from jaxtyping import Float32, Float64, Shaped
 from numpy.typing import ArrayLike, NDArray
 
 from xrcore._util.errors import XrcoreError, is_number, require, shown
+from xrcore._util.out_of_memory import memory_advice
 from xrcore.ct.body import body_mask
 from xrcore.ct.label_maps import check_keep, kept_voxels
 from xrcore.ct.materials import HU_OF_AIR, densities
@@ -157,6 +158,7 @@ class HuImage:
             raise XrcoreError(f"{self.name}: values from {low:.4g} to {high:.4g} are not HU; rescale them so that air is -1000 and water 0")
 
 
+@memory_advice("volume_from_hu", "a larger spacing, or HU cropped to what is seen, needs less")
 def volume_from_hu(
     hu: HuImage | Shaped[np.ndarray, "D H W"],
     world_from_voxel: Shaped[np.ndarray, "4 4"] | None = None,

@@ -127,8 +127,11 @@ def _chosen(
     if len(values) > _MOST_LABELS:
         raise XrcoreError(f"{name}: holds {len(values)} labels, and at most {_MOST_LABELS} are drawn; is it a CT? else choose some by keep")
     indices = np.zeros(array.shape, np.int32)
-    for number, value in enumerate(values, 1):
-        indices[array == value] = number
+    known = np.array(values).astype(array.dtype)
+    order = np.argsort(known, kind="stable")
+    for found, plane in zip(indices, array, strict=True):  # slice by slice, for the memory
+        at = np.maximum(np.searchsorted(known, plane, side="right", sorter=order) - 1, 0)
+        np.copyto(found, order[at] + 1, where=known[order[at]] == plane, casting="same_kind")
     held = [np.flatnonzero(indices.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
     indices = np.ascontiguousarray(indices[tuple(slice(h[0], h[-1] + 1) for h in held)])
     matrix = world_from_voxel.copy()

@@ -17,6 +17,7 @@ from torch import Tensor
 from xrcore._util.errors import XrcoreError, is_number, require
 from xrcore._util.input_files import check_file, checked_path
 from xrcore._util.matrices import rigid_matrix
+from xrcore._util.out_of_memory import memory_advice
 from xrcore.ct.mesh_orientation import outward
 from xrcore.ct.volume import Volume
 from xrcore.ct.voxelise import coverage
@@ -40,6 +41,7 @@ _SMALL, _LARGE = 2.0, 1000.0  # [mm] across, beyond which the unit is doubtful
 _MOST_OPEN = 0.05  # of the edges: beyond it nothing says what is inside
 
 
+@memory_advice("read_mesh", "a larger spacing needs less")
 def read_mesh(
     path: str | os.PathLike[str], material: str = "titanium", spacing: float = 0.5, *, density: float | None = None, frame: str = "lps"
 ) -> Volume:
@@ -85,6 +87,7 @@ def read_mesh(
     )
 
 
+@memory_advice("place_mesh", "a CT of larger spacing, or cropped to what is seen, needs less")
 def place_mesh(
     volume: Volume,
     path: str | os.PathLike[str],
@@ -131,13 +134,20 @@ def place_mesh(
     placed = corners @ matrix[:3, :3].numpy().T + matrix[:3, 3].numpy()
     if float(torch.linalg.det(matrix[:3, :3])) < 0:
         placed = placed[:, ::-1]  # a grid of the other handedness turns surfaces inside out
-    inside = torch.from_numpy(coverage(placed, volume.shape))
+    # only the voxels around the body
+    size, points = volume.shape[::-1], placed.reshape(-1, 3)
+    first, end = (np.clip(v, 0, size).astype(int) for v in (np.floor(points.min(0)) - 1, np.ceil(points.max(0)) + 2))
+    depth, height, width = (end - first)[::-1].tolist()
+    inside = torch.from_numpy(coverage(placed - first, (depth, height, width)))
     if not inside.any():
         raise XrcoreError(f"{path}: lies outside the CT; check world_from_mesh and frame")
-    parts = dict(zip(volume.materials, volume.density.cpu() * (1 - inside), strict=True))
-    parts[material] = parts.get(material, torch.zeros_like(inside)) + weight * inside
-    density_of = torch.stack(list(parts.values())).to(volume.density)
-    return replace(volume, density=density_of, materials=tuple(parts), notes=(*volume.notes, *notes))
+    materials = volume.materials if material in volume.materials else (*volume.materials, material)
+    density_of = torch.zeros((len(materials), *volume.shape), dtype=volume.density.dtype)
+    density_of[: len(volume.materials)] = volume.density
+    x, y, z = (slice(*ends) for ends in zip(first.tolist(), end.tolist(), strict=True))
+    density_of[:, z, y, x] *= 1 - inside
+    density_of[materials.index(material), z, y, x] += weight * inside
+    return replace(volume, density=density_of.to(volume.device), materials=materials, notes=(*volume.notes, *notes))
 
 
 def _density(caller: str, material: object, density: object) -> float:

@@ -77,7 +77,8 @@ class Volume:
             bool(near),
             f"within {LARGEST_LENGTH:g} mm, of voxels above {_SMALLEST_VOXEL:g} mm",
         )
-        put(self, "world_from_voxel", matrix)
+        # copies: what a caller writes into a numpy array later would go unnoticed
+        put(self, "world_from_voxel", matrix.clone())
         if self.isocenter is None:
             size = torch.tensor(shape[:0:-1], dtype=torch.float64)
             put(self, "isocenter", matrix[:3, :3] @ ((size - 1) / 2) + matrix[:3, 3])
@@ -86,7 +87,7 @@ class Volume:
             require("Volume", "isocenter", tuple(point.shape), point.numel() == 3, "one point of 3 numbers in mm")
             near = (point.abs() <= LARGEST_LENGTH).all()
             require("Volume", "isocenter", point.tolist(), bool(near), f"within {LARGEST_LENGTH:g} mm of the origin")
-            put(self, "isocenter", point.reshape(3))
+            put(self, "isocenter", point.reshape(3).clone())
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -163,7 +164,7 @@ class Volume:
         Parameters
         ----------
         spacing : float
-            Voxel size that the whole factors come nearest to [mm].
+            Voxel size that the whole factors come nearest to [mm]; beyond the grid's extent one voxel is left.
 
         Returns
         -------
@@ -171,7 +172,7 @@ class Volume:
             On the coarser grid, or this one where it is as coarse.
         """
         require("Volume.coarser", "spacing", spacing, is_number(spacing) and spacing > 0, "a positive length in mm")
-        factors = tuple(max(1, round(spacing / s)) for s in self.spacing)
+        factors = tuple(max(1, min(round(spacing / s), n)) for s, n in zip(self.spacing, reversed(self.shape), strict=True))
         if max(factors) == 1:  # not kept, or it would keep itself alive
             return self
         return self.derived(("coarser", factors), lambda: self._coarser_by(factors))

@@ -24,14 +24,14 @@ def coverage(triangles: Float[ndarray, "T 3 3"], shape: tuple[int, int, int]) ->
     triangles : Float[ndarray, "T 3 3"]
         Corners (x, y, z) [voxels], voxel centres at integers; outside is where normals, by the right hand, point.
     shape : tuple of int
-        Voxels (z, y, x), which hold the mesh.
+        Voxels (z, y, x); of what lies beyond them nothing is returned.
 
     Returns
     -------
     Float32[ndarray, "D H W"]
         0 to 1.
     """
-    found = []
+    low = high = np.empty(0)
     for axis in range(3):  # along x, y, z
         order = [(axis + 1) % 3, (axis + 2) % 3, axis]  # a cyclic permutation keeps the orientation
         turned = np.ascontiguousarray(triangles[:, :, order], dtype=np.float64)
@@ -40,8 +40,14 @@ def coverage(triangles: Float[ndarray, "T 3 3"], shape: tuple[int, int, int]) ->
         _cut(turned, _SAMPLES, _OFFSET, lengths)
         # back from (first, second, along) to (z, y, x)
         back = [order.index(a) for a in (2, 1, 0)]
-        found.append(lengths[:, :, :-1].transpose(back))
-    return np.clip(np.median(np.stack(found), axis=0) / _SAMPLES**2, 0.0, 1.0).astype(np.float32)
+        found = lengths[:, :, :-1].transpose(back)
+        if axis == 0:
+            low = found
+        elif axis == 1:
+            low, high = np.minimum(low, found), np.maximum(low, found)
+        else:  # the median of the three
+            found = np.maximum(low, np.minimum(high, found))
+    return np.clip(found / _SAMPLES**2, 0.0, 1.0).astype(np.float32)
 
 
 @cached_njit(nogil=True)

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float32
 from numpy import ndarray
 
 from xrcore._util.errors import XrcoreError, require
+from xrcore._util.out_of_memory import memory_advice
 from xrcore.ct.label_maps import LabelMap, read_label_map
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
@@ -50,6 +51,7 @@ class ProjectedLabels:
         return self.thickness > 0
 
 
+@memory_advice("project_labels", "a label map cropped to what is seen, or fewer pixels, needs less")
 def project_labels(
     labels: str | os.PathLike[str] | sitk.Image | LabelMap,
     xray: Xray | CArm,

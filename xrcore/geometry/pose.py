@@ -86,7 +86,7 @@ class Pose:
         elif any(named.values()):
             raise XrcoreError("Pose: give six numbers or names (rx, ..., tz), not both")
         if not isinstance(numbers, Tensor):
-            numbers = as_tensor("Pose", "numbers", numbers, "six numbers, or a batch (B, 6)")
+            numbers = as_tensor("Pose", "numbers", numbers, "six numbers, or a batch (B, 6)").clone()
         if numbers.ndim not in (1, 2) or numbers.shape[-1] != 6:
             raise XrcoreError(f"Pose: numbers must have shape (6,) or (B, 6), got {tuple(numbers.shape)}")
         if not numbers.dtype.is_floating_point:
@@ -187,7 +187,7 @@ class Pose:
             If an upper-left 3x3 block is not a rotation.
         """
         matrix = _transforms("Pose.from_matrix", matrix)
-        pose = _of_rigid(matrix)
+        pose = _of_rigid("Pose.from_matrix", matrix)
         _require_last_row("Pose.from_matrix", matrix)
         return pose
 
@@ -247,7 +247,7 @@ class Pose:
         outer, inner = _frames(carm, isocenter)
         matrix = _transforms("Pose.from_world_from_camera", matrix)
         _require_last_row("Pose.from_world_from_camera", matrix)
-        return _of_rigid(rigid.invert(outer) @ matrix @ rigid.invert(inner))
+        return _of_rigid("Pose.from_world_from_camera", rigid.invert(outer) @ matrix @ rigid.invert(inner))
 
     @classmethod
     def from_camera_from_world(cls, matrix: Float[Tensor, "*B 4 4"], carm: CArm, isocenter: Point) -> Pose:
@@ -419,11 +419,11 @@ def clamped(numbers: Float[Tensor, "*B 6"]) -> Pose:
     return Pose(numbers.clamp(-bounds, bounds))
 
 
-def _of_rigid(matrix: Float[Tensor, "*B 4 4"]) -> Pose:
+def _of_rigid(owner: str, matrix: Float[Tensor, "*B 4 4"]) -> Pose:
     """The poses whose `matrix` is this; of the last row, which is not looked at, it is taken that it is right."""
     rotation, translation = matrix.reshape(-1, 4, 4)[:, :3].split((3, 1), -1)
     if not (torch.isfinite(matrix).all() and is_rotation(rotation)):
-        raise XrcoreError("Pose.from_matrix: the upper-left 3x3 block is not a rotation")
+        raise XrcoreError(f"{owner}: the upper-left 3x3 block is not a rotation")
     return Pose(torch.cat([torch.rad2deg(_angles(rotation)), translation.squeeze(-1)], -1))
 
 

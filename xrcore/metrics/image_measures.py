@@ -182,6 +182,8 @@ def _ssim_terms(
     caller: str, a: Any, b: Any, mask: Any, data_range: float | None, k1: float, k2: float
 ) -> tuple[Float[Tensor, "*B h w"], Float[Tensor, "*B h w"], Bool[Tensor, "*B h w"]]:
     """Luminance term, contrast-structure term, and where both count."""
+    for name, k in (("k1", k1), ("k2", k2)):
+        require(caller, name, k, is_number(k) and k >= 0, "a number, 0 or more")
     x, y, inside = _images(caller, a, b, mask)
     if min(x.shape[-2:]) < _WINDOW:
         raise XrcoreError(f"{caller}: images must be at least {_WINDOW} x {_WINDOW} pixels, got {tuple(x.shape[-2:])}")

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from xrcore._util.errors import is_number, is_whole, require
+from xrcore._util.out_of_memory import memory_advice
 from xrcore.ct import Volume, volume_from_hu
 from xrcore.phantom.bowel import paint_bowel
 from xrcore.phantom.hip_bone import HIP_CENTER, wing
@@ -19,6 +20,7 @@ from xrcore.phantom.spine import COCCYX, ENDPLATE
 BOTTOM, TOP = -102.0, 198.0  # of the scan, from the hip centres [mm]
 
 
+@memory_advice("phantom.pelvis", "a larger spacing needs less")
 def pelvis(seed: int = 0, spacing: float = 1.5, implant: bool = False) -> Volume:
     """Make a pelvis with lumbar spine and proximal femora from a seed.
 

@@ -36,7 +36,8 @@ def area_density(volume: Volume, carm: CArm, pose: Pose) -> Float[Tensor, "B H W
         views.append(
             _project(volume.density, origins @ axes + voxel_from_camera[:3, 3], rays @ axes, length, carm.source_to_detector, dtype)
         )
-    return torch.stack(views).reshape(len(pose), *carm.shape, len(volume.materials))
+    stacked = torch.stack(views) if views else volume.density.new_zeros(0)
+    return stacked.reshape(len(pose), *carm.shape, len(volume.materials))
 
 
 def _project(

@@ -80,7 +80,9 @@ def render(
     def draw(pose: Pose, beam: Any) -> tuple[Tensor]:
         if backend == "reference":
             return (reference.render(volume, carm, pose, beam),)
-        return (_Render.apply(pose.numbers, volume, carm, beam, backend),)
+        # without gradients, a pose that asks for one would still cost the Jacobian
+        numbers = pose.numbers if torch.is_grad_enabled() else pose.numbers.detach()
+        return (_Render.apply(numbers, volume, carm, beam, backend),)
 
     (image,) = _by_beam(draw, pose, beam, at_once=backend == "cuda")
     return image

@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xrcore._util.errors import is_whole, require
+from xrcore._util.bounds import LARGEST_SIDE
+from xrcore._util.errors import XrcoreError, is_whole, require
 from xrcore._util.out_of_memory import memory_advice
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
@@ -50,7 +51,7 @@ def simulate(volume: Volume, carm: CArm, pose: Pose, *, settings: Acquisition | 
     Raises
     ------
     XrcoreError
-        If there is not one pose, or the seed is not a whole number.
+        If there is not one pose, the seed is not a whole number, or there are too many pixels with oversampling.
     """
     settings = Acquisition() if settings is None else settings
     require("simulate", "volume", volume, isinstance(volume, Volume), "a Volume, such as read_ct gives")
@@ -62,6 +63,10 @@ def simulate(volume: Volume, carm: CArm, pose: Pose, *, settings: Acquisition | 
     for_noise, for_tool = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
     rows, cols = carm.shape
     n = settings.oversample
+    if max(rows, cols) * n > LARGEST_SIDE:
+        raise XrcoreError(
+            f"simulate: {rows} x {cols} pixels, oversampled {n} times, are beyond {LARGEST_SIDE} along a side; oversample less"
+        )
     fine = carm.resized((rows * n, cols * n))
     area, materials = area_density(volume, fine, pose, step=settings.step), volume.materials
     if settings.tool > 0:

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import gaussian_filter
 
+from xrcore._util.errors import XrcoreError
 from xrcore.geometry import CArm
 from xrcore.simulation.acquisition import Acquisition
-from xrcore.simulation.noise import SHADOW, count_photons
+from xrcore.simulation.noise import FAINTEST, SHADOW, count_photons
 
 SIGMA_PER_FWHM = 1 / math.sqrt(8 * math.log(2))
 
@@ -23,19 +24,20 @@ def expose(
     """Grey values and the field of view, for the share of intensity that passed: scatter, blur, noise, grey levels, in this order."""
     intensity = blur(with_scatter(primary, carm, settings), carm, settings)
     seen = exposed_field(carm, settings)
-    return display(count_photons(intensity, settings, generator), seen, settings), seen
+    return display(count_photons(intensity, settings, generator), seen, carm, settings), seen
 
 
 def with_scatter(primary: Float[NDArray, "H W"], carm: CArm, settings: Acquisition) -> Float[NDArray, "H W"]:
     """Primary plus scattered intensity.
 
     Scatter arises where primary photons are lost, so it is the blurred -P log P, scaled to the wanted median
-    scatter-to-primary ratio behind the patient. Source: Ohnesorge, Flohr, Klingenbeck-Regn, European Radiology 9, 1999.
+    scatter-to-primary ratio behind the patient, where anything arrives. Source: Ohnesorge, Flohr, Klingenbeck-Regn,
+    European Radiology 9, 1999.
     """
-    shadow = primary < SHADOW
+    shadow = (primary < SHADOW) & (primary > FAINTEST)
     if settings.scatter == 0 or not shadow.any():
         return primary
-    shape = _gaussian(-primary * np.log(np.maximum(primary, 1e-30)), carm, settings.scatter_width)
+    shape = _gaussian(-primary * np.log(np.maximum(primary, FAINTEST)), carm, settings.scatter_width)
     return primary + shape * (settings.scatter / float(np.median(shape[shadow] / primary[shadow])))
 
 
@@ -55,11 +57,15 @@ def field_extents(carm: CArm, settings: Acquisition) -> tuple[float, float, floa
     """How far from its centre the field goes [pixels]: in any direction, along the rows' index, along the columns'."""
     rows, cols = carm.shape
     share = settings.mask_fraction
+    radius = half_rows = half_cols = math.inf
     if settings.mask == "circle":
-        return share * min(rows, cols) / 2, math.inf, math.inf
-    if settings.mask == "rectangle":
-        return math.inf, share * rows / 2, share * cols / 2
-    return math.inf, math.inf, math.inf
+        radius = share * min(rows, cols) / 2
+    elif settings.mask == "rectangle":
+        half_rows, half_cols = share * rows / 2, share * cols / 2
+    y, x = (0.5 - n % 2 / 2 for n in carm.shape)  # of the pixel nearest to the centre
+    if math.hypot(y, x) > radius or y > half_rows or x > half_cols:
+        raise XrcoreError(f"Acquisition: mask_fraction {share:g} leaves none of {rows} x {cols} pixels exposed; give a larger one")
+    return radius, half_rows, half_cols
 
 
 def exposed_spans(carm: CArm, settings: Acquisition) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -74,7 +80,7 @@ def exposed_spans(carm: CArm, settings: Acquisition) -> tuple[tuple[int, int], t
     return spans[0], spans[1]
 
 
-def display(attenuation: Float[NDArray, "H W"], seen: Bool[NDArray, "H W"], settings: Acquisition) -> Float[NDArray, "H W"]:
+def display(attenuation: Float[NDArray, "H W"], seen: Bool[NDArray, "H W"], carm: CArm, settings: Acquisition) -> Float[NDArray, "H W"]:
     """Grey values of the file: gamma, burnt-in text, polarity and quantisation within the range seen; then gain and offset.
 
     Outside the field the file holds its darkest grey.
@@ -83,9 +89,7 @@ def display(attenuation: Float[NDArray, "H W"], seen: Bool[NDArray, "H W"], sett
     span = high - low if high > low else 1.0
     grey = np.clip((attenuation - low) / span, 0.0, 1.0) ** settings.gamma
     if settings.text:
-        inside_rows, inside_cols = (np.flatnonzero(seen.any(axis)) for axis in (1, 0))
-        spans = [(int(v[0]), len(v)) for v in (inside_rows, inside_cols)]
-        ink = text_page(settings.text, seen.shape, *spans) / 255
+        ink = text_page(settings.text, carm.shape, *exposed_spans(carm, settings)) / 255
         grey = grey + ink * (1.0 - grey)
     if settings.inverted:
         grey = 1.0 - grey

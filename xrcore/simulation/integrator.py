@@ -39,7 +39,7 @@ class _Grid:
 
 
 def area_density(volume: Volume, carm: CArm, pose: Pose, *, step: float = 1.0) -> Float[Tensor, "H W M"]:
-    """Integrate the density along the ray of each pixel, on as many threads as torch has.
+    """Integrate the density along the ray of each pixel, from source to detector, on as many threads as torch has.
 
     Density falls to zero over one voxel beyond the grid.
 
@@ -72,7 +72,9 @@ def area_density(volume: Volume, carm: CArm, pose: Pose, *, step: float = 1.0) -
     world_from_camera = pose.world_from_camera(carm, volume.isocenter)[0].detach()
     voxel_from_camera = (volume.voxel_from_world @ world_from_camera).numpy()
     rays = camera_rays(carm).reshape(-1, 3)
-    rays = rays / torch.linalg.norm(rays, dim=1, keepdim=True)
+    lengths = torch.linalg.norm(rays, dim=1)
+    rays = rays / lengths[:, None]
+    ends = carm.source_to_detector * lengths.numpy()  # mm along each ray
     axes = voxel_from_camera[:3, :3].T
     directions = np.ascontiguousarray(rays.numpy() @ axes)  # voxels per mm
     sources = ray_origins(carm).reshape(-1, 3).numpy() @ axes + voxel_from_camera[:3, 3]
@@ -85,7 +87,8 @@ def area_density(volume: Volume, carm: CArm, pose: Pose, *, step: float = 1.0) -
             origins = sources - grid.start
             for first in range(0, len(directions), _CHUNK):
                 part = slice(first, first + _CHUNK)
-                tasks.append(pool.submit(_march, grid.values, *grid.size, grid.occupied, origins[part], directions[part], step, row[part]))
+                of_rays = origins[part], directions[part], ends[part]
+                tasks.append(pool.submit(_march, grid.values, *grid.size, grid.occupied, *of_rays, step, row[part]))
         for task in tasks:
             task.result()
     return torch.from_numpy(result.T.reshape(*carm.shape, -1) * np.float32(step / 10))  # mm to cm
@@ -119,15 +122,15 @@ def _clamped(x, top):  # type: ignore[no-untyped-def]
 
 
 @cached_njit(_BLOCK, _LARGEST_COUNT, nogil=True, error_model="numpy", fastmath=_careful)
-def _march(values, nx, ny, nz, occupied, origins, directions, step, out):  # type: ignore[no-untyped-def]
-    """Sum of the samples along each ray; origins [voxels] and directions [voxels per mm], both from the grid's first value."""
+def _march(values, nx, ny, nz, occupied, origins, directions, ends, step, out):  # type: ignore[no-untyped-def]
+    """Sum of the samples along each ray; origins [voxels] and directions [voxels per mm] from the grid's first value, ends [mm]."""
     high = (nx - 1.0, ny - 1.0, nz - 1.0)
     along_y, along_z, one = np.uint32(nx), np.uint32(nx * ny), np.uint32(1)
     # rounding may put the outermost samples a hair outside
     top_x, top_y, top_z = np.float32(nx - 1.001), np.float32(ny - 1.001), np.float32(nz - 1.001)
     for ray in range(len(directions)):
         origin = origins[ray]
-        enter, leave, fastest = 0.0, np.inf, 1e-12
+        enter, leave, fastest = 0.0, ends[ray], 1e-12
         for axis in range(3):
             slope, place = directions[ray, axis], origin[axis]
             fastest = max(fastest, abs(slope))

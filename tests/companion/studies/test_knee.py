@@ -10,13 +10,22 @@ import torch
 from torch.testing import assert_close
 
 import xrcore as xr
-from companion.datasets.implant_knee import camera_from_model
+from companion.datasets.implant_knee import ImplantKnee, camera_from_model
 from companion.studies.knee import knee_frames
 from xrcore.geometry import rigid
+from xrcore.utilities import read_yaml
 
 CARM = xr.CArm(source_to_detector=2000, source_to_isocenter=1300, shape=(64, 64), pixel_spacing=4.0)
 CENTER = torch.tensor([3.0, -2.0, 5.0], dtype=torch.float64)
 POINTS = CENTER + 20 * torch.randn(12, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_folders_name_may_be_anything_in_the_rig(tmp_path):
+    folder = tmp_path / "knee: #1 'left' \"a\""
+    folder.mkdir()
+    ImplantKnee(folder).write_rig(tmp_path / "rig.yaml")
+    views = read_yaml(tmp_path / "rig.yaml")["views"]
+    assert [view["calibration"] for view in views] == [f"{folder.resolve()}/camcal{i}.txt" for i in (1, 2)]
 
 
 def test_a_line_of_a_jts_file_is_a_transform_into_the_camera():

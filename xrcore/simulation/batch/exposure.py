@@ -17,10 +17,10 @@ from xrcore._util.devices import on_device
 from xrcore._util.errors import XrcoreError
 from xrcore.geometry import CArm
 from xrcore.simulation import detector
-from xrcore.simulation.acquisition import Acquisition
+from xrcore.simulation.acquisition import MOST_PHOTONS, Acquisition
 from xrcore.simulation.batch.blur import gaussian_blur
 from xrcore.simulation.batch.noise import detect
-from xrcore.simulation.noise import SHADOW
+from xrcore.simulation.noise import FAINTEST, SHADOW
 
 
 def expose_batch(
@@ -66,20 +66,21 @@ def with_scatter(primary: Float[Tensor, "B H W"], carm: CArm, settings: Sequence
     """Primary plus scattered intensity; see `detector.with_scatter`."""
     if not any(s.scatter for s in settings):
         return primary
-    shapes = gaussian_blur(-primary * primary.clamp_min(1e-30).log(), carm, [s.scatter_width for s in settings])
+    shapes = gaussian_blur(-primary * primary.clamp_min(FAINTEST).log(), carm, [s.scatter_width for s in settings])
     (scatter,) = _columns([(s.scatter,) for s in settings], primary)
     # without a shadow the median is infinite, and nothing is scattered
-    return primary + shapes * (scatter / _median(shapes / primary, primary < SHADOW))
+    return primary + shapes * (scatter / _median(shapes / primary, (primary < SHADOW) & (primary > FAINTEST)))
 
 
 def count_photons(intensity: Float[Tensor, "B H W"], settings: Sequence[Acquisition], seeds: Sequence[int]) -> Float[Tensor, "B H W"]:
     """Attenuation images of the photons counted; see `noise.count_photons`."""
     if not any(s.photons for s in settings):
-        return -intensity.clamp_min(1e-30).log()
+        return -intensity.clamp_min(FAINTEST).log()
     fewest, control, electronic = _columns(
         [(s.photons or 0.0, s.exposure_control if s.photons else 0.0, s.electronic_noise) for s in settings], intensity
     )
-    photons = torch.maximum(fewest, control / _median(intensity, intensity < SHADOW))
+    needed = control / _median(intensity, intensity < SHADOW).clamp_min(FAINTEST)
+    photons = torch.maximum(fewest, needed.clamp_max(MOST_PHOTONS))
     return detect(intensity, photons, electronic, seeds)
 
 

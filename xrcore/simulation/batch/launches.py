@@ -41,11 +41,11 @@ def detect(
 
 
 def shade(
-    intensity: Float[Tensor, "B H W"], carm: CArm, chosen: Sequence[int], lies: Float[NDArray, "n 8"], spectra: Float[NDArray, "2 n E"]
+    intensity: Float[Tensor, "B H W"], carm: CArm, chosen: Sequence[int], rods: Float[NDArray, "n 8"], spectra: Float[NDArray, "2 n E"]
 ) -> Float[Tensor, "B H W"]:
     """The intensities behind rods, float32.
 
-    lies: tip, axis, length and radius of the rod in each chosen image. spectra: weights, and attenuation by length [1/mm].
+    rods: tip, axis, length and radius of the rod in each chosen image. spectra: weights, and attenuation by length [1/mm].
     """
     from xrcore.simulation.batch import kernels
 
@@ -58,7 +58,7 @@ def shade(
         kernels.shade[(len(chosen) * blocks,)](
             images,
             on_device(np.array(chosen, dtype=np.int64), device),
-            on_device(lies, device),
+            on_device(rods, device),
             on_device(spectra.astype(np.float32), device),
             rows,
             cols,

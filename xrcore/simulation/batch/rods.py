@@ -48,12 +48,12 @@ def with_rods(
     require_pinhole("with_rods", carm)
     places = [rod.place_rod(carm, np.random.default_rng(seeds[i])) for i in chosen]
     lengths = [(length, settings[i].tool / 2) for (_, _, length), i in zip(places, chosen, strict=True)]
-    lies = np.stack([np.concatenate([tip, axis, more]) for (tip, axis, _), more in zip(places, lengths, strict=True)])
+    rods = np.stack([np.concatenate([tip, axis, more]) for (tip, axis, _), more in zip(places, lengths, strict=True)])
     spectra = _spectra([settings[i] for i in chosen])
     if launches.serves(intensity):
-        return launches.shade(intensity, carm, chosen, lies, spectra)
+        return launches.shade(intensity, carm, chosen, rods, spectra)
     # float64: a tenth of a micrometre matters where a ray grazes the rod, and its tip is far from the source
-    tips, axes, length, radius = on_device(lies, intensity.device).split([3, 3, 1, 1], 1)
+    tips, axes, length, radius = on_device(rods, intensity.device).split([3, 3, 1, 1], 1)
     inside = chords(camera_rays(carm, device=intensity.device), tips, axes, length[..., None], radius[..., None])
     passed = _transmitted(inside.to(intensity.dtype), spectra)
     where = on_device(np.array(chosen), intensity.device)
