@@ -206,9 +206,12 @@ def test_few_lines_for_six_materials():
     assert len(compression._samples(beam.weights.numpy(), attenuation, np.full(6, 30.0))) < 2500
 
 
-def test_an_image_of_a_numpy_array():
-    area = areas(("soft", "bone"), count=4)
-    assert_close(Beam().image(area.numpy(), ("soft", "bone")), Beam().image(area, ("soft", "bone")))
+def test_an_image_of_numbers_in_a_list_and_not_of_whole_ones():
+    area = areas(("soft", "bone"), count=4).double()
+    found = Beam().image(area.tolist(), ("soft", "bone"))
+    assert_close(found, Beam().image(area, ("soft", "bone")), check_dtype=False, rtol=1e-5, atol=1e-6)
+    with pytest.raises(XrcoreError, match="a tensor of floats"):
+        Beam().image([[1, 2]], ("soft", "bone"))
 
 
 def test_few_lines_behind_iron():
