@@ -46,10 +46,8 @@ def fingerprint(path: str | os.PathLike[str], files: Sequence[Path] = ()) -> dic
     """
     path = Path(path)
     if path.is_dir():
-        folder, several = (
-            path,
-            {p for p in path.rglob("*") if p.is_file() and not any(part.startswith(".") for part in p.relative_to(path).parts)},
-        )
+        seen = (p for p in path.rglob("*") if not any(part.startswith(".") for part in p.relative_to(path).parts))
+        folder, several = path, {p for p in seen if p.is_file()}
     else:
         folder, several = path.parent, {path, *files}
     if several == {path}:

@@ -182,6 +182,21 @@ def kept_values(keep: str | None) -> list[int] | None:
         raise XrcoreError(f"--keep: expected whole numbers such as 1,2,5, got {keep!r}") from None
 
 
+def ct_options(
+    spacing: float, background: float | None, keep: str | None, series: str | None, body: bool, crop: str | None, material: str | None
+) -> dict[str, Any]:
+    """How a CT or a mesh is read, for what is recorded of a result."""
+    return {
+        "spacing": spacing,
+        "background": background,
+        "keep": keep,
+        "series": series,
+        "body": body,
+        "crop": crop,
+        "material": material,
+    }
+
+
 def load_ct(
     path: Path,
     spacing: float,

@@ -29,6 +29,7 @@ from xrcore.cli.options import (
     check_kept,
     check_paths,
     checked_search,
+    ct_options,
     import_packages,
     input_fingerprints,
     load_ct,
@@ -172,10 +173,8 @@ def register(
     # these complain before anything is read
     named_device(device)
     settings = refinements(method, "register")
-    wanted = None if similarity == "auto" else similarity
-    if wanted is not None:
-        for one in settings:
-            one.with_similarity(wanted)
+    if similarity != "auto":
+        settings = tuple(one.with_similarity(similarity) for one in settings)
     beam = Beam(kilovolts=kilovolts)
     if rig:
         tasks = [read_views(xrays, rig if given else "angles", detector=detector, frame=frame)]
@@ -202,13 +201,7 @@ def register(
     # what the results come from
     inputs = input_fingerprints(ct, labels, carm, given, initial)
     options = {
-        "spacing": spacing,
-        "background": background,
-        "keep": keep,
-        "series": series,
-        "body": body,
-        "crop": crop,
-        "material": material,
+        **ct_options(spacing, background, keep, series, body, crop, material),
         "kilovolts": kilovolts,
         "search": search,
         "detector": detector,
@@ -225,7 +218,7 @@ def register(
     for views, start, folder, paths, name in zip(tasks, starts, folders, sources, names, strict=True):
         known = {note for view in views for note in view.xray.notes}
         with naming(name):
-            result = find(views, there, initial=start, method=settings, similarity=wanted, beam=beam, search=where, free=unknown)
+            result = find(views, there, initial=start, method=settings, beam=beam, search=where, free=unknown)
         tell(tuple(note for note in result.notes if note not in (*known, *volume.notes)), name if len(tasks) > 1 else "")
         read = fingerprint(paths[0]) if len(paths) == 1 else [fingerprint(path) for path in paths]
         write_registration(folder, result, volume, beam, inputs={**inputs, "xray": read}, options=options)

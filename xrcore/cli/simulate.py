@@ -26,6 +26,7 @@ from xrcore.cli.options import (
     check_image,
     check_kept,
     check_paths,
+    ct_options,
     field_value,
     import_packages,
     input_fingerprints,
@@ -108,15 +109,7 @@ def simulate(
         "acquisition": asdict(acquisition),
         "seed": seed,
         "inputs": {**input_fingerprints(ct, labels, carm, [], None), **({"meshes": [fingerprint(one) for one in mesh]} if mesh else {})},
-        "options": {
-            "spacing": spacing,
-            "background": background,
-            "keep": keep,
-            "series": series,
-            "body": body,
-            "crop": crop,
-            "material": material,
-        },
+        "options": ct_options(spacing, background, keep, series, body, crop, material),
     }
     with atomic_folder(out.parent, record=out.name) as temporary:
         write_xray(temporary / out.name, xray, geometry)

@@ -452,6 +452,12 @@ def _inner(carm: CArm) -> Float[Tensor, "4 4"]:
     return inner
 
 
+def difference_of_numbers(a: Float[Tensor, "*B 6"], b: Float[Tensor, "*B 6"]) -> Float[Tensor, "*B 6"]:
+    """How far the six numbers of one pose are from another's [deg, mm], angles between -180 and 180."""
+    away = a - b
+    return torch.cat([torch.remainder(away[..., :3] + 180, 360) - 180, away[..., 3:]], -1)
+
+
 def _frames(carm: CArm, isocenter: Point) -> tuple[Tensor, Tensor]:
     """World from C-arm axes at the isocentre, and C-arm axes from camera at zero pose."""
     outer = torch.eye(4, dtype=torch.float64)

@@ -14,6 +14,7 @@ from torch import Tensor
 from xrcore._util.conversion import as_tensor
 from xrcore._util.errors import XrcoreError, is_number, require
 from xrcore.geometry import CArm, Pose, rigid
+from xrcore.geometry.pose import difference_of_numbers
 
 Points = Shaped[Tensor, "..."] | Shaped[np.ndarray, "..."] | Sequence[Any]
 
@@ -107,9 +108,7 @@ def pose_error(pose: Pose, truth: Pose) -> Float[Tensor, "B 6"]:
     [[0.0, 2.0, 0.0, 3.0, 0.0, 0.0]]
     """
     a, b = _numbers("pose_error", pose, truth)
-    difference = a - b
-    angles = torch.remainder(difference[:, :3] + 180, 360) - 180
-    return torch.cat([angles, difference[:, 3:]], 1).abs()
+    return difference_of_numbers(a, b).abs()
 
 
 def success_rate(mtre_values: Points, threshold: float = 10.0) -> float:

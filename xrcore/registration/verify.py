@@ -20,6 +20,7 @@ from torch import Tensor
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
+from xrcore.geometry.pose import difference_of_numbers
 from xrcore.registration.block_matching import BlockMatches, match_blocks
 from xrcore.registration.body_window import body_alone, body_windows, cut, voxels_for
 from xrcore.registration.bone_only import is_bone_only, is_implant
@@ -160,8 +161,7 @@ def _log_odds_of_place(xray: Xray, volume: Volume, pose: Pose, covariance: Float
     if placed is None or covariance is None or not torch.isfinite(covariance).all():
         return 0.0
     moves, reach = (torch.tensor(sides, dtype=torch.float64).repeat_interleave(3) for sides in (_MOVES, REACH))
-    away = (pose.numbers - placed.numbers)[0].double()
-    away[:3] = torch.remainder(away[:3] + 180, 360) - 180
+    away = difference_of_numbers(pose.numbers.double(), placed.numbers.double())[0]
     near = torch.distributions.MultivariateNormal(torch.zeros_like(away), covariance.double() + moves.square().diag())
     odds = near.log_prob(away) + (2 * reach).log().sum()
     return float(odds.clamp(0.0, _MOST_SAID))

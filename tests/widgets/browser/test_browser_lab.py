@@ -106,31 +106,28 @@ def test_sliders_take_keys(explorer):
     assert readout(explorer, ".xr-explorer", "rx") == pytest.approx(angle + 0.5)
 
 
+def drag_from_the_first_pose(page: Any) -> tuple[float, float, str]:
+    """Drag the explorer's picture to the right by an eighth of its 448 pixels; where it was pressed, and the picture then."""
+    page.locator(".xr-explorer .xr-to-reset").click()
+    before = settles(page, ".xr-explorer")
+    x, y = grasp(page, ".xr-explorer .xr-canvas canvas")
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 56, y, steps=5)
+    page.mouse.up()
+    changes(page, ".xr-explorer", before)
+    return x, y, settles(page, ".xr-explorer")
+
+
 def test_dragging_the_picture_moves_the_patient_with_the_hand(explorer):
-    explorer.locator(".xr-explorer .xr-to-reset").click()
-    before = settles(explorer, ".xr-explorer")
-    x, y = grasp(explorer, ".xr-explorer .xr-canvas canvas")
-    explorer.mouse.move(x, y)
-    explorer.mouse.down()
-    explorer.mouse.move(x + 56, y, steps=5)  # an eighth of the picture's 448 pixels
-    explorer.mouse.up()
-    changes(explorer, ".xr-explorer", before)
-    settles(explorer, ".xr-explorer")
+    drag_from_the_first_pose(explorer)
     width = 432 * 742.5 / 1259.65  # [mm] of the picture at the isocentre
     assert readout(explorer, ".xr-explorer", "tx") == pytest.approx(-width / 8, abs=0.2)
     assert readout(explorer, ".xr-explorer", "ty") == 0
 
 
 def test_a_wheel_turn_before_the_first_move_does_not_recall_the_drag_before(explorer):
-    explorer.locator(".xr-explorer .xr-to-reset").click()
-    before = settles(explorer, ".xr-explorer")
-    x, y = grasp(explorer, ".xr-explorer .xr-canvas canvas")
-    explorer.mouse.move(x, y)
-    explorer.mouse.down()
-    explorer.mouse.move(x + 56, y, steps=5)
-    explorer.mouse.up()
-    changes(explorer, ".xr-explorer", before)
-    before = settles(explorer, ".xr-explorer")
+    x, y, before = drag_from_the_first_pose(explorer)
     led = readout(explorer, ".xr-explorer", "tx")
     explorer.mouse.down()
     explorer.mouse.wheel(0, 100)

@@ -77,9 +77,11 @@ class TrackedBody:
 
     def _is_inverted(self, view: View, sharp: Volume, pose: Pose) -> bool:
         """Whether bone is dark, by the edges in the body's window: beside a small body, most grey values are not of it."""
+        if view.xray.bone_bright:
+            return False
         small = shrink(view.xray, _PIXELS)
         drr = render(sharp, small.carm, pose, self.beam)
-        return not small.bone_bright and float(fit_for(drr.device, GradientZNCC(), small.image, small.mask).value(drr)[0]) < 0
+        return float(fit_for(drr.device, GradientZNCC(), small.image, small.mask).value(drr)[0]) < 0
 
     def refined(self, views: tuple[View, ...], start: Pose, looks: Appearance) -> Registration:
         """The pose near a start."""
