@@ -17,7 +17,7 @@ from scipy import ndimage
 from skimage import exposure
 
 import xrcore as xr
-from xrcore.xray.field_of_view import field_of_view
+from xrcore.xray.exposed_field import field_of_view
 
 from .independent_simulator import intensity
 

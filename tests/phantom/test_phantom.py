@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from xrcore.phantom import pelvis, pelvis_hu, pelvis_labels, pelvis_landmarks
-from xrcore.phantom.hip_bone import CAVITY_RADIUS, HEAD_RADIUS
+from xrcore.phantom.hip import CAVITY_RADIUS, HEAD_RADIUS
 from xrcore.phantom.shapes import Field, sample
 
 COARSE = 4.0  # [mm]

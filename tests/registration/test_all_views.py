@@ -8,7 +8,7 @@ import torch
 import xrcore as xr
 from xrcore.geometry import rigid
 from xrcore.registration.all_views import AllViews
-from xrcore.registration.corners import corners
+from xrcore.registration.box_corners import corners
 from xrcore.registration.view import views_of
 
 CARM = xr.CArm(source_to_detector=1260, source_to_isocenter=742.5, shape=(128, 128), pixel_spacing=3.375)

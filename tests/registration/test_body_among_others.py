@@ -16,7 +16,7 @@ from xrcore.geometry import CArm, Pose, rigid
 from xrcore.registration.body_window import body_windows, fitted
 from xrcore.registration.events import Step, WorkClock, finish, working
 from xrcore.registration.joint_problem import JointProblem
-from xrcore.registration.open_direction import open_direction, open_note, settled
+from xrcore.registration.open_direction import direction_left_open, open_note, settled
 from xrcore.registration.pipeline import register
 from xrcore.registration.problem import Problem
 from xrcore.registration.pyramid import XrayPyramid
@@ -169,7 +169,7 @@ def displaced_in_depth(body, view: View, shift: float, deviation: float) -> Regi
 
 def test_the_open_direction_is_the_depth(body, views):
     answer = displaced_in_depth(body, views[0], 0.0, 20.0)
-    direction, size = open_direction(answer, body)
+    direction, size = direction_left_open(answer, body)
     assert size == pytest.approx(20, abs=0.5)
     there = Pose(answer.pose.numbers + direction).camera_from_world(CARMS[0], body.isocenter)
     here = answer.pose.camera_from_world(CARMS[0], body.isocenter)
@@ -177,7 +177,7 @@ def test_the_open_direction_is_the_depth(body, views):
     assert step[0, 0].abs().tolist() == pytest.approx([0, 0, 20], abs=1.5)
     assert "± 20 mm" in open_note(answer, body)[0]
     certain = displaced_in_depth(body, views[0], 0.0, 3.0)
-    assert open_direction(certain, body) is None
+    assert direction_left_open(certain, body) is None
     assert open_note(certain, body) == ()
 
 

@@ -15,7 +15,7 @@ from pydicom.uid import EnhancedXAImageStorage
 
 import xrcore as xr
 from xrcore._util.errors import XrcoreError
-from xrcore.xray.field_of_view import field_of_view
+from xrcore.xray.exposed_field import field_of_view
 
 CARM = xr.CArm(source_to_detector=1200, source_to_isocenter=800, shape=(24, 32), pixel_spacing=1.5)
 

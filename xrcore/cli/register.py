@@ -243,7 +243,7 @@ def _folders(out: Path, xrays: list[Path]) -> list[Path]:
 
 def _print(result: Registration, folder: Path, animated: Path | None, xray: str | None, starting: float | None, *, anywhere: bool) -> None:
     """Pose, verdict and files; before them the X-ray's name if there are several."""
-    from xrcore.cli.next_steps import next_steps
+    from xrcore.cli.advice import next_steps
     from xrcore.cli.text import line, pose_table, verdict_lines
     from xrcore.registration.registration_files import files_of
 

@@ -20,7 +20,7 @@ from numpy import ndarray
 from scipy.ndimage import binary_erosion, gaussian_filter
 
 from xrcore.drawing.markups import Line
-from xrcore.drawing.silhouette import silhouette
+from xrcore.drawing.silhouettes import silhouette
 from xrcore.geometry import CArm
 from xrcore.registration.placement import Placement
 

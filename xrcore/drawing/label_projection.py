@@ -17,7 +17,7 @@ from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
 from xrcore.registration.placement import Placement, placement_of
 from xrcore.registration.result import Registration
-from xrcore.renderer.label_thickness import label_thickness
+from xrcore.renderer.thickness import label_thickness
 from xrcore.xray.image import Xray
 
 if TYPE_CHECKING:

@@ -22,6 +22,6 @@ from .profiles import profiles_figure as profiles_figure
 from .registration import registration_figure as registration_figure
 from .registration_sheet import registration_png as registration_png
 from .scene import scene_figure as scene_figure
-from .track_overlays import track_overlays as track_overlays
+from .track_pictures import track_overlays as track_overlays
 from .training import training_figure as training_figure
 from .video import save_video as save_video

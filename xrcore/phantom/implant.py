@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from xrcore.phantom.hip_bone import CAVITY_RADIUS, HIP_CENTER, RIM_NORMAL
+from xrcore.phantom.hip import CAVITY_RADIUS, HIP_CENTER, RIM_NORMAL
 from xrcore.phantom.hu_canvas import HuCanvas
 from xrcore.phantom.patient import Frame
 from xrcore.phantom.shapes import Field

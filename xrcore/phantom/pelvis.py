@@ -9,7 +9,7 @@ from xrcore._util.errors import is_number, is_whole, require
 from xrcore._util.out_of_memory import memory_advice
 from xrcore.ct import Volume, volume_from_hu
 from xrcore.phantom.bowel import paint_bowel
-from xrcore.phantom.hip_bone import HIP_CENTER, wing
+from xrcore.phantom.hip import HIP_CENTER, wing
 from xrcore.phantom.hu_canvas import AIR, HuCanvas
 from xrcore.phantom.patient import SIDES, Patient
 from xrcore.phantom.shapes import sample

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from xrcore.phantom.femur import femur
-from xrcore.phantom.hip_bone import hip_bone
+from xrcore.phantom.hip import hip_bone
 from xrcore.phantom.hu_canvas import HuCanvas, Value
 from xrcore.phantom.implant import paint_implant, resect
 from xrcore.phantom.patient import SIDES, Patient
+from xrcore.phantom.proximal_femur import femur
 from xrcore.phantom.shapes import Array, Field
 from xrcore.phantom.spine import sacrum, vertebrae
 

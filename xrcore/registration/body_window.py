@@ -19,7 +19,7 @@ from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose
 from xrcore.geometry.rigid import apply
 from xrcore.registration.bone_only import is_bone_only, is_implant
-from xrcore.registration.corners import corners
+from xrcore.registration.box_corners import corners
 from xrcore.registration.joint_problem import poses_in_views
 from xrcore.registration.problem import pixel_at_isocenter
 from xrcore.registration.solvers.gauss_newton import GaussNewton

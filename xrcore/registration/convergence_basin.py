@@ -16,7 +16,7 @@ from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
 from xrcore.geometry.pose import require_one_pose
 from xrcore.geometry.rigid import apply
-from xrcore.registration.corners import corners
+from xrcore.registration.box_corners import corners
 from xrcore.registration.events import WorkClock, finish, working
 from xrcore.registration.presets import COARSE_SEARCH
 from xrcore.registration.pyramid import XrayPyramid

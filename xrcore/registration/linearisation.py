@@ -15,8 +15,8 @@ from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose, ray_twists
 from xrcore.geometry.rigid import apply, skew
 from xrcore.registration.body_window import voxels_for
+from xrcore.registration.box_corners import corners
 from xrcore.registration.calibration import Unknown
-from xrcore.registration.corners import corners
 from xrcore.registration.joint_problem import change_of_numbers, from_first, poses_in_views
 from xrcore.registration.problem import pixel_at_isocenter, shrink
 from xrcore.registration.view import View

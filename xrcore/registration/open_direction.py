@@ -16,8 +16,8 @@ from torch import Tensor
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import Pose
+from xrcore.registration.box_corners import corners
 from xrcore.registration.compared_descents import descents_compared, moved_to_end
-from xrcore.registration.corners import corners
 from xrcore.registration.events import Events, stage
 from xrcore.registration.linearisation import moved_by_numbers
 from xrcore.registration.result import Registration
@@ -31,7 +31,7 @@ _BETTER = 1e-3  # in similarity, than what the answer itself leads to
 _ROUNDS = 3  # times that a better answer than the last is looked for
 
 
-def open_direction(result: Registration, volume: Volume) -> tuple[Float[Tensor, "6"], float] | None:
+def direction_left_open(result: Registration, volume: Volume) -> tuple[Float[Tensor, "6"], float] | None:
     """Find the direction in which points of the body are least certain in space.
 
     Parameters
@@ -58,7 +58,7 @@ def open_direction(result: Registration, volume: Volume) -> tuple[Float[Tensor, 
 
 def open_note(result: Registration, volume: Volume) -> tuple[str, ...]:
     """A remark on where points of the body are in space, if that is open."""
-    found = open_direction(result, volume)
+    found = direction_left_open(result, volume)
     if found is None:
         return ()
     images = "X-ray leaves" if len(result.views) == 1 else "X-rays leave"
@@ -85,7 +85,7 @@ def settled(result: Registration, volume: Volume, beam: Beam, settings: GaussNew
         Judged; the same where nothing is open, or nothing better is found.
     """
     for _ in range(_ROUNDS):
-        there = open_direction(result, volume)
+        there = direction_left_open(result, volume)
         if there is None:
             break
         yield stage("comparing other depths")

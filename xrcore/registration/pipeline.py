@@ -23,7 +23,7 @@ from xrcore.registration.mirrored import is_challenged, mirrored_agreement
 from xrcore.registration.open_direction import open_note, settled
 from xrcore.registration.predictor import Predictor
 from xrcore.registration.presets import COARSE_SEARCH, Method, refinements
-from xrcore.registration.refinement import refinement
+from xrcore.registration.refinement import refine_in_turn
 from xrcore.registration.result import Registration
 from xrcore.registration.search import SearchBox, Starts, search_box
 from xrcore.registration.search_plans import (
@@ -323,11 +323,11 @@ def _attempt(task: _Task, start: Pose, box: Starts, attempt: int) -> Events[Regi
     volume, settings, beam, report = task.volume, task.settings, task.beam, task.report
     first = settings[0]
     if attempt == 0 and isinstance(box, SearchBox) and not isinstance(first, GaussNewton):
-        return (yield from refinement(task.views, volume, start, settings, beam, report))
+        return (yield from refine_in_turn(task.views, volume, start, settings, beam, report))
     searched, after = (first, settings[1:]) if isinstance(first, GaussNewton) else (COARSE_SEARCH, settings)
     way = _way(task, searched, attempt, near=box is PLACED)
     found = yield from search_box(task.views, volume, start, box, way, beam, report=report)
     if not after:
         return found
-    result = yield from refinement(found.views, volume, found.pose, after, beam, report)
+    result = yield from refine_in_turn(found.views, volume, found.pose, after, beam, report)
     return replace(result, evaluations=result.evaluations + found.evaluations, inverted=found.inverted)

@@ -126,7 +126,7 @@ def refine_steps(
     beam = Beam() if beam is None else beam
 
     def events() -> Events[Registration]:
-        result = yield from refinement(views, volume, start, settings, beam, report)
+        result = yield from refine_in_turn(views, volume, start, settings, beam, report)
         if unknowns:
             result = yield from calibrate(result, volume, beam, unknowns)
         return replace(result, seconds=clock())
@@ -134,7 +134,7 @@ def refine_steps(
     return working(events(), clock)
 
 
-def refinement(
+def refine_in_turn(
     views: Sequence[View], volume: Volume, start: Pose, several: tuple[RefinementSettings, ...], beam: Beam, report: bool
 ) -> Events[Registration]:
     """Refinements one after the other; their levels are counted on, their histories and evaluations added up."""

@@ -22,7 +22,7 @@ from xrcore.geometry import Pose
 from xrcore.geometry.pose import clamped
 from xrcore.geometry.rigid import apply
 from xrcore.registration.body_window import body_windows, cut, fitted
-from xrcore.registration.corners import corners
+from xrcore.registration.box_corners import corners
 from xrcore.registration.events import Events
 from xrcore.registration.grey_values import GreyCurve, grey_curve, with_attenuation
 from xrcore.registration.joint_problem import AnyProblem

@@ -17,7 +17,7 @@ from xrcore.figures import checkerboard, composite, difference, display_image, o
 from xrcore.geometry import CArm
 from xrcore.registration.problem import shrink
 from xrcore.renderer import render
-from xrcore.renderer.label_thickness import label_thickness
+from xrcore.renderer.thickness import label_thickness
 from xrcore.widgets.canvas import Canvas
 from xrcore.widgets.gestures import HINT
 from xrcore.widgets.observer import Observer

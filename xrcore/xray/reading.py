@@ -21,7 +21,7 @@ from xrcore.geometry import CArm
 from xrcore.xray.carm_file import MASKS, CarmFile, build_carm, load_carm_file
 from xrcore.xray.dicom import DicomXray, read_dicom
 from xrcore.xray.dicom_geometry import TAGS
-from xrcore.xray.field_of_view import field_of_view, inscribed_disc
+from xrcore.xray.exposed_field import field_of_view, inscribed_disc
 from xrcore.xray.image import Xray
 from xrcore.xray.positioner_angles import DETECTOR
 from xrcore.xray.raster import read_raster

@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from xrcore._util.worker_pool import worker_pool
+from xrcore._util.worker_pools import worker_pool
 
 Result = TypeVar("Result")
 

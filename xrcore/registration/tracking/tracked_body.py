@@ -13,7 +13,7 @@ from xrcore.registration.events import finish
 from xrcore.registration.grey_values import GreyCurve, grey_curve, with_attenuation
 from xrcore.registration.joint_problem import poses_in_views
 from xrcore.registration.problem import shrink
-from xrcore.registration.refinement import refinement
+from xrcore.registration.refinement import refine_in_turn
 from xrcore.registration.result import Registration
 from xrcore.registration.similarities.base import fit_for
 from xrcore.registration.similarities.gradient_zncc import GradientZNCC
@@ -86,7 +86,7 @@ class TrackedBody:
     def refined(self, views: tuple[View, ...], start: Pose, looks: Appearance) -> Registration:
         """The pose near a start."""
         near = looks.mapped(cut(views, body_windows(views, self.volume, start)))
-        return finish(refinement(near, self.volume, start, (looks.settings,), self.beam, report=False))
+        return finish(refine_in_turn(near, self.volume, start, (looks.settings,), self.beam, report=False))
 
     def checked(self, views: tuple[View, ...], looks: Appearance, found: TrackedFrame) -> TrackedFrame:
         """The frame with the verdict on its own evidence."""

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from xrcore._util.logs import logger
 from xrcore._util.threads import rendering_threads
-from xrcore._util.worker_pool import worker_pool
+from xrcore._util.worker_pools import worker_pool
 from xrcore.beam import Beam
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose

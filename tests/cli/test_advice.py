@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import xrcore as xr
-from xrcore.cli.next_steps import next_steps
+from xrcore.cli.advice import next_steps
 from xrcore.registration.view import views_of
 
 CARM = xr.CArm(source_to_detector=1200, source_to_isocenter=800, shape=(16, 16), pixel_spacing=20)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from xrcore.phantom.hip_bone import HEAD_RADIUS, HIP_CENTER
+from xrcore.phantom.hip import HEAD_RADIUS, HIP_CENTER
 from xrcore.phantom.patient import Frame, Patient
 from xrcore.phantom.shapes import Field
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from xrcore.xray.collimator import blade_rectangle
-from xrcore.xray.field_of_view import field_of_view
+from xrcore.xray.exposed_field import field_of_view
 
 
 def leaking(shape, rows, cols, *, step=3.0, seed=0):
