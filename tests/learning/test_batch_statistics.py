@@ -42,7 +42,7 @@ def test_measuring_leaves_the_rest_of_the_network_and_evaluates():
     before = copy.deepcopy(network)
     measured(settings, network)
     assert not any(module.training for module in network.modules())
-    # also those of the decoder, whose edges tell the polarity of clinical images
+    # also those of the decoder
     assert all(int(norm.num_batches_tracked) > 0 for norm in network.modules() if isinstance(norm, nn.BatchNorm2d))
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), before.parameters(), strict=True))
     momenta = [[m.momentum for m in of.modules() if isinstance(m, nn.BatchNorm2d)] for of in (network, before)]

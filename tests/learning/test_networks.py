@@ -14,7 +14,7 @@ from torch.testing import assert_close
 from xrcore._util.errors import XrcoreError
 from xrcore.geometry import Pose
 from xrcore.learning.methods import Batch, method_named
-from xrcore.learning.methods.losses import agreement, edge_image, pose_loss, structure_loss
+from xrcore.learning.methods.losses import edge_image, pose_loss, structure_loss
 from xrcore.learning.methods.salehi import geodesic
 from xrcore.learning.networks import Architecture
 from xrcore.learning.networks.blocks import Decoder, Encoder, TokenAttention, replace_batch_norms, resample
@@ -426,43 +426,6 @@ def test_edge_image_of_a_ramp_and_of_nothing():
 def test_each_image_has_its_own_scale_of_edges():
     pair = torch.cat([images(1), 100 * images(1, seed=2)])
     assert_close(edge_image(pair), torch.cat([edge_image(pair[:1]), edge_image(pair[1:])]))
-
-
-def test_agreement_is_the_correlation_where_it_counts():
-    generator = torch.Generator().manual_seed(2)
-    a, b = torch.rand(2, 3, 1, 8, 8, generator=generator)
-    everywhere, half = torch.ones_like(a), (torch.arange(8) < 4).float().expand_as(a)
-    assert_close(agreement(2.5 * a - 7, a, everywhere), torch.ones(3))
-    assert_close(agreement(torch.where(half > 0, -a, b), a, half), -torch.ones(3))
-    assert_close(agreement(a, b, everywhere).mean(), 1 - structure_loss(a, b), rtol=1e-4, atol=1e-5)
-    assert not agreement(a, b, 0 * a).any()
-
-
-@pytest.mark.parametrize("attention", [False, True])
-def test_the_polarity_is_the_one_whose_edges_agree(attention: bool):
-    torch.manual_seed(0)
-    settings = profile("smoke").changed(clinical=True, norm_momentum=1.0)
-    clinical, plain = (method_named("psss")(s) for s in (settings, settings.changed(clinical=False)))
-    network = clinical.network()
-    network(torch.randn(16, 1, 64, 64))  # statistics of the norms, without which nothing arrives at the decoder
-    network.eval()
-    some, masks = torch.randn(6, 64, 64), torch.ones(12, 64, 64, dtype=torch.bool)
-    images = torch.cat([some, -some])
-    upright, dark = (Batch(x, masks, torch.zeros(12, 6)) for x in (images, -images))
-    with torch.no_grad():
-        found, again = (clinical.predict(network, batch, attention=attention) for batch in (upright, dark))
-        options = torch.stack([plain.predict(network, batch).numbers for batch in (upright, dark)])
-        levels = [
-            agreement(network(clinical.inputs(b), edges=True).edges, edge_image(clinical.inputs(b), 4), torch.ones(12, 1, 16, 16))
-            for b in (upright, dark)
-        ]
-    assert_close(found.numbers, again.numbers, rtol=1e-3, atol=1e-3)
-    is_dark = levels[1] > levels[0]
-    assert is_dark.any()
-    assert not is_dark.all()
-    assert float((options[0] - options[1]).abs().amax(1).min()) > 0.01
-    assert_close(found.numbers, torch.where(is_dark[:, None], options[1], options[0]), rtol=1e-3, atol=1e-3)
-    assert (found.attention is not None) == attention
 
 
 def test_structure_loss_is_one_minus_the_correlation():

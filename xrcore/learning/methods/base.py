@@ -65,6 +65,7 @@ class Method(ABC):
     defaults: ClassVar[dict[str, object]] = {}  # changes to a profile's settings, as the method's authors trained
     any_size: ClassVar[bool] = False  # whether the network takes images smaller than the architecture's `pixels`
     of_patient: ClassVar[bool] = False  # whether what `prepare` puts into the network belongs to one patient
+    measured: ClassVar[tuple[str, ...]] = ()  # buffers that `finish` fills; a model to begin with may lack them
 
     def __init__(self, settings: TrainingSettings) -> None:
         self.settings = settings

@@ -62,27 +62,6 @@ def _percentile(values: Float[Tensor, "B N"], percent: int) -> Float[Tensor, " B
     return torch.lerp(lower, upper, place - below)
 
 
-def agreement(edges: Float[Tensor, "B 1 h w"], wanted: Float[Tensor, "B 1 h w"], weight: Float[Tensor, "B 1 h w"]) -> Float[Tensor, " B"]:
-    """Compute the ZNCC of edge images, some places of which count more than others.
-
-    Parameters
-    ----------
-    edges, wanted : Float[Tensor, "B 1 h w"]
-        The decoded edge images, and those to compare with.
-    weight : Float[Tensor, "B 1 h w"]
-        Of each place, 0 to 1.
-
-    Returns
-    -------
-    Float[Tensor, " B"]
-        From -1 to 1; 0 where nothing counts.
-    """
-    whole = weight.sum((1, 2, 3), keepdim=True).clamp_min(_TINY)
-    a, b = (x - (weight * x).sum((1, 2, 3), keepdim=True) / whole for x in (edges, wanted))
-    power = (weight * a**2).sum((1, 2, 3)) * (weight * b**2).sum((1, 2, 3))
-    return (weight * a * b).sum((1, 2, 3)) / power.sqrt().clamp_min(_TINY)
-
-
 def structure_loss(edges: Float[Tensor, "B 1 h w"], wanted: Float[Tensor, "B 1 h w"]) -> Float[Tensor, ""]:
     """Compute 1 - ZNCC of edge images, batch mean.
 

@@ -6,14 +6,16 @@ from dataclasses import replace
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from xrcore.learning.methods.base import Method, Prediction
+from xrcore.learning.methods.base import Method, Prediction, Stream
 from xrcore.learning.methods.batch import Batch
-from xrcore.learning.methods.losses import agreement, edge_image, pose_loss, structure_loss
+from xrcore.learning.methods.losses import edge_image, pose_loss, structure_loss
+from xrcore.learning.methods.polarity import channel_statistics, discriminant
 from xrcore.learning.networks.patient_network import Output, PatientNetwork
+
+_POLARITY_SET, _POLARITY_IMAGES, _CHUNK = 1, 256, 16  # the set of the validation's poses that nothing else uses
 
 
 class Psss(Method):
@@ -25,9 +27,10 @@ class Psss(Method):
     """
 
     any_size: ClassVar[bool] = True
+    measured: ClassVar[tuple[str, ...]] = ("polarity",)
 
     def network(self) -> nn.Module:
-        return PatientNetwork(self.settings.architecture)
+        return PatientNetwork(self.settings.architecture, polarity=self.settings.clinical)
 
     def loss(self, network: nn.Module, batch: Batch, done: float) -> tuple[Tensor, dict[str, Tensor]]:
         images = self.inputs(batch)
@@ -42,25 +45,39 @@ class Psss(Method):
 
     def predict(self, network: nn.Module, batch: Batch, *, attention: bool = False) -> Prediction:
         images = self.inputs(batch)
-        if not (self.settings.clinical and self.settings.architecture.autoencoder):
+        if not self.settings.clinical:
             output: Output = network(images, attention=attention)
             return Prediction(self._numbers(output), output.attention)
-        # a file may show bone dark: that polarity is taken whose decoded edges are more like the image's own
-        count, stride = len(images), self.settings.architecture.edge_stride
-        negatives = self.inputs(replace(batch, images=-batch.images))
-        output = network(torch.cat([images, negatives]), attention=attention, edges=True)
-        assert output.edges is not None
-        seen = edge_image(images, stride)
-        inside = F.avg_pool2d(_inner(batch.masks[:, None]), stride)
-        alike = [agreement(edges, seen, inside) for edges in output.edges.split(count)]
-        chosen = torch.arange(count, device=images.device) + count * (alike[1] > alike[0])
-        weights = None if output.attention is None else output.attention[chosen]
-        return Prediction(self._numbers(output)[chosen], weights)
+        # a file may show bone dark
+        features = _plain(network).encode(torch.cat([images, self.inputs(_negative(batch))]))
+        bright, dark = (channel_statistics(features[0]) @ _plain(network).polarity).split(len(images))
+        chosen = torch.arange(len(images), device=images.device) + len(images) * (dark > bright)
+        output = _plain(network).regress(*(part[chosen] for part in features), attention=attention)
+        return Prediction(self._numbers(output), output.attention)
+
+    @torch.no_grad()
+    def finish(self, averaged: nn.Module, stream: Stream) -> None:
+        if not self.settings.clinical:
+            return
+        net = _plain(averaged).eval()
+        device = next(net.parameters()).device
+        seen: list[tuple[Tensor, Tensor]] = []
+        for first in range(0, _POLARITY_IMAGES, _CHUNK):
+            batch = stream.batch([(_POLARITY_SET, i) for i in range(first, first + _CHUNK)]).to(device)
+            bright, dark = (channel_statistics(net.encode(self.inputs(b))[0]) for b in (batch, _negative(batch)))
+            seen.append((bright, dark))
+        net.polarity.copy_(discriminant(*(torch.cat(part) for part in zip(*seen, strict=True))))
 
     def _numbers(self, output: Output) -> Tensor:
         return output.pose * torch.tensor(self.settings.limits, dtype=output.pose.dtype, device=output.pose.device)
 
 
-def _inner(masks: Bool[Tensor, "B 1 H W"]) -> Float[Tensor, "B 1 H W"]:
-    """1 where the masks hold the whole neighbourhood of two pixels, whose edge is the image's own."""
-    return -F.max_pool2d(-masks.float(), 5, stride=1, padding=2)
+def _negative(batch: Batch) -> Batch:
+    return replace(batch, images=-batch.images)
+
+
+def _plain(network: nn.Module) -> PatientNetwork:
+    """The network without the wrapper of distributed training."""
+    inner = network.module if isinstance(network, DistributedDataParallel) else network
+    assert isinstance(inner, PatientNetwork)
+    return inner

@@ -45,6 +45,8 @@ class PatientNetwork(nn.Module):
     ----------
     architecture : Architecture
         Its switches and sizes.
+    polarity : bool
+        With a buffer `polarity`, weights of the middle features' channel statistics that tell an image from its negative; zero at first.
 
     Raises
     ------
@@ -57,7 +59,9 @@ class PatientNetwork(nn.Module):
     is silent, see `Architecture`.
     """
 
-    def __init__(self, architecture: Architecture) -> None:
+    polarity: Tensor
+
+    def __init__(self, architecture: Architecture, *, polarity: bool = False) -> None:
         super().__init__()
         a = architecture
         require("Architecture", "pixels", a.pixels, a.pixels % 32 == 0, "a multiple of 32 for the paper's network")
@@ -83,6 +87,8 @@ class PatientNetwork(nn.Module):
                 unused.requires_grad_(False)
         if a.norm_layer == "group":
             replace_batch_norms(self)
+        if polarity:
+            self.register_buffer("polarity", torch.zeros(2 * Encoder.middle))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Float[Tensor, "B 1 H W"], *, attention: bool = False, edges: bool = False) -> Output:
@@ -102,7 +108,41 @@ class PatientNetwork(nn.Module):
         Output
             With edges only while training or where asked for.
         """
+        return self.regress(*self.encode(images), attention=attention, edges=edges)
+
+    def encode(self, images: Float[Tensor, "B 1 H W"]) -> tuple[Float[Tensor, "B 40 h w"], Float[Tensor, "B 320 s t"]]:
+        """Return the features that `regress` takes.
+
+        Parameters
+        ----------
+        images : Float[Tensor, "B 1 H W"]
+            As of `forward`.
+
+        Returns
+        -------
+        tuple
+            Those at strides 8 and 32.
+        """
         middle, _, last = self.encoder(images.contiguous(memory_format=torch.channels_last))
+        return middle, last
+
+    def regress(
+        self, middle: Float[Tensor, "B 40 h w"], last: Float[Tensor, "B 320 s t"], *, attention: bool = False, edges: bool = False
+    ) -> Output:
+        """Predict the poses from features.
+
+        Parameters
+        ----------
+        middle, last : Float[Tensor, "B C h w"]
+            Of `encode`.
+        attention, edges : bool
+            As of `forward`.
+
+        Returns
+        -------
+        Output
+            As of `forward`.
+        """
         bottleneck = self.bottleneck(last)
         decoded = self.decoder(bottleneck).float() if self.decoder is not None and (self.training or edges) else None
         if not self.architecture.attention:

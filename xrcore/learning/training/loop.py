@@ -426,7 +426,10 @@ def _copy_weights(start: PoseRegressor, network: nn.Module, settings: TrainingSe
     """Copy a model's weights; returns the record of it for the new model."""
     if difference := misfit(start, settings):
         raise XrcoreError(f"train: the model to start from has {difference}; they must be the same")
-    load_tensors(network, start.network.state_dict(), "the model to start from")
+    measured = method_named(settings.method)(settings).measured
+    theirs = {name: value for name, value in start.network.state_dict().items() if name not in measured}
+    own = {name: value for name, value in network.state_dict().items() if name in measured}
+    load_tensors(network, own | theirs, "the model to start from")
     images = start.training.get("images", 0) + start.training.get("start", {}).get("images", 0)
     return {"images": images, "patients": start.ct.patients, "same_patient": start.ct.differs(ct) is None}
 
