@@ -45,17 +45,15 @@ def test_the_discriminant_is_least_squares_with_a_penalty():
     assert float(weights[-1]) == 0  # of what never differs
 
 
-@pytest.fixture(scope="module")
-def model():
-    return train(patient(), CARM, CLINICAL)
-
-
-def test_an_image_and_its_negative_have_one_pose(model):
-    method = method_named("psss")(CLINICAL)
+@pytest.mark.parametrize("changes", [{}, {"ema": 0.0}, {"autoencoder": False}, {"norm_layer": "group"}], ids=str)
+def test_an_image_and_its_negative_have_one_pose(changes):
+    settings = CLINICAL.changed(**changes)
+    model = train(patient(), CARM, settings)
+    method = method_named("psss")(settings)
     batch = DrrStream(patient(), CARM, CLINICAL.changed(clinical=False), purpose=VALIDATION).batch(UNSEEN)
     with torch.no_grad():
         as_read, turned = (method.predict(model.network, b, attention=True) for b in (batch, negatives(batch)))
-        plain = method_named("psss")(CLINICAL.changed(clinical=False))
+        plain = method_named("psss")(settings.changed(clinical=False))
         bright, dark = (plain.predict(model.network, b).numbers for b in (batch, negatives(batch)))
     assert_close(as_read.numbers, turned.numbers, rtol=1e-4, atol=1e-3)
     assert_close(as_read.attention, turned.attention, rtol=1e-4, atol=1e-5)

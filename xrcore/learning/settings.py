@@ -43,7 +43,7 @@ class TrainingSettings:
         Domain randomisation: each image as a random C-arm would have acquired it (`Acquisition.random`); off is the paper's protocol.
     clinical : bool
         With `acquired`: draw also what clinical images show besides, such as instruments, collimators, text and processing
-        (`ClinicalChanges.random`). Predictions then find out whether bone is bright or dark, by the decoded edges.
+        (`ClinicalChanges.random`). Predictions then find out whether bone is bright or dark, by the network's features.
     spacing : float
         Of the CT that is rendered [mm]; coarse enough to be fast, and about a pixel at the isocentre for 128 pixels.
     images : int

@@ -23,7 +23,8 @@ def channel_statistics(features: Float[Tensor, "B C h w"]) -> Float[Tensor, "B 2
     Float[Tensor, "B 2*C"]
         The means, then the standard deviations.
     """
-    return torch.cat([features.mean((2, 3)), features.std((2, 3), correction=0)], 1).float()
+    values = features.float()
+    return torch.cat([values.mean((2, 3)), values.std((2, 3), correction=0)], 1)
 
 
 def discriminant(bright: Float[Tensor, "n F"], dark: Float[Tensor, "n F"]) -> Float[Tensor, " F"]:

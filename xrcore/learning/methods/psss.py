@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from xrcore._util.threads import single_torch_thread
 from xrcore.learning.methods.base import Method, Prediction, Stream
 from xrcore.learning.methods.batch import Batch
 from xrcore.learning.methods.losses import edge_image, pose_loss, structure_loss
 from xrcore.learning.methods.polarity import channel_statistics, discriminant
 from xrcore.learning.networks.patient_network import Output, PatientNetwork
 
-_POLARITY_SET, _POLARITY_IMAGES, _CHUNK = 1, 256, 16  # the set of the validation's poses that nothing else uses
+_POLARITY_SET, _POLARITY_IMAGES, _CHUNK = 1, 256, 8  # the set of the validation's poses that nothing else uses
 
 
 class Psss(Method):
@@ -50,7 +51,7 @@ class Psss(Method):
             return Prediction(self._numbers(output), output.attention)
         # a file may show bone dark
         features = _plain(network).encode(torch.cat([images, self.inputs(_negative(batch))]))
-        bright, dark = (channel_statistics(features[0]) @ _plain(network).polarity).split(len(images))
+        bright, dark = (channel_statistics(features[0]) * _plain(network).polarity).sum(1).split(len(images))
         chosen = torch.arange(len(images), device=images.device) + len(images) * (dark > bright)
         output = _plain(network).regress(*(part[chosen] for part in features), attention=attention)
         return Prediction(self._numbers(output), output.attention)
@@ -63,7 +64,8 @@ class Psss(Method):
         device = next(net.parameters()).device
         seen: list[tuple[Tensor, Tensor]] = []
         for first in range(0, _POLARITY_IMAGES, _CHUNK):
-            batch = stream.batch([(_POLARITY_SET, i) for i in range(first, first + _CHUNK)]).to(device)
+            with single_torch_thread():
+                batch = stream.batch([(_POLARITY_SET, i) for i in range(first, first + _CHUNK)]).to(device)
             bright, dark = (channel_statistics(net.encode(self.inputs(b))[0]) for b in (batch, _negative(batch)))
             seen.append((bright, dark))
         net.polarity.copy_(discriminant(*(torch.cat(part) for part in zip(*seen, strict=True))))
