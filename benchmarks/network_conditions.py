@@ -4,13 +4,14 @@ The scenes and conditions of robustness.py, from a simulator that shares no code
 Trainings with `clinical` draw changes of the same kinds with code and ranges of their own, but for CLAHE, motion blur and a histogram
 equalised, which none draws.
 
-    python benchmarks/network_conditions.py [--cases 24] [--patients 1,6#] [--models models] [--kind acquired] [--out FILE]
+    python benchmarks/network_conditions.py [--cases 24] [--patients 1,6#] [--models models] [--kinds acquired,clinical] [--out FILE]
 """
 
 from __future__ import annotations
 
 import argparse
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +30,20 @@ SUCCESS = 10.0  # [mm] of mTRE
 ALL = "all conditions"
 
 
-def rows(number: str, model: xr.PoseRegressor, cases: int) -> list[dict[str, Any]]:
-    """The network's error on each condition of each case."""
+def rows(number: str, models: Mapping[str, xr.PoseRegressor], cases: int) -> list[dict[str, Any]]:
+    """The error of each network on each condition of each case."""
     found = []
     for case in range(cases):
         seen, truth = scene(number, case)
         for name, condition in CONDITIONS.items():
             xray = condition(seen, np.random.default_rng([NUMBERS.index(number), case, zlib.crc32(name.encode())]))
-            pose = model.predict(xray)
-            error = xr.metrics.mtre(pose, truth, landmarks(number), CARM, body(number).isocenter)
-            off = xr.metrics.pose_error(pose, truth)[0].tolist()
-            numbers = dict(zip(("rx", "ry", "rz", "tx", "ty", "tz"), off, strict=True))
-            found.append({"patient": number, "condition": name, "case": case, "mtre_mm": float(error), **numbers})
+            for kind, model in models.items():
+                pose = model.predict(xray)
+                error = xr.metrics.mtre(pose, truth, landmarks(number), CARM, body(number).isocenter)
+                off = xr.metrics.pose_error(pose, truth)[0].tolist()
+                numbers = dict(zip(("rx", "ry", "rz", "tx", "ty", "tz"), off, strict=True))
+                what = {"patient": number, "model": kind, "condition": name, "case": case}
+                found.append(what | {"mtre_mm": float(error), **numbers})
     return found
 
 
@@ -63,18 +66,19 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=24, help="of each condition and patient")
     parser.add_argument("--patients", default="1,6#")
     parser.add_argument("--models", type=Path, default=Path("models"))
-    parser.add_argument("--kind", default="acquired", help="of the models, as in models/README.md")
+    parser.add_argument("--kinds", default="acquired,clinical", help="of the models, as in models/README.md")
     parser.add_argument("--out", type=out_path, default=RESULTS / "network_conditions")
     args = parser.parse_args()
     torch.set_num_threads(1)
     table: list[dict[str, Any]] = []
     for patient in choose_patients(args.patients):
         say(f"patient {patient.number}")
-        table += rows(patient.number, xr.PoseRegressor.load(folder_of(args.models, patient.name, args.kind)), args.cases)
+        models = {kind: xr.PoseRegressor.load(folder_of(args.models, patient.name, kind)) for kind in args.kinds.split(",")}
+        table += rows(patient.number, models, args.cases)
     cases = pd.DataFrame(table)
     lines = [
-        {"patient": number} | line(str(name), part)
-        for number, whole in cases.groupby("patient", sort=False)
+        {"patient": number, "model": kind} | line(str(name), part)
+        for (number, kind), whole in cases.groupby(["patient", "model"], sort=False)
         for name, part in [*whole.groupby("condition", sort=False), (ALL, whole)]
     ]
     publish(args.out, lines, rows=table, digits=4)

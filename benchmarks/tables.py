@@ -170,15 +170,15 @@ def network() -> str:
 def network_conditions() -> str:
     """The trained models alone on images that xrcore did not make."""
     lines = kept("network_conditions")["table"]
-    patients = list(dict.fromkeys(line["patient"] for line in lines))
-    found = {(line["patient"], line["what was done to the image"]): line for line in lines}
-    rows = []
-    for patient, name in found:
-        if patient == patients[0]:
-            cells = [(percent(one["SR %"]), f"{one['mTRE mean mm']:.1f} mm") for p in patients if (one := found[p, name])]
-            rows.append((name, *(cell for pair in cells for cell in pair)))
-    heads = [(f"patient {p}, success", "mTRE mean") for p in patients]
-    return grid(("what was done to the image", *(cell for pair in heads for cell in pair)), rows)
+    networks = list(dict.fromkeys((line["patient"], line["model"]) for line in lines))
+    found = {(line["patient"], line["model"], line["what was done to the image"]): line for line in lines}
+    conditions = dict.fromkeys(name for *_, name in found)
+
+    def reached(line: dict[str, Any]) -> str:
+        return f"{percent(line['SR %'])}, {line['mTRE mean mm']:.1f} mm"
+
+    rows = [(name, *(reached(found[*network, name]) for network in networks)) for name in conditions]
+    return grid(("what was done to the image", *(f"{patient}, {model}" for patient, model in networks)), rows)
 
 
 def wide_ranges() -> str:
