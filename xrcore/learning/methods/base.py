@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, TypeVar
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from xrcore._util.errors import XrcoreError
 from xrcore.ct.volume import Volume
@@ -20,6 +21,7 @@ from xrcore.learning.methods.normalisation import normalise
 from xrcore.learning.settings import TrainingSettings
 
 LARGEST_NETWORK = 400_000_000  # parameters
+_Network = TypeVar("_Network", bound=nn.Module)
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,3 +188,23 @@ class Method(ABC):
             Zero outside the masks.
         """
         return normalise(batch.images, batch.masks, self.settings.architecture.normalisation)
+
+
+def unwrapped(network: nn.Module, kind: type[_Network]) -> _Network:
+    """Return the network of a method without the wrapper of distributed training.
+
+    Parameters
+    ----------
+    network : nn.Module
+        With or without it.
+    kind : type
+        The method's network.
+
+    Returns
+    -------
+    nn.Module
+        Of that kind.
+    """
+    inner = network.module if isinstance(network, DistributedDataParallel) else network
+    assert isinstance(inner, kind)
+    return inner

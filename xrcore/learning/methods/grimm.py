@@ -7,11 +7,10 @@ from typing import ClassVar
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from xrcore._util.threads import single_torch_thread
 from xrcore.geometry import CArm, Pose
-from xrcore.learning.methods.base import Method, Prediction, Stream
+from xrcore.learning.methods.base import Method, Prediction, Stream, unwrapped
 from xrcore.learning.methods.batch import Batch
 from xrcore.learning.methods.heat_maps import heat_map_loss, peaks
 from xrcore.learning.methods.landmarks import Rays, choose_landmarks, inside, triangulate
@@ -157,7 +156,7 @@ class Grimm(Method):
         return LandmarkNetwork(self.settings)
 
     def prepare(self, network: nn.Module, stream: Stream) -> None:
-        net = _plain(network)
+        net = unwrapped(network, LandmarkNetwork)
         views = Pose(torch.stack([torch.from_numpy(stream.pose(_TRIANGULATION_SET, i)) for i in range(_VIEWS)]))
         points, there = choose_landmarks(stream.volume, stream.carm, views, LANDMARKS)
         net.place(stream.carm, stream.volume.isocenter)
@@ -170,7 +169,7 @@ class Grimm(Method):
         if self.settings.acquired:
             images = occlude_some(invert_some(images, batch.masks, self.settings.architecture.normalisation))
         logits = network(images)
-        net = _plain(network)
+        net = unwrapped(network, LandmarkNetwork)
         pixels = net.scene().project(Pose(batch.numbers.double().cpu()))
         visible = shown(pixels, batch.masks.cpu())
         losses = heat_map_loss(logits, pixels.to(logits), visible.to(logits.device))
@@ -182,7 +181,7 @@ class Grimm(Method):
     def between(self, step: int, network: nn.Module, averaged: nn.Module, stream: Stream) -> None:
         if step != self.settings.steps // 2:
             return
-        net, detector = _plain(network), _plain(averaged)
+        net, detector = unwrapped(network, LandmarkNetwork), unwrapped(averaged, LandmarkNetwork)
         pixels, confidence, views, _ = self._detections(detector, stream, _TRIANGULATION_SET, _VIEWS)
         scene = detector.scene()
         rays = Rays.through(pixels, views, scene.carm, scene.isocenter)
@@ -195,7 +194,7 @@ class Grimm(Method):
                 each.used.copy_(meet)
 
     def finish(self, averaged: nn.Module, stream: Stream) -> None:
-        net = _plain(averaged)
+        net = unwrapped(averaged, LandmarkNetwork)
         pixels, confidence, views, masks = self._detections(net, stream, _VARIANCE_SET, _MEASURED)
         truth = net.scene().project(views)
         limit = _TOLERANCE * net.pixels
@@ -209,7 +208,7 @@ class Grimm(Method):
 
     def predict(self, network: nn.Module, batch: Batch, *, attention: bool = False) -> Prediction:
         pixels, confidence = peaks(network(self.inputs(batch)))
-        return Prediction(_plain(network).poses(pixels.cpu().double(), confidence.cpu().double()).numbers)
+        return Prediction(unwrapped(network, LandmarkNetwork).poses(pixels.cpu().double(), confidence.cpu().double()).numbers)
 
     @torch.no_grad()
     def _detections(self, net: LandmarkNetwork, stream: Stream, number: int, count: int) -> tuple[Tensor, Tensor, Pose, Tensor]:
@@ -226,13 +225,6 @@ class Grimm(Method):
         pixels, confidence = (torch.cat(part).cpu().double() for part in zip(*parts, strict=True))
         numbers = torch.stack([torch.from_numpy(stream.pose(number, i)) for i in range(count)])
         return pixels, confidence, Pose(numbers), torch.cat(masks)
-
-
-def _plain(network: nn.Module) -> LandmarkNetwork:
-    """The network without the wrapper of distributed training."""
-    inner = network.module if isinstance(network, DistributedDataParallel) else network
-    assert isinstance(inner, LandmarkNetwork)
-    return inner
 
 
 def shown(pixels: Float[Tensor, "B L 2"], masks: Bool[Tensor, "B H W"]) -> Bool[Tensor, "B L"]:

@@ -7,10 +7,9 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from xrcore._util.threads import single_torch_thread
-from xrcore.learning.methods.base import Method, Prediction, Stream
+from xrcore.learning.methods.base import Method, Prediction, Stream, unwrapped
 from xrcore.learning.methods.batch import Batch
 from xrcore.learning.methods.losses import edge_image, pose_loss, structure_loss
 from xrcore.learning.methods.polarity import channel_statistics, discriminant
@@ -50,17 +49,18 @@ class Psss(Method):
             output: Output = network(images, attention=attention)
             return Prediction(self._numbers(output), output.attention)
         # a file may show bone dark
-        features = _plain(network).encode(torch.cat([images, self.inputs(_negative(batch))]))
-        bright, dark = (channel_statistics(features[0]) * _plain(network).polarity).sum(1).split(len(images))
+        net = unwrapped(network, PatientNetwork)
+        features = net.encode(torch.cat([images, self.inputs(_negative(batch))]))
+        bright, dark = (channel_statistics(features[0]) * net.polarity).sum(1).split(len(images))
         chosen = torch.arange(len(images), device=images.device) + len(images) * (dark > bright)
-        output = _plain(network).regress(*(part[chosen] for part in features), attention=attention)
+        output = net.regress(*(part[chosen] for part in features), attention=attention)
         return Prediction(self._numbers(output), output.attention)
 
     @torch.no_grad()
     def finish(self, averaged: nn.Module, stream: Stream) -> None:
         if not self.settings.clinical:
             return
-        net = _plain(averaged).eval()
+        net = unwrapped(averaged, PatientNetwork).eval()
         device = next(net.parameters()).device
         seen: list[tuple[Tensor, Tensor]] = []
         for first in range(0, _POLARITY_IMAGES, _CHUNK):
@@ -76,10 +76,3 @@ class Psss(Method):
 
 def _negative(batch: Batch) -> Batch:
     return replace(batch, images=-batch.images)
-
-
-def _plain(network: nn.Module) -> PatientNetwork:
-    """The network without the wrapper of distributed training."""
-    inner = network.module if isinstance(network, DistributedDataParallel) else network
-    assert isinstance(inner, PatientNetwork)
-    return inner
