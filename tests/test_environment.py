@@ -100,6 +100,13 @@ def test_importing_loads_nothing_heavy():
 
 
 def test_measuring_needs_no_library_that_only_draws():
-    code = "import sys, companion.studies, companion.workflow.__main__; print(*sys.modules)"
+    code = "import sys, companion.workflow.__main__, companion.studies.common.base, companion.studies.common.trainings; print(*sys.modules)"
     loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+    assert "torch" in loaded
     assert not loaded & {"seaborn", "IPython", "ipywidgets", "anywidget"}
+
+
+def test_what_runs_notebooks_and_packs_them_does_not_wait_for_torch():
+    code = "import sys, companion.workflow.notebooks, companion.workflow.ro_crate; print(*sys.modules)"
+    loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+    assert not loaded & {"torch", "numba", "pandas"}

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
 from xrcore import XrcoreError
 from xrcore.metrics import success_rate
@@ -73,6 +72,8 @@ class Summary(pd.DataFrame):
 
 
 def _describe(cases: pd.DataFrame, threshold: float, confidence: float) -> dict[str, Any]:
+    from scipy.stats import binomtest  # here, as it takes a while and not all that is imported with this sums up
+
     cases = cases.reset_index(drop=True)  # of tables put together several rows have the same
     mtre = np.sort(cases["mtre_mm"].to_numpy(float))  # so that the order of the cases does not matter, not even to rounding
     answered = mtre[~np.isnan(mtre)]

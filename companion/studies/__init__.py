@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-from companion.studies.common.base import Study
 from xrcore import XrcoreError
 
-__all__ = ["STUDIES", "Study", "study"]
+if TYPE_CHECKING:  # a notebook's run, which needs no more than the names, does not wait for torch
+    from companion.studies.common.base import Study
+
+__all__ = ["STUDIES", "study"]
 
 # module and class of each
 _HOME = {

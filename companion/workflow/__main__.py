@@ -8,6 +8,7 @@ from pathlib import Path
 
 from companion.studies.common.command import exit_code
 from companion.studies.common.paths import Paths
+from xrcore import XrcoreError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,16 +39,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(given: argparse.Namespace) -> None:
     """Run a step as the parser gives it."""
-    from companion.studies.common.plan import Plan
-
     paths = Paths(given.profile, given.root)
-    plan = Plan.read(paths.plan)
+    if not paths.plan.exists():
+        raise XrcoreError(f"{paths.plan}: no such file; there are profiles smoke, laptop and paper")
     if given.command == "data":
         _obtain(paths, given.entry)
-    elif given.command == "train":
-        from companion.studies.common.trainings import make
-
-        make(plan, paths, given.name, device=given.device)
     elif given.command == "notebook":
         from companion.workflow.notebooks import execute
 
@@ -60,6 +56,19 @@ def run(given: argparse.Namespace) -> None:
         from companion.workflow.notebooks import execute_all
 
         execute_all(paths)
+    else:
+        _measure(paths, given)
+
+
+def _measure(paths: Paths, given: argparse.Namespace) -> None:
+    """Train, measure or gather as the plan says; what is above needs no plan, and does not wait for torch."""
+    from companion.studies.common.plan import Plan
+
+    plan = Plan.read(paths.plan)
+    if given.command == "train":
+        from companion.studies.common.trainings import make
+
+        make(plan, paths, given.name, device=given.device)
     else:
         from companion.studies import study
 

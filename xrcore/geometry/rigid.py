@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 
+import roma
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -105,8 +106,6 @@ def log(transform: Float[Tensor, "4 4"]) -> Float[Tensor, "6"]:
     Float[Tensor, "6"]
         (v, w) [mm, rad], of a rotation by at most half a turn.
     """
-    import roma  # here, as it imports torch's compiler, which takes a second that `import xrcore.geometry` need not
-
     w = roma.rotmat_to_rotvec(transform[:3, :3])
     angle, turn = float(w.norm()), skew(w)
     # v = V^-1 t, with V the integral of the rotation along the way

@@ -6,10 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.spatial.transform import Rotation
 
 SIDES = (1, -1)  # left, right: the sign of x
 SACROILIAC = np.array([52.0, 62.0, 66.0])
+
+
+def rotation_matrix(axes: str, *degrees: float) -> NDArray:
+    """Rotation (3, 3) about the fixed axes that the letters name, one after the other."""
+    from scipy.spatial.transform import Rotation  # here, as it takes a while and few need a phantom
+
+    return Rotation.from_euler(axes, degrees, degrees=True).as_matrix()
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +101,7 @@ class Patient:
 
     def trunk(self) -> Frame:
         """The model, whose origin lies midway between the hip centres, as this patient."""
-        rotation = Rotation.from_euler("xyz", [self.tilt, self.roll, self.turn], degrees=True).as_matrix()
+        rotation = rotation_matrix("xyz", self.tilt, self.roll, self.turn)
         scales = self.size * np.array([self.wide, self.deep, self.tall])
         return Frame(rotation * scales, np.zeros(3), float(scales.prod() ** (1 / 3)))
 
@@ -110,7 +116,7 @@ class Patient:
     def femur(self, side: int, center: ArrayLike) -> Frame:
         """The left femur of the model as this patient's, turned about the centre of its head."""
         abduction, rotation, flexion = self.femurs[SIDES.index(side)]
-        r = Rotation.from_euler("zyx", [rotation, -abduction, -flexion], degrees=True).as_matrix()
+        r = rotation_matrix("zyx", rotation, -abduction, -flexion)
         half, c = self.side(side), np.asarray(center, float)
         # the bend shapes the bone, then it turns: so the head stays in the acetabulum, which bends alike
         c = c + _bent(c, self.bends[SIDES.index(side)])

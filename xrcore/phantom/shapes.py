@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.interpolate import CubicSpline
 
 Array = NDArray[np.float32]
 Box = tuple[slice, slice, slice]
@@ -159,6 +158,8 @@ def _refined(nodes: NDArray, step: float) -> NDArray:
     if len(nodes) == 2:
         t = (samples / knots[-1]).reshape(-1, *[1] * (nodes.ndim - 1))
         return nodes[0] * (1 - t) + nodes[1] * t
+    from scipy.interpolate import CubicSpline  # here, as it takes a while and few need a phantom
+
     return CubicSpline(knots, nodes, bc_type="natural")(samples)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import PchipInterpolator
 
 from xrcore.phantom.hu_canvas import AIR, HuCanvas
 from xrcore.phantom.patient import SIDES, Patient
@@ -47,6 +46,8 @@ def _shift(patient: Patient, z: NDArray) -> NDArray:
 
 def outline(patient: Patient, field: Field) -> Array:
     """Distance [mm] to the skin, negative inside: a trunk of super-ellipses, and two thighs below the perineum."""
+    from scipy.interpolate import PchipInterpolator  # here, as it takes a while and few need a phantom
+
     s, extra = patient.size, patient.fat - 20
     half, front, back = (PchipInterpolator(OUTLINE[:, 0] * s, OUTLINE[:, i] * s) for i in (1, 2, 3))
     x, y, z = field.coordinates()

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
-from xrcore.phantom.patient import SIDES, Frame, Patient
+from xrcore.phantom.patient import SIDES, Frame, Patient, rotation_matrix
 from xrcore.phantom.shapes import Array, Field, smooth_max
 
 ENDPLATE = np.array([0.0, 21.0, 98.0])  # centre of the sacral endplate
@@ -61,7 +60,7 @@ def sacrum(patient: Patient) -> Field:
 
 def _endplate(field: Field, place: Frame) -> None:
     """S1 ends in a flat oval disc."""
-    normal = place.direction(Rotation.from_euler("x", SLOPE, degrees=True).as_matrix()[:, 2])
+    normal = place.direction(rotation_matrix("x", SLOPE)[:, 2])
     center, s = place(ENDPLATE), place.scale
     box = field.box(center - 45 * s, center + 45 * s)
     away = field.linear(normal, center, box)
@@ -90,10 +89,9 @@ def vertebrae(patient: Patient) -> Iterator[Field]:
     center = ENDPLATE
     for i, (tilt, (step, between)) in enumerate(zip(TILTS, STEPS, strict=True)):
         lean = patient.lean * (i + 1)
-        up = Rotation.from_euler("yx", [lean - patient.lean / 2, between], degrees=True).as_matrix()[:, 2]
+        up = rotation_matrix("yx", lean - patient.lean / 2, between)[:, 2]
         center = center + step * up
-        turned = Rotation.from_euler("yx", [lean, tilt], degrees=True).as_matrix()
-        place = Frame(trunk.linear @ turned, trunk.linear @ center + trunk.offset, trunk.scale)
+        place = Frame(trunk.linear @ rotation_matrix("yx", lean, tilt), trunk.linear @ center + trunk.offset, trunk.scale)
         yield _vertebra(place, wide=1.1 - 0.05 * i, apart=4.0 if i == 0 else 0.0)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from xrcore import XrcoreError
 
@@ -67,7 +67,7 @@ def estimate(values: pd.DataFrame, confidence: float = 0.95) -> Estimate:
     if variance == 0:
         return Estimate(mean, mean, mean, seeds, poses)
     freedom = variance**2 / sum(v**2 / f for v, f in parts)
-    reach = float(student.ppf(0.5 + confidence / 2, freedom)) * float(np.sqrt(variance))
+    reach = float(stdtrit(freedom, 0.5 + confidence / 2)) * float(np.sqrt(variance))
     return Estimate(mean, mean - reach, mean + reach, seeds, poses)
 
 
