@@ -5,7 +5,7 @@ tells the registration where to look. What the search does was chosen on patient
 
     python benchmarks/anywhere.py [--views 30] [--patients 1,6#] [--out results/anywhere]
 
-It goes on where it was stopped: scratch/ beside OUT holds the cases, and more views leave the first as they were.
+It goes on where it was stopped: scratch/ beside OUT holds the cases until all are done. More views leave the first as they were.
 """
 
 from __future__ import annotations
@@ -79,6 +79,7 @@ def main() -> None:
     cases = pd.concat(tables)
     lines.append(line("all", "", cases))
     publish(args.out, lines, rows=cases.to_dict("records"), digits=6)
+    kept.unlink()  # the next run may be of other code
 
 
 if __name__ == "__main__":

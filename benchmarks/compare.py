@@ -35,6 +35,9 @@ class Checkout:
         paths = os.environ | {"PYTHONPATH": str(root.resolve())}
         command = [sys.executable, str(Path(__file__).parent / "common" / "compare_worker.py"), str(shared)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=paths, cwd=shared)
+        imported = Path(self.ask("where")["package"])
+        if root.resolve() not in imported.parents:
+            raise SystemExit(f"compare.py: {root}: holds no xrcore/; give the folder of a checkout")
 
     def ask(self, task: str, **given: Any) -> dict[str, Any]:
         assert self.process.stdin is not None

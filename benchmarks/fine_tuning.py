@@ -135,7 +135,7 @@ def _row(
         "images": images,
         "seed": seed,
         "core minutes": None if seconds is None else round(seconds / 60, 2),
-        "mTRE mm": None if mtre is None else round(mtre, 2),  # not finite: of a network whose poses are nonsense
+        "mTRE mm": None if mtre is None else round(mtre, 2),  # infinite, or in a model.json None: poses that are nonsense
         "median mm": None if median is None else round(median, 2),
         "SR %": round(success, 1),
     }

@@ -12,12 +12,11 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from common.report import out_path
+from common.report import RESULTS, out_path
 from scipy.optimize import least_squares
 from torch import Tensor
 
@@ -46,15 +45,15 @@ class Answer:
 
 
 @cache
-def volume(implant: bool = False) -> xr.Volume:
+def volume() -> xr.Volume:
     """The patient, on 2 mm."""
-    return xr.phantom.pelvis(0, 2.0, implant=implant)
+    return xr.phantom.pelvis(0, 2.0)
 
 
 @cache
-def acquired(implant: bool = False, pose: tuple[float, ...] = tuple(POSE.numbers[0].tolist())) -> xr.Xray:
+def acquired(pose: tuple[float, ...] = tuple(POSE.numbers[0].tolist())) -> xr.Xray:
     """An X-ray as acquired, from a finer patient: noise, scatter, blur, another tube voltage, a round field."""
-    return xr.simulate(xr.phantom.pelvis(0, 1.5, implant=implant), PAPER_CARM, xr.Pose(list(pose)), seed=1)
+    return xr.simulate(xr.phantom.pelvis(0, 1.5), PAPER_CARM, xr.Pose(list(pose)), seed=1)
 
 
 @cache
@@ -313,7 +312,7 @@ TABLES: dict[str, Callable[[], Table]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", help=f"some of {','.join(TABLES)}; default all")
-    parser.add_argument("--out", type=out_path, default=Path("results/geometry_mistakes.json"))
+    parser.add_argument("--out", type=out_path, default=RESULTS / "geometry_mistakes.json")
     args = parser.parse_args()
     kept = read_json(args.out) if args.out.exists() else {}
     for name in args.only.split(",") if args.only else TABLES:

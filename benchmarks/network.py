@@ -30,23 +30,23 @@ def folder_of(models: Path, patient: str, kind: str) -> Path:
     return models / f"{patient}-{kind}"
 
 
-def predict_ms(model: xr.PoseRegressor, repeats: int = 60) -> float:
+def predict_ms(model: xr.PoseRegressor) -> float:
     """Median time of `predict` for a 256 x 256 X-ray, resizing and normalising included."""
     import torch
 
     xray = xr.Xray(image=torch.rand(CARM.shape, generator=torch.Generator().manual_seed(0)), carm=CARM)
     times = []
-    for _ in range(repeats + 5):
+    for _ in range(65):
         began = time.perf_counter()
         model.predict(xray)
         times.append(time.perf_counter() - began)
     return 1e3 * statistics.median(times[5:])
 
 
-def register_seconds(model: xr.PoseRegressor, patient: ex.Patient, tests: ex.TestSet, cases: int = 15) -> float:
+def register_seconds(model: xr.PoseRegressor, patient: ex.Patient, tests: ex.TestSet) -> float:
     """Median time of a registration from the model's prediction, measured by itself: the table's rows may come from a busy machine."""
     volume, times = patient.volume(tests.spacing), []
-    for case in range(cases):
+    for case in range(15):
         xray = tests.xray(patient, case)
         began = time.perf_counter()
         xr.register(xray, volume, model)
@@ -58,7 +58,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--poses", type=int, default=200)
     parser.add_argument("--patients", default="1,6#")
-    parser.add_argument("--models", type=Path, default=Path("models"))
+    parser.add_argument("--models", type=Path, default=RESULTS.parent / "models")
     parser.add_argument("--out", type=out_path, default=RESULTS / "network")
     args = parser.parse_args()
     sets = [ex.TestSet(name, protocol=name, poses=args.poses, seed=SEED) for name in ("paper", "acquired")]
@@ -91,6 +91,7 @@ def main() -> None:
                     lines[-1]["refined seconds"] = round(register_seconds(model, patient, tests), 3)
                 print("  ".join(f"{k} {v}" for k, v in lines[-1].items()), flush=True)
     publish(args.out, lines, rows=pd.concat(tables).to_dict("records"), digits=5)
+    scratch.unlink()  # the next run may be of other code
 
 
 def line(patient: ex.Patient, kind: str, test: str, model: xr.PoseRegressor, table: pd.DataFrame) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=24, help="of each condition and patient")
     parser.add_argument("--patients", default="1,6#")
-    parser.add_argument("--models", type=Path, default=Path("models"))
+    parser.add_argument("--models", type=Path, default=RESULTS.parent / "models")
     parser.add_argument("--kinds", default="acquired,clinical", help="of the models, as in models/README.md")
     parser.add_argument("--out", type=out_path, default=RESULTS / "network_conditions")
     args = parser.parse_args()

@@ -360,8 +360,6 @@ def numbers() -> dict[str, str]:
         "machine": f"{load['cpu']}, {load['cores']} cores",
         "registration_seconds": time(REGISTRATION),
         "registration_mm": mm(every["mTRE median mm"]),
-        "registration_success": percent(every["SR %"]),
-        "registration_cases": str(every["cases"]),
         "paper_mm": f"{paper_table('02_table1_comparison').loc['PSSS', 'mtre_paper']:.2f} mm",
         "predict_ms": f"{max(line['predict ms'] for line in kept('network')['table']):.0f} ms",
         "wrist_depth_mm": f"{depth:.0f} mm",
@@ -408,7 +406,6 @@ def hard_images() -> dict[str, str]:
         "robust_trusted": percent(full["trusted, of the right %"]),
         "robust_wrong": str(full["trusted and wrong"] + other["trusted and wrong"]),
         "robust_other": str(other["cases"]),
-        "robust_covered": percent(full["truth within 95 % ellipsoid, %"]),
         "robust_note": str(kept("robustness")["note"]),
     }
 

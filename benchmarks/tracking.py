@@ -43,9 +43,9 @@ def rows_of(views: int) -> dict[str, Row]:
     }
 
 
-def cine(frames: int, seed: int = 0) -> list[xr.Pose]:
+def cine(frames: int) -> list[xr.Pose]:
     """Poses of a body that is turned, shifted and breathes, at about 15 frames a second."""
-    phase = torch.rand(6, generator=torch.Generator().manual_seed(seed)).mul(2 * math.pi).tolist()
+    phase = torch.rand(6, generator=torch.Generator().manual_seed(0)).mul(2 * math.pi).tolist()
     size, period = (4, 10, 3, 15, 10, 12), (70, 90, 80, 60, 45, 75)
     return [xr.Pose([s * math.sin(2 * math.pi * i / t + f) for s, t, f in zip(size, period, phase, strict=True)]) for i in range(frames)]
 

@@ -25,7 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--poses", type=int, default=60)
     parser.add_argument("--patient", default="6#")
-    parser.add_argument("--models", type=Path, default=Path("models"))
+    parser.add_argument("--models", type=Path, default=RESULTS.parent / "models")
     parser.add_argument("--out", type=out_path, default=RESULTS / "wide_ranges")
     args = parser.parse_args()
     (patient,) = choose_patients(args.patient)
@@ -37,7 +37,8 @@ def main() -> None:
         "network, then registration": ex.registration(model, "network start"),
     }
     tests = ex.TestSet("wide", poses=args.poses, seed=45, rotation=ROTATION, translation=TRANSLATION)
-    table = ex.run(methods.values(), [patient], [tests], args.out.parent / "scratch" / (args.out.name + ".csv"))
+    scratch = args.out.parent / "scratch" / (args.out.name + ".csv")
+    table = ex.run(methods.values(), [patient], [tests], scratch)
     table = table[(table["patient"] == patient.number) & (table["case"] < args.poses)]
     lines = []
     for label, method in methods.items():
@@ -58,6 +59,7 @@ def main() -> None:
             }
         )
     publish(args.out, lines, rows=table.to_dict("records"), digits=5)
+    scratch.unlink()  # the next run may be of other code
 
 
 if __name__ == "__main__":

@@ -99,6 +99,13 @@ def test_importing_loads_nothing_heavy():
     assert not loaded & {"torch", "numba", "numpy", "SimpleITK", "matplotlib", "pydicom"}
 
 
+def test_geometry_does_not_load_torchs_compiler():
+    code = "import sys, xrcore.geometry; print(*sys.modules)"
+    loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+    assert "roma" in loaded
+    assert "torch._dynamo" not in loaded
+
+
 def test_measuring_needs_no_library_that_only_draws():
     code = "import sys, companion.workflow.__main__, companion.studies.common.base, companion.studies.common.trainings; print(*sys.modules)"
     loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())

@@ -48,6 +48,10 @@ class Worker:
         self.tasks[task]()
         return {"seconds": time.perf_counter() - began}
 
+    def where(self) -> dict[str, Any]:
+        """Where the package was imported from."""
+        return {"package": xr.__file__}
+
     def prepare(self) -> dict[str, Any]:
         """Simulate the phantom's X-rays, for both checkouts."""
         for name, pose in (("phantom", POSE), ("side", SIDE)):

@@ -41,9 +41,8 @@ def counts(
     photons: float = 20_000,
     scatter: float = 0.3,
     extra: Array | None = None,
-    blur: float = 0.8,
 ) -> Array:
-    """Detected photons. scatter: its share of the primary, median over the shadow; extra: iron in the way [g/cm2]; blur [pixels]."""
+    """Detected photons. scatter: its share of the primary, median over the shadow; extra: iron in the way [g/cm2]."""
     area = (scene.changed if changed else scene.area).copy()
     if extra is not None:
         area[2] += extra
@@ -52,7 +51,7 @@ def counts(
     if scatter and shadow.any():
         wide = ndimage.gaussian_filter(-primary * np.log(primary + 1e-12), 25, mode="nearest")
         primary = primary + wide * scatter / np.median(wide[shadow] / primary[shadow])
-    exposed = ndimage.gaussian_filter(primary, blur) if blur else primary
+    exposed = ndimage.gaussian_filter(primary, 0.8)
     photons = max(photons, 300 / max(float(np.median(exposed[shadow])) if shadow.any() else 1.0, 1e-6)) if photons > 1000 else photons
     return generator.poisson(exposed * photons).astype(float)
 
@@ -234,7 +233,7 @@ def equalised(scene: Scene, g: Generator) -> xr.Xray:
 
 
 def everything(scene: Scene, g: Generator) -> xr.Xray:
-    """Tools, changed tissue, much scatter, a display gamma and text at once."""
+    """Tools, changed tissue, much scatter and a display gamma at once."""
     detected = counts(scene, g, changed=True, scatter=0.8, extra=0.5 * _tools(scene.carm.shape, g))
     return as_read(unit(attenuation(detected)) ** np.exp(g.uniform(-0.4, 0.4)), scene, 8)
 

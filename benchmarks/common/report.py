@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -37,7 +38,8 @@ def publish(
 ) -> None:
     """Print `table`, and write it to OUT.json and its rows, or the cases `rows` that it sums up, to OUT.csv.
 
-    None is an empty cell; floats of the CSV are rounded to `digits` decimals. note: a line under the table, and in OUT.json.
+    None is an empty cell, as is in the JSON what is not finite; floats of the CSV are rounded to `digits` decimals. note: a line under the
+    table, and in OUT.json.
     """
     if not table:
         sys.exit("nothing was measured: are the data there? `xrcore data list` tells")
@@ -53,9 +55,10 @@ def publish(
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows({k: round(v, digits) if isinstance(v, float) else v for k, v in row.items()} for row in rows)
-    kept = {"machine": MACHINE} | ({"note": note} if note else {}) | {"table": table}
+    lines = [{k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in line.items()} for line in table]
+    kept = {"machine": MACHINE} | ({"note": note} if note else {}) | {"table": lines}
     with atomic_file(out.with_suffix(".json")) as temporary:
-        temporary.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(kept, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def say(text: str) -> None:

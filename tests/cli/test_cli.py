@@ -89,6 +89,18 @@ def test_a_command_that_cannot_be_loaded_leaves_the_others(caplog):
     assert "No module named 'companion.absent'" in caplog.messages[1]
 
 
+def test_a_command_that_fails_as_it_loads_is_told_where_the_user_looks(tmp_path):
+    (tmp_path / "unfinished.py").write_text("raise RuntimeError('two\\nlines')\n")
+    package = tmp_path / "unfinished-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: unfinished\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text("[xrcore.commands]\nunfinished = unfinished:app\n")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run([sys.executable, "-m", "xrcore", "--version"], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0
+    assert done.stderr == "xrcore: note: xrcore unfinished is not there: two lines\n"
+
+
 def test_register_writes_what_it_found(run, case, tmp_path):
     out = tmp_path / "new" / "result"
     done = run("register", case / "ct.nii.gz", case / "xray.dcm", "--out", out, *FAST)

@@ -187,7 +187,9 @@ def test_two_xrays_of_one_name_and_two_geometries_are_refused(run, case, tmp_pat
     assert "--rig: give angles or files, not both" in done.err
 
 
-def test_a_calibration_says_where_a_camera_stands(case):
+def test_a_calibration_says_where_a_camera_stands(case, monkeypatch):
+    monkeypatch.chdir(case.parent)  # as a user gives a path: from where they are
+    case = Path(case.name)
     views = read_views([case / "x1.png", case / "x2.png"], [case / "camera1.txt", case / "camera2.txt"])
     same = read_views([case / "x1.png", case / "x2.png"], case / "rig.yaml")
     for one, other in zip(views, same, strict=True):

@@ -128,6 +128,17 @@ def test_the_truth_of_an_xray_that_a_rendering_replaces_does_not_stay(run, case,
     assert not truth.exists()
 
 
+def test_the_truth_of_an_xray_of_the_same_name_stays(run, case, tmp_path):
+    assert simulate(run, case, tmp_path / "x.png").code == 0
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    done = simulate(run, case, tmp_path / "x.dcm", "--seed", 7)
+    assert done.code == 2
+    assert f"x.truth.json is the truth of {tmp_path / 'x.png'}" in done.err
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert run("render", case / "ct.nii.gz", "--spacing", 8, "--out", tmp_path / "x.dcm").code == 0
+    assert (tmp_path / "x.truth.json").read_bytes() == before["x.truth.json"]
+
+
 def test_what_is_in_the_way_is_told(run, case, tmp_path):
     (tmp_path / "x.truth.json").mkdir()
     assert "x.truth.json: a folder of this name" in simulate(run, case, tmp_path / "x.dcm").err

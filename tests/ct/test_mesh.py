@@ -69,12 +69,18 @@ def test_bodies_that_overlap_count_once(tmp_path):
     assert mass(xr.read_mesh(tmp_path / "two.stl", "water", 1.0)) == pytest.approx(wanted / 1000, rel=0.01)
 
 
-def test_a_hole_is_filled_across_and_told(tmp_path):
+def test_a_hole_is_filled_across_and_told(tmp_path, caplog):
     whole = ball()
     trimesh.Trimesh(whole.vertices, np.delete(whole.faces, [5, 6, 40], axis=0), process=False).export(tmp_path / "hole.stl")
     volume = xr.read_mesh(tmp_path / "hole.stl", "water", 1.0)
     assert mass(volume) == pytest.approx(ball().volume / 1000, rel=0.01)
     assert "not closed" in volume.notes[0]
+    assert caplog.messages == list(volume.notes)
+    caplog.clear()
+    noted = replace(xr.read_mesh(tmp_path / "hole.stl", "water", 4.0), notes=("of the CT",))
+    caplog.clear()
+    assert xr.place_mesh(noted, tmp_path / "hole.stl", "water").notes == ("of the CT", *caplog.messages)
+    assert "not closed" in caplog.messages[0]
 
 
 def test_normals_may_point_inwards_and_axes_be_ras(tmp_path):

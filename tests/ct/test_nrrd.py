@@ -81,7 +81,10 @@ def test_what_the_header_leaves_open_is_told(tmp_path, fields, words):
 
 
 def test_surplus_numbers_are_told(tmp_path):
-    assert "more than its header says" in read_hu(write_nrrd(tmp_path / "ct.nrrd", {"encoding": "text"}, TEXT + b" 7")).notes[0]
+    assert (
+        "holds 1 numbers more than its header says"
+        in read_hu(write_nrrd(tmp_path / "ct.nrrd", {"encoding": "text"}, TEXT + b" 7")).notes[0]
+    )
 
 
 @pytest.mark.parametrize(("unit", "scale"), [("mm", 1), ("cm", 10), ("um", 0.001), ("", 1)])

@@ -36,6 +36,15 @@ def test_statistics_are_the_mean_and_variance_of_what_a_layer_sees():
     torch.testing.assert_close(network.encoder.stem_norm.running_var, seen.var((0, 2, 3)), atol=1e-5, rtol=1e-4)
 
 
+def test_no_few_images_count_like_many():
+    # 66 of 1056 images are measured over, of which two would make a chunk of their own
+    settings = TINY.changed(images=1056, batch=8, pixels=32, precision="float32")
+    statistics = BatchStatistics(
+        Evaluator(method_named("psss")(settings), patient(), CARM, torch.device("cpu")), {32: DrrStream(patient(), CARM, settings)}
+    )
+    assert [len(batch.images) for batch in statistics._images(32)] == [64]
+
+
 def test_measuring_leaves_the_rest_of_the_network_and_evaluates():
     settings = TINY.changed(precision="float32")
     network = method_named("psss")(settings).network()

@@ -45,6 +45,12 @@ def test_settings_that_make_no_sense_are_refused_by_name(wrong):
         TrainingSettings(**wrong)
 
 
+@pytest.mark.parametrize("wrong", ["psss", {"pixels": 64}, None])
+def test_a_changed_architecture_must_be_one(wrong):
+    with pytest.raises(XrcoreError, match="TrainingSettings: architecture must be"):
+        TrainingSettings().changed(architecture=wrong)
+
+
 def test_methods_start_from_their_authors_settings():
     salehi = profile("smoke").changed(**method_named("salehi").defaults)
     assert (salehi.optimiser, salehi.batch) == ("sgd", 32)

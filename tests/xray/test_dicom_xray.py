@@ -335,6 +335,15 @@ def test_what_shutters_and_collimators_cover_is_masked(tmp_path, owner, shape, t
     assert xray.notes == ()
 
 
+@pytest.mark.parametrize("tags", [{"ImagerPixelSpacing": [6, 0]}, {"ImagerPixelSpacing": [6, 0], "PixelAspectRatio": [1, 0]}])
+def test_pixels_without_a_width_leave_a_shutter_round(tmp_path, tags):
+    shutter = {"ShutterShape": "CIRCULAR", "CenterOfCircularShutter": [30, 40], "RadiusOfCircularShutter": 22}
+    carm = xr.CArm(source_to_detector=1000, source_to_isocenter=700, shape=(60, 80), pixel_spacing=4)
+    xray = read(tmp_path, xray_dataset(np.where(DISC, counts((60, 80)), 50), **shutter, **tags), carm=carm)
+    assert not (xray.mask.numpy() & ~DISC).any()
+    assert xray.mask.numpy()[ndimage_eroded(DISC, 4)].all()
+
+
 def ndimage_eroded(region: np.ndarray, pixels: int) -> np.ndarray:
     from scipy import ndimage
 

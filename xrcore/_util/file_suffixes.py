@@ -5,3 +5,5 @@ DRAWN_SUFFIXES = (*FIGURE_SUFFIXES, ".dcm")
 VOLUME_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 DICOM_SUFFIXES = (".dcm", ".ima")  # which DICOM may lack
 XRAY_SUFFIXES = (*DICOM_SUFFIXES, ".png", ".tif", ".tiff")
+WRITTEN_XRAY_SUFFIXES = (".dcm", ".png", ".tif", ".tiff")
+MESH_SUFFIXES = (".stl", ".ply", ".obj")

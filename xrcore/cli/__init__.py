@@ -1,4 +1,7 @@
-"""The command line. Exit codes: 0 done (and trusted), 1 output lost, 2 bad input, 3 registered but not trusted, 130 interrupted."""
+"""The command line.
+
+Exit codes: 0 done (and trusted), 1 output lost, 2 bad input, 3 registered but not trusted, 130 interrupted, 143 terminated.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,6 @@ import typer
 from xrcore._util.errors import XrcoreError
 from xrcore._util.logs import logger
 from xrcore._util.out_of_memory import GPU_ERROR, ran_out_of_memory
-from xrcore.cli.app import app
 
 # the base of all complaints about arguments; its own home moved between versions of typer
 _UsageError: type[typer.BadParameter] = typer.BadParameter.__base__  # type: ignore[assignment]
@@ -30,6 +32,8 @@ def main() -> NoReturn:
     notes.setFormatter(logging.Formatter("xrcore: note: %(message)s"))
     logger.addHandler(notes)
     logger.setLevel(logging.INFO)
+    from xrcore.cli.app import app  # here, where notes are shown: a command of another package may not load
+
     try:
         code = app(prog_name="xrcore", standalone_mode=False) or 0
         sys.stdout.flush()

@@ -32,7 +32,7 @@ def add_commands(to: typer.Typer, installed: Iterable[EntryPoint]) -> None:
     for entry_point in sorted(installed, key=lambda entry: entry.name):
         try:
             added = entry_point.load()
-        except (ImportError, AttributeError) as error:
+        except Exception as error:  # whatever another package does wrong
             logger.warning(f"xrcore {entry_point.name} is not there: {' '.join(str(error).split())}")
             continue
         if isinstance(added, typer.Typer):

@@ -13,6 +13,7 @@ import typer
 from xrcore._util.atomic import check_writable
 from xrcore._util.completion import one_of
 from xrcore._util.errors import XrcoreError
+from xrcore._util.file_suffixes import MESH_SUFFIXES, WRITTEN_XRAY_SUFFIXES
 from xrcore._util.input_files import check_file
 from xrcore._util.logs import logger
 
@@ -66,17 +67,23 @@ Crop = Annotated[str | None, typer.Option(metavar="X0,X1,Y0,Y1,Z0,Z1", help="Onl
 
 
 MOST_SEED = 2**63 - 1  # that PyTorch takes
-IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".dcm")
 
 
 def check_image(out: Path, *, truth: bool = False) -> list[str]:
     """Name the files of an image that is to be written, its geometry's and truth's; raise XrcoreError where they cannot be."""
     suffix = out.suffix.lower()
-    if suffix not in IMAGE_SUFFIXES:
-        raise XrcoreError(f"{out}: --out must end in .png, .tif or .dcm")
+    if suffix not in WRITTEN_XRAY_SUFFIXES:
+        raise XrcoreError(f"{out}: --out must end in .png, .tif, .tiff or .dcm")
     names = [out.name, *([] if suffix == ".dcm" else [out.stem + ".carm.yaml"]), *([out.stem + ".truth.json"] if truth else [])]
     check_writable(out.parent, *names)
+    if truth and (other := of_same_name(out)):
+        raise XrcoreError(f"{out}: {names[-1]} is the truth of {other}; give --out another name, or remove both")
     return names
+
+
+def of_same_name(out: Path) -> Path | None:
+    """Another X-ray there, whose truth is, or would be, in the same file."""
+    return next((other for suffix in WRITTEN_XRAY_SUFFIXES if (other := out.with_suffix(suffix)) != out and other.exists()), None)
 
 
 def field_value(text: str) -> tuple[str, Any]:
@@ -212,7 +219,7 @@ def load_ct(
     """Read a CT, or a mesh, as the options say, and place meshes into it."""
     from xrcore.ct import place_mesh, read_ct, read_mesh
 
-    if path.suffix.lower() in (".stl", ".ply", ".obj"):
+    if path.suffix.lower() in MESH_SUFFIXES:
         given = {
             "--background": background, "--labels": labels, "--keep": keep, "--series": series, "--body": body or None, "--crop": crop,
             "--mesh": placed or None,

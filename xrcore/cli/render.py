@@ -29,6 +29,7 @@ from xrcore.cli.options import (
     import_packages,
     load_carm,
     load_ct,
+    of_same_name,
 )
 
 
@@ -81,9 +82,9 @@ def render(
     image = draw(volume, geometry, view, beam)[0]
     if not image.any():
         raise XrcoreError(f"{ct}: the CT lies outside the view at pose {pose}; nothing to render")
-    # the truth of an X-ray that this one replaces, unless that is what was rendered
+    # the truth of an X-ray that this one replaces, unless that is what was rendered, or of another that stays
     of_other = f"{out.stem}.truth.json"
-    own = None if pose_file(pose) == out.parent / of_other else re.escape(of_other)
+    own = None if pose_file(pose) == out.parent / of_other or of_same_name(out) else re.escape(of_other)
     with atomic_folder(out.parent, record=out.name, own=own) as temporary:
         write_xray(temporary / out.name, image, geometry, view)
         for name in beside:

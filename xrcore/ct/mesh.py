@@ -15,7 +15,9 @@ from numpy import ndarray
 from torch import Tensor
 
 from xrcore._util.errors import XrcoreError, is_number, require
+from xrcore._util.file_suffixes import MESH_SUFFIXES
 from xrcore._util.input_files import check_file, checked_path
+from xrcore._util.logs import logger
 from xrcore._util.matrices import rigid_matrix
 from xrcore._util.out_of_memory import memory_advice
 from xrcore.ct.mesh_orientation import outward
@@ -33,7 +35,6 @@ DENSITIES = {
     "soft": 1.06,
     "water": 1.0,
 }
-_FORMATS = (".stl", ".ply", ".obj")
 _MARGIN = 2  # voxels of air around the body
 _MOST_VOXELS = 400_000_000
 _LARGEST_FILE = 1 << 30  # [bytes]
@@ -82,6 +83,7 @@ def read_mesh(
     matrix = np.diag([spacing, spacing, spacing, 1.0])
     matrix[:3, 3] = (low + high) / 2 - spacing * (counts - 1) / 2
     inside = coverage((corners - matrix[:3, 3]) / spacing, (int(counts[2]), int(counts[1]), int(counts[0])))
+    _tell(notes)
     return Volume(
         density=torch.from_numpy(weight * inside)[None], materials=(material,), world_from_voxel=torch.from_numpy(matrix), notes=notes
     )
@@ -144,10 +146,16 @@ def place_mesh(
     materials = volume.materials if material in volume.materials else (*volume.materials, material)
     density_of = torch.zeros((len(materials), *volume.shape), dtype=volume.density.dtype)
     density_of[: len(volume.materials)] = volume.density
+    _tell(notes)
     x, y, z = (slice(*ends) for ends in zip(first.tolist(), end.tolist(), strict=True))
     density_of[:, z, y, x] *= 1 - inside
     density_of[materials.index(material), z, y, x] += weight * inside
     return replace(volume, density=density_of.to(volume.device), materials=materials, notes=(*volume.notes, *notes))
+
+
+def _tell(notes: tuple[str, ...]) -> None:
+    for note in notes:
+        logger.warning(note)
 
 
 def _density(caller: str, material: object, density: object) -> float:
@@ -165,8 +173,8 @@ def read_surface(path: Path, frame: str) -> Any:
     require("read_mesh", "frame", frame, isinstance(frame, str) and frame in ("lps", "ras"), "lps or ras")
     check_file(path)
     suffix = path.suffix.lower()
-    if suffix not in _FORMATS:
-        raise XrcoreError(f"{path}: expected {', '.join(_FORMATS)}")
+    if suffix not in MESH_SUFFIXES:
+        raise XrcoreError(f"{path}: expected {', '.join(MESH_SUFFIXES)}")
     if path.stat().st_size > _LARGEST_FILE:
         raise XrcoreError(f"{path}: larger than {_LARGEST_FILE >> 30} GB")
     with path.open("rb") as file:

@@ -16,6 +16,7 @@ from xrcore._util.conversion import as_tensor
 from xrcore._util.device_memory import OUT_OF_MEMORY, NoRoomError
 from xrcore._util.devices import named_device
 from xrcore._util.errors import XrcoreError, is_number, is_whole, require
+from xrcore._util.farthest_points import farthest_points
 from xrcore._util.matrices import has_last_row
 
 T = TypeVar("T")
@@ -226,12 +227,7 @@ class Volume:
         index = torch.nonzero(density > 0.5 * level).flip(-1).double()
         index = index[:: max(1, len(index) // 20_000)]
         points = index @ self.world_from_voxel[:3, :3].T + self.world_from_voxel[:3, 3]
-        chosen = [int(torch.argmax(torch.linalg.norm(points - points.mean(0), dim=1)))]
-        nearest = torch.full((len(points),), float("inf"), dtype=torch.float64)
-        for _ in range(min(count, len(points)) - 1):
-            nearest = torch.minimum(nearest, torch.linalg.norm(points - points[chosen[-1]], dim=1))
-            chosen.append(int(torch.argmax(nearest)))
-        return points[chosen]
+        return points[farthest_points(points, count)]
 
     def derived(self, key: Hashable, make: Callable[[], T]) -> T:
         """Keep what is made from the volume as long as it lives and none of its tensors changes in place.

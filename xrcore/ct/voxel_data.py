@@ -114,9 +114,9 @@ def read_voxels(
     return values.astype(dtype.newbyteorder("="), copy=False), surplus(path, left)
 
 
-def surplus(path: Path, left: int) -> tuple[str, ...]:
+def surplus(path: Path, left: int, unit: str = "bytes") -> tuple[str, ...]:
     """The note for a file that holds more than its header says, whose voxels may have moved."""
-    more = f"{left} bytes" if left < _CHUNK else "many bytes"
+    more = f"{left if left < _CHUNK else 'many'} {unit}"
     return (f"{path}: it holds {more} more than its header says; if the header is damaged, the voxels are shifted",) if left else ()
 
 
@@ -143,7 +143,7 @@ def numbers_as_text(path: Path, stream: BinaryIO, shape: tuple[int, int, int], d
         raise XrcoreError(f"{path}: its voxels are not numbers as text, as its header says; damaged") from None
     if dtype.kind in "iu" and not ((values == np.round(values)) & (values >= np.iinfo(dtype).min) & (values <= np.iinfo(dtype).max)).all():
         raise XrcoreError(f"{path}: its voxels are not numbers of the type that its header says; damaged")
-    return values.astype(dtype.newbyteorder("=")).reshape(shape), surplus(path, len(words) - count)
+    return values.astype(dtype.newbyteorder("=")).reshape(shape), surplus(path, len(words) - count, "numbers")
 
 
 def data_file(path: Path, entry: bytes) -> Path:

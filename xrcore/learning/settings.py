@@ -234,5 +234,7 @@ class TrainingSettings:
         outer = {f.name for f in fields(self)}
         for name in set(changes) - inner - outer:
             raise XrcoreError(f"TrainingSettings: no field {name!r}; available: {', '.join(sorted((outer | inner) - {'architecture'}))}")
-        architecture = replace(changes.get("architecture", self.architecture), **{k: v for k, v in changes.items() if k in inner})
+        whole = changes.get("architecture", self.architecture)
+        _require("architecture", whole, isinstance(whole, Architecture), "an Architecture; its fields go by their own names")
+        architecture = replace(whole, **{k: v for k, v in changes.items() if k in inner})
         return replace(self, **{k: v for k, v in changes.items() if k in outer} | {"architecture": architecture})

@@ -27,7 +27,8 @@ def xray_dataset(image: Float32[ndarray, "H W"], carm: CArm, pose: Pose | None, 
     All tags are as the standard says, for other readers: angles count from a detector in front of the patient. Identifiers follow from
     the content, so that the same image always makes the same file.
     """
-    data = blank_object(XRayAngiographicImageStorage, [image.tobytes().hex(), repr(carm), repr(pose)])
+    content = [image.tobytes().hex(), repr(carm), repr(pose), "" if mask is None else mask.tobytes().hex()]
+    data = blank_object(XRayAngiographicImageStorage, content)
     data.Modality, data.ImageType = "XA", ["DERIVED", "PRIMARY", "SINGLE PLANE"]
     data.KVP, data.RadiationSetting, data.PositionerMotion = None, "GR", "STATIC"
 

@@ -65,7 +65,7 @@ def read_rig(path: str | os.PathLike[str]) -> list[RigCamera]:
     path = checked_path("read_rig", path)
     check_file(path)
     if _is_calibration(path):
-        return [_camera({"calibration": str(path)}, path, "")]
+        return [_camera({"calibration": path.name}, path, "")]
     content = read_yaml(path, LARGEST_FILE)
     views = content.get("views") if isinstance(content, dict) else None
     if not isinstance(views, list) or not views:

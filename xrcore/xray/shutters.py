@@ -24,7 +24,8 @@ def open_field(tags: Dataset, shape: tuple[int, int], path: Path, notes: list[st
     leaves nothing is remarked on and not used.
     """
     inside = np.ones(shape, dtype=bool)
-    sides = numbers(tags, "ImagerPixelSpacing", 2, path) or numbers(tags, "PixelAspectRatio", 2, path) or [1.0, 1.0]
+    given = (numbers(tags, name, 2, path) for name in ("ImagerPixelSpacing", "PixelAspectRatio"))
+    sides = next((pair for pair in given if pair and min(pair) > 0), [1.0, 1.0])
     for owner, source in [("Shutter", tags), *(("Collimator", item) for item in tags.get("CollimatorShapeSequence") or [tags])]:
         words = source.get(f"{owner}Shape") or []
         for word in [words] if isinstance(words, str) else words:

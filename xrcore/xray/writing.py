@@ -15,6 +15,7 @@ from torch import Tensor
 
 from xrcore._util.atomic import atomic_file
 from xrcore._util.errors import XrcoreError
+from xrcore._util.file_suffixes import WRITTEN_XRAY_SUFFIXES
 from xrcore._util.input_files import checked_path
 from xrcore.geometry import CArm, Pose, SlotScan
 from xrcore.geometry.pose import require_one_pose
@@ -57,7 +58,7 @@ def write_xray(
         image = image.image
     values = _finite(image, mask, path)
     suffix = path.suffix.lower()
-    if suffix not in (".dcm", ".tif", ".tiff", ".png"):
+    if suffix not in WRITTEN_XRAY_SUFFIXES:
         raise XrcoreError(f"{path}: X-rays are written as .dcm, .tif or .png")
     if suffix == ".dcm":
         if carm is None:

@@ -71,15 +71,13 @@ def estimate(values: pd.DataFrame, confidence: float = 0.95) -> Estimate:
     return Estimate(mean, mean - reach, mean + reach, seeds, poses)
 
 
-def by_seed_and_case(cases: pd.DataFrame, value: str = "mtre_mm") -> pd.DataFrame:
+def by_seed_and_case(cases: pd.DataFrame) -> pd.DataFrame:
     """Arrange one method's cases with one row per seed and one column per pose.
 
     Parameters
     ----------
     cases : DataFrame
-        One row per case; columns seed, case and `value`.
-    value : str
-        The column that is arranged.
+        One row per case; columns seed, case and mtre_mm.
 
     Returns
     -------
@@ -93,7 +91,7 @@ def by_seed_and_case(cases: pd.DataFrame, value: str = "mtre_mm") -> pd.DataFram
     """
     if cases.duplicated(["seed", "case"]).any():
         raise XrcoreError("by_seed_and_case: a seed has a case twice; choose one method, patient and test set")
-    return cases.pivot(index="seed", columns="case", values=value).astype(float)
+    return cases.pivot(index="seed", columns="case", values="mtre_mm").astype(float)
 
 
 def difference(before: pd.DataFrame, after: pd.DataFrame, confidence: float = 0.95) -> Estimate:

@@ -6,7 +6,8 @@ import os
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from companion.experiments import PATIENTS, Patient, Phantom, Subject, TestSet
 from companion.experiments.ball import WithBall
@@ -298,6 +299,8 @@ class Plan:
         given: dict[str, Any] = {name: _build(kind, values.get(name), f"{path}: {name}") for name, kind in kinds.items()}
         rest = {name: _freeze(value) for name, value in values.items() if name not in kinds}
         plan = _build(cls, {"name": path.stem, **rest, **given}, str(path))
+        if plan.threads < 1 or plan.phantoms < 0:
+            raise XrcoreError(f"{path}: threads and phantoms count something; threads is at least 1")
         if bool(plan.patients) == bool(plan.phantoms):
             raise XrcoreError(f"{path}: give patients or phantoms, one of them")
         known = {patient.number for patient in PATIENTS}
@@ -453,11 +456,34 @@ def _build(kind: type[_T], values: Any, where: str) -> _T:
     for name in values:
         if name not in names:
             raise XrcoreError(f"{where}: no field {name!r}; it has {', '.join(sorted(names))}")
+    given, hints = {name: _freeze(value) for name, value in values.items()}, get_type_hints(kind)
+    for name, value in given.items():
+        if not _fits(value, hints[name]):
+            raise XrcoreError(f"{where}: {name}: expected {_in_words(hints[name])}, got {value!r}")
     try:
-        return kind(**{name: _freeze(value) for name, value in values.items()})
+        return kind(**given)
     except TypeError as error:
         raise XrcoreError(f"{where}: {str(error).partition('() ')[2] or error}") from None
 
 
 def _freeze(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value of YAML is of the type that a field is annotated with."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is UnionType:
+        return any(_fits(value, one) for one in inner)
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_fits(one, inner[0]) for one in value)
+    if hint in (int, float):
+        return isinstance(value, (int, hint)) and not isinstance(value, bool)
+    return isinstance(value, origin or hint)
+
+
+def _in_words(hint: Any) -> str:
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", dict: "names and values", tuple: "a list"}
+    if get_origin(hint) is UnionType:
+        return " or ".join(_in_words(one) for one in get_args(hint) if one is not type(None))
+    return words[get_origin(hint) or hint]

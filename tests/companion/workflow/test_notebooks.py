@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 from support.ct_files import write_pelvis
 
+import xrcore as xr
+from companion.studies.common.paths import Paths
 from companion.studies.paper import TABLES, paper_table
+from companion.workflow.notebooks import execute
 
 nbformat = pytest.importorskip("nbformat", reason="the notebooks extra is not installed")
 pytest.importorskip("papermill", reason="the notebooks extra is not installed")
@@ -94,6 +97,18 @@ def test_an_unknown_parameter_is_refused(tmp_path):
     assert done.returncode != 0
     assert "no parameter sed; it has ct, seed, pose, photons, pixels" in done.stderr
     assert not (tmp_path / "out.ipynb").exists()
+
+
+def test_a_kernel_that_dies_is_told_in_one_line(tmp_path):
+    paths = Paths("smoke", tmp_path)
+    source = tmp_path / "notebooks" / "08_speed.ipynb"
+    source.parent.mkdir()
+    cell = nbformat.v4.new_code_cell("profile = 'smoke'\nkeep = False", metadata={"tags": ["parameters"]})
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}, "language_info": {"name": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell, nbformat.v4.new_code_cell("import os; os._exit(1)")], metadata=kernel), source)
+    with pytest.raises(xr.XrcoreError, match="its kernel died"):
+        execute(paths, "08_speed")
+    assert not (paths.build / "notebooks" / "08_speed.ipynb").exists()
 
 
 @pytest.mark.parametrize("path", OF_RESULTS, ids=lambda path: path.stem)

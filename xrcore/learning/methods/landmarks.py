@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from xrcore._util.farthest_points import farthest_points
 from xrcore.ct.volume import Volume
 from xrcore.geometry import CArm, Pose, rigid
 
@@ -44,7 +45,7 @@ def choose_landmarks(volume: Volume, carm: CArm, views: Pose, count: int) -> tup
     pixels = carm.project(rigid.apply(views.camera_from_world(carm, volume.isocenter), candidates))
     share = inside(pixels, carm.shape).double().mean(0)
     kept = candidates[share >= _OFTEN] if int((share >= _OFTEN).sum()) >= count else candidates[share.argsort(descending=True)[:count]]
-    chosen = kept[_spread(kept, count)]
+    chosen = kept[farthest_points(kept, count)]
     points = volume.isocenter.repeat(count, 1)
     points[: len(chosen)] = chosen
     return points, torch.arange(count) < len(chosen)
@@ -67,16 +68,6 @@ def inside(pixels: Float[Tensor, "*b 2"], shape: tuple[int, int]) -> Bool[Tensor
     """
     last = torch.tensor(shape, dtype=pixels.dtype, device=pixels.device) - 0.5
     return ((pixels >= -0.5) & (pixels <= last)).all(-1)
-
-
-def _spread(points: Tensor, count: int) -> list[int]:
-    """Farthest-point sampling (Gonzalez 1985)."""
-    chosen = [int((points - points.mean(0)).norm(dim=1).argmax())]
-    nearest = torch.full((len(points),), torch.inf, dtype=points.dtype)
-    while len(chosen) < min(count, len(points)):
-        nearest = torch.minimum(nearest, (points - points[chosen[-1]]).norm(dim=1))
-        chosen.append(int(nearest.argmax()))
-    return chosen
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,36 @@ from xrcore.learning.networks.batch_norm import ConvolutionNormSilu, norm_silu
 from xrcore.learning.networks.mobile_block import MobileBlock
 
 
+def attend(
+    query: Float[Tensor, "B heads N C"],
+    key: Float[Tensor, "B heads N C"],
+    value: Float[Tensor, "B heads N C"],
+    *,
+    keep: bool = False,
+    dropout: float = 0.0,
+) -> tuple[Float[Tensor, "B heads N C"], Float[Tensor, "B heads N N"] | None]:
+    """Mix the values by scaled dot-product attention.
+
+    Parameters
+    ----------
+    query, key, value : Float[Tensor, "B heads N C"]
+        Of each head.
+    keep : bool
+        Return the weights too, computed apart, which is slower and without dropout.
+    dropout : float
+        Probability of leaving out a weight.
+
+    Returns
+    -------
+    tuple
+        The mixed values (B, heads, N, C), and weights (B, heads, N, N), query by key, or None.
+    """
+    if not keep:
+        return F.scaled_dot_product_attention(query, key, value, dropout_p=dropout), None
+    weights = ((query @ key.mT) / query.shape[-1] ** 0.5).float().softmax(-1)
+    return weights.to(value.dtype) @ value, weights
+
+
 class Encoder(nn.Module):
     """EfficientNet-b0 without its classifier, for one input channel; layers and first weights are the library's.
 
@@ -112,12 +142,7 @@ class TokenAttention(nn.Module):
         batch, count, width = tokens.shape
         parts = self.inward(self.norm(tokens)).reshape(batch, count, 3, self.heads, width // self.heads)
         query, key, value = parts.permute(2, 0, 3, 1, 4)  # (B, heads, N, C / heads) each
-        weights = None
-        if keep:
-            weights = ((query @ key.mT) / query.shape[-1] ** 0.5).float().softmax(-1)
-            mixed = weights.to(value.dtype) @ value
-        else:
-            mixed = F.scaled_dot_product_attention(query, key, value)
+        mixed, weights = attend(query, key, value, keep=keep)
         tokens = tokens + self.outward(mixed.transpose(1, 2).reshape(batch, count, width))
         return tokens + self._position(count), weights
 

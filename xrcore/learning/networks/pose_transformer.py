@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from xrcore._util.errors import require
 from xrcore.learning.networks.architecture import Architecture
-from xrcore.learning.networks.blocks import Encoder
+from xrcore.learning.networks.blocks import Encoder, attend
 
 _WIDTH, _HEADS, _LAYERS, _FEEDFORWARD, _HIDDEN = 256, 4, 6, 256, 1024
 
@@ -154,11 +153,6 @@ class EncoderLayer(nn.Module):
         normed = self.norm1(tokens)
         query, key = self.query_key(normed + place).chunk(2, -1)
         query, key, value = (x.reshape(batch, count, _HEADS, -1).transpose(1, 2) for x in (query, key, self.value(normed)))
-        weights = None
-        if keep:
-            weights = ((query @ key.mT) / query.shape[-1] ** 0.5).float().softmax(-1)
-            mixed = weights.to(value.dtype) @ value
-        else:
-            mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=self.dropout.p if self.training else 0.0)
+        mixed, weights = attend(query, key, value, keep=keep, dropout=self.dropout.p if self.training else 0.0)
         tokens = tokens + self.dropout(self.outward(mixed.transpose(1, 2).reshape(batch, count, width)))
         return tokens + self.feedforward(self.norm2(tokens)), weights

@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from xrcore._util.device_memory import Portions
 from xrcore.learning.methods import Batch, Method
-from xrcore.learning.training.evaluation import Evaluator
+from xrcore.learning.training.evaluation import CHUNK, Evaluator
 from xrcore.learning.training.optimisation import half_precision
 from xrcore.learning.training.stream import DrrStream
 
@@ -75,6 +75,8 @@ class BatchStatistics:
         if side not in self._rendered:
             settings = self.method.settings
             count = min(_IMAGES, max(settings.batch, settings.images // _SHARE), settings.set_size or _IMAGES)
-            # an even number, because a single image has no statistics
-            self._rendered[side] = self.evaluator.rendered(self.streams[side], [(0, i) for i in range(count + count % 2)])
+            count += count % 2  # a single image has no statistics
+            if count > CHUNK and count % CHUNK < CHUNK // 2:
+                count -= count % CHUNK  # all chunks count alike, and the last would be a small one
+            self._rendered[side] = self.evaluator.rendered(self.streams[side], [(0, i) for i in range(count)])
         return self._rendered[side]

@@ -19,7 +19,7 @@ from xrcore.learning.training.optimisation import half_precision
 from xrcore.learning.training.stream import DrrStream
 from xrcore.metrics import mtre, pose_error, success_rate
 
-_CHUNK = 64  # images predicted at once
+CHUNK = 64  # images rendered or predicted at once
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,8 @@ class Evaluator:
         """
         batches = []
         with single_torch_thread():
-            for first in range(0, len(samples), _CHUNK):
-                chunk = samples[first : first + _CHUNK]
+            for first in range(0, len(samples), CHUNK):
+                chunk = samples[first : first + CHUNK]
                 batches += self.portions.run(len(chunk), lambda part, chunk=chunk: stream.batch(chunk[part]))  # type: ignore[misc]
         return batches
 
