@@ -39,7 +39,7 @@ test: $(VENV)/.dev
 	@$(PYTEST) tests notebooks $(addprefix --ignore=tests/,$(SKIP)) -m 'not slow' --nbval-lax --nbval-current-env --nbval-cell-timeout=300
 
 test-slow: $(VENV)/.dev
-	@$(PYTEST) tests -m slow
+	@$(PYTEST) tests -m slow --no-loadscope-reorder
 
 # machine code of its own, kept apart from the quick one
 test-bounds: $(VENV)/.dev

@@ -198,7 +198,8 @@ def fine_tuning() -> str:
 
     def reached(line: dict[str, Any], images: str) -> str:
         error = line[f"{images}: mTRE mm"]
-        return "" if error is None else f"{error:.1f} mm, {line[f'{images}: SR %']:.0f} %"
+        success = line[f"{images}: SR %"]
+        return "" if success is None else f"{mm(error) if error is None else f'{error:.1f} mm'}, {success:.0f} %"
 
     rows = [(line["patient"], line["begun from"], *(reached(line, images) for images in budgets)) for line in lines]
     return grid(("patient", "begun from", *(f"{int(n):,} images" for n in budgets)), rows, text=(0, 1))
@@ -455,8 +456,9 @@ def seconds(value: float) -> str:
     return f"{value:.2f} s" if value >= 0.15 else f"{1e3 * value:.3g} ms"
 
 
-def mm(value: float) -> str:
-    return f"{value:.2f} mm" if value >= 0.005 else "< 0.01 mm"
+def mm(value: float | None) -> str:
+    """None: not finite."""
+    return "no finite error" if value is None else f"{value:.2f} mm" if value >= 0.005 else "< 0.01 mm"
 
 
 def millimetres(value: float) -> str:

@@ -101,7 +101,6 @@ def execute_all(paths: Paths) -> None:
 
 def _execute(paths: Paths, name: str, parameters: dict[str, Any], folder: Path) -> Path:
     import papermill
-    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     source = paths.root / "notebooks" / f"{name}.ipynb"
@@ -119,7 +118,7 @@ def _execute(paths: Paths, name: str, parameters: dict[str, Any], folder: Path) 
         papermill.execute_notebook(str(source), str(growing), parameters, cwd=str(source.parent), progress_bar=False, log_output=False)
     except PapermillExecutionError as error:
         raise XrcoreError(f"{source}: failed ({error.ename}: {error.evalue}); {growing} shows where") from None
-    except DeadKernelError:
-        raise XrcoreError(f"{source}: its kernel died, perhaps for want of memory; {growing} shows where") from None
+    except RuntimeError as error:  # of a kernel that died, or never came
+        raise XrcoreError(f"{source}: {' '.join(str(error).split())}, perhaps for want of memory") from None
     growing.replace(target)
     return target

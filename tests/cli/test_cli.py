@@ -82,11 +82,13 @@ def test_version_and_help(run):
 
 def test_a_command_that_cannot_be_loaded_leaves_the_others(caplog):
     commands = typer.Typer()
-    broken = [EntryPoint("broken", "companion.absent:app", "xrcore.commands"), EntryPoint("bare", "companion:absent", "xrcore.commands")]
+    values = {"broken": "companion.absent:app", "bare": "companion:absent", "number": "math:pi"}
+    broken = [EntryPoint(name, value, "xrcore.commands") for name, value in values.items()]
     add_commands(commands, [*broken, EntryPoint("bench", "companion.cli.bench:bench", "xrcore.commands")])
     assert [command.name for command in commands.registered_commands] == ["bench"]
-    assert [" ".join(line.split()[:2]) for line in caplog.messages] == ["xrcore bare", "xrcore broken"]
+    assert [" ".join(line.split()[:2]) for line in caplog.messages] == ["xrcore bare", "xrcore broken", "xrcore number"]
     assert "No module named 'companion.absent'" in caplog.messages[1]
+    assert "math:pi is no command" in caplog.messages[2]
 
 
 def test_a_command_that_fails_as_it_loads_is_told_where_the_user_looks(tmp_path):

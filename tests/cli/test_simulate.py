@@ -133,10 +133,15 @@ def test_the_truth_of_an_xray_of_the_same_name_stays(run, case, tmp_path):
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     done = simulate(run, case, tmp_path / "x.dcm", "--seed", 7)
     assert done.code == 2
-    assert f"x.truth.json is the truth of {tmp_path / 'x.png'}" in done.err
+    assert "x.truth.json is the truth of x.png there" in done.err
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     assert run("render", case / "ct.nii.gz", "--spacing", 8, "--out", tmp_path / "x.dcm").code == 0
     assert (tmp_path / "x.truth.json").read_bytes() == before["x.truth.json"]
+    assert simulate(run, case, tmp_path / "x.png", "--seed", 7).code == 0  # its own is replaced
+    assert (tmp_path / "x.truth.json").read_bytes() != before["x.truth.json"]
+    assert run("render", case / "ct.nii.gz", "--spacing", 8, "--out", tmp_path / "x.png").code == 0
+    assert not (tmp_path / "x.truth.json").exists()
+    assert simulate(run, case, tmp_path / "x.dcm").code == 0  # a rendered image of the name has no truth to lose
 
 
 def test_what_is_in_the_way_is_told(run, case, tmp_path):

@@ -75,8 +75,8 @@ def test_a_hole_is_filled_across_and_told(tmp_path, caplog):
     volume = xr.read_mesh(tmp_path / "hole.stl", "water", 1.0)
     assert mass(volume) == pytest.approx(ball().volume / 1000, rel=0.01)
     assert "not closed" in volume.notes[0]
+    assert volume.notes[0].startswith(str(tmp_path / "hole.stl"))
     assert caplog.messages == list(volume.notes)
-    caplog.clear()
     noted = replace(xr.read_mesh(tmp_path / "hole.stl", "water", 4.0), notes=("of the CT",))
     caplog.clear()
     assert xr.place_mesh(noted, tmp_path / "hole.stl", "water").notes == ("of the CT", *caplog.messages)

@@ -32,8 +32,10 @@ def add_commands(to: typer.Typer, installed: Iterable[EntryPoint]) -> None:
     for entry_point in sorted(installed, key=lambda entry: entry.name):
         try:
             added = entry_point.load()
+            if not callable(added):
+                raise TypeError(f"{entry_point.value} is no command")
         except Exception as error:  # whatever another package does wrong
-            logger.warning(f"xrcore {entry_point.name} is not there: {' '.join(str(error).split())}")
+            logger.warning(f"xrcore {entry_point.name} is not there: {' '.join(str(error).split()) or type(error).__name__}")
             continue
         if isinstance(added, typer.Typer):
             to.add_typer(added, name=entry_point.name)

@@ -76,14 +76,22 @@ def check_image(out: Path, *, truth: bool = False) -> list[str]:
         raise XrcoreError(f"{out}: --out must end in .png, .tif, .tiff or .dcm")
     names = [out.name, *([] if suffix == ".dcm" else [out.stem + ".carm.yaml"]), *([out.stem + ".truth.json"] if truth else [])]
     check_writable(out.parent, *names)
-    if truth and (other := of_same_name(out)):
-        raise XrcoreError(f"{out}: {names[-1]} is the truth of {other}; give --out another name, or remove both")
+    if truth and (other := whose_truth(out.parent / names[-1])) not in (None, out.name):
+        raise XrcoreError(f"{out}: {names[-1]} is the truth of {other} there; give --out another name, or remove both")
     return names
 
 
-def of_same_name(out: Path) -> Path | None:
-    """Another X-ray there, whose truth is, or would be, in the same file."""
-    return next((other for suffix in WRITTEN_XRAY_SUFFIXES if (other := out.with_suffix(suffix)) != out and other.exists()), None)
+def whose_truth(path: Path) -> str | None:
+    """The X-ray beside a NAME.truth.json whose pose it says; None if there is none, or it says no name."""
+    from xrcore._util.text_files import read_json
+
+    if not path.is_file():
+        return None
+    try:
+        name = read_json(path)["xray"]
+        return name if (path.parent / Path(name).name).exists() else None
+    except (XrcoreError, LookupError, TypeError):  # of another program, or damaged
+        return None
 
 
 def field_value(text: str) -> tuple[str, Any]:

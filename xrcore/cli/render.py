@@ -29,7 +29,7 @@ from xrcore.cli.options import (
     import_packages,
     load_carm,
     load_ct,
-    of_same_name,
+    whose_truth,
 )
 
 
@@ -84,7 +84,8 @@ def render(
         raise XrcoreError(f"{ct}: the CT lies outside the view at pose {pose}; nothing to render")
     # the truth of an X-ray that this one replaces, unless that is what was rendered, or of another that stays
     of_other = f"{out.stem}.truth.json"
-    own = None if pose_file(pose) == out.parent / of_other or of_same_name(out) else re.escape(of_other)
+    stays = pose_file(pose) == out.parent / of_other or whose_truth(out.parent / of_other) not in (None, out.name)
+    own = None if stays else re.escape(of_other)
     with atomic_folder(out.parent, record=out.name, own=own) as temporary:
         write_xray(temporary / out.name, image, geometry, view)
         for name in beside:

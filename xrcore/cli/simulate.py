@@ -75,8 +75,8 @@ def simulate(
     \b
     Examples:
       xrcore simulate ct.nii.gz --out xray.dcm
-      xrcore simulate ct.nii.gz --pose lateral --set photons=2000 --set exposure_control=0 --out xray.png
-      xrcore simulate ct.nii.gz --mesh screw.stl --set inverted=true --set tool=4 --out xray.dcm
+      xrcore simulate ct.nii.gz --pose lateral --set photons=2000 --set exposure_control=0 --out lateral.png
+      xrcore simulate ct.nii.gz --mesh screw.stl --set inverted=true --set tool=4 --out screw.dcm
     """
     names = check_image(out, truth=True)
     check_paths(out.parent, ct, carm, labels, None if pose == _RANDOM else pose_file(pose), *(mesh or ()))
@@ -102,6 +102,7 @@ def simulate(
     view = Pose.random(generator=drawn) if pose == _RANDOM else read_pose(pose, geometry, volume.isocenter)
     xray = acquire(volume, geometry, view, settings=acquisition, seed=seed)
     truth = {
+        "xray": out.name,
         "pose": view.to_dict(),
         "camera_from_world": view.camera_from_world(geometry, volume.isocenter)[0].tolist(),
         "isocenter": volume.isocenter.tolist(),

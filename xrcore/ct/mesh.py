@@ -208,7 +208,7 @@ def _read(path: Path, frame: str) -> tuple[Float[ndarray, "T 3 3"], tuple[str, .
     size = float(np.ptp(corners.reshape(-1, 3), axis=0).max())
     if not _SMALL <= size <= _LARGE:
         notes += (f"the surface is {size:.3g} mm across: is its unit another than mm?",)
-    return corners, notes
+    return corners, tuple(f"{path}: {note}" for note in notes)
 
 
 def _closed(path: Path, mesh: object, faces: ndarray) -> tuple[str, ...]:

@@ -429,7 +429,6 @@ def _of_rigid(owner: str, matrix: Float[Tensor, "*B 4 4"]) -> Pose:
 
 def _angles(rotation: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B 3"]:
     """(rx, ry, rz) [rad] of rotations Rz Rx Ry, read from the entries that `Pose.matrix` multiplies out."""
-    # written here, as importing roma imports torch's compiler: seconds
     cosine = torch.hypot(rotation[:, 0, 1], rotation[:, 1, 1])
     gimbal = cosine < _GIMBAL
     rx = torch.atan2(rotation[:, 2, 1], cosine)

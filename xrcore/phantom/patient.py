@@ -15,7 +15,7 @@ def rotation_matrix(axes: str, *degrees: float) -> NDArray:
     """Rotation (3, 3) about the fixed axes that the letters name, one after the other."""
     from scipy.spatial.transform import Rotation  # here, as it takes a while and few need a phantom
 
-    return Rotation.from_euler(axes, degrees, degrees=True).as_matrix()
+    return Rotation.from_euler(axes, [degrees], degrees=True).as_matrix()[0]
 
 
 @dataclass(frozen=True, eq=False)

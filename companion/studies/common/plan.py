@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -297,10 +298,10 @@ class Plan:
             "speed": SpeedSize,
         }
         given: dict[str, Any] = {name: _build(kind, values.get(name), f"{path}: {name}") for name, kind in kinds.items()}
-        rest = {name: _freeze(value) for name, value in values.items() if name not in kinds}
+        rest = {name: value for name, value in values.items() if name not in kinds}
         plan = _build(cls, {"name": path.stem, **rest, **given}, str(path))
-        if plan.threads < 1 or plan.phantoms < 0:
-            raise XrcoreError(f"{path}: threads and phantoms count something; threads is at least 1")
+        if not plan.threads:
+            raise XrcoreError(f"{path}: threads must be at least 1")
         if bool(plan.patients) == bool(plan.phantoms):
             raise XrcoreError(f"{path}: give patients or phantoms, one of them")
         known = {patient.number for patient in PATIENTS}
@@ -459,7 +460,7 @@ def _build(kind: type[_T], values: Any, where: str) -> _T:
     given, hints = {name: _freeze(value) for name, value in values.items()}, get_type_hints(kind)
     for name, value in given.items():
         if not _fits(value, hints[name]):
-            raise XrcoreError(f"{where}: {name}: expected {_in_words(hints[name])}, got {value!r}")
+            raise XrcoreError(f"{where}: {name}: expected {_in_words(hints[name])}, got {values[name]!r}")
     try:
         return kind(**given)
     except TypeError as error:
@@ -476,14 +477,15 @@ def _fits(value: Any, hint: Any) -> bool:
     if origin is UnionType:
         return any(_fits(value, one) for one in inner)
     if origin is tuple:
-        return isinstance(value, tuple) and all(_fits(one, inner[0]) for one in value)
+        return isinstance(value, tuple) and len(value) > 0 and all(_fits(one, inner[0]) for one in value)
     if hint in (int, float):
-        return isinstance(value, (int, hint)) and not isinstance(value, bool)
+        return isinstance(value, (int, hint)) and not isinstance(value, bool) and 0 <= value < math.inf
     return isinstance(value, origin or hint)
 
 
 def _in_words(hint: Any) -> str:
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", dict: "names and values", tuple: "a list"}
-    if get_origin(hint) is UnionType:
-        return " or ".join(_in_words(one) for one in get_args(hint) if one is not type(None))
-    return words[get_origin(hint) or hint]
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", dict: "names and values"}
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is UnionType:
+        return " or ".join(_in_words(one) for one in inner if one is not type(None))
+    return f"a list, each of it {_in_words(inner[0])}" if origin is tuple else words[origin or hint]

@@ -43,8 +43,8 @@ class Architecture:
     norm_layer : str
         "batch", or "group", which does without running averages.
     norm_momentum : float
-        Of BatchNorm in the encoder. efficientnet-pytorch has 0.01; 0.1 is PyTorch's own. Networks whose statistics are measured before
-        they are judged (`BatchStatistics`) do not depend on it.
+        Of BatchNorm in the encoder (Grimm's: in the whole network). efficientnet-pytorch has 0.01; 0.1 is PyTorch's own. Networks whose
+        statistics are measured before they are judged (`BatchStatistics`) do not depend on it.
     drop_connect : float
         Probability of dropping a block of the encoder. Off: where every image is new there is nothing to over-fit, and both kinds of
         dropout cost accuracy in a short training.

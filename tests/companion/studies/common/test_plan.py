@@ -67,14 +67,21 @@ def test_a_broken_plan_is_refused_in_one_line(tmp_path):
     wrong = good["comparison"] | {"changes": {"salehi": None}}
     assert "salehi: expected names and values" in broken(tmp_path, yaml.safe_dump(good | {"comparison": wrong}))
     for section, name, value, expected in (
-        ("ablation", "seeds", 0, "a list"), ("ablation", "seeds", ["a"], "a list"), ("ablation", "poses", "many", "a whole number"),
+        ("ablation", "seeds", 0, "a list"), ("ablation", "seeds", ["a"], "a list, each of it a whole number"),
+        ("ablation", "seeds", [], "a list, each of it a whole number"), ("ablation", "poses", -3, "a whole number"),
         ("networks", "settings", 5, "names and values"), ("speed", "quick", 1, "true or false"), ("wrist", "cases", 1.5, "a whole number"),
     ):  # fmt: skip
         text = yaml.safe_dump(good | {section: good[section] | {name: value}})
-        assert f"{section}: {name}: expected {expected}, got" in broken(tmp_path, text)
-    for name, value, expected in (("phantoms", "two", "a whole number"), ("spacing", "4 mm", "a number"), ("device", 1, "a text")):
+        assert f"{section}: {name}: expected {expected}" in broken(tmp_path, text)
+    for name, value, expected in (
+        ("phantoms", "two", "a whole number"),
+        ("spacing", "4 mm", "a number"),
+        ("device", 1, "a text"),
+        ("spacing", -1.0, "a number"),
+    ):
         assert f"{name}: expected {expected}, got {value!r}" in broken(tmp_path, yaml.safe_dump(good | {name: value}))
-    assert "threads is at least 1" in broken(tmp_path, yaml.safe_dump(good | {"threads": 0}))
+    assert "patients: expected a list, each of it a text, got [1, 6]" in broken(tmp_path, yaml.safe_dump(good | {"patients": [1, 6]}))
+    assert "threads must be at least 1" in broken(tmp_path, yaml.safe_dump(good | {"threads": 0}))
     with pytest.raises(xr.XrcoreError, match="no such file"):
         Plan.read(tmp_path / "none.yaml")
 
