@@ -27,7 +27,7 @@ from xrcore.renderer import choose_backend, packing, reference, render, render_w
 pytest.importorskip("triton", reason="Triton is not installed (the gpu extra)")
 
 GPU = torch.cuda.is_available()
-SMALL = detector((10, 9), (7.0, 9.0))
+SMALL = detector((9, 8), (7.5, 10.0))  # two tiles of 8 x 8 pixels, each of which takes the interpreter seconds
 
 
 def there(volume: Volume) -> Volume:
