@@ -215,8 +215,12 @@ def throughput() -> str:
 
 
 def tracking() -> str:
-    """A cine whose poses are known, of one camera and of two."""
-    return with_aims(kept("tracking")["table"])
+    """A cine whose poses are known, of one camera and of two; of errors also their range."""
+    lines = []
+    for line in kept("tracking")["table"]:
+        found = "" if line["low"] is None else f"range {line['low']:.2g} to {line['high']:.2g} {line['unit']}"
+        lines.append(line | {"how": line["how"].replace("range", found)})
+    return with_aims(lines)
 
 
 def knee() -> str:
