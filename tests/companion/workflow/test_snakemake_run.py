@@ -50,9 +50,9 @@ def planned(clone, capfd):
 
     def call(target: str) -> dict[str, int]:
         capfd.readouterr()
-        code = run("smoke", root=clone, dry_run=True, extra=["--", target])
+        code = run("smoke", root=clone, dry_run=True, extra=[target])
         out, err = capfd.readouterr()
-        assert code == 0, err
+        assert code == 0, out + err
         words = [line.split() for line in (out + err).splitlines()]
         return {w[0]: int(w[1]) for w in words if len(w) == 2 and w[1].isdigit() and w[0] in RULES}
 
