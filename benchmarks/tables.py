@@ -218,7 +218,7 @@ def tracking() -> str:
     """A cine whose poses are known, of one camera and of two; of errors also their range."""
     lines = []
     for line in kept("tracking")["table"]:
-        found = "" if line["low"] is None else f"range {line['low']:.2g} to {line['high']:.2g} {line['unit']}"
+        found = "" if line.get("low") is None else f"range {line['low']:.2g} to {line['high']:.2g} {line['unit']}"
         lines.append(line | {"how": line["how"].replace("range", found)})
     return with_aims(lines)
 
