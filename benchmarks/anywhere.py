@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 from common.patients import choose_patients
-from common.report import RESULTS, out_path, publish
+from common.report import RESULTS, out_path, publish, scratch_of
 
 import xrcore as xr
 from companion import experiments as ex
@@ -68,18 +68,17 @@ def main() -> None:
     args = parser.parse_args()
     method = ex.Method("anywhere", lambda xray, volume: xr.register(xray, volume, search="anywhere"), "anywhere")
     views = ViewsAllAround("all around", poses=args.views, seed=17)
-    kept = args.out.parent / "scratch" / (args.out.name + ".csv")
+    scratch = scratch_of(args.out)
     tables: list[pd.DataFrame] = []
     lines: list[dict[str, Any]] = []
     for patient in choose_patients(args.patients):
-        every = ex.run([method], [patient], [views], kept)
+        every = ex.run([method], [patient], [views], scratch)
         tables.append(every[(every["patient"] == patient.number) & (every["case"] < args.views)])
         lines.append(line(f"{patient.number} {patient.name}", "yes" if patient.number in TUNED_ON else "no", tables[-1]))
         print("  ".join(f"{k} {v}" for k, v in lines[-1].items()), flush=True)
     cases = pd.concat(tables)
     lines.append(line("all", "", cases))
-    publish(args.out, lines, rows=cases.to_dict("records"), digits=6)
-    kept.unlink()  # the next run may be of other code
+    publish(args.out, lines, rows=cases.to_dict("records"), digits=6, scratch=scratch)
 
 
 if __name__ == "__main__":

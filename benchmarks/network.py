@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 from common.patients import CARM, choose_patients
-from common.report import RESULTS, out_path, publish
+from common.report import RESULTS, out_path, publish, scratch_of
 
 import xrcore as xr
 from companion import experiments as ex
@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--out", type=out_path, default=RESULTS / "network")
     args = parser.parse_args()
     sets = [ex.TestSet(name, protocol=name, poses=args.poses, seed=SEED) for name in ("paper", "acquired")]
-    scratch = args.out.parent / "scratch" / (args.out.name + ".csv")
+    scratch = scratch_of(args.out)
     lines: list[dict] = []
     tables: list[pd.DataFrame] = []
     for patient in choose_patients(args.patients):
@@ -90,8 +90,7 @@ def main() -> None:
                 if kind == "acquired" and tests is acquired:
                     lines[-1]["refined seconds"] = round(register_seconds(model, patient, tests), 3)
                 print("  ".join(f"{k} {v}" for k, v in lines[-1].items()), flush=True)
-    publish(args.out, lines, rows=pd.concat(tables).to_dict("records"), digits=5)
-    scratch.unlink()  # the next run may be of other code
+    publish(args.out, lines, rows=pd.concat(tables).to_dict("records"), digits=5, scratch=scratch)
 
 
 def line(patient: ex.Patient, kind: str, test: str, model: xr.PoseRegressor, table: pd.DataFrame) -> dict[str, Any]:

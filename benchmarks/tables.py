@@ -197,9 +197,11 @@ def fine_tuning() -> str:
     budgets = [key.removesuffix(": mTRE mm") for key in lines[0] if key.endswith(": mTRE mm")]
 
     def reached(line: dict[str, Any], images: str) -> str:
-        error = line[f"{images}: mTRE mm"]
-        success = line[f"{images}: SR %"]
-        return "" if success is None else f"{mm(error) if error is None else f'{error:.1f} mm'}, {success:.0f} %"
+        error, success = line[f"{images}: mTRE mm"], line[f"{images}: SR %"]
+        if success is None:
+            return ""
+        shown = mm(error) if error is None else f"{error:.1f} mm"
+        return f"{shown}, {success:.0f} %"
 
     rows = [(line["patient"], line["begun from"], *(reached(line, images) for images in budgets)) for line in lines]
     return grid(("patient", "begun from", *(f"{int(n):,} images" for n in budgets)), rows, text=(0, 1))

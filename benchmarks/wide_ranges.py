@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 from common.patients import choose_patients
-from common.report import RESULTS, out_path, publish
+from common.report import RESULTS, out_path, publish, scratch_of
 
 import xrcore as xr
 from companion import experiments as ex
@@ -37,7 +37,7 @@ def main() -> None:
         "network, then registration": ex.registration(model, "network start"),
     }
     tests = ex.TestSet("wide", poses=args.poses, seed=45, rotation=ROTATION, translation=TRANSLATION)
-    scratch = args.out.parent / "scratch" / (args.out.name + ".csv")
+    scratch = scratch_of(args.out)
     table = ex.run(methods.values(), [patient], [tests], scratch)
     table = table[(table["patient"] == patient.number) & (table["case"] < args.poses)]
     lines = []
@@ -58,8 +58,7 @@ def main() -> None:
                 "seconds p90": round(float(part["seconds"].quantile(0.9)), 3),
             }
         )
-    publish(args.out, lines, rows=table.to_dict("records"), digits=5)
-    scratch.unlink()  # the next run may be of other code
+    publish(args.out, lines, rows=table.to_dict("records"), digits=5, scratch=scratch)
 
 
 if __name__ == "__main__":

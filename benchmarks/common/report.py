@@ -35,11 +35,12 @@ def publish(
     rows: Sequence[Mapping[str, Any]] | None = None,
     digits: int = 6,
     note: str = "",
+    scratch: Path | None = None,
 ) -> None:
     """Print `table`, and write it to OUT.json and its rows, or the cases `rows` that it sums up, to OUT.csv.
 
     None is an empty cell, as is in the JSON what is not finite; floats of the CSV are rounded to `digits` decimals. note: a line under the
-    table, and in OUT.json.
+    table, and in OUT.json. scratch: rows that an interrupted run goes on with, removed at last: the next may be of other code.
     """
     if not table:
         sys.exit("nothing was measured: are the data there? `xrcore data list` tells")
@@ -59,6 +60,13 @@ def publish(
     kept = {"machine": MACHINE} | ({"note": note} if note else {}) | {"table": lines}
     with atomic_file(out.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(kept, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    if scratch is not None:
+        scratch.unlink()
+
+
+def scratch_of(out: Path) -> Path:
+    """Where the rows of a run grow, beside its results."""
+    return out.parent / "scratch" / f"{out.name}.csv"
 
 
 def say(text: str) -> None:

@@ -16,12 +16,13 @@ from xrcore.learning.training.evaluation import Evaluator
 from xrcore.learning.training.stream import DrrStream
 
 
+def statistics_of(settings) -> BatchStatistics:
+    evaluator = Evaluator(method_named(settings.method)(settings), patient(), CARM, torch.device("cpu"))
+    return BatchStatistics(evaluator, {settings.architecture.pixels: DrrStream(patient(), CARM, settings)})
+
+
 def measured(settings, network: nn.Module) -> nn.Module:
-    method = method_named(settings.method)(settings)
-    side = settings.architecture.pixels
-    BatchStatistics(Evaluator(method, patient(), CARM, torch.device("cpu")), {side: DrrStream(patient(), CARM, settings)}).measure(
-        network, side
-    )
+    statistics_of(settings).measure(network, settings.architecture.pixels)
     return network
 
 
@@ -38,10 +39,7 @@ def test_statistics_are_the_mean_and_variance_of_what_a_layer_sees():
 
 def test_no_few_images_count_like_many():
     # 66 of 1056 images are measured over, of which two would make a chunk of their own
-    settings = TINY.changed(images=1056, batch=8, pixels=32, precision="float32")
-    statistics = BatchStatistics(
-        Evaluator(method_named("psss")(settings), patient(), CARM, torch.device("cpu")), {32: DrrStream(patient(), CARM, settings)}
-    )
+    statistics = statistics_of(TINY.changed(images=1056, batch=8, pixels=32))
     assert [len(batch.images) for batch in statistics._images(32)] == [64]
 
 

@@ -38,7 +38,7 @@ def test_gaussian_ball_is_its_line_integrals(backend, scan):
     matrix = grid(shape)
     volume = water(torch.exp(-((positions(shape, matrix) - centre) ** 2).sum(-1) / (2 * width**2)).float(), matrix)
     carm = scout_for(backend, scan)
-    for pose in VIEWS[-1:] if backend == "cuda" else VIEWS:
+    for pose in VIEWS:
         world = pose.world_from_camera(carm, volume.isocenter)[0]
         sources = ray_origins(carm) @ world[:3, :3].T + world[:3, 3]
         rays = torch.nn.functional.normalize(camera_rays(carm) @ world[:3, :3].T, dim=-1)

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from functools import cache
 
 logger = logging.getLogger("xrcore")
+
+
+def warn_of(notes: Iterable[str]) -> None:
+    """Log the remarks on what was read."""
+    for note in notes:
+        logger.warning(note)
 
 
 @cache

@@ -32,9 +32,9 @@ def main() -> NoReturn:
     notes.setFormatter(logging.Formatter("xrcore: note: %(message)s"))
     logger.addHandler(notes)
     logger.setLevel(logging.INFO)
-    from xrcore.cli.app import app  # here, where notes are shown: a command of another package may not load
-
     try:
+        from xrcore.cli.app import app  # here, where notes are shown: a command of another package may not load
+
         code = app(prog_name="xrcore", standalone_mode=False) or 0
         sys.stdout.flush()
     except XrcoreError as error:

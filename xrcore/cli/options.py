@@ -76,20 +76,20 @@ def check_image(out: Path, *, truth: bool = False) -> list[str]:
         raise XrcoreError(f"{out}: --out must end in .png, .tif, .tiff or .dcm")
     names = [out.name, *([] if suffix == ".dcm" else [out.stem + ".carm.yaml"]), *([out.stem + ".truth.json"] if truth else [])]
     check_writable(out.parent, *names)
-    if truth and (other := whose_truth(out.parent / names[-1])) not in (None, out.name):
+    if truth and (other := other_of_truth(out.parent / names[-1], out)):
         raise XrcoreError(f"{out}: {names[-1]} is the truth of {other} there; give --out another name, or remove both")
     return names
 
 
-def whose_truth(path: Path) -> str | None:
-    """The X-ray beside a NAME.truth.json whose pose it says; None if there is none, or it says no name."""
+def other_of_truth(truth: Path, out: Path) -> str | None:
+    """The X-ray there, other than `out`, whose pose a NAME.truth.json says; None if there is none, or it says no name."""
     from xrcore._util.text_files import read_json
 
-    if not path.is_file():
+    if not truth.is_file():
         return None
     try:
-        name = read_json(path)["xray"]
-        return name if (path.parent / Path(name).name).exists() else None
+        name = read_json(truth)["xray"]
+        return name if name != out.name and (truth.parent / Path(name).name).exists() else None
     except (XrcoreError, LookupError, TypeError):  # of another program, or damaged
         return None
 

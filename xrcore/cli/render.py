@@ -29,7 +29,7 @@ from xrcore.cli.options import (
     import_packages,
     load_carm,
     load_ct,
-    whose_truth,
+    other_of_truth,
 )
 
 
@@ -83,9 +83,8 @@ def render(
     if not image.any():
         raise XrcoreError(f"{ct}: the CT lies outside the view at pose {pose}; nothing to render")
     # the truth of an X-ray that this one replaces, unless that is what was rendered, or of another that stays
-    of_other = f"{out.stem}.truth.json"
-    stays = pose_file(pose) == out.parent / of_other or whose_truth(out.parent / of_other) not in (None, out.name)
-    own = None if stays else re.escape(of_other)
+    truth = out.parent / f"{out.stem}.truth.json"
+    own = None if pose_file(pose) == truth or other_of_truth(truth, out) else re.escape(truth.name)
     with atomic_folder(out.parent, record=out.name, own=own) as temporary:
         write_xray(temporary / out.name, image, geometry, view)
         for name in beside:

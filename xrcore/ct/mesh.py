@@ -17,7 +17,7 @@ from torch import Tensor
 from xrcore._util.errors import XrcoreError, is_number, require
 from xrcore._util.file_suffixes import MESH_SUFFIXES
 from xrcore._util.input_files import check_file, checked_path
-from xrcore._util.logs import logger
+from xrcore._util.logs import warn_of
 from xrcore._util.matrices import rigid_matrix
 from xrcore._util.out_of_memory import memory_advice
 from xrcore.ct.mesh_orientation import outward
@@ -83,7 +83,7 @@ def read_mesh(
     matrix = np.diag([spacing, spacing, spacing, 1.0])
     matrix[:3, 3] = (low + high) / 2 - spacing * (counts - 1) / 2
     inside = coverage((corners - matrix[:3, 3]) / spacing, (int(counts[2]), int(counts[1]), int(counts[0])))
-    _tell(notes)
+    warn_of(notes)
     return Volume(
         density=torch.from_numpy(weight * inside)[None], materials=(material,), world_from_voxel=torch.from_numpy(matrix), notes=notes
     )
@@ -146,16 +146,11 @@ def place_mesh(
     materials = volume.materials if material in volume.materials else (*volume.materials, material)
     density_of = torch.zeros((len(materials), *volume.shape), dtype=volume.density.dtype)
     density_of[: len(volume.materials)] = volume.density
-    _tell(notes)
+    warn_of(notes)
     x, y, z = (slice(*ends) for ends in zip(first.tolist(), end.tolist(), strict=True))
     density_of[:, z, y, x] *= 1 - inside
     density_of[materials.index(material), z, y, x] += weight * inside
     return replace(volume, density=density_of.to(volume.device), materials=materials, notes=(*volume.notes, *notes))
-
-
-def _tell(notes: tuple[str, ...]) -> None:
-    for note in notes:
-        logger.warning(note)
 
 
 def _density(caller: str, material: object, density: object) -> float:

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 
 from xrcore._util.errors import XrcoreError, require
 from xrcore._util.input_files import check_file, checked_path
-from xrcore._util.logs import logger
+from xrcore._util.logs import warn_of
 from xrcore._util.out_of_memory import memory_advice
 from xrcore.ct.dicom_series import read_series
 from xrcore.ct.dicom_slices import slices_of
@@ -110,8 +110,7 @@ def read_ct(
         body=body,
         crop=crop,
     )
-    for note in volume.notes:
-        logger.warning(note)
+    warn_of(volume.notes)
     return volume
 
 

@@ -472,7 +472,7 @@ def _freeze(value: Any) -> Any:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value of YAML is of the type that a field is annotated with."""
+    """Whether a value of YAML is of the type that a field is annotated with; numbers are not negative, and lists not empty."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin is UnionType:
         return any(_fits(value, one) for one in inner)

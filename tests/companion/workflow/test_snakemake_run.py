@@ -70,6 +70,7 @@ def test_a_killed_run_goes_on_and_only_what_changed_runs_again(clone, planned):
     result.write_text("what came with the clone, of nobody knows which code\n")
     everything = planned(target)
     assert everything == {"train": 4, "kept_part": 4, "gather": 1}
+    assert reproduce(clone, "--dry-run", "--", target).returncode == 0  # as the command line says it
 
     command = [sys.executable, "-m", "xrcore", "reproduce", "--profile", "smoke", "--cores", "1", "--", target]
     process = subprocess.Popen(command, cwd=clone, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
@@ -133,8 +134,8 @@ def test_a_second_run_in_the_same_clone_is_refused(clone):
 
 
 @pytest.mark.slow
-def test_every_notebook_runs_in_profile_smoke(clone):
-    for module, extra in (("snakemake", "workflow"), ("papermill", "notebooks")):
+def test_every_notebook_runs_in_profile_smoke_and_says_the_same_twice(clone):
+    for module, extra in (("snakemake", "workflow"), ("papermill", "notebooks"), ("nbval", "dev")):
         pytest.importorskip(module, reason=f"{module} is not installed (the {extra} extra)")
     answer = reproduce(clone)
     assert answer.returncode == 0, (answer.stdout + answer.stderr)[-3000:]
@@ -146,6 +147,12 @@ def test_every_notebook_runs_in_profile_smoke(clone):
         assert (clone / "figures" / "smoke" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert (clone / "figures" / "smoke" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
         assert all((clone / "results" / "smoke" / f"{study}.json").exists() for study in studies)
-    cells = [cell for path in executed.glob("*.ipynb") for cell in json.loads(path.read_text())["cells"]]
-    tags = [tag for cell in cells for tag in cell["metadata"].get("tags", ())]
-    assert tags.count("nbval-check-output") >= len(NOTEBOOKS)  # what nbval compares, where notebooks of other results run
+    # nbval runs them again and compares the key cells
+    options = ("--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=300", "-p", "no:cacheprovider", "-q")
+    again = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, str(executed)], cwd=clone, capture_output=True, text=True, timeout=1200
+    )
+    assert again.returncode == 0, again.stdout[-3000:]
+    checked = [cell for path in executed.glob("*.ipynb") for cell in json.loads(path.read_text())["cells"]]
+    tags = [tag for cell in checked for tag in cell["metadata"].get("tags", ())]
+    assert tags.count("nbval-check-output") >= len(NOTEBOOKS)
