@@ -1,6 +1,6 @@
 # make demo        register a simulated X-ray; sets everything up first, needs Python 3.11 or newer
 # make test        the tests and the notebooks, but for those marked slow
-# make test-slow   the tests marked slow: whole workflows, a batch system, the site
+# make test-slow   the tests marked slow: whole workflows, browsers, a batch system, the site
 # make test-bounds the tests of the CPU's kernels once more, every read of theirs checked
 # make coverage    the lines of the readers that their tests reach; fails below 95 %
 # make test-shapes the arrays of the core against the shapes in its annotations
@@ -32,14 +32,16 @@ demo: $(VENV)/.core
 	@$(BIN)/xrcore demo
 
 # one thread a worker: two workers share the machine; loadscope keeps a notebook's cells together
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs -n 2 --dist loadscope
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs -n 2 --dist loadscope --no-loadscope-reorder
+# which tests; empty for all
+MARKED ?= -m 'not slow'
 
 # SKIP: folders of tests to leave out
 test: $(VENV)/.dev
-	@$(PYTEST) tests notebooks $(addprefix --ignore=tests/,$(SKIP)) -m 'not slow' --nbval-lax --nbval-current-env --nbval-cell-timeout=300
+	@$(PYTEST) tests notebooks $(addprefix --ignore=tests/,$(SKIP)) $(MARKED) --nbval-lax --nbval-current-env --nbval-cell-timeout=300
 
 test-slow: $(VENV)/.dev
-	@$(PYTEST) tests -m slow --no-loadscope-reorder
+	@$(PYTEST) tests -m slow
 
 # machine code of its own, kept apart from the quick one
 test-bounds: $(VENV)/.dev
@@ -57,12 +59,12 @@ coverage: $(VENV)/.dev
 # arrays against their annotations; the packages below registration and learning, as checking doubles the time of small calls
 SHAPED := geometry beam ct xray metrics phantom renderer simulation
 test-shapes: $(VENV)/.dev
-	@PYTHONPATH=tests $(PYTEST) -p shape_checks $(addprefix tests/,$(SHAPED)) -m 'not slow'
+	@PYTHONPATH=tests $(PYTEST) -p shape_checks $(addprefix tests/,$(SHAPED)) $(MARKED)
 
-# what runs after each push: every test once, those of test-shapes there
-ci: lint test-shapes test-bounds
-	@$(MAKE) --no-print-directory test SKIP="$(SHAPED)"
-	@$(MAKE) --no-print-directory test-slow
+# what runs after each push: every test once, those of test-shapes there, the slow ones too
+ci: lint test-bounds
+	@$(MAKE) --no-print-directory test-shapes MARKED=
+	@$(MAKE) --no-print-directory test MARKED= SKIP="$(SHAPED)"
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check

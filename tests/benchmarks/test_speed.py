@@ -31,6 +31,7 @@ def test_what_is_in_the_way_is_said_before_anything_is_measured(tmp_path, capsys
     assert (f"{taken}: a folder of this name is in the way" if taken else "File name too long") in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_quick_run_measures_and_writes(tmp_path, capsys, monkeypatch):
     for peer in (speed.rtk, speed.nanodrr):
         monkeypatch.setattr(peer, "installed", lambda: None)

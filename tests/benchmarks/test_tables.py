@@ -60,20 +60,23 @@ def test_a_gpu_that_was_not_there_leaves_empty_cells_and_one_that_missed_says_so
 
 
 def test_trainings_are_counted_once_and_hours_told_apart_by_where_they_ran(tmp_path, monkeypatch):
-    def record(name: str, finished: str, **trainings: dict) -> None:
-        (tmp_path / tables.PROFILE / name).write_text(json.dumps({"finished": finished, "minutes": 30, "trainings": trainings}))
+    def record(study: str, finished: str, **trainings: dict) -> None:
+        kept = {"study": study, "finished": finished, "minutes": 30, "trainings": trainings}
+        (tmp_path / tables.PROFILE / f"{study}.json").write_text(json.dumps(kept))
 
     (tmp_path / tables.PROFILE).mkdir()
     long = {"images": 32_000, "minutes": 90}
-    record("cohort.json", "2026-01-02", shared=long, quick=long | {"minutes": 4, "gpu": "one"})
-    record("ablation.json", "2026-01-01", shared=long | {"minutes": 500}, short=long | {"images": 8_000})
+    record("cohort", "2026-01-02", shared=long, quick=long | {"minutes": 4, "gpu": "one"})
+    record("ablation", "2026-01-01", shared=long | {"minutes": 500}, short=long | {"images": 8_000})
+    record("speed", "2026-01-03", quick=long)  # trained anew to be timed
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
     assert tables.origin() == {
         "trainings": "3",
         "training_hours": "3.0",
         "gpu_trainings": "1",
         "gpu_minutes": "4",
-        "evaluation_hours": "1.0",
+        "evaluation_hours": "1.5",
+        "night_hours": "3",  # half of 3.0, 1.5 for the one of the GPU, and 1.5
         "images_a_training": "8,000 or 32,000",
     }
 

@@ -31,7 +31,7 @@ def scout_for(backend: str, scan: str, pixel: float = 7.0) -> SlotScan:
     return scout(scan, (9, 8) if backend == "cuda" else (13, 11), pixel)
 
 
-@pytest.mark.parametrize("backend", ["reference", *FAST])
+@pytest.mark.parametrize("backend", ["reference", *(pytest.param(b, marks=[pytest.mark.slow] if b == "cuda" else []) for b in FAST)])
 @SCANS
 def test_gaussian_ball_is_its_line_integrals(backend, scan):
     shape, width, centre = (60, 60, 60), 14.0, torch.tensor([9.0, -7.0, 5.0], dtype=torch.float64)

@@ -52,8 +52,8 @@ class TrainingSettings:
         Images of a step, over all processes.
     scheme : str
         Incremental learning, all at the same number of images seen, `images`. "none": one set of `set_size` DRRs; "extended": a
-        first set of `set_size`, and as many new ones join at each of four stages; "growing": 25, 50, 75, 100 % of `set_size`, with
-        warm restarts; "fresh": another quarter of `set_size` for each stage. Stages are quarters of the budget.
+        first set of `set_size`, and as many new ones join at each of the three later stages; "growing": 25, 50, 75, 100 % of
+        `set_size`, with warm restarts; "fresh": another quarter of `set_size` for each stage. Stages are quarters of the budget.
     set_size : int, optional
         Different DRRs, as `scheme` says. None: each is seen once, where rendering is cheap the best of all, and "fresh" is then
         "none". For the schemes that repeat by their nature None is a quarter ("growing") or an eighth ("extended") of `images`.

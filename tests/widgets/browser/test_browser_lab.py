@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).parents[3]
 EXPLORER = "import xrcore as xr\nfrom xrcore.widgets import PoseExplorer\nPoseExplorer(xr.phantom.pelvis())"
 COCKPIT = "from xrcore.widgets import RegistrationCockpit\ncockpit = RegistrationCockpit()\ncockpit"
@@ -314,7 +315,6 @@ def test_an_uploaded_xray_is_registered(cockpit, tmp_path):
     assert numbers(cockpit, "found") == pytest.approx(truth.numbers[0].tolist(), abs=1.5)
 
 
-@pytest.mark.slow
 def test_the_scene_follows_the_pose(show, tmp_path, keep):
     page = show("scene", SCENE, "PoseExplorer(state=scene.state)")
     page.wait_for_selector(".xr-scene canvas")
@@ -335,7 +335,6 @@ def test_the_scene_follows_the_pose(show, tmp_path, keep):
     shutil.copy(tmp_path / "after.png", keep / "scene.png")
 
 
-@pytest.mark.slow
 def test_the_explore_notebook_runs_and_shows_every_instrument(show, root, keep):
     shutil.copytree(REPOSITORY / "models" / "phantom", root / "models" / "phantom")
     (root / "notebooks").mkdir()

@@ -15,6 +15,7 @@ from xrcore.geometry import rigid
 GIVEN = GANTRY[::5]  # three views
 
 
+@pytest.mark.slow
 def test_the_simulated_head_is_found_where_it_is(tmp_path):
     data, room_from_ct = write_head(tmp_path, GIVEN)
     volume = data.volume()
