@@ -22,7 +22,8 @@ PROFILE ?= laptop
 SNAKEMAKE ?=
 GPU ?=
 ARGS ?=
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# compat: the clone's folder on the path, so that Python finds xrcore also when it starts in the folder above
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --config-settings editable_mode=compat
 SETTINGS := pyproject.toml constraints.txt
 
 .PHONY: demo ci test test-slow test-bounds coverage test-shapes lint lab explore reproduce site bench gpu clean

@@ -72,7 +72,7 @@ def fetch(
     all_patients: Annotated[bool, typer.Option("--all-patients", help="The CTs of the six patients.")] = False,
     manifest: ManifestFile = None,
 ) -> None:
-    """Download data sets, or copy them from the mirror.
+    """Download data sets, but for those that the mirror has.
 
     Interrupted, the same command continues where it was. Nothing incomplete or wrong is left where it could be read.
     Large sets are only fetched by their names.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +174,19 @@ def test_angles_of_files_without_angles_are_refused(run, case, tmp_path):
     done = run("register", case / "ct.nii.gz", case / "x1.dcm", tmp_path / "plain.dcm", "--rig", "angles", "--out", tmp_path / "out")
     assert done.code == 2
     assert "holds no angles" in done.err
+
+
+def test_a_carm_says_what_the_tags_beside_the_angles_do_not(case, tmp_path):
+    xrays = [case / "x1.dcm", case / "x2.dcm"]
+    (tmp_path / "carm.yaml").write_text("source_to_isocenter: 700\n")
+    for plain, view in zip(read_views(xrays, "angles"), read_views(xrays, "angles", carm=tmp_path / "carm.yaml"), strict=True):
+        assert view.xray.carm == replace(plain.xray.carm, source_to_isocenter=700.0)
+        # the camera stands nearer to the isocentre, and looks as before
+        nearer = torch.tensor([0.0, 0.0, 700.0 - plain.xray.carm.source_to_isocenter], dtype=torch.float64)
+        assert_close(view.camera_from_rig[:3, :3], plain.camera_from_rig[:3, :3])
+        assert_close((view.camera_from_rig - plain.camera_from_rig)[:3, 3], nearer)
+    with pytest.raises(xr.XrcoreError, match="carm is for rig='angles'"):
+        read_views(xrays, case / "rig.yaml", carm=CARM)
 
 
 def test_two_xrays_of_one_name_and_two_geometries_are_refused(run, case, tmp_path):

@@ -140,7 +140,7 @@ def test_pages_of_a_file_are_the_same_sequence(case: Path):
     [
         (("--video", "film.avi"), "must end in .gif, .webp or .mp4"),
         (("--motion", "3"), "expected two numbers"),
-        (("--rig", "angles"), "not both"),
+        (("--rig", "rig.yaml"), "not both"),
         (("--search", "wide"), "expected anywhere"),
     ],
 )

@@ -154,8 +154,8 @@ def rig_files(rig: list[Path] | None, carm: Path | None) -> list[Path]:
     given = [path for path in rig or () if str(path) != "angles"]
     if rig and len(given) not in (0, len(rig)):
         raise XrcoreError("--rig: give angles or files, not both")
-    if rig and carm is not None:
-        raise XrcoreError("give --rig, which holds each camera's geometry, or --carm, not both")
+    if given and carm is not None:
+        raise XrcoreError("give --rig, whose files hold each camera's geometry, or --carm, not both")
     return given
 
 

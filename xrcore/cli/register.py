@@ -177,7 +177,7 @@ def register(
         settings = tuple(one.with_similarity(similarity) for one in settings)
     beam = Beam(kilovolts=kilovolts)
     if rig:
-        tasks = [read_views(xrays, rig if given else "angles", detector=detector, frame=frame)]
+        tasks = [read_views(xrays, rig if given else "angles", carm=carm, detector=detector, frame=frame)]
     else:
         tasks = []
         for path in xrays:

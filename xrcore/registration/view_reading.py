@@ -10,7 +10,7 @@ import torch
 
 from xrcore._util.errors import XrcoreError, is_whole, naming, require
 from xrcore._util.input_files import checked_paths
-from xrcore.geometry import rigid
+from xrcore.geometry import CArm, rigid
 from xrcore.registration.view import View
 from xrcore.xray.reading import read_xray, read_xray_as_stored
 from xrcore.xray.rig_file import read_rig
@@ -22,6 +22,7 @@ def read_views(
     xrays: Sequence[str | os.PathLike[str]],
     rig: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
+    carm: CArm | str | os.PathLike[str] | None = None,
     detector: str | None = None,
     frame: int | None = None,
 ) -> list[View]:
@@ -35,6 +36,8 @@ def read_views(
         A rig.yaml (see `read_rig`); a MayaCam 2.0 calibration for each camera, as XMALab and Autoscoper write it; or "angles": DICOM
         files of one C-arm that turned about its isocentre, or of a biplane system with one isocentre, whose angles say it; or CT
         localizers of one frame of reference, whose tags do.
+    carm : CArm or path, optional
+        As for `read_xray`, for all of them: what the tags leave out; with "angles" only.
     detector : str, optional
         As for `read_xray`; with "angles" only.
     frame : int, optional
@@ -58,9 +61,11 @@ def read_views(
         raise XrcoreError(f"{twice[0]}: given for two cameras; each has its own X-ray")
     files = checked_paths("read_views", "rig", rig)
     if rig == ANGLES:
-        return _in_one_space([_by_angles(path, detector, frame) for path in paths])
+        return _in_one_space([_by_angles(path, carm, detector, frame) for path in paths])
     if detector is not None:
         raise XrcoreError("read_views: detector is for rig='angles'; a rig's cameras say where they stand")
+    if carm is not None:
+        raise XrcoreError("read_views: carm is for rig='angles'; a rig holds each camera's geometry")
     cameras = [camera for file in files for camera in read_rig(file)]
     if len(cameras) != len(xrays):
         raise XrcoreError(f"{', '.join(map(str, files))}: {len(cameras)} cameras for {len(paths)} X-rays")
@@ -83,8 +88,8 @@ def _in_one_space(views: list[View]) -> list[View]:
     return views
 
 
-def _by_angles(path: Path, detector: str | None, frame: int | None) -> View:
-    xray = read_xray(path, detector=detector, frame=frame)
+def _by_angles(path: Path, carm: CArm | str | os.PathLike[str] | None, detector: str | None, frame: int | None) -> View:
+    xray = read_xray(path, carm, detector=detector, frame=frame)
     if xray.pose is None:
         raise XrcoreError(f"{path}: holds no angles of the C-arm, so that the rig is not known; give a rig.yaml")
     if xray.world_from_camera is not None:

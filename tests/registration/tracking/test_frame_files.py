@@ -120,7 +120,7 @@ def test_a_damaged_frame_is_a_frame_and_named_when_it_is_read(folder):
         ({"rig": []}, "rig must be a path"),
         ({"carm": 5}, "carm must be a CArm, the path"),
         ({"detector": "left"}, "detector must be anterior or posterior"),
-        ({"rig": "angles", "carm": CARM}, "not both"),
+        ({"rig": "rig.yaml", "carm": CARM}, "not both"),
         ({"sources": (path for path in ["f1.png"])}, "sources must be a path"),
     ],
 )

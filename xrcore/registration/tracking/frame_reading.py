@@ -74,7 +74,7 @@ class Frames(Sequence[list[View]]):
         frame = frames.pop() if len(frames) == 1 else None
         if frames:
             raise XrcoreError(f"{several[0][0]}: several frames, unlike {several[-1][0]}; give sequences of one kind")
-        return read_views([path for path, _ in several], self.rig, detector=self.detector, frame=frame)
+        return read_views([path for path, _ in several], self.rig, carm=self.carm, detector=self.detector, frame=frame)
 
     def __repr__(self) -> str:
         ends = "" if not self.places else f", {self.names[0]} to {self.names[-1]}"
@@ -130,8 +130,8 @@ def read_frames(
     side = detector is None or (isinstance(detector, str) and detector in DETECTOR)
     require("read_frames", "detector", detector, side, f"{' or '.join(DETECTOR)}, or None")
     rigs = None if rig is None else checked_paths("read_frames", "rig", rig)
-    if rigs is not None and carm is not None:
-        raise XrcoreError("read_frames: give rig, which holds each camera's geometry, or carm, not both")
+    if rigs is not None and rig != ANGLES and carm is not None:
+        raise XrcoreError("read_frames: give rig, whose files hold each camera's geometry, or carm, not both")
     notes: list[str] = []
     beside = _beside(carm, None if rig == ANGLES else rigs)
     found = [files_of(source, beside, notes) for source in given]
