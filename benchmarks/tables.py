@@ -445,7 +445,7 @@ def origin() -> dict[str, str]:
     there = [training["minutes"] for training in trained.values() if "gpu" in training]
     here = [training["minutes"] for training in trained.values() if "gpu" not in training]
     evaluation = sum(record["minutes"] for record in records)
-    night = sum(here) + len(there) * statistics.median(here) + evaluation
+    night = sum(here) + len(there) * statistics.median(here or [0]) + evaluation
     return {
         "trainings": str(len(trained)),
         "training_hours": f"{sum(here) / 60:.1f}",

@@ -16,7 +16,9 @@ def reproduce(
     extra: Extra = None,
     profile: Annotated[
         str,
-        typer.Option(help="smoke (minutes, no data), laptop (hours) or paper (a GPU).", autocompletion=one_of("smoke", "laptop", "paper")),
+        typer.Option(
+            help="smoke (minutes, no data), laptop (a night or two) or paper (a GPU).", autocompletion=one_of("smoke", "laptop", "paper")
+        ),
     ] = "laptop",
     cores: Annotated[int | None, typer.Option(min=1, help="Jobs at once.", show_default="all cores")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only say what would run, and why.")] = False,

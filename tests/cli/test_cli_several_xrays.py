@@ -185,8 +185,18 @@ def test_a_carm_says_what_the_tags_beside_the_angles_do_not(case, tmp_path):
         nearer = torch.tensor([0.0, 0.0, 700.0 - plain.xray.carm.source_to_isocenter], dtype=torch.float64)
         assert_close(view.camera_from_rig[:3, :3], plain.camera_from_rig[:3, :3])
         assert_close((view.camera_from_rig - plain.camera_from_rig)[:3, 3], nearer)
+    (instant,) = xr.read_frames(xrays, tmp_path / "carm.yaml", rig="angles")
+    assert {view.xray.carm.source_to_isocenter for view in instant} == {700.0}
     with pytest.raises(xr.XrcoreError, match="carm is for rig='angles'"):
         read_views(xrays, case / "rig.yaml", carm=CARM)
+
+
+def test_a_carm_beside_angles_is_what_is_registered_with(run, case, tmp_path):
+    (tmp_path / "carm.yaml").write_text("source_to_isocenter: 760\n")
+    xrays = (case / "x1.dcm", case / "x2.dcm", "--rig", "angles", "--carm", tmp_path / "carm.yaml")
+    assert run("register", case / "ct.nii.gz", *xrays, *FAST, "--out", tmp_path / "out").code in (0, 3)
+    record = json.loads((tmp_path / "out" / "registration.json").read_text())
+    assert record["carm"]["source_to_isocenter"] == 760
 
 
 def test_two_xrays_of_one_name_and_two_geometries_are_refused(run, case, tmp_path):

@@ -42,7 +42,12 @@ Kilovolts = Annotated[float, typer.Option(help="Tube voltage: 60, 90 or 120.", a
 Labels = Annotated[Path | None, typer.Option(metavar="FILE", help="Label map: only its structures.", show_default=False)]
 Keep = Annotated[str | None, typer.Option(metavar="1,2", help="Values of the label map to keep; default all but 0.", show_default=False)]
 XrayCarm = Annotated[
-    Path | None, typer.Option(metavar="YAML", help="Geometry; PNG and TIFF need it, for DICOM it overrides tags.", show_default=False)
+    Path | None,
+    typer.Option(
+        metavar="YAML",
+        help="Geometry; PNG and TIFF need it, for DICOM it overrides tags. With --rig beside angles only.",
+        show_default=False,
+    ),
 ]
 SIDES = one_of("anterior", "posterior")
 Detector = Annotated[

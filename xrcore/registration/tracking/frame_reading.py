@@ -107,7 +107,7 @@ def read_frames(
         pattern come in the order of the numbers in their names, and so do images given one by one in the order of a shell, 10 before 9.
         Without a rig all are one sequence; with one, each is a camera's.
     carm : CArm or path, optional
-        As for `read_xray`, for all frames.
+        As for `read_xray`, for all frames; with a rig beside "angles" only.
     rig : path or sequence of path, optional
         As for `read_views`: where the cameras stood.
     detector : str, optional
