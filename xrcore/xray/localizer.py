@@ -42,7 +42,9 @@ class Localizer:
         return turned[:: 1 if down @ camera[:, 1] > 0 else -1, :: 1 if right @ camera[:, 0] > 0 else -1]
 
     def carm_as_seen(self, carm: CArm) -> CArm:
-        """The geometry of that image; carm: of the image as stored."""
+        """The geometry of that image; carm: of the image as stored. Raises XrcoreError where it scans along the other axis."""
+        if isinstance(carm, SlotScan) and carm.scan != self.scan:
+            raise XrcoreError(f"the geometry says scan: {carm.scan}, and the file's tags {self.scan}; leave scan out")
         numbers = {"shape": carm.shape, "pixel_spacing": carm.spacing, "principal_point": carm.center}
         if self.scan == "columns":
             numbers = {key: pair[::-1] for key, pair in numbers.items()}
