@@ -28,6 +28,7 @@ import xrcore as xr
 
 SUCCESS = 10.0  # [mm] of mTRE
 ALL = "all conditions"
+NEVER_DRAWN = ("CLAHE", "motion blur", "histogram equalised")
 
 
 def rows(number: str, models: Mapping[str, xr.PoseRegressor], cases: int) -> list[dict[str, Any]]:
@@ -76,10 +77,11 @@ def main() -> None:
         models = {kind: xr.PoseRegressor.load(folder_of(args.models, patient.name, kind)) for kind in args.kinds.split(",")}
         table += rows(patient.number, models, args.cases)
     cases = pd.DataFrame(table)
+    undrawn = f"of these {', '.join(NEVER_DRAWN)}: no training draws them"
     lines = [
         {"patient": number, "model": kind} | line(str(name), part)
         for (number, kind), whole in cases.groupby(["patient", "model"], sort=False)
-        for name, part in [*whole.groupby("condition", sort=False), (ALL, whole)]
+        for name, part in [*whole.groupby("condition", sort=False), (ALL, whole), (undrawn, whole[whole["condition"].isin(NEVER_DRAWN)])]
     ]
     publish(args.out, lines, rows=table, digits=4)
 

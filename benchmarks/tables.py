@@ -30,7 +30,6 @@ _REGISTERED = "a whole registration; the paper's with its network, here without,
 _BEGUN = {"start": "start model", "scratch": "scratch"}  # of results/fine_tuning.json
 _SCORE = {"mtre_mean": "mtre", "sr_percent": "sr"}  # columns of Table 3, as Table 1 has them
 LIKENESS = ("ncc", "ssim", "css")
-NEVER_DRAWN = ("CLAHE", "motion blur", "histogram equalised")  # by a training with `--protocol clinical`
 READINGS = ("psss", "transposenet-like")  # methods of Table 1's table of readings, in its order
 
 
@@ -179,9 +178,6 @@ def network_conditions() -> str:
         return f"{percent(line['SR %'])}, {line['mTRE mean mm']:.1f} mm"
 
     rows = [(name, *(reached(found[*network, name]) for network in networks)) for name in conditions]
-    undrawn = [[found[*network, name] for name in NEVER_DRAWN] for network in networks]
-    means = [{key: round(statistics.mean(line[key] for line in lines), 1) for key in ("SR %", "mTRE mean mm")} for lines in undrawn]
-    rows.append((f"of these {', '.join(NEVER_DRAWN)}: no training draws them", *map(reached, means)))
     return grid(("what was done to the image", *(f"{patient}, {model}" for patient, model in networks)), rows)
 
 

@@ -130,10 +130,11 @@ def read_frames(
     side = detector is None or (isinstance(detector, str) and detector in DETECTOR)
     require("read_frames", "detector", detector, side, f"{' or '.join(DETECTOR)}, or None")
     rigs = None if rig is None else checked_paths("read_frames", "rig", rig)
-    if rigs is not None and rig != ANGLES and carm is not None:
+    rig_files = None if rig == ANGLES else rigs
+    if rig_files is not None and carm is not None:
         raise XrcoreError("read_frames: give rig, whose files hold each camera's geometry, or carm, not both")
     notes: list[str] = []
-    beside = _beside(carm, None if rig == ANGLES else rigs)
+    beside = _beside(carm, rig_files)
     found = [files_of(source, beside, notes) for source in given]
     if rigs is None:
         files = [file for part in found for file in part]
